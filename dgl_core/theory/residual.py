@@ -1,0 +1,66 @@
+"""What fusion does to the residual ``p - e_y`` at the logits: s_k, s-bar and the suppression ratio R (T2, T3, T4).
+
+Notation of the paper's section 3.1, for one encoder ``m1``: ``u`` are its own partial logits (it alone, all other
+features zero), ``v`` is everything the other modalities add, so the fused logits are ``u + v``. With M modalities
+``v`` is the sum over the others; a bias split other than "all of b on m1" only changes what is called ``u`` and ``v``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def log_odds(logits: Tensor, target: Tensor) -> Tensor:
+    """Log odds of the target class, ``log p_y / (1 - p_y)``, with ``1 - p_y`` summed over the other classes.
+
+    Subtracting ``p_y`` from one would lose every digit once the model is confident; the sum of the others keeps them.
+
+    Args:
+        logits: [..., K] with K >= 2, any floating type; computed in float64.
+        target: [...] class indices, int64.
+
+    Returns:
+        [...] float64.
+
+    Raises:
+        ValueError: if there are fewer than two classes or ``target`` is not one index per row of ``logits``.
+    """
+    if logits.shape[-1] < 2 or logits.shape[:-1] != target.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and target {tuple(target.shape)}: expected [..., K] with K >= 2 and [...]"
+        )
+    logits, index = logits.double(), target.unsqueeze(-1)
+    others = logits.scatter(-1, index, -torch.inf).logsumexp(-1)
+    return logits.gather(-1, index).squeeze(-1) - others
+
+
+def suppression_ratio(fused_logits: Tensor, unimodal_logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of a modality's own residual survives fusion: ``R = (1 - p_y^multi) / (1 - p_y^uni)`` (T3).
+
+    ``R`` is the exact factor that Eq. 8 compares with 1: it multiplies the scalar ``p_y - 1`` of Eq. 7 to give that of
+    Eq. 4. ``s_bar`` is the mean of ``s_k = exp(v_k - v_y)`` over the wrong classes, weighted by what the unimodal
+    model believes of them; it equals the ratio of the two odds of the target, which is how it is computed. Always
+    ``R = s_bar / (p + (1 - p) s_bar)`` with ``p = p_y^uni``, and ``R < 1`` exactly when ``s_bar < 1``.
+
+    Assumptions: finite logits, K >= 2; nothing else. Any number of modalities: ``v`` is fused minus unimodal.
+
+    Args:
+        fused_logits: [B, K] logits of all modalities, ``u + v``.
+        unimodal_logits: [B, K] logits with every other modality zero, ``u``.
+        target: [B] class indices.
+
+    Returns:
+        ``(R, s_bar)``, each [B] float64. Differentiable; wrap in ``torch.no_grad()`` when only measuring.
+
+    **Source:** Eq. 4, 7, 8. **Difference:** the paper bounds every ``s_k``; only their weighted mean decides.
+    """
+    if fused_logits.shape != unimodal_logits.shape:
+        raise ValueError(
+            f"fused logits {tuple(fused_logits.shape)} and unimodal logits {tuple(unimodal_logits.shape)} differ: "
+            "both must score the same samples and classes"
+        )
+    fused, unimodal = log_odds(fused_logits, target), log_odds(unimodal_logits, target)
+    ratio = (F.logsigmoid(-fused) - F.logsigmoid(-unimodal)).exp()  # log(1 - p_y) = logsigmoid(-log odds)
+    return ratio, (unimodal - fused).exp()
