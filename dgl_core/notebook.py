@@ -1,0 +1,255 @@
+"""What every notebook does: start from checked parameters, check mathematics, judge claims, say where it ran, publish.
+
+``check`` and ``verdict`` are different on purpose: ``check`` asserts mathematics or a contract and raises when it does
+not hold; ``verdict`` judges a claim of the paper from paired runs, and a contradicted claim is a result, not an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import platform
+import random
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dgl_core.files import write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# With one thread and these set before torch is imported, training is bit-identical on all x86-64 processors.
+PORTABLE_NUMERICS = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked parameters of one notebook execution."""
+
+    profile: str  # smoke | cpu | paper
+    seed: int
+    recompute: bool  # True: train again even where this machine has a record
+    data_root: Path | None  # the folder that the user gave, None: DGL_DATA, ./data or generated
+    device: str  # cpu | cuda
+
+
+def nearest(name: str, known: Iterable[str], kind: str) -> str:
+    """``name`` if it is known; otherwise a ValueError that names the nearest right one.
+
+    Args:
+        name: what the user wrote.
+        known: every right name.
+        kind: what the names are, for the message ("profile", "notebook").
+    """
+    known = list(known)
+    if name in known:
+        return name
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise ValueError(f"unknown {kind} {name!r}: {hint}known: {', '.join(known)}")
+
+
+def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, data_root: str = "") -> Settings:
+    """Validate a notebook's parameters, seed every generator, set the figure style and the number of threads.
+
+    Papermill passes unknown and mistyped parameters on with no more than a warning, so this is where they are caught.
+
+    Args:
+        profile: how much to run: smoke (minutes, one portable thread), cpu, paper (one GPU).
+        seed: of Python, NumPy and torch in this notebook; the seeds of recorded runs are in their specs.
+        recompute: train again even where this machine has a record.
+        data_root: folder of the real data sets; empty means DGL_DATA, then ./data, then generated data.
+
+    Raises:
+        TypeError: a parameter has the wrong type (papermill's ``-p recompute yes`` arrives as a string).
+        ValueError: unknown profile, negative seed, or a data folder that does not exist.
+    """
+    expected = {"profile": (profile, str), "seed": (seed, int), "recompute": (recompute, bool)}
+    for name, (value, kind) in (expected | {"data_root": (data_root, str)}).items():
+        if type(value) is not kind:
+            raise TypeError(f"parameter {name} = {value!r} must be {kind.__name__}, not {type(value).__name__}")
+    from dgl_core.experiments import PROFILES
+
+    nearest(profile, PROFILES, "profile")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed = {seed} must be in 0 .. 2**32 - 1")
+    folder = Path(data_root).expanduser().resolve() if data_root else None
+    if folder is not None:
+        if not folder.is_dir():
+            raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
+        os.environ["DGL_DATA"] = str(folder)
+
+    import numpy
+    import torch
+
+    from dgl_core.figures import style
+
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+    style.apply()
+    if PROFILES[profile].portable:
+        torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() and not PROFILES[profile].portable else "cpu"
+    return Settings(profile, seed, recompute, folder, device)
+
+
+def check(title: str, ok: Any, detail: str = "") -> None:
+    """Assert a piece of mathematics or a contract: prints ``PASS  title (detail)`` or raises AssertionError.
+
+    Args:
+        title: what holds, with the number of its section ("2.2a fused loss does not reach the encoders").
+        ok: one truth value (a bool, or a tensor or array of one element).
+        detail: the measured bound, rounded so that it reads the same on every machine.
+    """
+    text = f"{title} ({detail})" if detail else title
+    if not bool(ok):
+        raise AssertionError(f"FAIL  {text}")
+    print(f"PASS  {text}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a claim of the paper fares here; printed by ``verdict`` when it is made."""
+
+    claim: str
+    outcome: str  # REPRODUCED | CONTRADICTED | UNDECIDED
+    mean: float
+    low: float
+    high: float
+    n: int
+    unit: str
+    threshold: float
+
+    def __str__(self) -> str:
+        if self.n == 0:
+            return f"{self.outcome}  {self.claim}: no runs"
+        text = f"{self.outcome}  {self.claim}: mean {_signed(self.mean)} {self.unit}".rstrip()
+        if self.n == 1:
+            return f"{text}, one run has no interval, n = 1"
+        against = f", needs {_signed(self.threshold)}" if self.threshold else ""
+        return f"{text}, 95 % interval [{_signed(self.low)}, {_signed(self.high)}]{against}, n = {self.n}"
+
+    def _ipython_display_(self) -> None:
+        """Nothing: the line was printed when the verdict was made, a cell that ends with it must not repeat it."""
+
+
+def _signed(value: float) -> str:
+    """One decimal with its sign; rounding never leaves "-0.0", which would differ between machines."""
+    return f"{round(value, 1) + 0.0:+.1f}"
+
+
+def verdict(
+    claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
+) -> Verdict:
+    """Judge "the difference is larger than ``threshold``" from paired differences, and print one line.
+
+    REPRODUCED: the whole confidence interval lies above the threshold. CONTRADICTED: the whole interval lies below it.
+    UNDECIDED: the interval holds the threshold, or there are fewer than two pairs.
+
+    Args:
+        claim: what the paper says, in words.
+        differences: one paired difference per seed (or fold), in ``unit``.
+        unit: of the differences; percentage "points" by default.
+        comparisons: how many claims are judged together; widens the interval so that all hold at 95 %.
+        threshold: what the mean difference has to exceed.
+
+    Raises:
+        ValueError: a difference is not finite (a run that failed must be left out by name, not averaged in).
+    """
+    values = [float(value) for value in differences]
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError(f"verdict {claim!r}: differences must be finite, got {values}")
+    mean = sum(values) / len(values) if values else math.nan
+    low = high = math.nan
+    outcome = "UNDECIDED"
+    if len(values) > 1:
+        from dgl_core.metrics import mean_interval
+
+        interval = mean_interval(values, comparisons=comparisons)
+        mean, low, high = interval.mean, interval.low, interval.high
+        outcome = "REPRODUCED" if low > threshold else "CONTRADICTED" if high < threshold else "UNDECIDED"
+    result = Verdict(claim, outcome, mean, low, high, len(values), unit, threshold)
+    print(result)
+    return result
+
+
+def commit() -> str:
+    """Short commit of this copy of the project, "+ changes" where tracked files differ, "unknown" outside git."""
+    try:
+        git = ["git", "-C", str(ROOT)]
+        short = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
+        # Only the library counts: notebooks are being rewritten while this is asked.
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "dgl_core"], capture_output=True)
+        return short.stdout.strip() + (" + changes" if changed.returncode else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def is_portable() -> bool:
+    """Whether this process was started with portable numerics (they must be set before torch is imported)."""
+    return all(os.environ.get(name) == value for name, value in PORTABLE_NUMERICS.items())
+
+
+def provenance() -> None:
+    """Print which code, versions, device and data this execution used; never a path of this machine."""
+    import torch
+
+    def version(package: str) -> str:
+        return metadata.version(package).split("+")[0]
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
+    given = os.environ.get("DGL_DATA", "")
+    found = "DGL_DATA" if given and Path(given).is_dir() else "./data" if (ROOT / "data").is_dir() else "generated only"
+    rows = {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pandas", "matplotlib")),
+        "device": f"{device}, {torch.get_num_threads()} thread(s)",
+        "numerics": "portable" if is_portable() else "native (digits may differ on another processor)",
+        "data": found,
+    }
+    print("\n".join(f"{name:<9} {value}" for name, value in rows.items()))
+
+
+def publish(name: str, thing: Any) -> Any:
+    """Return ``thing``; under the runner also write it into the report ($DGL_REPORT).
+
+    Args:
+        name: file name without its ending, lower-case letters, digits and underscores ("figure_3_1a").
+        thing: a ``Picture`` (figures/name.png and .svg) or a pandas DataFrame (tables/name.csv and .md).
+
+    Raises:
+        ValueError: the name would not be a plain file name.
+        TypeError: neither a Picture nor a DataFrame.
+    """
+    import pandas
+
+    from dgl_core.figures.style import Picture
+    from dgl_core.tables import markdown_table
+
+    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
+        raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
+    if not isinstance(thing, Picture | pandas.DataFrame):
+        raise TypeError(f"publish({name!r}): expected a Picture or a pandas DataFrame, not {type(thing).__name__}")
+    report = os.environ.get("DGL_REPORT", "")
+    if not report:
+        return thing
+    if isinstance(thing, Picture):
+        write_atomic(Path(report) / "figures" / f"{name}.png", thing.png())
+        write_atomic(Path(report) / "figures" / f"{name}.svg", thing.svg())
+    else:
+        write_atomic(Path(report) / "tables" / f"{name}.csv", thing.to_csv())
+        write_atomic(Path(report) / "tables" / f"{name}.md", markdown_table(thing))
+    return thing
