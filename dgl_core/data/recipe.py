@@ -1,0 +1,98 @@
+"""How data sets are named, made and found: recipes with declared options, the folders looked in, the random split."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dgl_core.data.base import Dataset
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one named data set is made.
+
+    Args:
+        name: key in ``DATASETS`` and in a ``RunSpec``.
+        title: what tables call it; a generated or stand-in set says so here.
+        load: ``load(root: Path | None, **options) -> Dataset``.
+        options: option names with their defaults; the type of a default is the type of the option.
+        revision: raised when the same options give other values; part of the key of a run.
+        available: ``available(root) -> bool``: can it be loaded here and now (a generated set always can)?
+        generated: True when this project computes the data.
+        choices: allowed values of options that have few.
+    """
+
+    name: str
+    title: str
+    load: Callable[..., Dataset]
+    options: Mapping[str, Any]
+    revision: int
+    available: Callable[[Path | None], bool]
+    generated: bool
+    choices: Mapping[str, Sequence[Any]] | None = None
+
+    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options with the defaults filled in and each value in its declared type.
+
+        Raises:
+            ValueError: for an unknown option, a value of another type or one that is not among the choices.
+        """
+        full = dict(self.options)
+        for key, value in options.items():
+            if key not in full:
+                raise ValueError(f"data set {self.name!r} has no option {key!r}; {nearest(key, full)}")
+            full[key] = _typed(value, full[key], f"option {key!r} of data set {self.name!r}")
+            allowed = (self.choices or {}).get(key)
+            if allowed is not None and full[key] not in allowed:
+                raise ValueError(f"option {key!r} of data set {self.name!r} is {value!r}; {nearest(value, allowed)}")
+        return full
+
+
+def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 0) -> list[str]:
+    """Cut train, val and test at random with the same proportions in every class.
+
+    Args:
+        target: labels ``[N]``.
+        val, test: share of each part, in each class rounded to the nearest sample (at least one).
+        seed: of the permutation.
+    """
+    target = np.asarray(target)
+    parts = np.full(len(target), "train", dtype=object)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    for label in np.unique(target):
+        rows = rng.permutation(np.flatnonzero(target == label))
+        n_test, n_val = max(1, round(test * len(rows))), max(1, round(val * len(rows)))
+        parts[rows[:n_test]] = "test"
+        parts[rows[n_test : n_test + n_val]] = "val"
+    return parts.tolist()
+
+
+def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
+    """Folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``./data``."""
+    if root:
+        return [Path(root)]
+    named = os.environ.get("DGL_DATA")
+    return ([Path(named)] if named else []) + [Path("data")]
+
+
+def nearest(value: Any, known: Iterable[Any]) -> str:
+    """The help at the end of an error about a wrong name: the nearest right one, and all of them."""
+    names = [str(k) for k in known]
+    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    return (f"did you mean {near[0]!r}? " if near else "") + "known: " + ", ".join(names)
+
+
+def _typed(value: Any, default: Any, what: str) -> Any:
+    kind = type(default)
+    fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{what} is {value!r}; give {'an int' if kind is int else f'a {kind.__name__}'} like {default!r}")
+    return kind(value)
