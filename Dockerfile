@@ -1,0 +1,36 @@
+# Two targets that differ only in the build of torch:
+#   docker build --target cpu --build-arg TORCH_INDEX=<index with CPU builds of torch> -t dgl:cpu .
+#   docker build --target gpu -t dgl:gpu .
+#   docker run --rm -p 8888:8888 dgl:cpu                                    JupyterLab
+#   docker run --rm -v "$PWD/reports:/home/reader/dgl/reports" dgl:cpu make reproduce PROFILE=smoke
+#   docker run --rm --gpus all --shm-size=8g -v /my/data:/data:ro -e DGL_DATA=/data dgl:gpu make reproduce PROFILE=paper
+# The CUDA libraries come with torch's own packages; the host supplies the driver.
+FROM python:3.11-slim AS base
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends git make \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --create-home --uid 1000 reader
+USER reader
+WORKDIR /home/reader/dgl
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/home/reader/dgl/.venv/bin:$PATH
+COPY --chown=reader requirements.lock ./
+RUN python -m venv .venv
+EXPOSE 8888
+CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser", "--notebook-dir=notebooks"]
+
+FROM base AS cpu
+# No default: without it, torch comes from the index that pip is configured with, which may hold CUDA builds only.
+ARG TORCH_INDEX
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} $(grep '^torch==' requirements.lock) \
+ && python -c "import sys, torch; sys.exit(torch.version.cuda and 'torch is a CUDA build: give --build-arg TORCH_INDEX')" \
+ && pip install -r requirements.lock
+COPY --chown=reader . .
+RUN pip install --no-deps -e . && touch .venv/.complete
+
+FROM base AS gpu
+ARG TORCH_INDEX
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} $(grep '^torch==' requirements.lock) \
+ && python -c "import sys, torch; sys.exit(not torch.version.cuda and 'torch has no CUDA: give --build-arg TORCH_INDEX')" \
+ && pip install -r requirements.lock
+COPY --chown=reader . .
+RUN pip install --no-deps -e . && touch .venv/.complete

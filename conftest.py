@@ -1,0 +1,32 @@
+"""Every test, and every kernel that nbval starts, runs on one thread with portable numerics and a store of its own.
+
+This file is at the root because the notebooks are tests too. It must do its work before anything imports torch.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from dgl_core.notebook import PORTABLE_NUMERICS
+
+ROOT = Path(__file__).resolve().parent
+
+os.environ.update(PORTABLE_NUMERICS)
+os.environ["PYTHONHASHSEED"] = "0"
+os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the python3 kernel of this environment, not one in the home folder
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+os.environ.pop("DGL_REPORT", None)
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit the store of the process that started them
+    os.environ["DGL_RESULTS"] = tempfile.mkdtemp(prefix="dgl_test_store_")
+
+
+def pytest_collectstart(collector):
+    """Strict comparison of notebook outputs, stderr aside: warnings there carry process numbers."""
+    if hasattr(collector, "skip_compare"):  # an nbval notebook file
+        collector.skip_compare += ("stderr",)
+
+
+def pytest_unconfigure(config):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["DGL_RESULTS"], ignore_errors=True)

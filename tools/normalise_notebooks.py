@@ -1,0 +1,72 @@
+"""Make executed notebooks the same bytes on every execution, and light enough to read on GitHub.
+
+    python -m tools.normalise_notebooks notebooks/02_gradient_theory.ipynb ...
+
+Removed: widget and papermill metadata, timings, widget views (GitHub shows nothing for them), the sounds of cells tagged
+``nbval-skip`` (they only play in a live notebook), the interpreter's exact version. The lines of the provenance cell
+that differ between machines are replaced by what they stand for. Execution counts stay: nbval needs them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import nbformat
+
+from dgl_core.files import write_atomic
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+# "commit    5da6340a" of ``dgl_core.provenance`` and what a committed notebook says in its place.
+MACHINE_LINES = {
+    "commit": "the one you are reading",
+    "python": "3.11 to 3.13",
+    "data": "generated (this profile needs no other)",
+}
+
+
+def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The same notebook without anything that changes from one execution to the next (in place, and returned)."""
+    for key in ("widgets", "papermill"):
+        notebook.metadata.pop(key, None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _interactive(output, cell)]
+            if "dgl_core.provenance(" in cell.source:
+                for output in cell.outputs:
+                    output["text"] = _without_machine(output.get("text", ""))
+    return notebook
+
+
+def _interactive(output, cell) -> bool:
+    """Whether an output only works in a live notebook: a widget, or a sound in a cell that nbval skips."""
+    data = output.get("data", {})
+    skipped = "nbval-skip" in cell.metadata.get("tags", ())
+    return WIDGET_VIEW in data or (skipped and "<audio" in data.get("text/html", ""))
+
+
+def _without_machine(text: str) -> str:
+    for label, stands_for in MACHINE_LINES.items():
+        text = re.sub(rf"^({label} +).*$", rf"\g<1>{stands_for}", text, flags=re.MULTILINE)
+    return text
+
+
+def dumps(notebook: nbformat.NotebookNode) -> str:
+    """Notebook as the text that is committed."""
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
+def main(paths: list[str]) -> int:
+    for path in paths:
+        write_atomic(path, dumps(normalise(nbformat.read(path, as_version=4))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
