@@ -1,0 +1,70 @@
+"""Where a number was made: device, versions, threads, commit, and whether its digits are portable."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+# With one thread and these set before torch is imported, a training is bit-identical on all x86-64 processors.
+PORTABLE_NUMERICS = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+
+
+def is_portable() -> bool:
+    """True if this process computes with portable numerics (on a CPU with one thread)."""
+    return all(os.environ.get(name) == value for name, value in PORTABLE_NUMERICS.items())
+
+
+@functools.lru_cache(maxsize=1)
+def commit() -> str:
+    """Short commit of this checkout, with ``+changes`` if tracked files differ; ``unknown`` outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", ".")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def describe(device) -> dict[str, object]:
+    """Provenance of a run as plain values. ``device`` is a ``torch.device``."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": f"{device.type} ({name})",
+        "threads": torch.get_num_threads(),
+        "portable": device.type == "cpu" and is_portable(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": metadata.version("numpy"),
+        "platform": sys.platform,
+        "commit": commit(),
+    }
+
+
+def peak_memory_mb(device) -> float:
+    """Peak memory of this process (CPU) or of the allocator (GPU), in MiB."""
+    if device.type == "cuda":
+        import torch
+
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def utc_now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,31 @@
+"""Training methods by name. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.joint import DGL, GBlend, Partial, Unimodal, Vanilla
+from dgl_core.records import resolve_options, unknown_name
+
+__all__ = ["METHODS", "Batch", "Method", "State", "build"]
+
+METHODS: dict[str, type[Method]] = {
+    "unimodal": Unimodal,
+    "vanilla": Vanilla,
+    "gblend": GBlend,
+    "dgl": DGL,
+    "partial": Partial,
+}
+
+
+def build(name: str, options: Mapping[str, object] | None = None) -> Method:
+    """A fresh method object.
+
+    Raises:
+        ValueError: unknown method or option (with the nearest right name), or a value the method refuses.
+    """
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    method = METHODS[name]
+    return method(**resolve_options(f"method {name!r}", options or {}, method.options()))

@@ -1,0 +1,129 @@
+"""What a training method is. The loop in ``dgl_core.training`` owns everything else, once for all methods."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dgl_core.gradients import DisentangledObjective, Losses
+
+if TYPE_CHECKING:
+    from dgl_core.models import MultimodalModel
+
+
+class Batch(NamedTuple):
+    """One batch as a method sees it: ``inputs`` {m: [B, ...]}, ``target`` [B]."""
+
+    inputs: dict[str, Tensor]
+    target: Tensor
+
+
+class State(Protocol):
+    """What the loop offers to a method. Methods keep their own numbers on themselves, not here.
+
+    Attributes:
+        model: the model. heads: the method's auxiliary modules, ``Method.heads``.
+        objective: what ``Method.objective`` returned, possibly wrapped for DDP or compilation; call this, not the model,
+            for losses.
+        epoch, step: 0-based epoch, 0-based batch within it. steps_per_epoch, epochs: how many there are.
+        classes: number of classes K.
+    """
+
+    model: MultimodalModel
+    heads: nn.ModuleDict
+    objective: nn.Module
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    epochs: int
+    classes: int
+
+    def backward(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+        """Back-propagate (scaled for accumulation)."""
+
+    def update(self, groups: Sequence[str] | None = None) -> None:
+        """Clip, step the optimiser and clear the gradients; with ``groups`` (modality names, "fusion", "heads") only
+        those parameters move."""
+
+    def parameters(self, group: str) -> list[nn.Parameter]:
+        """Parameters of one group: a modality name, "fusion" or "heads"."""
+
+    def batches(self, part: str, *, training: bool = False, limit: int | None = None) -> Iterator[Batch]:
+        """Batches of "train" or "val": in order and without augmentation, or (``training``) shuffled and augmented;
+        at most ``limit`` of them."""
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers that depend on seed, epoch, step and ``purpose`` only, so that a resumed run draws the same."""
+
+
+@dataclasses.dataclass
+class Method:
+    """Base of all methods. Subclasses are dataclasses: their fields are the method's options.
+
+    A method needs ``step``; everything else has a default. Class variables:
+
+    Attributes:
+        REVISION: raised when the numbers that the method produces change; part of the key of a run.
+        TITLE: name in tables. UPDATES: optimiser updates per batch (more than one excludes accumulation).
+    """
+
+    REVISION: ClassVar[int] = 1
+    TITLE: ClassVar[str] = ""
+    UPDATES: ClassVar[int] = 1
+
+    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
+        """Modalities the method trains on, in order; all of them unless it says otherwise.
+
+        Raises:
+            ValueError: if the method cannot work with these modalities.
+        """
+        return tuple(available)
+
+    def heads(self, model: MultimodalModel, classes: int) -> nn.ModuleDict:
+        """Auxiliary modules, made before the optimiser so that they are trained and saved."""
+        return nn.ModuleDict()
+
+    def objective(self, model: MultimodalModel, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
+        """The module whose forward pass gives the losses: what DDP and ``torch.compile`` wrap. Vanilla by default."""
+        return DisentangledObjective(model, alpha=0.0, encoder_gate=1.0, criterion=criterion)
+
+    def on_start(self, state: State) -> None:
+        """Before the first epoch of a fresh run (not after a resume)."""
+
+    def on_epoch_end(self, state: State) -> None:
+        """After the last batch of an epoch, before it is evaluated."""
+
+    def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        """Train on one batch. Returns 0-d tensors to log as ``loss/<name>`` (left on the device: no synchronisation)."""
+        losses: Losses = state.objective(batch.inputs, batch.target)
+        state.backward(losses.total)
+        state.update()
+        return {"multimodal": losses.multimodal} | losses.unimodal
+
+    def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:
+        """Test-time logits [B, K] with the modalities in ``keep`` (all by default)."""
+        return state.model(inputs, keep=keep)
+
+    def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``"fused"`` and zero-masked logits of every modality; override together with ``logits``."""
+        return state.model.all_logits(inputs)
+
+    def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Unimodal logits as the method's own code scores them, where that is not the zero mask (METHODS 1.6)."""
+        return {}
+
+    def state_dict(self) -> dict[str, object]:
+        """The method's own memory between batches (tensors and plain values); default: none."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Inverse of ``state_dict``."""
+
+    @classmethod
+    def options(cls) -> dict[str, object]:
+        """Option names with their defaults (which declare their types)."""
+        return {f.name: f.default for f in dataclasses.fields(cls)}

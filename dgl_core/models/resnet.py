@@ -1,0 +1,100 @@
+"""Residual encoders: ResNet-18 exactly as the paper's comparison uses it, and narrow ones that a CPU can train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch-norm and a shortcut (He et al., CVPR 2016)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """Image or clip encoder: ``[B, C, H, W]`` or ``[B, C, T, H, W]`` -> features ``[B, widths[-1]]``.
+
+    Frames go through the network as separate images and are averaged together with space, so batch-norm sees B * T
+    images.
+
+    Args:
+        in_channels: 1 for a spectrogram or grey frames, 3 for RGB.
+        widths: channels of the four stages.
+        blocks: basic blocks of each stage.
+        stem: ``"imagenet"`` (7x7 stride 2, max-pool, the paper's) or ``"small"`` (3x3 stride 2, for inputs of about
+            64 pixels).
+
+    Source: official ``models/backbone.py:resnet18`` and ``utils/utils.py:weight_init``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        blocks: Sequence[int] = (2, 2, 2, 2),
+        stem: str = "imagenet",
+    ):
+        super().__init__()
+        if stem == "imagenet":
+            first, pool = nn.Conv2d(in_channels, widths[0], 7, 2, 3, bias=False), nn.MaxPool2d(3, 2, 1)
+        elif stem == "small":
+            first, pool = nn.Conv2d(in_channels, widths[0], 3, 2, 1, bias=False), nn.Identity()
+        else:
+            raise ValueError(f"stem is {stem!r}; choose 'imagenet' or 'small'.")
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(), pool)
+        layers, channels = [], widths[0]
+        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            for block in range(count):
+                layers.append(BasicBlock(channels, width, stride=2 if stage and not block else 1))
+                channels = width
+        self.layers = nn.Sequential(*layers)
+        self.width = channels
+        self.apply(initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = 1
+        if x.dim() == 5:  # [B, C, T, H, W] -> [B * T, C, H, W]
+            frames = x.shape[2]
+            x = x.transpose(1, 2).flatten(0, 1)
+        maps = self.layers(self.stem(x))  # [B * T, D, h, w]
+        pooled = maps.mean(dim=(2, 3))  # [B * T, D]
+        return pooled.unflatten(0, (-1, frames)).mean(dim=1)  # [B, D]
+
+
+def initialise(module: nn.Module) -> None:
+    """Kaiming-normal convolutions (fan out, ReLU), Xavier-normal linear layers, batch-norm at one and zero.
+
+    Source: official ``utils/utils.py:weight_init``, applied to the whole model.
+    """
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class ResNet18(ResNet):
+    """The paper's encoder: 11 170 240 parameters for one input channel, 11 176 512 for three; features [B, 512]."""
+
+    def __init__(self, in_channels: int):
+        super().__init__(in_channels)

@@ -1,0 +1,237 @@
+"""What a run is (``RunSpec``) and what it leaves behind (``RunRecord``). Plain values; imports nothing from the house."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+SCHEMA = 1
+PROTOCOLS = ("last", "best_val", "best_test")  # last epoch; best on validation (ours); best on test (the paper's)
+
+
+def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
+    """The one error for a name that does not exist, with the nearest one that does."""
+    choices = list(choices)
+    near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(map(repr, sorted(choices)))}."
+    return ValueError(f"Unknown {kind} {name!r}: {hint}")
+
+
+def coerce(name: str, value: object, default: object) -> object:
+    """``value`` in the type that ``default`` declares, so that 4 and 4.0 are one option.
+
+    Raises:
+        ValueError: if the value cannot be meant as that type (text for a number, 1.5 for an integer).
+    """
+    try:
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise TypeError
+            return value
+        if isinstance(default, int):
+            if int(value) != value:
+                raise TypeError
+            return int(value)
+        if isinstance(default, float):
+            if isinstance(value, (str, bool)):
+                raise TypeError
+            return float(value)
+        if isinstance(default, tuple):
+            return tuple(value)
+        if isinstance(default, str) and not isinstance(value, str):
+            raise TypeError
+        return value
+    except (TypeError, ValueError):
+        wanted = type(default).__name__
+        raise ValueError(f"{name} is {value!r}; it must be of type {wanted} (default {default!r}).") from None
+
+
+def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[str, object]) -> dict[str, object]:
+    """The options in ``given`` that differ from their default, each in its declared type, sorted by name."""
+    resolved = {}
+    for name in sorted(given):
+        if name not in declared:
+            raise unknown_name(f"option of {owner}", name, declared)
+        value = coerce(f"option {name!r} of {owner}", given[name], declared[name])
+        if value != declared[name]:
+            resolved[name] = value
+    return resolved
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides the outcome of one training run, as plain values; no profile, no device, no path.
+
+    Defaults are the paper's (METHODS 1.4): SGD, learning rate 2e-3, momentum 0.9, weight decay 1e-4, x 0.1 at epoch 70
+    of 100, batch 64, gradient norm clipped at 40 (an undocumented setting of the official code).
+
+    Attributes:
+        dataset, model, method: registered names; their options as dictionaries.
+        lr: learning rate of fusion and heads. encoder_lr_scale: encoders use ``lr * encoder_lr_scale``; with alpha in
+            its place this is the learning-rate control, because under SGD alpha does nothing else to an encoder.
+        milestones, decay: the rate is multiplied by ``decay`` from each of these epochs (0-based) on.
+        accumulate: batches whose gradients are averaged before one update.
+        precision: "fp32", "bf16" (autocast) or "fp64".
+    """
+
+    dataset: str
+    method: str = "vanilla"
+    model: str = "resnet18"
+    dataset_options: dict = field(default_factory=dict)
+    method_options: dict = field(default_factory=dict)
+    model_options: dict = field(default_factory=dict)
+    optimizer: str = "sgd"
+    lr: float = 2e-3
+    encoder_lr_scale: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    milestones: tuple[int, ...] = (70,)
+    decay: float = 0.1
+    epochs: int = 100
+    batch_size: int = 64
+    accumulate: int = 1
+    clip: float = 40.0
+    seed: int = 0
+    precision: str = "fp32"
+
+    def __post_init__(self):
+        for f in fields(self):
+            default = f.default_factory() if f.default is dataclasses.MISSING and f.name != "dataset" else f.default
+            value = getattr(self, f.name)
+            if isinstance(default, dict):
+                if not isinstance(value, Mapping):
+                    raise ValueError(f"{f.name} is {value!r}; it must be a dictionary of options.")
+                value = {k: tuple(v) if isinstance(v, list) else v for k, v in sorted(value.items())}
+            elif f.name != "dataset":
+                value = coerce(f.name, value, default)
+            object.__setattr__(self, f.name, value)
+        for name, low in (("lr", 0), ("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("clip", 0)):
+            if not getattr(self, name) >= low:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
+        for name, choices in (("optimizer", ("sgd", "adam", "adamw")), ("precision", ("fp32", "bf16", "fp64"))):
+            if getattr(self, name) not in choices:
+                raise unknown_name(name, getattr(self, name), choices)
+
+    def __hash__(self):
+        return hash(self.identity())
+
+    def but(self, **changes) -> RunSpec:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def plain(self) -> dict[str, object]:
+        """The fields that differ from their default, as JSON values."""
+        out: dict[str, object] = {"dataset": self.dataset}
+        for f in fields(self)[1:]:
+            default = f.default_factory() if f.default is dataclasses.MISSING else f.default
+            if getattr(self, f.name) != default:
+                out[f.name] = getattr(self, f.name)
+        return json.loads(json.dumps(out))
+
+    def identity(self) -> str:
+        """Canonical text: defaults left out (a new field orphans nothing), keys sorted."""
+        return json.dumps(self.plain(), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, object]) -> RunSpec:
+        names = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in names:
+                raise unknown_name("field of a run specification", name, names)
+        return cls(**values)
+
+
+class CorruptRecord(ValueError):
+    """A record that is truncated, hand-edited or from another schema."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run leaves behind. Written once, never changed.
+
+    Attributes:
+        spec, key, revisions: what was run; see ``runs.key``.
+        data: fingerprint, source, generated (bool), counts per split, classes, modalities.
+        curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
+            fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``suppression/<modality>/R_mean``
+            and so on (measured on the training probe), ``loss/...`` (mean over steps), ``lr``.
+        predictions: protocol -> branch -> predicted class of every test sample, packed (see ``unpack``).
+        cost: seconds, seconds_per_epoch, peak_memory_mb, parameters.
+        environment: device, threads, portable, versions, commit.
+        created: UTC time.
+    """
+
+    spec: RunSpec
+    key: str
+    revisions: dict[str, int]
+    data: dict[str, object]
+    curves: dict[str, list[float]]
+    predictions: dict[str, dict[str, str]]
+    cost: dict[str, float]
+    environment: dict[str, object]
+    created: str
+
+    def epoch(self, protocol: str = "last") -> int:
+        """0-based epoch that a protocol selects; ties go to the earliest.
+
+        ``best_test`` is the paper's protocol: it looks at the test set and is shown only to measure what that is worth.
+        """
+        if protocol not in PROTOCOLS:
+            raise unknown_name("protocol", protocol, PROTOCOLS)
+        part = {"best_val": "val", "best_test": "test"}.get(protocol)
+        column = f"{part}/fused/accuracy"
+        if part and column not in self.curves:
+            raise ValueError(f"{self.spec.method} on {self.spec.dataset} has no {part!r} part, so no {protocol!r} epoch.")
+        curve = self.curves[column] if part else self.curves["lr"]
+        return int(np.argmax(curve)) if part else len(curve) - 1
+
+    def score(self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = "accuracy") -> float:
+        """One number: a fraction for accuracies, at the epoch that ``protocol`` selects."""
+        column = f"{part}/{branch}/{metric}"
+        if column not in self.curves:
+            raise unknown_name("column of this record", column, self.curves)
+        return self.curves[column][self.epoch(protocol)]
+
+    def branches(self) -> list[str]:
+        return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith("/accuracy")]
+
+    def to_json(self) -> str:
+        body = {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)} | {"spec": self.spec.plain()}
+        text = json.dumps(body, sort_keys=True)
+        return json.dumps(body | {"checksum": hashlib.sha256(text.encode()).hexdigest()}, sort_keys=True, indent=0)
+
+    @classmethod
+    def from_json(cls, text: str) -> RunRecord:
+        """Raises:
+        CorruptRecord: not JSON, of another schema, or not what was written.
+        """
+        try:
+            body = json.loads(text)
+            checksum = body.pop("checksum")
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
+            raise CorruptRecord("it is truncated or not a run record") from None
+        if body.get("schema") != SCHEMA:
+            raise CorruptRecord(f"its schema is {body.get('schema')}, this version reads {SCHEMA}")
+        if hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest() != checksum:
+            raise CorruptRecord("its checksum does not match its content, so it was edited or damaged")
+        body.pop("schema")
+        return cls(**body | {"spec": RunSpec.from_plain(body["spec"])})
+
+
+def pack(labels: np.ndarray) -> str:
+    """Class indices as base64 of little-endian uint16: small enough to keep for every test sample."""
+    return base64.b64encode(np.asarray(labels).astype("<u2").tobytes()).decode()
+
+
+def unpack(text: str) -> np.ndarray:
+    """Inverse of ``pack``: int64 class indices."""
+    return np.frombuffer(base64.b64decode(text), dtype="<u2").astype(np.int64)
+
+

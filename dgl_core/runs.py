@@ -1,0 +1,238 @@
+"""From specifications to records: the key of a run, making runs, finding them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from dgl_core.records import RunRecord, RunSpec, resolve_options, unknown_name
+from dgl_core.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL = 0.2  # seconds between looks at the workers
+
+
+class RunsFailed(RuntimeError):
+    """Some runs of a batch failed; all others are recorded. ``failures``: (spec, error) pairs."""
+
+    def __init__(self, failures: list[tuple[RunSpec, Exception]]):
+        self.failures = failures
+        spec, error = failures[0]
+        more = f" ({len(failures) - 1} more failed)" if len(failures) > 1 else ""
+        super().__init__(f"{spec.method} on {spec.dataset}, seed {spec.seed}: {error}{more}. Finished runs are recorded.")
+
+
+def results_root() -> Path:
+    """Where this machine's records are: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
+    return Path(os.environ.get("DGL_RESULTS") or ROOT / "results" / "runs")
+
+
+def reference_root() -> Path:
+    """Where the committed records are: ``results/reference``."""
+    return ROOT / "results" / "reference"
+
+
+def canonical(spec: RunSpec) -> RunSpec:
+    """The same run in its one spelling: options in their declared types, defaults left out.
+
+    Raises:
+        ValueError: unknown data set, model, method or option, with the nearest right name.
+    """
+    from dgl_core import data, methods, models
+
+    if spec.dataset not in data.DATASETS:
+        raise unknown_name("data set", spec.dataset, data.DATASETS)
+    if spec.method not in methods.METHODS:
+        raise unknown_name("method", spec.method, methods.METHODS)
+    recipe = data.DATASETS[spec.dataset]
+    recipe.check(spec.dataset_options)
+    declared = {
+        "dataset_options": (f"data set {spec.dataset!r}", recipe.options),
+        "model_options": (f"model {spec.model!r}", models.model_options(spec.model)),
+        "method_options": (f"method {spec.method!r}", methods.METHODS[spec.method].options()),
+    }
+    return spec.but(**{name: resolve_options(owner, getattr(spec, name), of) for name, (owner, of) in declared.items()})
+
+
+def revisions(spec: RunSpec) -> dict[str, int]:
+    """Revision numbers of everything that makes the numbers of a run."""
+    from dgl_core import data, methods, models, training
+
+    return {
+        "dataset": data.DATASETS[spec.dataset].revision,
+        "model": models.REVISIONS[spec.model],
+        "method": methods.METHODS[spec.method].REVISION,
+        "loop": training.REVISION,
+    }
+
+
+def key(spec: RunSpec) -> str:
+    """SHA-256 of the canonical specification and the revisions: the name of a run, on every machine."""
+    text = json.dumps([canonical(spec).plain(), revisions(spec)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find(spec: RunSpec, root: Path | None = None) -> RunRecord | None:
+    """The record of a run in this machine's store (or in ``root``), or None."""
+    return Store(root or results_root()).load(canonical(spec), key(spec))
+
+
+def run(spec: RunSpec, recompute: bool = False, wait: bool = True) -> RunRecord | None:
+    """The record of one run: found, or made here and now.
+
+    A run that another living worker holds is waited for (``wait``), or None is returned. An interrupted run goes on
+    from its last checkpoint and ends with the same record (times and memory aside).
+    """
+    from dgl_core.training import train
+
+    spec, name, store = canonical(spec), key(spec), Store(results_root())
+    while True:
+        record = None if recompute else store.load(spec, name)
+        if record is not None:
+            return record
+        with store.claim(spec, name) as mine:
+            if mine:
+                record = None if recompute else store.load(spec, name)
+                if record is None:
+                    checkpoint = store.path(spec, name).with_suffix(".checkpoint")
+                    if recompute:
+                        checkpoint.unlink(missing_ok=True)
+                    record = train(spec, checkpoint=checkpoint, key=name, revisions=revisions(spec))
+                    record = store.replace(record) if recompute else store.save(record)
+                    checkpoint.unlink(missing_ok=True)
+                return record
+        if not wait:
+            return None
+        time.sleep(POLL)
+
+
+def pending(specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """The specifications without a record here, each once, in order."""
+    seen, left = set(), []
+    for spec in map(canonical, specs):
+        name = key(spec)
+        if name not in seen and find(spec) is None:
+            left.append(spec)
+        seen.add(name)
+    return left
+
+
+def run_all(
+    specs: Iterable[RunSpec],
+    client=None,
+    recompute: bool = False,
+    progress: Callable[[int, int, RunSpec, float], None] | None = None,
+) -> list[RunRecord]:
+    """Records of all specifications, in order.
+
+    Args:
+        client: None runs them one after another in this process. Anything with ``submit(function, *arguments)`` that
+            returns futures spreads them: a ``dask.distributed.Client`` on a cluster, a ``ProcessPoolExecutor`` here. Workers
+            share the store, so nothing but the specification travels.
+        recompute: make the runs again even if they are recorded.
+        progress: called as ``progress(done, total, spec, seconds)`` after each run.
+
+    Raises:
+        RunsFailed: after all others have finished, if some failed.
+    """
+    specs = [canonical(spec) for spec in specs]
+    unique = list({key(spec): spec for spec in specs}.values())
+    failures: list[tuple[RunSpec, Exception]] = []
+    started, done = time.perf_counter(), 0
+
+    def finish(spec: RunSpec, result: Callable[[], object]) -> None:
+        nonlocal done
+        try:
+            result()
+        except Exception as error:
+            failures.append((spec, error))
+        done += 1
+        if progress is not None:
+            progress(done, len(unique), spec, time.perf_counter() - started)
+
+    if client is None:
+        for spec in unique:
+            finish(spec, lambda spec=spec: run(spec, recompute))
+    else:
+        waiting = {client.submit(run, spec, recompute): spec for spec in unique}
+        while waiting:
+            for future in [f for f in waiting if f.done()]:
+                finish(waiting.pop(future), future.result)
+            time.sleep(POLL if waiting else 0)
+    if failures:
+        raise RunsFailed(failures)
+    return [found for spec in specs if (found := find(spec)) is not None]
+
+
+def load_or_run(specs, *, recompute: bool = False):
+    """Records in the shape of ``specs``: a dict of lists, or a list. What is not recorded here is trained now.
+
+    Reads and writes this machine's store only; committed reference records never stand in for a run.
+    """
+    if isinstance(specs, Mapping):
+        flat = [spec for group in specs.values() for spec in group]
+        run_all(flat if recompute else pending(flat), recompute=recompute)
+        return {name: [find(spec) for spec in group] for name, group in specs.items()}
+    return load_or_run({"": list(specs)}, recompute=recompute)[""]
+
+
+def reference(specs):
+    """Committed records in the shape of ``specs``; runs without one are left out."""
+    if isinstance(specs, Mapping):
+        return {name: reference(group) for name, group in specs.items()}
+    found = (find(spec, reference_root() / spec.dataset) for spec in specs)
+    return [record for record in found if record is not None]
+
+
+def publish_reference(specs: Iterable[RunSpec]) -> int:
+    """Copy this machine's records of ``specs`` to the committed reference folder; returns how many."""
+    count = 0
+    for spec in specs:
+        record = find(spec)
+        if record is not None:
+            Store(reference_root() / spec.dataset).replace(record)
+            count += 1
+    return count
+
+
+def estimate_seconds(spec: RunSpec) -> float:
+    """Rough training time of one run: that of the most similar record here or in the reference, else a guess."""
+    similar = []
+    for root in (results_root(), reference_root() / spec.dataset):
+        for record in Store(root).records():
+            if (record.spec.dataset, record.spec.model) == (spec.dataset, spec.model):
+                same = record.spec.method == spec.method
+                similar.append((same, record.cost["seconds"] / record.spec.epochs))
+    if similar:
+        best = [seconds for same, seconds in similar if same] or [seconds for _, seconds in similar]
+        return spec.epochs * sum(best) / len(best)
+    return spec.epochs * 0.5
+
+
+def audit(count: int = 3, seed: int = 0) -> list[str]:
+    """Train a sample of the committed reference records again and say what differs; an empty list means nothing.
+
+    Records made with portable numerics must come back to the last digit; others are only compared when this machine
+    computes as they did.
+    """
+    import random
+
+    from dgl_core.environment import is_portable
+    from dgl_core.training import train
+
+    records = [r for r in Store(reference_root()).records() if r.environment["portable"] == is_portable()]
+    differences = []
+    for record in random.Random(seed).sample(records, min(count, len(records))):
+        again = train(record.spec, key=record.key, revisions=record.revisions)
+        label = f"{record.spec.method} on {record.spec.dataset}, seed {record.spec.seed}"
+        if key(record.spec) != record.key:
+            differences.append(f"{label}: made by other revisions ({record.revisions}, now {revisions(record.spec)})")
+        for name in sorted(set(record.curves) | set(again.curves)):
+            if not name.startswith("seconds/") and record.curves.get(name) != again.curves.get(name):
+                differences.append(f"{label}: {name} differs")
+                break
+    return differences
