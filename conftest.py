@@ -6,16 +6,11 @@ This file is at the root because the notebooks are tests too. It must do its wor
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
-from dgl_core.notebook import PORTABLE_NUMERICS
+from dgl_core.execution import kernel_environment
 
-ROOT = Path(__file__).resolve().parent
-
-os.environ.update(PORTABLE_NUMERICS)
+os.environ.update(kernel_environment(portable=True))
 os.environ["PYTHONHASHSEED"] = "0"
-os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the python3 kernel of this environment, not one in the home folder
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 os.environ.pop("DGL_REPORT", None)
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit the store of the process that started them
     os.environ["DGL_RESULTS"] = tempfile.mkdtemp(prefix="dgl_test_store_")

@@ -6,31 +6,21 @@ not hold; ``verdict`` judges a claim of the paper from paired runs, and a contra
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import platform
 import random
 import re
-import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dgl_core.environment import commit, is_portable
 from dgl_core.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# With one thread and these set before torch is imported, training is bit-identical on all x86-64 processors.
-PORTABLE_NUMERICS = {
-    "ATEN_CPU_CAPABILITY": "default",
-    "MKL_CBWR": "COMPATIBLE",
-    "ONEDNN_MAX_CPU_ISA": "SSE41",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -42,22 +32,6 @@ class Settings:
     recompute: bool  # True: train again even where this machine has a record
     data_root: Path | None  # the folder that the user gave, None: DGL_DATA, ./data or generated
     device: str  # cpu | cuda
-
-
-def nearest(name: str, known: Iterable[str], kind: str) -> str:
-    """``name`` if it is known; otherwise a ValueError that names the nearest right one.
-
-    Args:
-        name: what the user wrote.
-        known: every right name.
-        kind: what the names are, for the message ("profile", "notebook").
-    """
-    known = list(known)
-    if name in known:
-        return name
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"unknown {kind} {name!r}: {hint}known: {', '.join(known)}")
 
 
 def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, data_root: str = "") -> Settings:
@@ -79,9 +53,9 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     for name, (value, kind) in (expected | {"data_root": (data_root, str)}).items():
         if type(value) is not kind:
             raise TypeError(f"parameter {name} = {value!r} must be {kind.__name__}, not {type(value).__name__}")
-    from dgl_core.experiments import PROFILES
+    from dgl_core.experiments import profile_named
 
-    nearest(profile, PROFILES, "profile")
+    portable = profile_named(profile).portable
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed = {seed} must be in 0 .. 2**32 - 1")
     folder = Path(data_root).expanduser().resolve() if data_root else None
@@ -99,9 +73,9 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     numpy.random.seed(seed)
     torch.manual_seed(seed)
     style.apply()
-    if PROFILES[profile].portable:
+    if portable:
         torch.set_num_threads(1)
-    device = "cuda" if torch.cuda.is_available() and not PROFILES[profile].portable else "cpu"
+    device = "cuda" if torch.cuda.is_available() and not portable else "cpu"
     return Settings(profile, seed, recompute, folder, device)
 
 
@@ -183,23 +157,6 @@ def verdict(
     result = Verdict(claim, outcome, mean, low, high, len(values), unit, threshold)
     print(result)
     return result
-
-
-def commit() -> str:
-    """Short commit of this copy of the project, "+ changes" where tracked files differ, "unknown" outside git."""
-    try:
-        git = ["git", "-C", str(ROOT)]
-        short = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
-        # Only the library counts: notebooks are being rewritten while this is asked.
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "dgl_core"], capture_output=True)
-        return short.stdout.strip() + (" + changes" if changed.returncode else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def is_portable() -> bool:
-    """Whether this process was started with portable numerics (they must be set before torch is imported)."""
-    return all(os.environ.get(name) == value for name, value in PORTABLE_NUMERICS.items())
 
 
 def provenance() -> None:

@@ -2,9 +2,9 @@
 
     python -m tools.normalise_notebooks notebooks/02_gradient_theory.ipynb ...
 
-Removed: widget and papermill metadata, timings, widget views (GitHub shows nothing for them), the sounds of cells tagged
-``nbval-skip`` (they only play in a live notebook), the interpreter's exact version. The lines of the provenance cell
-that differ between machines are replaced by what they stand for. Execution counts stay: nbval needs them.
+Removed: widget and papermill metadata, timings, widget views (GitHub shows nothing for them), the sounds of cells
+tagged ``nbval-skip`` (they only play in a live notebook), the interpreter's exact version. The lines of the provenance
+cell that differ between machines are replaced by what they stand for. Execution counts stay: nbval needs them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,204 @@
+"""Execute one notebook headless: a papermill process of its own, trusted only by exit code and execution counts.
+
+Papermill reports a notebook whose kernel died as completed, cell by cell, and passes unknown or mistyped parameters on
+with a log line at most. So the parameters are checked here against the notebook's own cell, before, and the counts
+1..n after.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from dgl_core.environment import PORTABLE_NUMERICS
+from dgl_core.records import unknown_name
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+KERNEL_DIED = 138  # papermill's exit code
+TICK = 0.1  # seconds between looks at the process and at the stop signal
+GRACE = 5.0  # seconds that papermill gets to end its kernel
+
+
+class NotebookFailed(RuntimeError):
+    """An execution that must not be trusted: where it stopped, and why (one line each)."""
+
+    def __init__(self, name: str, where: str, error: str, notebook: nbformat.NotebookNode | None = None):
+        self.name, self.where, self.error, self.notebook = name, where, error, notebook
+        super().__init__(f"{name}, {where}\n  {error}")
+
+
+class Stopped(Exception):
+    """The execution was ended on request."""
+
+
+def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> list[str]:
+    """Names ("03_vanilla_vs_dgl") of all notebooks, in order, or of those that ``only`` asks for ("03").
+
+    Raises:
+        ValueError: a name that no notebook has, with the nearest one that exists.
+    """
+    names = sorted(path.stem for path in folder.glob("[0-9][0-9]_*.py"))
+    wanted = [word.removesuffix(".py").removesuffix(".ipynb") for word in only or names]
+    for word in wanted:
+        if not any(word in (name, name[:2]) for name in names):
+            raise unknown_name("notebook", word, names)
+    return [name for name in names if {name, name[:2]} & set(wanted)]
+
+
+def kernel_environment(portable: bool, threads: int = 1) -> dict[str, str]:
+    """Environment variables of a training worker or a notebook kernel; they count only before torch is imported."""
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # the python3 kernel of this environment, not one of the home folder
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    } | (PORTABLE_NUMERICS if portable else {})
+
+
+def tags(cell: nbformat.NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """Name and default of each parameter in the cell tagged ``parameters``; only literals may be there.
+
+    Raises:
+        ValueError: no such cell or several, or something else than ``name = literal`` in it.
+    """
+    cells = [cell for cell in notebook.cells if "parameters" in tags(cell)]
+    if len(cells) != 1:
+        raise ValueError(f"{len(cells)} cells are tagged 'parameters', there must be exactly one")
+    declared = {}
+    for statement in ast.parse(cells[0].source).body:
+        simple = isinstance(statement, ast.Assign) and [type(target) for target in statement.targets] == [ast.Name]
+        try:
+            declared[statement.targets[0].id] = ast.literal_eval(statement.value) if simple else None
+        except ValueError:
+            simple = False
+        if not simple:
+            raise ValueError(f"the parameters cell may hold only name = literal, not {ast.unparse(statement)!r}")
+    return declared
+
+
+def check_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, Any]) -> None:
+    """Raise where papermill would only warn: a parameter that the notebook does not have, or of another type."""
+    declared = declared_parameters(notebook)
+    for name, value in parameters.items():
+        if name not in declared:
+            raise unknown_name("parameter", name, declared)
+        if type(value) is not type(declared[name]):
+            kind = type(declared[name]).__name__
+            raise ValueError(f"parameter {name} = {value!r} must be {kind}, as its default {declared[name]!r}")
+
+
+def read_source(path: Path) -> nbformat.NotebookNode:
+    """The notebook that a ``py:percent`` file describes, without outputs, for this environment's Python kernel."""
+    import jupytext
+
+    notebook = jupytext.read(path, fmt="py:percent")
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return notebook
+
+
+def execute(
+    source: Path,
+    *,
+    parameters: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+    stop: threading.Event | None = None,
+) -> nbformat.NotebookNode:
+    """Execute a ``py:percent`` notebook in its own folder and return it with its outputs.
+
+    Args:
+        source: the ``.py`` file.
+        parameters: values for its parameters cell; None injects nothing, so the result can be committed.
+        environment: variables on top of this process's own.
+        stop: when set, the execution is ended and Stopped raised.
+
+    Raises:
+        NotebookFailed: a cell raised, the kernel died, or cells were not executed in order.
+        ValueError: a parameter that the notebook does not have or of another type.
+    """
+    notebook = read_source(source)
+    check_parameters(notebook, parameters or {})
+    with tempfile.TemporaryDirectory(prefix="dgl_notebook_") as folder:
+        given, result, log = (Path(folder) / name for name in ("given.ipynb", "result.ipynb", "log.txt"))
+        nbformat.write(notebook, given)
+        command = [sys.executable, "-m", "papermill", str(given), str(result), "--cwd", str(source.parent)]
+        command += ["--no-progress-bar", "--autosave-cell-every", "0"]
+        if parameters:
+            (Path(folder) / "parameters.yaml").write_text(json.dumps(parameters))  # JSON is YAML, types included
+            command += ["-f", str(Path(folder) / "parameters.yaml")]
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                command, stdout=file, stderr=file, env=os.environ | (environment or {}), start_new_session=True
+            )
+            _wait(process, stop)
+        executed = nbformat.read(result, as_version=4) if result.exists() else None
+        _trust(source.stem, process.returncode, executed, log.read_text(errors="replace"))
+    return executed
+
+
+def _wait(process: subprocess.Popen, stop: threading.Event | None) -> None:
+    try:
+        while process.poll() is None:
+            if stop is not None and stop.is_set():
+                raise Stopped
+            try:
+                process.wait(TICK)
+            except subprocess.TimeoutExpired:
+                continue
+    except BaseException:
+        process.send_signal(signal.SIGINT)  # papermill then ends its kernel; a kernel without a parent ends itself
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _trust(name: str, exit_code: int, notebook: nbformat.NotebookNode | None, log: str) -> None:
+    """Raise NotebookFailed unless the exit code is 0 and every code cell ran, in order."""
+    if notebook is None:
+        lines = [line for line in log.splitlines() if line.strip()] or ["no output"]
+        raise NotebookFailed(name, f"before its first cell (exit code {exit_code})", lines[-1])
+    # Papermill's banners above a failed cell are not cells of the notebook.
+    notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in tags(cell)]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    counts = [cell.execution_count for cell in code]
+    for number, cell in enumerate(code, 1):
+        for output in cell.outputs:
+            if output.output_type == "error" and "raises-exception" not in tags(cell):
+                error = f"{output.ename}: {_first_line(output.evalue)}"
+                raise NotebookFailed(name, _place(number, cell), error, notebook)
+        if cell.execution_count != number:
+            reason = "the kernel died" if exit_code == KERNEL_DIED else f"papermill ended with exit code {exit_code}"
+            reason += " (out of memory?)" if exit_code == KERNEL_DIED else ""
+            raise NotebookFailed(name, _place(number, cell), reason, notebook)
+    if exit_code or counts != list(range(1, len(code) + 1)):
+        raise NotebookFailed(name, "after its last cell", f"papermill ended with exit code {exit_code}", notebook)
+
+
+def _place(number: int, cell) -> str:
+    return f"code cell {number}: {_first_line(cell.source)}"
+
+
+def _first_line(text: str) -> str:
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()
+    return lines[0] if lines else "(empty)"
