@@ -87,7 +87,7 @@ class DisentangledObjective(nn.Module):
 
     Args:
         model: a ``MultimodalModel``: ``encoders`` (one module per modality), ``fusion`` (classifier included) and
-            ``model(inputs, keep)``. If it also has ``encode`` and ``fuse`` (late fusion), each encoder runs once per step.
+            ``model(inputs, keep)``. With ``encode`` as well (late fusion), each encoder runs once per step.
         alpha: weight of the unimodal losses, >= 0; the paper uses 4 on CREMA-D and 2 elsewhere. 0 skips them.
         encoder_gate: share of the multimodal gradient that reaches the encoders, in [0, 1]. DGL: 0.
         fusion_gate: share of the unimodal gradient that reaches the fusion module, in [0, 1]. DGL: 0.

@@ -20,7 +20,7 @@ def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
         logits: [N, K]; target: [N].
 
     Returns:
-        ``accuracy`` and ``macro_f1`` as fractions (macro-F1 over the classes that occur in ``target``), ``loss`` in nats.
+        ``accuracy``, ``macro_f1`` (over the classes that occur in ``target``) as fractions; ``loss`` in nats.
     """
     predicted = logits.argmax(dim=1)
     classes = logits.shape[1]
@@ -70,7 +70,7 @@ def suppression(logits: Mapping[str, Tensor], target: Tensor) -> dict[str, float
 
 
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """L2 norm over all gradients present, as a 0-d tensor on their device (no synchronisation); 0 where there is none."""
+    """L2 norm over all gradients present, a 0-d tensor on their device (no waiting); 0 where there is none."""
     grads = [p.grad for p in parameters if p.grad is not None]
     return torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
 

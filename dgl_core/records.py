@@ -1,4 +1,4 @@
-"""What a run is (``RunSpec``) and what it leaves behind (``RunRecord``). Plain values; imports nothing from the house."""
+"""What a run is (``RunSpec``) and what it leaves behind (``RunRecord``): plain values, no imports from the house."""
 
 from __future__ import annotations
 
@@ -160,8 +160,8 @@ class RunRecord:
         spec, key, revisions: what was run; see ``runs.key``.
         data: fingerprint, source, generated (bool), counts per split, classes, modalities.
         curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
-            fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``suppression/<modality>/R_mean``
-            and so on (measured on the training probe), ``loss/...`` (mean over steps), ``lr``.
+            fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
+            steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
         predictions: protocol -> branch -> predicted class of every test sample, packed (see ``unpack``).
         cost: seconds, seconds_per_epoch, peak_memory_mb, parameters.
         environment: device, threads, portable, versions, commit.
@@ -188,11 +188,13 @@ class RunRecord:
         part = {"best_val": "val", "best_test": "test"}.get(protocol)
         column = f"{part}/fused/accuracy"
         if part and column not in self.curves:
-            raise ValueError(f"{self.spec.method} on {self.spec.dataset} has no {part!r} part, so no {protocol!r} epoch.")
+            raise ValueError(f"This {self.spec.method} run has no {part!r} part, so no {protocol!r} epoch.")
         curve = self.curves[column] if part else self.curves["lr"]
         return int(np.argmax(curve)) if part else len(curve) - 1
 
-    def score(self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = "accuracy") -> float:
+    def score(
+        self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = "accuracy"
+    ) -> float:
         """One number: a fraction for accuracies, at the epoch that ``protocol`` selects."""
         column = f"{part}/{branch}/{metric}"
         if column not in self.curves:

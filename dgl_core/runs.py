@@ -23,7 +23,8 @@ class RunsFailed(RuntimeError):
         self.failures = failures
         spec, error = failures[0]
         more = f" ({len(failures) - 1} more failed)" if len(failures) > 1 else ""
-        super().__init__(f"{spec.method} on {spec.dataset}, seed {spec.seed}: {error}{more}. Finished runs are recorded.")
+        run = f"{spec.method} on {spec.dataset}, seed {spec.seed}"
+        super().__init__(f"{run}: {error}{more}. Finished runs are recorded.")
 
 
 def results_root() -> Path:
@@ -131,8 +132,8 @@ def run_all(
 
     Args:
         client: None runs them one after another in this process. Anything with ``submit(function, *arguments)`` that
-            returns futures spreads them: a ``dask.distributed.Client`` on a cluster, a ``ProcessPoolExecutor`` here. Workers
-            share the store, so nothing but the specification travels.
+            returns futures spreads them: a ``dask.distributed.Client`` on a cluster, a ``ProcessPoolExecutor`` here.
+            Workers share the store, so nothing but the specification travels.
         recompute: make the runs again even if they are recorded.
         progress: called as ``progress(done, total, spec, seconds)`` after each run.
 

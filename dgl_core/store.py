@@ -32,11 +32,12 @@ class Store:
         self.root = Path(root)
 
     def path(self, spec: RunSpec, key: str) -> Path:
-        words = [spec.dataset, spec.method, *(str(v) for v in spec.method_options.values()), f"seed{spec.seed}", key[:16]]
+        options = map(str, spec.method_options.values())
+        words = [spec.dataset, spec.method, *options, f"seed{spec.seed}", key[:16]]
         return self.root / (re.sub(r"[^\w.+-]+", "_", "-".join(words)) + ".json")
 
     def load(self, spec: RunSpec, key: str) -> RunRecord | None:
-        """The record, or None if there is none. A damaged file is moved aside (``.damaged``), named, and counts as none."""
+        """The record, or None. A damaged file is moved aside (``.damaged``) with a message, and counts as none."""
         path = self.path(spec, key)
         try:
             record = RunRecord.from_json(path.read_text())
@@ -48,7 +49,7 @@ class Store:
         except (CorruptRecord, UnicodeDecodeError) as error:
             aside = path.with_suffix(".damaged")
             path.replace(aside)
-            print(f"Record {path.name} is not used: {error}. Moved to {aside.name}; the run is made again.", file=sys.stderr)
+            print(f"Record {path.name} is not used: {error}. Moved to {aside.name}.", file=sys.stderr)
             return None
 
     def save(self, record: RunRecord) -> RunRecord:

@@ -27,8 +27,8 @@ class State(Protocol):
 
     Attributes:
         model: the model. heads: the method's auxiliary modules, ``Method.heads``.
-        objective: what ``Method.objective`` returned, possibly wrapped for DDP or compilation; call this, not the model,
-            for losses.
+        objective: what ``Method.objective`` returned, possibly wrapped for DDP or compilation; losses come from
+            calling this, not the model.
         epoch, step: 0-based epoch, 0-based batch within it. steps_per_epoch, epochs: how many there are.
         classes: number of classes K.
     """
@@ -57,7 +57,7 @@ class State(Protocol):
         at most ``limit`` of them."""
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Random numbers that depend on seed, epoch, step and ``purpose`` only, so that a resumed run draws the same."""
+        """Random numbers that depend on seed, epoch, step and ``purpose`` only: a resumed run draws the same."""
 
 
 @dataclasses.dataclass
@@ -98,7 +98,7 @@ class Method:
         """After the last batch of an epoch, before it is evaluated."""
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
-        """Train on one batch. Returns 0-d tensors to log as ``loss/<name>`` (left on the device: no synchronisation)."""
+        """Train on one batch. Returns 0-d tensors to log as ``loss/<name>``, left on the device (no waiting)."""
         losses: Losses = state.objective(batch.inputs, batch.target)
         state.backward(losses.total)
         state.update()

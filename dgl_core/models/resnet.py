@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,8 +39,8 @@ class ResNet(nn.Module):
         in_channels: 1 for a spectrogram or grey frames, 3 for RGB.
         widths: channels of the four stages.
         blocks: basic blocks of each stage.
-        stem: ``"imagenet"`` (7x7 stride 2, max-pool, the paper's) or ``"small"`` (3x3 stride 2, for inputs of about
-            64 pixels).
+        stem: ``"imagenet"`` (7x7 stride 2, the paper's) or ``"small"`` (3x3 stride 2, for inputs of about 64 pixels);
+            a 3x3 max-pool with stride 2 follows.
 
     Source: official ``models/backbone.py:resnet18`` and ``utils/utils.py:weight_init``.
     """
@@ -53,12 +54,12 @@ class ResNet(nn.Module):
     ):
         super().__init__()
         if stem == "imagenet":
-            first, pool = nn.Conv2d(in_channels, widths[0], 7, 2, 3, bias=False), nn.MaxPool2d(3, 2, 1)
+            first = nn.Conv2d(in_channels, widths[0], 7, 2, 3, bias=False)
         elif stem == "small":
-            first, pool = nn.Conv2d(in_channels, widths[0], 3, 2, 1, bias=False), nn.Identity()
+            first = nn.Conv2d(in_channels, widths[0], 3, 2, 1, bias=False)
         else:
             raise ValueError(f"stem is {stem!r}; choose 'imagenet' or 'small'.")
-        self.stem = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(), pool)
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
         layers, channels = [], widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             for block in range(count):
@@ -73,6 +74,7 @@ class ResNet(nn.Module):
         if x.dim() == 5:  # [B, C, T, H, W] -> [B * T, C, H, W]
             frames = x.shape[2]
             x = x.transpose(1, 2).flatten(0, 1)
+        x = x.contiguous(memory_format=torch.channels_last)  # the layout that convolutions run fastest in
         maps = self.layers(self.stem(x))  # [B * T, D, h, w]
         pooled = maps.mean(dim=(2, 3))  # [B * T, D]
         return pooled.unflatten(0, (-1, frames)).mean(dim=1)  # [B, D]

@@ -1,0 +1,260 @@
+"""The one training loop: every method, model and data set goes through it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgl_core import data, metrics
+from dgl_core.environment import describe, peak_memory_mb, utc_now
+from dgl_core.evaluation import EVALUATION_BATCH, evaluate
+from dgl_core.files import write_atomic
+from dgl_core.gradients import FUSED
+from dgl_core.methods.base import Batch, Method
+from dgl_core.records import RunRecord, RunSpec
+
+REVISION = 1  # raise when the numbers of the loop itself change
+Log = Callable[[str], None]  # receives one line per epoch
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss became infinite or NaN; the message names the epoch and the step."""
+
+
+def derive_seed(*parts: object) -> int:
+    """A 56-bit seed from any values: random numbers depend on what they are for, not on what was drawn before."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:7], "big")
+
+
+class Trainer:
+    """Runs one method on one model and one data set; it is the ``State`` that methods see.
+
+    Args:
+        spec: what to run; ``spec.model`` and ``spec.dataset`` only name things here.
+        method, model, dataset: the objects themselves. The model is trained in place.
+        device: where to train.
+    """
+
+    def __init__(self, spec: RunSpec, method: Method, model: nn.Module, dataset: data.Dataset, device: torch.device):
+        if spec.accumulate > 1 and method.UPDATES > 1:
+            raise ValueError(f"{spec.method} updates {method.UPDATES} times a batch, so accumulate must be 1.")
+        self.spec, self.method, self.device = spec, method, device
+        dtype = torch.float64 if spec.precision == "fp64" else torch.float32
+        self.model = model.to(device, dtype, memory_format=torch.channels_last)
+        self.dataset = dataset.to(device)
+        self.classes = len(dataset.classes)
+        self.heads = method.heads(model, self.classes).to(device, dtype)
+        self.objective = method.objective(model, F.cross_entropy)
+        self.dtype = dtype
+        self.epochs, self.epoch, self.step = spec.epochs, 0, 0
+        self.train_index = dataset.indices("train")
+        self.steps_per_epoch = len(self.train_index) // spec.batch_size
+        if not self.steps_per_epoch:
+            raise ValueError(f"batch_size {spec.batch_size} exceeds the {len(self.train_index)} training samples.")
+        self.optimizer = self._optimizer()
+        self.curves: dict[str, list[float]] = defaultdict(list)
+        self.best: dict[str, tuple[float, dict[str, str]]] = {}  # protocol -> (score, packed predictions)
+        self.seconds = 0.0
+
+    # -- what methods see -------------------------------------------------------------------------------------------
+
+    def parameters(self, group: str) -> list[nn.Parameter]:
+        part = {"fusion": self.model.fusion, "heads": self.heads}.get(group)
+        return list((self.model.encoders[group] if part is None else part).parameters())
+
+    def backward(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+        with torch.autocast(self.device.type, enabled=False):
+            (loss / self.spec.accumulate).backward(retain_graph=retain_graph)
+
+    def update(self, groups: Sequence[str] | None = None) -> None:
+        last = self.step + 1 == self.steps_per_epoch
+        if (self.step + 1) % self.spec.accumulate and not last:
+            return
+        norms = []
+        for group in self.optimizer.param_groups:
+            if groups is not None and group["name"] not in groups:
+                for parameter in group["params"]:
+                    parameter.grad = None
+            if any(p.grad is not None for p in group["params"]):
+                norms.append(metrics.gradient_norm(group["params"]))
+                self._norms[group["name"]].append(norms[-1])
+        everything = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self.spec.clip and norms:
+            total = torch.linalg.vector_norm(torch.stack(norms))
+            torch.nn.utils.clip_grads_with_norm_(everything, self.spec.clip, total)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def batches(self, part: str, *, training: bool = False, limit: int | None = None) -> Iterator[Batch]:
+        index, generator, size = self.dataset.indices(part), None, EVALUATION_BATCH
+        if training:
+            generator, size = self.generator(f"batches/{part}"), self.spec.batch_size
+            index = index[torch.randperm(len(index), generator=generator)]
+        for number, rows in enumerate(index.split(size)):
+            if limit is not None and number >= limit:
+                return
+            yield self.batch(rows, generator)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(self.spec.seed, self.epoch, self.step, purpose))
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def fit(self, checkpoint: Path | None = None, every: float = 30.0, log: Log | None = None) -> None:
+        """Train all epochs, from the checkpoint if there is one.
+
+        Args:
+            checkpoint: file to resume from and to save to at most ``every`` seconds; deleted by the caller.
+            log: called with one line per epoch.
+        """
+        if checkpoint is not None and checkpoint.exists():
+            self._restore(checkpoint)
+        else:
+            self.method.on_start(self)
+        saved = time.perf_counter()
+        for epoch in range(self.epoch, self.epochs):
+            self.epoch = epoch
+            started = time.perf_counter()
+            self._train_epoch()
+            trained = time.perf_counter()
+            self._evaluate_epoch()
+            now = time.perf_counter()
+            self.curves["seconds/training"].append(trained - started)
+            self.seconds += now - started
+            if checkpoint is not None and now - saved >= every and self.epoch + 1 < self.epochs:
+                self._save(checkpoint)
+                saved = now
+            if log is not None:
+                log(self._line())
+
+    def _train_epoch(self) -> None:
+        spec = self.spec
+        torch.manual_seed(derive_seed(spec.seed, self.epoch, "dropout"))
+        rate = spec.lr * spec.decay ** sum(self.epoch >= milestone for milestone in spec.milestones)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        self.curves["lr"].append(rate)
+        self.model.train()
+        self.heads.train()
+        self.step = 0
+        generator = self.generator("train")
+        order = self.train_index[torch.randperm(len(self.train_index), generator=generator)]
+        self._norms: dict[str, list[Tensor]] = defaultdict(list)
+        logs: dict[str, list[Tensor]] = defaultdict(list)
+        for step in range(self.steps_per_epoch):  # the last, smaller batch is dropped, as in the official loader
+            self.step = step
+            rows = order[self.step * spec.batch_size : (self.step + 1) * spec.batch_size]
+            batch = self.batch(rows, generator)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+                values = self.method.step(self, batch)
+            for name, value in values.items():
+                logs[name].append(value.detach())
+        means = {name: torch.stack(values).double().cpu() for name, values in logs.items()}
+        for name, values in means.items():
+            bad = (~values.isfinite()).nonzero()
+            if len(bad):
+                raise TrainingDiverged(
+                    f"{spec.method} on {spec.dataset}, seed {spec.seed}: the {name} loss is {values[bad[0, 0]].item()} "
+                    f"at epoch {self.epoch}, step {bad[0, 0].item()}. Lower lr (now {spec.lr:g}); the last good "
+                    "checkpoint is kept."
+                )
+            self.curves[f"loss/{name}"].append(values.mean().item())
+        for name, values in self._norms.items():
+            self.curves[f"gradient/{name}"].append(torch.stack(values).double().mean().item())
+        self.method.on_epoch_end(self)
+
+    def _evaluate_epoch(self) -> None:
+        self.model.eval()
+        self.heads.eval()
+        columns, predictions = evaluate(self)
+        for column, value in columns.items():
+            self.curves[column].append(value)
+        scores = {"last": math.inf} | {f"best_{p}": columns[f"{p}/{FUSED}/accuracy"] for p in ("val", "test")}
+        for protocol, score in scores.items():
+            if protocol == "last" or protocol not in self.best or score > self.best[protocol][0]:
+                self.best[protocol] = (score, predictions)
+
+    # -- plumbing ---------------------------------------------------------------------------------------------------
+
+    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
+        inputs, target = self.dataset.batch(rows, generator)
+        return Batch({m: inputs[m].to(self.dtype) for m in self.model.encoders}, target)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        spec = self.spec
+        names = [*self.model.encoders, "fusion", "heads"]
+        scales = {m: spec.encoder_lr_scale for m in self.model.encoders}
+        groups = [
+            {"params": self.parameters(name), "name": name, "scale": scales.get(name, 1.0)}
+            for name in names
+            if self.parameters(name)
+        ]
+        if spec.optimizer == "sgd":
+            return torch.optim.SGD(groups, spec.lr, spec.momentum, weight_decay=spec.weight_decay, fused=True)
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
+        return kind(groups, spec.lr, betas=(spec.momentum, 0.999), weight_decay=spec.weight_decay, fused=True)
+
+    def _save(self, path: Path) -> None:
+        state = {
+            "epoch": self.epoch + 1,
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "method": self.method.state_dict(),
+            "curves": dict(self.curves),
+            "best": self.best,
+            "seconds": self.seconds,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(path, buffer.getvalue())
+
+    def _restore(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.method.load_state_dict(state["method"])
+        self.curves = defaultdict(list, state["curves"])
+
+    def _line(self) -> str:
+        latest = {c: v[-1] for c, v in self.curves.items()}
+        branches = [b for b in (FUSED, *self.model.encoders) if f"val/{b}/accuracy" in latest]
+        scores = ", ".join(f"{b} {100 * latest[f'val/{b}/accuracy']:.1f}" for b in branches)
+        return f"epoch {self.epoch + 1:3d}/{self.epochs}: loss {latest['loss/multimodal']:.3f}, validation % {scores}"
+
+    def record(self, key: str, revisions: Mapping[str, int]) -> RunRecord:
+        split = [self.dataset.split.count(part) for part in ("train", "val", "test")]
+        return RunRecord(
+            spec=self.spec,
+            key=key,
+            revisions=dict(revisions),
+            data={
+                "fingerprint": self.dataset.fingerprint,
+                "source": self.dataset.source,
+                "generated": self.dataset.generated,
+                "counts": dict(zip(("train", "val", "test"), split, strict=True)),
+                "classes": list(self.dataset.classes),
+                "modalities": list(self.model.encoders),
+            },
+            curves={c: [float(f"{v:.6g}") for v in values] for c, values in sorted(self.curves.items())},
+            predictions={protocol: predictions for protocol, (_, predictions) in self.best.items()},
+            cost={
+                "seconds": round(self.seconds, 3),
+                "seconds_per_epoch": round(sum(self.curves["seconds/training"]) / self.epochs, 4),
+                "peak_memory_mb": peak_memory_mb(self.device),
+                "parameters": sum(p.numel() for p in [*self.model.parameters(), *self.heads.parameters()]),
+            },
+            environment=describe(self.device),
+            created=utc_now(),
+        )
