@@ -1,0 +1,72 @@
+"""The DGL update as a vector field over all parameters, and why no function has it as its gradient (D5).
+
+D1, D2, D3, D4 and D6 are equalities between gradients, logits and trajectories; they need no code beyond the objective
+itself and are settled in ``tests/test_theory_guarantees.py``:
+
+* D1: encoder m receives ``alpha * grad CE(W^m z^m + b, y)``, at its feature ``alpha W^mT (p^uni - e_y) / B``.
+* D2: that does not depend on input, feature or encoder of any other modality (before clipping).
+* D3: the fusion receives ``grad CE(F(sg z), y)``, whatever alpha and the unimodal losses are.
+* D4: under SGD with momentum, without decay and clipping, alpha is a multiplier of the encoder learning rate; under
+  Adam (alpha > 0, eps -> 0, no coupled decay, no clipping) it is inert.
+* D6: for a concatenation head the masked logits satisfy ``l = sum_m l^m - (M - 1) b``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from dgl_core.gradients import DisentangledObjective
+
+
+def update_field(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> Tensor:
+    """What one backward pass leaves on every parameter, as one vector [P] (zeros where nothing arrives)."""
+    parameters = list(objective.parameters())
+    received = torch.autograd.grad(objective(inputs, target).total, parameters, allow_unused=True)
+    return torch.cat([
+        (torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, received, strict=True)
+    ])  # fmt: skip
+
+
+def field_jacobian(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor, step: float = 1e-5) -> Tensor:
+    """Derivative of ``update_field`` with respect to the parameters, [P, P], by central differences.
+
+    D5: a field is the gradient of a (twice differentiable) function only if this matrix is symmetric. Differences of
+    the real update are used because autograd cannot see through its truncation: the update of the fusion depends on
+    the encoders through a detached feature. Error about ``step ** 2``.
+
+    Args:
+        objective: in float64; its parameters are restored.
+        step: of the differences.
+    """
+    parameters = list(objective.parameters())
+    start = parameters_to_vector(parameters).detach().clone()
+    columns = []
+    for i in range(start.numel()):
+        ends = []
+        for sign in (1.0, -1.0):
+            moved = start.clone()
+            moved[i] += sign * step
+            vector_to_parameters(moved, parameters)
+            ends.append(update_field(objective, inputs, target))
+        columns.append((ends[0] - ends[1]) / (2 * step))
+    vector_to_parameters(start, parameters)
+    return torch.stack(columns, dim=1)
+
+
+def asymmetry(jacobian: Tensor) -> float:
+    """Largest difference between the matrix and its transpose: 0 for the gradient of any function."""
+    return (jacobian - jacobian.T).abs().max().item()
+
+
+def multimodal_slope(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> float:
+    """Rate of change of L_multi along the update of ``objective``: ``-<grad L_multi, field>`` (D5).
+
+    Negative: an infinitesimal step lowers the multimodal loss. Always negative for vanilla training (minus a squared
+    norm); under DGL the encoders follow another loss, and it can be positive.
+    """
+    vanilla = DisentangledObjective(objective.model, alpha=0.0, encoder_gate=1.0)
+    return -(update_field(vanilla, inputs, target) @ update_field(objective, inputs, target)).item()
