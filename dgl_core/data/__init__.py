@@ -1,15 +1,32 @@
-"""Data sets by name: ``load("emotions")``; your own arrays: ``ArrayDataset(...)``."""
+"""Data sets by name: ``load("emotions")``; your own arrays: ``ArrayDataset(...)``.
+
+Importing this package is cheap: torch is imported with the first data set.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dgl_core.data.base import PARTS, ArrayDataset, Dataset
-from dgl_core.data.recipe import Recipe, data_roots, nearest, random_split
+if TYPE_CHECKING:
+    from dgl_core.data.base import PARTS, ArrayDataset, Dataset
+    from dgl_core.data.catalogue import DATASETS
+    from dgl_core.data.recipe import Recipe, random_split
 
-DATASETS: dict[str, Recipe] = {}
+_HOMES = {
+    "PARTS": "base", "ArrayDataset": "base", "Dataset": "base",
+    "DATASETS": "catalogue", "Recipe": "recipe", "random_split": "recipe",
+}  # fmt: skip
+
+__all__ = ["DATASETS", "PARTS", "ArrayDataset", "Dataset", "Recipe", "load", "random_split"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"dgl_core.data.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'dgl_core.data' has no attribute {name!r}")
 
 
 def load(name: str, root: str | os.PathLike | None = None, **options: Any) -> Dataset:
@@ -24,10 +41,10 @@ def load(name: str, root: str | os.PathLike | None = None, **options: Any) -> Da
         ValueError: unknown name or option (with the nearest right one), or broken data.
         FileNotFoundError: the data are not there; the message says where they were looked for and what to do.
     """
+    from dgl_core.data.catalogue import DATASETS
+    from dgl_core.records import unknown_name
+
     if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; {nearest(name, DATASETS)}")
+        raise unknown_name("data set", name, DATASETS)
     recipe = DATASETS[name]
     return recipe.load(Path(root) if root else None, **recipe.check(options))
-
-
-__all__ = ["DATASETS", "PARTS", "ArrayDataset", "Dataset", "Recipe", "data_roots", "load", "nearest", "random_split"]

@@ -1,4 +1,4 @@
-"""What every data set looks like to the rest of the house: a dictionary of tensors keyed by modality, one target, one split."""
+"""What every data set looks like to the rest of the house: tensors keyed by modality, one target, one split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dgl_core.data.recipe import nearest
+from dgl_core.records import unknown_name
 
 PARTS = ("train", "val", "test")
 
@@ -84,7 +84,7 @@ class Dataset:
             raise ValueError(f"data set {self.name!r}: sample id {twice[0]!r} occurs twice; ids must be unique")
         unknown = sorted(set(self.split) - set(PARTS))
         if unknown:
-            raise ValueError(f"data set {self.name!r}: unknown part {unknown[0]!r} in split; {nearest(unknown[0], PARTS)}")
+            raise unknown_name(f"part in the split of data set {self.name!r}", unknown[0], PARTS)
         empty = [part for part in PARTS if part not in self.split]
         if empty:
             raise ValueError(
@@ -120,7 +120,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         kind = "generated" if self.generated else "real"
-        return f"{self.name} ({kind}): {_listing(self.counts)}, {len(self.classes)} classes, {' + '.join(self.modalities)}"
+        return (
+            f"{self.name} ({kind}): {_listing(self.counts)}, {len(self.classes)} classes, {' + '.join(self.modalities)}"
+        )
 
     @property
     def counts(self) -> dict[str, int]:
@@ -143,7 +145,7 @@ class Dataset:
     def indices(self, part: str) -> Tensor:
         """Rows of one part ("train", "val" or "test"), LongTensor ``[n]`` in storage order."""
         if part not in self._indices:
-            raise ValueError(f"unknown part {part!r}; {nearest(part, PARTS)}")
+            raise unknown_name("part", part, PARTS)
         return self._indices[part]
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from dgl_core.records import coerce, unknown_name
 
 if TYPE_CHECKING:
     from dgl_core.data.base import Dataset
@@ -48,11 +49,11 @@ class Recipe:
         full = dict(self.options)
         for key, value in options.items():
             if key not in full:
-                raise ValueError(f"data set {self.name!r} has no option {key!r}; {nearest(key, full)}")
-            full[key] = _typed(value, full[key], f"option {key!r} of data set {self.name!r}")
+                raise unknown_name(f"option of data set {self.name!r}", key, full)
+            full[key] = coerce(f"option {key!r} of data set {self.name!r}", value, full[key])
             allowed = (self.choices or {}).get(key)
             if allowed is not None and full[key] not in allowed:
-                raise ValueError(f"option {key!r} of data set {self.name!r} is {value!r}; {nearest(value, allowed)}")
+                raise unknown_name(f"{key} for data set {self.name!r}", value, [str(a) for a in allowed])
         return full
 
 
@@ -75,24 +76,15 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
     return parts.tolist()
 
 
+def project_root() -> Path:
+    """The folder of the checked-out project, or the current one where the package is installed elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").exists() else Path.cwd()
+
+
 def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
-    """Folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``./data``."""
+    """Folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
     if root:
         return [Path(root)]
     named = os.environ.get("DGL_DATA")
-    return ([Path(named)] if named else []) + [Path("data")]
-
-
-def nearest(value: Any, known: Iterable[Any]) -> str:
-    """The help at the end of an error about a wrong name: the nearest right one, and all of them."""
-    names = [str(k) for k in known]
-    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-    return (f"did you mean {near[0]!r}? " if near else "") + "known: " + ", ".join(names)
-
-
-def _typed(value: Any, default: Any, what: str) -> Any:
-    kind = type(default)
-    fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
-    if not fits or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{what} is {value!r}; give {'an int' if kind is int else f'a {kind.__name__}'} like {default!r}")
-    return kind(value)
+    return ([Path(named)] if named else []) + [project_root() / "data"]

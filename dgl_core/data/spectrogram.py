@@ -1,0 +1,91 @@
+"""Sound to log-magnitude spectrograms: the form of the official code, the form of the paper, and a compact one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+WINDOW = 512  # samples, both forms
+FLOOR = 1e-7  # added to the magnitude before the logarithm
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a clip becomes a spectrogram.
+
+    Args:
+        rate: sampling rate (Hz) the sound is brought to.
+        samples: length that the sound is repeated and cut to.
+        hop: samples between two windows.
+        centred: windows centred on their time, zeros beyond the ends (librosa's default).
+        shape: (frequency, time) of the result.
+        block: frequency x time blocks that are averaged (compact form).
+    """
+
+    rate: int
+    samples: int
+    hop: int
+    centred: bool
+    shape: tuple[int, int]
+    block: tuple[int, int] = (1, 1)
+
+
+FORMS = {
+    "official": Form(22050, 66150, 353, True, (257, 188)),
+    "paper": Form(16000, 48000, WINDOW - 353, False, (257, 299)),
+    "compact": Form(22050, 66150, 353, True, (64, 47), (4, 4)),
+}
+
+
+def spectrogram(sound: np.ndarray, form: Form) -> np.ndarray:
+    """Log magnitude of the short-time Fourier transform.
+
+    Args:
+        sound: ``[n]`` at ``form.rate``, any length, -1..1.
+        form: one of ``FORMS``.
+
+    Returns:
+        float64 ``[F, T]`` = ``form.shape``: ln(|S| + 1e-7).
+
+    **Source:** official ``dataset/CramedDataset.py``: repeat three times, cut to 3 s, clip to [-1, 1],
+    ``librosa.stft(n_fft=512, hop_length=353)``, ``log(abs + 1e-7)``. The paper gives "window 512, overlap 353" and
+    257 x 299, which is a hop of 512 - 353 = 159 samples at 16 kHz without centring.
+    **Difference:** sound shorter than 1 s is repeated until it fills 3 s (there, the picture would get narrower);
+    computed in float64, so that rounding to float16 gives the same bits on every processor.
+    """
+    sound = np.asarray(sound, dtype=np.float64)
+    sound = np.clip(np.tile(sound, -(-form.samples // len(sound)))[: form.samples], -1.0, 1.0)
+    if form.centred:
+        sound = np.pad(sound, WINDOW // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(sound, WINDOW)[:: form.hop]  # [T, 512]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+    picture = np.log(np.abs(np.fft.rfft(frames * hann, axis=1)).T + FLOOR)  # [257, T]
+    high, wide = form.block
+    rows, columns = form.shape
+    return picture[: rows * high, : columns * wide].reshape(rows, high, columns, wide).mean(axis=(1, 3))
+
+
+def read_wav(path: Path, rate: int) -> np.ndarray:
+    """A sound file as mono float32 ``[n]`` at ``rate`` Hz: channels averaged, other rates resampled by librosa.
+
+    Raises:
+        ValueError: the file cannot be read or holds no sound; the message names it and the remedy.
+    """
+    import soundfile
+
+    try:
+        sound, own = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a readable sound file ({error}); copy or extract it again") from error
+    if not len(sound):
+        raise ValueError(f"{path}: the sound file is empty (0 samples); copy or extract it again, or drop the clip")
+    sound = sound.mean(axis=1)
+    if not np.isfinite(sound).all():
+        raise ValueError(f"{path}: the sound has values that are not finite; extract it again, or drop the clip")
+    if own != rate:
+        import librosa
+
+        sound = librosa.resample(sound, orig_sr=own, target_sr=rate)
+    return sound
