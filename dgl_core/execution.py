@@ -164,7 +164,8 @@ def _wait(process: subprocess.Popen, stop: threading.Event | None) -> None:
             except subprocess.TimeoutExpired:
                 continue
     except BaseException:
-        process.send_signal(signal.SIGINT)  # papermill then ends its kernel; a kernel without a parent ends itself
+        # Papermill then ends its kernel; a kernel whose parent is gone ends itself.
+        process.terminate() if os.name == "nt" else process.send_signal(signal.SIGINT)
         try:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:

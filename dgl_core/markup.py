@@ -1,0 +1,251 @@
+"""Notebook cells as HTML that needs nothing but itself: formulas as MathML, pictures inlined, code folded."""
+
+from __future__ import annotations
+
+import base64
+import html
+import mimetypes
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mistune
+from latex2mathml.converter import convert
+from pygments import lex
+from pygments.lexers import PythonLexer
+from pygments.token import Comment, Keyword, Name, Number, Operator, String
+
+from dgl_core.execution import NOTEBOOKS, tags
+
+VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
+CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
+PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
+CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
+           (Name.Function, "f"), (Name.Class, "f"), (Name.Decorator, "f"))  # fmt: skip
+
+
+def escape(text: object) -> str:
+    return html.escape(str(text), quote=True)
+
+
+def formula(latex: str, display: bool = False) -> str:
+    """LaTeX as MathML.
+
+    Raises:
+        ValueError: it cannot be converted; the message holds the formula.
+    """
+    try:
+        return convert(latex.strip(), display="block" if display else "inline")
+    except Exception as error:
+        raise ValueError(f"formula {latex!r} cannot be shown: {type(error).__name__} {error}") from None
+
+
+def code(source: str) -> str:
+    """Python source with spans for colours (class k keyword, s string, c comment, m number, f function or class)."""
+    parts = []
+    for kind, text in lex(source.rstrip(), PythonLexer()):
+        css = next((name for parent, name in CLASSES if kind in parent), "")
+        parts.append(f'<span class="{css}">{escape(text)}</span>' if css else escape(text))
+    return "".join(parts).rstrip()
+
+
+@dataclass
+class Page:
+    """One notebook as HTML, with what the overview needs to know about it."""
+
+    name: str
+    title: str = ""
+    blocks: list[str] = field(default_factory=list)
+    sections: list[tuple[str, str]] = field(default_factory=list)  # (id, heading)
+    verdicts: list[tuple[str, str, str, str]] = field(default_factory=list)  # (outcome, claim, numbers, id)
+    checks: int = 0
+    figures: int = 0
+
+
+class _Renderer(mistune.HTMLRenderer):
+    """Headings with anchors, one level down; links that work from the report; formulas as MathML."""
+
+    def __init__(self, page: Page, out: Path):
+        super().__init__(escape=False)
+        self.page, self.out = page, out
+
+    def heading(self, text: str, level: int, **attributes) -> str:
+        if level == 1:
+            self.page.title = self.page.title or text
+            return ""  # the article has its own heading
+        slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"<[^>]*>", "", text).lower()).strip("-")
+        name = f"{self.page.name}-{slug}"
+        if level == 2:
+            self.page.sections.append((name, re.sub(r"<math.*?</math>|<[^>]*>", "", text)))
+        anchor = f'<a class="anchor" href="#{name}" aria-label="link to this section">#</a>'
+        return f'<h{level + 1} id="{name}">{text}{anchor}</h{level + 1}>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        return super().link(text, self._target(url), title)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        path = NOTEBOOKS / url
+        if "://" not in url and path.is_file():
+            kind = mimetypes.guess_type(path.name)[0] or "image/png"
+            url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return super().image(text, url, title)
+
+    def table(self, text: str) -> str:
+        return f'<div class="table"><table>{text}</table></div>'
+
+    def inline_math(self, text: str) -> str:
+        return formula(text)
+
+    def block_math(self, text: str) -> str:
+        return formula(text, display=True)
+
+    def _target(self, url: str) -> str:
+        notebook = re.fullmatch(r"(?:\./)?(\d\d_\w+)\.(?:ipynb|py)(#.*)?", url)
+        if notebook:
+            return f"#{notebook[1]}"
+        if "://" in url or url.startswith(("#", "mailto:")):
+            return url
+        return Path(os.path.relpath(NOTEBOOKS / url, self.out)).as_posix()
+
+
+def _math(markdown: mistune.Markdown) -> None:
+    """``$...$`` and ``$$...$$``, the latter also on one line and inside a paragraph."""
+
+    def block(parser, match, state):
+        state.append_token({"type": "block_math", "raw": match.group("block_math_text")})
+        return match.end() + 1
+
+    def inline(kind):
+        def parse(parser, match, state):
+            state.append_token({"type": kind, "raw": match.group(f"{kind}_text")})
+            return match.end()
+
+        return parse
+
+    markdown.block.register("block_math", r"^ {0,3}\$\$(?P<block_math_text>[\s\S]+?)\$\$[ \t]*$", block, before="list")
+    display = r"\$\$(?P<block_math_text>[\s\S]+?)\$\$"
+    markdown.inline.register("block_math", display, inline("block_math"), before="link")
+    text = r"\$(?!\s)(?P<inline_math_text>(?:\\.|[^$\\])+?)(?<!\s)\$(?!\d)"
+    markdown.inline.register("inline_math", text, inline("inline_math"), before="link")
+
+
+class Builder:
+    """Turns the cells of one notebook into a Page.
+
+    Args:
+        name: of the notebook.
+        cells: executed cells.
+        out: report folder; links to files of the project are made relative to it.
+    """
+
+    def __init__(self, name: str, cells: list, out: Path):
+        self.page, self.cells = Page(name), [cell for cell in cells if cell.source.strip()]
+        self.prose = mistune.create_markdown(renderer=_Renderer(self.page, out), plugins=["table", _math])
+
+    def build(self) -> Page:
+        captions = set()
+        for number, cell in enumerate(self.cells):
+            if cell.cell_type == "code":
+                after = self.cells[number + 1] if number + 1 < len(self.cells) else None
+                caption = after is not None and after.cell_type == "markdown" and after.source.startswith("**Figure")
+                used = self._code_cell(cell, self.prose(after.source) if caption else "")
+                captions |= {number + 1} if used else set()
+            elif cell.cell_type == "markdown" and number not in captions:
+                self._prose_cell(cell.source, first=number == 0)
+        self.page.title = self.page.title or escape(self.page.name)
+        return self.page
+
+    def _prose_cell(self, source: str, first: bool) -> None:
+        limits = re.search(r"^[#*\s]*What this does not show", source, flags=re.MULTILINE)
+        kind = "lede" if first else "limits" if limits else "prose"
+        # "**Question.** ...\n**Claim checked.** ..." are paragraphs of their own.
+        text = re.sub(r"\n(?=\*\*(?:Claim|Claims|Runtime))", "\n\n", source) if first else source
+        self.page.blocks.append(f'<div class="{kind}">{self.prose(text)}</div>')
+
+    def _code_cell(self, cell, caption: str) -> bool:
+        """Appends source and outputs; returns whether the caption was used."""
+        lines = cell.source.strip().splitlines()
+        names = {"parameters": "Parameters", "injected-parameters": "Parameters of this execution"}
+        label = next((names[tag] for tag in tags(cell) if tag in names), f"<code>{escape(lines[0])}</code>")
+        more = f" &nbsp;{len(lines)} lines" if len(lines) > 1 else ""
+        folded = f'<details class="code"><summary>{label}{more}</summary><pre>{code(cell.source)}</pre></details>'
+        self.page.blocks.append(folded)
+        published, used = PUBLISHED.findall(cell.source), False
+        shown = [output for output in cell.outputs if {"image/png", "text/html"} & set(output.get("data", {}))]
+        files = dict(zip(map(id, shown), published, strict=False)) if len(shown) == len(published) else {}
+        for output in cell.outputs:
+            used_here = "image/png" in output.get("data", {}) and not used
+            self._output(output, files.get(id(output)), caption if used_here else "", "provenance(" in cell.source)
+            used |= used_here and bool(caption)
+        return used
+
+    def _output(self, output, file: str | None, caption: str, provenance: bool) -> None:
+        if output.output_type == "stream":
+            self._stream(output.text, output.name, provenance)
+        elif output.output_type == "error":
+            text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
+            self.page.blocks.append(f'<pre class="error">{escape(text)}</pre>')
+        else:
+            self._data(output.data, file, caption)
+
+    def _data(self, data, file: str | None, caption: str) -> None:
+        add = self.page.blocks.append
+        if "application/vnd.jupyter.widget-view+json" in data:
+            add('<p class="note">Interactive in JupyterLab (<code>make lab</code>); above it stands what it shows.</p>')
+        elif "image/png" in data:
+            self.page.figures += 1
+            alt = escape(data.get("text/plain", ""))
+            picture = f'<img src="data:image/png;base64,{"".join(data["image/png"].split())}" alt="{alt}">'
+            links = _links("figures", file, ("png", "svg")) if file else ""
+            under = f"<figcaption>{caption}{links}</figcaption>" if caption or links else ""
+            add(f'<figure id="{file or f"{self.page.name}-{self.page.figures}"}">{picture}{under}</figure>')
+        elif "text/html" in data:
+            table = re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.DOTALL).replace(' border="1"', "")
+            table = re.sub(r' style="text-align: \w+;"', "", table)
+            add(f'<div class="table"{f" id={file}" if file else ""}>{table}</div>')
+            if file:
+                add(_links("tables", file, ("csv", "md")))
+        elif "text/markdown" in data:
+            add(f'<div class="prose">{self.prose(data["text/markdown"])}</div>')
+        elif "text/latex" in data:
+            add(formula(data["text/latex"].strip("$ \n"), display=True))
+        else:
+            add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
+
+    def _stream(self, text: str, stream: str, provenance: bool) -> None:
+        if stream == "stderr" or provenance:
+            label = "Where this ran" if provenance else "Messages"
+            self.page.blocks.append(f"<details><summary>{label}</summary><pre>{escape(text)}</pre></details>")
+            return
+        plain: list[str] = []
+
+        def flush() -> None:
+            if "".join(plain).strip():
+                self.page.blocks.append(f"<pre>{escape(chr(10).join(plain))}</pre>")
+            plain.clear()
+
+        for line in text.rstrip("\n").split("\n"):
+            verdict, check = VERDICT.match(line), CHECK.match(line)
+            if verdict or check:
+                flush()
+                self.page.blocks.append(self._verdict(*verdict.groups()) if verdict else self._check(*check.groups()))
+            else:
+                plain.append(line)
+        flush()
+
+    def _verdict(self, outcome: str, claim: str, numbers: str) -> str:
+        name = f"{self.page.name}-verdict-{len(self.page.verdicts) + 1}"
+        self.page.verdicts.append((outcome.lower(), claim, numbers, name))
+        text = f'<span class="tag">{outcome.capitalize()}</span> {escape(claim)}<small>{escape(numbers)}</small>'
+        return f'<div class="verdict {outcome.lower()}" id="{name}">{text}</div>'
+
+    def _check(self, title: str, detail: str | None) -> str:
+        self.page.checks += 1
+        more = f" <span>{escape(detail)}</span>" if detail else ""
+        return f'<div class="check"><b title="this check holds">✓</b><div>{escape(title)}{more}</div></div>'
+
+
+def _links(folder: str, name: str, kinds: tuple[str, ...]) -> str:
+    links = " · ".join(f'<a href="{folder}/{name}.{kind}">{kind.upper()}</a>' for kind in kinds)
+    return f'<p class="files">{links}</p>'

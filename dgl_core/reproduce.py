@@ -1,0 +1,211 @@
+"""Every notebook, table and figure with one command.
+
+    python -m dgl_core.reproduce --profile cpu [--only 03] [--out reports/mine] [--workers 2] [--dask tcp://...]
+
+First it plans: which runs do the notebooks need, which of them are recorded, how long will the others take. Then it
+trains these, executes the notebooks (a notebook is kept when nothing it depends on has changed) and writes a report.
+Interrupt it whenever you like: finished runs are recorded, and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from dgl_core import experiments, outputs
+from dgl_core.execution import ROOT, Stopped, kernel_environment, notebook_names
+from dgl_core.progress import Clock, Progress, duration
+from dgl_core.records import RunSpec
+from dgl_core.workers import dask_workers, environment, local_workers
+
+TOGETHER = 2  # notebooks that execute at the same time
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command, checked: profile and notebooks exist, the folder can be written to."""
+    parser = argparse.ArgumentParser(prog="python -m dgl_core.reproduce", description=__doc__.splitlines()[0])
+    about = "; ".join(f"{p.name}: {p.purpose}" for p in experiments.PROFILES.values())
+    parser.add_argument("--profile", default="cpu", metavar="NAME", help=about)
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NN", help="only these notebooks (03, or the whole name)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="report folder, reports/<profile> by default")
+    parser.add_argument("--workers", type=int, metavar="N", help="training processes (2, in the paper profile 1)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="train on this Dask cluster; its workers share DGL_RESULTS")
+    options = parser.parse_args(arguments)
+    options.portable = experiments.profile_named(options.profile).portable
+    options.names = notebook_names([word for entry in options.only for word in entry.replace(",", " ").split()])
+    if options.workers is None:
+        options.workers = 1 if options.profile == "paper" else min(2, os.cpu_count() or 1)
+    if options.workers < 1:
+        raise ValueError(f"--workers is {options.workers}; it must be at least 1")
+    options.out = (options.out or ROOT / "reports" / options.profile).resolve()
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=options.out).close()
+    except OSError as error:
+        raise ValueError(f"cannot write to {options.out}: {error.strerror}; choose another folder with --out") from None
+    return options
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Plan, train, execute, report. Returns the exit status: 0, or 1 if anything failed."""
+    from dgl_core import report, runs
+
+    started = time.monotonic()
+    specs = {name: [runs.canonical(s) for s in experiments.plan(options.profile, [name])] for name in options.names}
+    every = {spec.identity(): spec for needed in specs.values() for spec in needed}
+    todo = runs.pending(every.values())
+    estimates = _estimates(todo)
+    print(f"Profile {options.profile}: {experiments.profile_named(options.profile).purpose}")
+    print(
+        f"Plan: {len(options.names)} notebooks, {len(every)} training runs; {len(every) - len(todo)} recorded", end=""
+    )
+    total = sum(estimates.values())
+    print(
+        f", {len(todo)} to train: about {duration(total / options.workers)}" if todo else ", none to train", flush=True
+    )
+
+    failures = train(todo, estimates, options) if todo else []
+    for failure in failures:
+        print(f"FAILED  {failure}", file=sys.stderr)
+    missing = {spec.identity() for spec in runs.pending(todo)}
+    blocked = {name for name, needed in specs.items() if missing & {spec.identity() for spec in needed}}
+    results = execute_all([name for name in options.names if name not in blocked], specs, options)
+    for name in sorted(blocked):
+        outputs.record_failure(options.out, name, "before its first cell", "some of its training runs failed")
+        print(f"FAILED  {name}, not executed\n  some of its training runs failed, see above", file=sys.stderr)
+    failed = len(blocked) + sum(result.error != "" for result in results)
+    page = report.write(options.out, options.profile, trained=len(todo) - len(missing), recorded=len(every) - len(todo))
+    state = (
+        f"{failed} of {len(options.names)} notebooks failed"
+        if failed
+        else f"all {len(options.names)} notebooks are good"
+    )
+    print(f"Done in {duration(time.monotonic() - started)}: {state}. Report: {_shown(page)}")
+    return 1 if failed or failures else 0
+
+
+def _estimates(specs: Sequence[RunSpec]) -> dict[str, float]:
+    """Estimated seconds by run; runs that differ only in the seed are asked about once."""
+    from dgl_core import runs
+
+    known: dict[str, float] = {}
+    for spec in specs:
+        alike = spec.but(seed=0).identity()
+        known.setdefault(alike, runs.estimate_seconds(spec) if alike not in known else 0)
+    return {spec.identity(): known[spec.but(seed=0).identity()] for spec in specs}
+
+
+def train(todo: Sequence[RunSpec], estimates: dict[str, float], options: argparse.Namespace) -> list[str]:
+    """Make the missing runs; returns one message (two lines) per run that failed."""
+    from dgl_core import runs
+
+    clock, finished = Clock(sum(estimates.values()), options.workers), 0
+
+    def status() -> str:
+        return f"training: {finished} of {len(todo)} runs, about {duration(clock.left())} left"
+
+    def tick(done: int, total: int, spec: RunSpec, seconds: float) -> None:
+        nonlocal finished
+        finished = done
+        clock.finished(estimates[spec.identity()])
+        progress.say(f"  {done}/{total}  {_described(spec)}  ({duration(seconds)})")
+
+    threads = os.cpu_count() or 1 if options.profile == "paper" else 1
+    workers = dask_workers(options.dask) if options.dask else local_workers(min(options.workers, len(todo)))
+    try:
+        with (
+            environment(kernel_environment(options.portable, threads)),
+            workers as client,
+            Progress(status) as progress,
+        ):
+            runs.run_all(todo, client=client, progress=tick)
+    except runs.RunsFailed as error:
+        return [f"{_described(spec)}\n  {type(cause).__name__}: {cause}" for spec, cause in error.failures]
+    if options.dask and runs.pending(todo):
+        raise ValueError(f"the Dask workers recorded elsewhere: {runs.results_root()} must be a folder that they share")
+    return []
+
+
+def _described(spec: RunSpec) -> str:
+    choices = " ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+                       for name, value in spec.method_options.items())  # fmt: skip
+    return " ".join(filter(None, [spec.method, choices, "on", spec.dataset, f"seed {spec.seed}"]))
+
+
+def execute_all(
+    names: Sequence[str], specs: dict[str, list[RunSpec]], options: argparse.Namespace
+) -> list[outputs.Result]:
+    """Execute the notebooks whose dependencies changed, two at a time; says how each one went."""
+    expected = {name: outputs.expected_seconds(options.out, name) for name in names}
+    clock, running, results = Clock(sum(expected.values()), TOGETHER), set(), []
+    stop = threading.Event()
+
+    def one(name: str) -> outputs.Result:
+        running.add(name)
+        try:
+            return outputs.refresh(name, options.profile, options.out, specs[name], options.portable, stop)
+        finally:
+            running.discard(name)
+
+    def status() -> str:
+        now = ", ".join(sorted(running))
+        return f"notebooks: {len(results)} of {len(names)}, about {duration(clock.left())} left ({now})"
+
+    with ThreadPoolExecutor(TOGETHER) as pool, Progress(status) as progress:
+        waiting = {pool.submit(one, name) for name in names}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+                for result in (future.result() for future in done):
+                    results.append(result)
+                    clock.finished(expected[result.name])
+                    line = "kept, nothing changed" if result.kept else f"executed in {duration(result.seconds)}"
+                    text = f"FAILED  {result.name}, {result.where}\n  {result.error}"
+                    progress.say(text if result.error else f"  {result.name}  {line}")
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return results
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _interrupt(number: int, frame) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: 0 everything is good, 1 something failed, 2 it was asked for something that does not exist."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return reproduce(parse(arguments))
+    except (KeyboardInterrupt, Stopped):
+        print("\nInterrupted. Finished runs are recorded; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to it"
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}: {remedy} and run this again; nothing finished is lost",
+              file=sys.stderr)  # fmt: skip
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

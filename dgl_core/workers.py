@@ -1,0 +1,89 @@
+"""Processes that train: local ones, or those of a Dask cluster. Both offer ``submit``, all that ``run_all`` needs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+GRACE = 3.0  # seconds that a worker gets to release its claim
+
+
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that are started inside the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def local_workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of ``count`` fresh processes; however the block is left, none of them outlives it.
+
+    They are spawned, not forked, so that each reads this process's environment before it imports torch.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+    try:
+        yield pool
+    except BaseException:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        wait([process.sentinel for process in processes], GRACE)
+        for process in processes:
+            process.kill()
+        raise
+    pool.shutdown()
+
+
+def _begin() -> None:
+    """Ctrl-C is the parent's business; a terminated worker unwinds, so that it releases its claim; no orphans."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _unwind)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _unwind(number: int, frame) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _end_with_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def dask_workers(address: str) -> Iterator:
+    """The client of a running Dask scheduler.
+
+    Raises:
+        ValueError: nobody answers at that address, or it has no workers.
+    """
+    from dask.distributed import Client
+
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler answers at {address!r}: {error}") from None
+    try:
+        if not client.scheduler_info()["workers"]:
+            raise ValueError(f"the Dask scheduler at {address!r} has no workers: start some, then run this again")
+        yield client
+    finally:
+        client.close()
