@@ -171,9 +171,10 @@ def belief_and_push(cases: Mapping[str, Case]) -> Picture:
 
     One column a case; the slider of notebook 02 draws the same picture with a single one.
     """
-    figure, axes = new(2, len(cases), width=3.3, height=2.4, squeeze=False)
+    shape = (1, 2) if len(cases) == 1 else (2, len(cases))
+    figure, axes = new(*shape, width=3.3, height=2.4, squeeze=False)
     parts = []
-    for (top, bottom), (title, case) in zip(axes.T, cases.items(), strict=True):
+    for (top, bottom), (title, case) in zip(axes.reshape(2, -1).T, cases.items(), strict=True):
         alone, fused = case.p_uni, case.p_multi
         position = torch.arange(len(alone))
         top.bar(position - 0.2, alone, 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")

@@ -62,8 +62,10 @@ def gates(
 
     One column a setting; the slider of notebook 02 draws the same picture with a single one.
     """
-    figure, axes = new(2, len(settings), width=2.75, height=2.1, sharex=True, sharey="row", squeeze=False)
-    parts = []
+    single = len(settings) == 1
+    shape, sharey = ((1, 2), False) if single else ((2, len(settings)), "row")
+    figure, axes = new(*shape, width=3.3 if single else 2.75, height=2.2, sharex=True, sharey=sharey, squeeze=False)
+    axes, parts = axes.reshape(2, -1), []
     for column, (title, (alpha, encoder_gate, fusion_gate)) in zip(axes.T, settings.items(), strict=True):
         data = toy_data(loudness)
         curves = train_toy(toy_model(data), data, alpha=alpha, encoder_gate=encoder_gate, fusion_gate=fusion_gate,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dgl_core.theory.residual import residual
 
-MAX_CLASSES = 12  # the exact hull distance tries every face: 2 ** (K - 1) of them
+MAX_CLASSES = 12  # the nearest point of a hull is found by trying every face: 2 ** (K - 1) of them
 
 
 def partial_logits(
@@ -72,8 +72,8 @@ def class_differences(weight: Tensor, target: int) -> Tensor:
     return weight.double()[wrong] - weight.double()[target]
 
 
-def hull_distance(points: Tensor) -> float:
-    """Distance from the origin to the convex hull of ``points`` [n, D], exactly: the best over all faces.
+def nearest_in_hull(points: Tensor) -> Tensor:
+    """The point of the convex hull of ``points`` [n, D] that is nearest to the origin, exactly: the best of all faces.
 
     On the face spanned by a subset, the nearest point of its affine hull solves one linear system (Lagrange); it
     counts when its weights are not negative. Some face always attains the minimum.
@@ -83,8 +83,8 @@ def hull_distance(points: Tensor) -> float:
     """
     n = points.shape[0]
     if n >= MAX_CLASSES:
-        raise ValueError(f"{n} points have {2**n - 1} faces; hull_distance tries each, up to {MAX_CLASSES - 1} points")
-    best = points.norm(dim=1).min().item()
+        raise ValueError(f"{n} points have {2**n - 1} faces; each is tried, so give up to {MAX_CLASSES - 1} points")
+    best = points[points.norm(dim=1).argmin()]
     for size in range(2, n + 1):
         for face in combinations(range(n), size):
             corners = points[list(face)]
@@ -93,8 +93,9 @@ def hull_distance(points: Tensor) -> float:
             right = torch.zeros(size + 1, dtype=points.dtype)
             right[size] = 1.0
             weights = (torch.linalg.pinv(system, hermitian=True) @ right)[:size]
-            if weights.min() >= 0:
-                best = min(best, ((weights / weights.sum()) @ corners).norm().item())
+            point = (weights / weights.sum()) @ corners
+            if weights.min() >= 0 and point.norm() < best.norm():
+                best = point
     return best
 
 
@@ -106,7 +107,7 @@ def norm_range(weight: Tensor, target: int) -> tuple[float, float]:
     every sample with ``R < delta / D``.
     """
     differences = class_differences(weight, target)
-    return hull_distance(differences), differences.norm(dim=1).max().item()
+    return nearest_in_hull(differences).norm().item(), differences.norm(dim=1).max().item()
 
 
 def acute_differences(weight: Tensor, target: int, tolerance: float = 1e-12) -> bool:
