@@ -1,0 +1,473 @@
+"""The heart: which loss trains which parameters (Eq. 9-15, Table 3), against gradients written out by hand."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import FUSED, NAMES, batch, dense, gradients, late, mlp
+from torch import nn
+
+from dgl_core.gradients import DisentangledObjective, disentangled_loss, frozen, gate
+from dgl_core.models import ConcatFusion, LateFusion, SumFusion
+
+CORNERS = {"vanilla": (1.0, 0.0), "g-blending": (1.0, 1.0), "+MT": (0.0, 1.0), "+UT": (1.0, 0.0), "dgl": (0.0, 0.0)}
+shapes = pytest.mark.parametrize(
+    "modalities, fusion", [(2, "concat"), (2, "sum"), (3, "concat"), (3, "sum"), (5, "concat")]
+)
+
+
+def official_step(model: LateFusion, inputs, target, alpha: float) -> None:
+    """Algorithm 1 as the official code writes it: two backward passes with the fusion gradients cleared in between."""
+    features = model.encode(inputs)
+    unimodal = [F.cross_entropy(model.fuse(features, keep=(m,)), target) for m in features]
+    (alpha * sum(unimodal)).backward(retain_graph=True)
+    for parameter in model.fusion.parameters():
+        parameter.grad = None
+    F.cross_entropy(model.fuse({m: z.detach() for m, z in features.items()}), target).backward()
+
+
+def by_hand(model, inputs, target, alpha: float, encoder_gate: float, fusion_gate: float) -> dict[str, torch.Tensor]:
+    """The gradient of every parameter, each loss differentiated on its own (METHODS 2.10, any architecture)."""
+
+    def grads(loss, parameters):
+        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+    logits = {FUSED: model(inputs)} | {m: model(inputs, keep=(m,)) for m in model.encoders}
+    losses = {name: F.cross_entropy(value, target) for name, value in logits.items()}
+    expected = {}
+    for m, encoder in model.encoders.items():
+        names = [f"encoders.{m}.{n}" for n, _ in encoder.named_parameters()]
+        joint, own = (grads(losses[name], list(encoder.parameters())) for name in (FUSED, m))
+        expected |= {n: encoder_gate * j + alpha * o for n, j, o in zip(names, joint, own, strict=True)}
+    parameters = list(model.fusion.parameters())
+    total = grads(losses[FUSED], parameters)
+    for m in model.encoders:
+        total = [t + fusion_gate * alpha * g for t, g in zip(total, grads(losses[m], parameters), strict=True)]
+    names = [f"fusion.{n}" for n, _ in model.fusion.named_parameters()]
+    return expected | dict(zip(names, total, strict=True))
+
+
+def assert_same(found: dict, expected: dict, tolerance: float) -> None:
+    """Equal up to ``tolerance``; a parameter without gradient counts as zero."""
+    assert set(found) <= set(expected)
+    for name, value in expected.items():
+        grad = found.get(name, torch.zeros_like(value))
+        assert torch.allclose(grad, value, rtol=0, atol=tolerance), f"{name}: off by {(grad - value).abs().max():.2e}"
+
+
+# -- one step ---------------------------------------------------------------------------------------------------------
+
+
+@shapes
+def test_dgl_is_the_official_two_pass_step_to_the_last_bit(modalities, fusion):
+    ours, official = late(modalities, fusion), late(modalities, fusion)
+    inputs, target = batch(modalities)
+    for _ in range(3):  # over several updates, so that a small error could not stay small
+        disentangled_loss(ours, inputs, target, alpha=4.0).total.backward()
+        official_step(official, inputs, target, alpha=4.0)
+        assert gradients(ours).keys() == gradients(official).keys()
+        for model in (ours, official):
+            torch.optim.SGD(model.parameters(), 0.5, momentum=0.9).step()
+            model.zero_grad()
+    for (name, a), b in zip(ours.named_parameters(), official.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_dgl_moves_batch_norm_statistics_like_the_official_step():
+    ours, official = late(batch_norm=True), late(batch_norm=True)
+    inputs, target = batch()
+    disentangled_loss(ours, inputs, target, alpha=4.0).total.backward()
+    official_step(official, inputs, target, alpha=4.0)
+    assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), official.buffers(), strict=True))
+    assert all(torch.equal(gradients(ours)[n], g) for n, g in gradients(official).items())
+
+
+@shapes
+@pytest.mark.parametrize("corner", CORNERS)
+def test_every_corner_of_table_3(modalities, fusion, corner):
+    model, (inputs, target) = late(modalities, fusion), batch(modalities)
+    alpha = 0.0 if corner == "vanilla" else 4.0
+    expected = by_hand(model, inputs, target, alpha, *CORNERS[corner])
+    losses = disentangled_loss(
+        model, inputs, target, alpha=alpha, encoder_gate=CORNERS[corner][0], fusion_gate=CORNERS[corner][1]
+    )
+    losses.total.backward()
+    assert_same(gradients(model), expected, 1e-12)
+
+
+def test_the_corners_differ():
+    """The comparison above would pass for anything if the corners were one point."""
+    model, (inputs, target) = late(), batch()
+    found = [by_hand(model, inputs, target, 4.0, *CORNERS[c]) for c in ("g-blending", "+MT", "+UT", "dgl")]
+    for i, a in enumerate(found):
+        for b in found[:i]:
+            assert max((a[n] - b[n]).abs().max() for n in a) > 1e-3
+
+
+@pytest.mark.parametrize("gates", [(0.25, 0.5), (0.9, 0.0), (0.0, 0.1)])
+@pytest.mark.parametrize("build", [late, dense])
+def test_fractional_gates(gates, build):
+    model, (inputs, target) = build(3), batch(3)
+    model.eval()  # so that the reference may run the passes in any order
+    expected = by_hand(model, inputs, target, 2.0, *gates)
+    disentangled_loss(model, inputs, target, alpha=2.0, encoder_gate=gates[0], fusion_gate=gates[1]).total.backward()
+    assert_same(gradients(model), expected, 1e-12)
+
+
+@pytest.mark.parametrize("build", [late, dense])
+@pytest.mark.parametrize("corner", [c for c in CORNERS if c != "vanilla"])
+def test_unimodal_loss_reaches_only_its_own_encoder(build, corner):
+    """In every corner, and in a dense network whose masked passes run through the other encoders' layers."""
+    model, (inputs, target) = build(3), batch(3)
+    losses = DisentangledObjective(model, 1.0, *CORNERS[corner])(inputs, target)
+    for m in model.encoders:
+        model.zero_grad()
+        losses.unimodal[m].backward(retain_graph=True)
+        reached = {
+            name.split(".")[1] for name, g in gradients(model).items() if name.startswith("encoders") and g.any()
+        }
+        assert reached == {m}
+
+
+def test_multimodal_loss_reaches_no_encoder_under_truncation():
+    for model in (late(3), dense(3)):
+        inputs, target = batch(3)
+        DisentangledObjective(model, 1.0)(inputs, target).multimodal.backward()
+        assert {name.split(".")[0] for name in gradients(model)} == {"fusion"}
+
+
+def test_hand_example():
+    """METHODS 2.10: K = 2, one-dimensional features, W = [[1, .5], [-1, -.5]], b = 0, z = (1, 2), y = 0, alpha = 4."""
+    model = LateFusion({m: nn.Linear(1, 1, bias=False) for m in "ab"}, ConcatFusion({"a": 1, "b": 1}, 2)).double()
+    with torch.no_grad():
+        for encoder in model.encoders.values():
+            encoder.weight.fill_(1.0)
+        model.fusion.head.weight.copy_(torch.tensor([[1.0, 0.5], [-1.0, -0.5]]))
+        model.fusion.head.bias.zero_()
+    inputs = {"a": torch.tensor([[1.0]]).double(), "b": torch.tensor([[2.0]]).double()}
+    target = torch.tensor([0])
+
+    def feature_gradients(**gates):
+        model.zero_grad()
+        disentangled_loss(model, inputs, target, **gates).total.backward()
+        return [model.encoders[m].weight.grad.item() / inputs[m].item() for m in "ab"]
+
+    dgl = feature_gradients(alpha=4.0)
+    assert dgl == pytest.approx([-0.9536, -0.4768], abs=5e-5)
+    assert dgl == pytest.approx([4 * -0.2384, 4 * -0.1192], abs=2e-4)
+    head = model.fusion.head
+    assert head.weight.grad.tolist() == pytest.approx(
+        [pytest.approx([-0.0180, -0.0360], abs=5e-5), pytest.approx([0.0180, 0.0360], abs=5e-5)]
+    )
+    assert head.bias.grad.tolist() == pytest.approx([-0.0180, 0.0180], abs=5e-5)
+    joint = feature_gradients(alpha=0.0, encoder_gate=1.0)
+    assert joint == pytest.approx([-0.0360, -0.0180], abs=5e-5)
+    assert [4 * j / d for j, d in zip(joint, dgl, strict=True)] == pytest.approx([0.1509, 0.1509], abs=5e-5)
+
+
+# -- what DGL guarantees (METHODS 6.3) ---------------------------------------------------------------------------------
+
+
+def test_encoder_gradient_is_alpha_times_the_branch_alone():
+    """D1: alpha x the gradient of CE(W_m z_m + b, y), with the slice W_m written out."""
+    model, (inputs, target) = late(2), batch(2)
+    disentangled_loss(model, inputs, target, alpha=3.0).total.backward()
+    weight, bias = model.fusion.head.weight.detach(), model.fusion.head.bias.detach()
+    columns = {NAMES[0]: slice(0, 2), NAMES[1]: slice(2, 5)}
+    for m, encoder in model.encoders.items():
+        loss = F.cross_entropy(encoder(inputs[m]) @ weight[:, columns[m]].T + bias, target)
+        alone = torch.autograd.grad(3.0 * loss, list(encoder.parameters()))
+        for parameter, expected in zip(encoder.parameters(), alone, strict=True):
+            assert torch.allclose(parameter.grad, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_fusion_gradient_does_not_depend_on_alpha():
+    """D3, to the last bit, alpha 0 included."""
+    inputs, target = batch(3)
+    found = []
+    for alpha in (0.0, 1.0, 4.0, 1e3):
+        model = late(3)
+        disentangled_loss(model, inputs, target, alpha=alpha).total.backward()
+        found.append([p.grad for p in model.fusion.parameters()])
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_encoder_gradient_does_not_depend_on_the_other_modality():
+    """D2, to the last bit; under joint training it does depend on it."""
+    inputs, target = batch(2)
+    changed = inputs | {NAMES[1]: torch.randn_like(inputs[NAMES[1]])}
+
+    def first_encoder(data, **gates):
+        model = late(2)
+        disentangled_loss(model, data, target, **gates).total.backward()
+        return [p.grad for p in model.encoders[NAMES[0]].parameters()]
+
+    def same(**gates):
+        return all(map(torch.equal, first_encoder(inputs, **gates), first_encoder(changed, **gates)))
+
+    assert same(alpha=4.0)
+    assert not same(alpha=4.0, encoder_gate=1.0)
+
+
+def test_masked_logits_add_up():
+    """D6: l = sum_m l^m - (M - 1) b for concatenation, and the same with the summed bias for sum fusion."""
+    for fusion in ("concat", "sum"):
+        model, (inputs, target) = late(3, fusion), batch(3)
+        logits = disentangled_loss(model, inputs, target, alpha=1.0).logits
+        head = model.fusion
+        bias = head.head.bias if fusion == "concat" else sum(h.bias for h in head.heads.values())
+        total = sum(logits[m] for m in model.encoders) - 2 * bias
+        assert torch.allclose(logits[FUSED], total, rtol=0, atol=1e-12)
+
+
+def test_losses_are_what_they_are_called():
+    for model in (late(3), dense(3).eval()):
+        inputs, target = batch(3)
+        losses = disentangled_loss(model, inputs, target, alpha=2.5)
+        assert list(losses.unimodal) == list(model.encoders) and list(losses.logits) == [FUSED, *model.encoders]
+        assert torch.equal(losses.multimodal, F.cross_entropy(model(inputs), target))
+        for m, loss in losses.unimodal.items():
+            assert torch.equal(losses.logits[m], model(inputs, keep=(m,)))
+            assert torch.equal(loss, F.cross_entropy(losses.logits[m], target))
+        assert losses.total.item() == pytest.approx(
+            losses.multimodal.item() + 2.5 * sum(v.item() for v in losses.unimodal.values())
+        )
+
+
+def test_alpha_zero_skips_the_masked_passes():
+    model, (inputs, target) = late(2), batch(2)
+    calls = []
+    model.fusion.register_forward_hook(lambda *_: calls.append(1))
+    losses = disentangled_loss(model, inputs, target, alpha=0.0, encoder_gate=1.0)
+    assert len(calls) == 1 and losses.unimodal == {} and torch.equal(losses.total, losses.multimodal)
+
+
+def test_encoders_run_once_a_step():
+    model, (inputs, target) = late(3), batch(3)
+    calls = []
+    for m, encoder in model.encoders.items():
+        encoder.register_forward_hook(lambda *_, m=m: calls.append(m))
+    disentangled_loss(model, inputs, target, alpha=4.0).total.backward()
+    assert calls == list(model.encoders)
+
+
+def test_own_criterion():
+    """Per-element targets with a criterion of the user's; nothing assumes cross-entropy."""
+    model, (inputs, target) = late(2), batch(2)
+    wanted = F.one_hot(target, 3).double()
+    losses = disentangled_loss(model, inputs, wanted, alpha=1.0, criterion=F.mse_loss)
+    assert torch.equal(losses.unimodal[NAMES[0]], F.mse_loss(model(inputs, keep=NAMES[:1]), wanted))
+
+
+# -- dense fusion -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modalities", [2, 3])
+@pytest.mark.parametrize("corner", CORNERS)
+def test_dense_corners(modalities, corner):
+    """Modalities mix inside: the split is by parameter; batch-norm in train mode, in encoders and in the fusion."""
+    model, (inputs, target) = dense(modalities), batch(modalities)
+    alpha = 0.0 if corner == "vanilla" else 2.0
+    expected = by_hand(copy.deepcopy(model), inputs, target, alpha, *CORNERS[corner])
+    encoder_gate, fusion_gate = CORNERS[corner]
+    disentangled_loss(
+        model, inputs, target, alpha=alpha, encoder_gate=encoder_gate, fusion_gate=fusion_gate
+    ).total.backward()
+    assert_same(gradients(model), expected, 1e-12)
+
+
+@pytest.mark.parametrize("gates", [(0.0, 0.0), (1.0, 1.0), (0.3, 0.7)])
+def test_dense_statistics_move_in_the_multimodal_pass_only(gates):
+    model, (inputs, target) = dense(3), batch(3)
+    plain = copy.deepcopy(model)
+    plain(inputs)
+    before = {n: b.clone() for n, b in model.named_buffers()}
+    disentangled_loss(model, inputs, target, alpha=2.0, encoder_gate=gates[0], fusion_gate=gates[1]).total.backward()
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, dict(plain.named_buffers())[name]), name
+        assert not torch.equal(buffer, before[name]), f"{name} did not move at all"
+
+
+def test_fusion_statistics_move_in_the_multimodal_pass_only_in_late_fusion():
+    torch.manual_seed(0)
+    head = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = head
+
+        def forward(self, features):
+            return self.layers(torch.cat(list(features.values()), 1))
+
+    model = LateFusion({NAMES[0]: mlp(3, 2), NAMES[1]: mlp(4, 3)}, Head()).double()
+    inputs, target = batch(2)
+    plain = copy.deepcopy(model)
+    plain(inputs)
+    disentangled_loss(model, inputs, target, alpha=2.0).total.backward()
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), plain.buffers(), strict=True))
+
+
+def test_nothing_is_left_behind():
+    """Parameters and buffers are the module's own again after a step, and still require gradients."""
+    for model in (late(batch_norm=True), dense()):
+        inputs, target = batch(2)
+        tensors = {n: id(t) for n, t in [*model.named_parameters(), *model.named_buffers()]}
+        disentangled_loss(model, inputs, target, alpha=1.0, fusion_gate=0.5).total.backward()
+        assert {n: id(t) for n, t in [*model.named_parameters(), *model.named_buffers()]} == tensors
+        assert all(p.requires_grad and p.is_leaf for p in model.parameters())
+
+
+def test_frozen_pass_gives_the_input_its_full_gradient():
+    layer = nn.Linear(3, 2).double()
+    x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    torch.func.functional_call(layer, frozen(layer), (x,)).square().sum().backward()
+    held, x.grad = x.grad, None
+    assert layer.weight.grad is None and layer.bias.grad is None
+    layer(x).square().sum().backward()
+    assert torch.equal(held, x.grad)
+
+
+@pytest.mark.parametrize("openness", [0.0, 0.3, 1.0])
+def test_gate(openness):
+    x = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    y = gate(x, openness)
+    assert torch.equal(y, x)
+    if openness == 0.0:
+        assert not y.requires_grad
+    else:
+        (y**2).sum().backward()
+        assert torch.allclose(x.grad, openness * 2 * x, rtol=1e-15, atol=0)
+
+
+# -- accumulation, autocast ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("corner", ["dgl", "g-blending"])
+@pytest.mark.parametrize("build", [late, lambda m: dense(m, batch_norm=False)])
+def test_accumulated_small_batches_are_one_big_batch(corner, build):
+    inputs, target = batch(2, size=12)
+    whole, parts = build(2).eval(), build(2).eval()
+    objective = DisentangledObjective(whole, 4.0, *CORNERS[corner])
+    objective(inputs, target).total.backward()
+    objective = DisentangledObjective(parts, 4.0, *CORNERS[corner])
+    for rows in torch.arange(12).split(4):
+        (objective({m: x[rows] for m, x in inputs.items()}, target[rows]).total / 3).backward()
+    assert_same(gradients(parts), gradients(whole), 1e-13)
+
+
+@pytest.mark.parametrize("build", [late, dense])
+def test_bf16_autocast(build):
+    """Losses and gradients keep float32; directions stay those of full precision in every group."""
+    inputs, target = batch(2, size=32)
+    inputs = {m: x.float() for m, x in inputs.items()}
+    found = {}
+    for bf16 in (False, True):
+        model = build(2).float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            losses = DisentangledObjective(model, 4.0)(inputs, target)
+        losses.total.backward()
+        assert losses.total.dtype == torch.float32
+        assert losses.logits[FUSED].dtype == (torch.bfloat16 if bf16 else torch.float32)
+        found[bf16] = gradients(model)
+    assert found[True].keys() == found[False].keys()
+    assert all(g.dtype == torch.float32 for g in found[True].values())
+    for prefix in ("encoders.sound.", "encoders.face.", "fusion."):
+        full, half = (
+            torch.cat([g.flatten() for n, g in found[bf16].items() if n.startswith(prefix)]) for bf16 in (False, True)
+        )
+        assert F.cosine_similarity(full, half, dim=0) > 0.99, prefix
+        assert half.norm() / full.norm() == pytest.approx(1, abs=0.1)
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad, message", [
+    ({"alpha": -1.0}, "alpha is -1.0"),
+    ({"alpha": float("nan")}, "alpha is nan"),
+    ({"alpha": 1.0, "encoder_gate": 1.5}, "encoder_gate is 1.5"),
+    ({"alpha": 1.0, "fusion_gate": -0.1}, "fusion_gate is -0.1"),
+])  # fmt: skip
+def test_values_out_of_range(bad, message):
+    inputs, target = batch()
+    with pytest.raises(ValueError, match=message):
+        disentangled_loss(late(), inputs, target, **bad)
+
+
+class Parts(nn.Module):
+    """A model put together by hand."""
+
+    def __init__(self, encoders=None, fusion=None, orphan=None):
+        super().__init__()
+        if encoders is not None:
+            self.encoders = nn.ModuleDict(encoders)
+        if fusion is not None:
+            self.fusion = fusion
+        if orphan is not None:
+            self.scale = orphan
+
+
+def test_every_parameter_is_in_exactly_one_group():
+    encoder, other, head = nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(2, 2)
+    shared = nn.Linear(3, 2)
+    shared.weight = encoder.weight
+    for model, message in [
+        (Parts({"a": encoder, "b": shared}, head), r"'encoders.a.weight' is in several groups \['a', 'b'\]"),
+        (Parts({"a": encoder, "b": encoder}, head), r"in several groups \['a', 'b'\]"),
+        (Parts({"a": encoder, "b": head}, head), r"in several groups \['b', 'fusion'\]"),
+        (Parts({"a": encoder, "b": other}, head, nn.Parameter(torch.ones(1))), "'scale' is in no encoder"),
+        (Parts({"a": encoder, "b": other}), "needs `encoders`.*and `fusion`"),
+        (Parts(None, head), "needs `encoders`"),
+        (Parts({}, head), "needs `encoders`"),
+        (Parts({"fused": encoder}, head), "'fused' names the multimodal logits"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            DisentangledObjective(model, 1.0)
+    DisentangledObjective(Parts({"a": encoder, "b": other}, head), 1.0)
+
+
+def test_a_wrapped_model_is_refused():
+    """Calling the parts of a DataParallel-wrapped model would give silently wrong gradients."""
+    inputs, target = batch()
+    with pytest.raises(ValueError, match="DataParallel needs `encoders`"):
+        disentangled_loss(nn.DataParallel(late()), inputs, target, alpha=1.0)
+
+
+def test_groups_of_a_model_are_complete_and_disjoint():
+    for model in (late(5), late(2, "sum"), dense(3)):
+        groups = [
+            *(set(map(id, e.parameters())) for e in model.encoders.values()),
+            set(map(id, model.fusion.parameters())),
+        ]
+        assert sum(map(len, groups)) == len(set.union(*groups)) == len(list(model.parameters()))
+
+
+def test_a_plain_module_is_enough():
+    """Anyone's nn.Module with ``encoders``, ``fusion`` and ``forward(inputs, keep)`` works, without our classes."""
+
+    class Mine(Parts):
+        def forward(self, inputs, keep=None):
+            total = 0
+            for m, encoder in self.encoders.items():
+                z = encoder(inputs[m])
+                total = total + (z if keep is None or m in keep else torch.zeros_like(z))
+            return self.fusion(total)
+
+    torch.manual_seed(0)
+    model = Mine({NAMES[0]: nn.Linear(3, 4), NAMES[1]: nn.Linear(4, 4)}, nn.Linear(4, 3)).double()
+    inputs, target = batch()
+    expected = by_hand(model, inputs, target, 4.0, 0.0, 0.0)
+    disentangled_loss(model, inputs, target, alpha=4.0).total.backward()
+    assert_same(gradients(model), expected, 1e-14)
+
+
+def test_sum_fusion_keeps_the_bias_of_masked_modalities():
+    """Eq. 12 with zero features; the official code drops the other bias, so this is a stated difference."""
+    head = SumFusion({"a": 1, "b": 1}, 2).double()
+    zero = {m: torch.zeros(1, 1, dtype=torch.float64) for m in "ab"}
+    assert torch.equal(head(zero, keep=("a",)), (head.heads["a"].bias + head.heads["b"].bias)[None])
