@@ -40,6 +40,7 @@ PROFILES: dict[str, Profile] = {
     )
 }
 REFERENCE_SEEDS = tuple(range(10))  # seeds of the committed reference records, otherwise made like the cpu profile
+REFERENCE_DATASETS = ("emotions", "grid_letters")
 TITLES = {
     "emotions": "generated emotions",
     "grid_letters": "GRID letters (one talker, 25 classes)",

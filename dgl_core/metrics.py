@@ -1,10 +1,8 @@
-"""Numbers about predictions and gradients: accuracy, macro-F1, suppression, and intervals over seeds."""
+"""Numbers about predictions and gradients: accuracy, macro-F1, suppression."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -73,32 +71,3 @@ def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
     """L2 norm over all gradients present, a 0-d tensor on their device (no waiting); 0 where there is none."""
     grads = [p.grad for p in parameters if p.grad is not None]
     return torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with a two-sided Student-t interval."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    sd: float
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95, comparisons: int = 1) -> Interval:
-    """Mean and t-interval of ``values``, widened for ``comparisons`` simultaneous intervals (Bonferroni).
-
-    One value has no spread: its interval is infinite, so nothing can be concluded from it.
-    """
-    from scipy.stats import t
-
-    n = len(values)
-    if not n:
-        raise ValueError("No values to average; were the runs made?")
-    mean = math.fsum(values) / n
-    if n == 1:
-        return Interval(mean, -math.inf, math.inf, 1, math.nan)
-    sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    half = float(t.ppf(1 - (1 - confidence) / 2 / comparisons, n - 1)) * sd / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n, sd)

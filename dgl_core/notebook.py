@@ -6,7 +6,6 @@ not hold; ``verdict`` judges a claim of the paper from paired runs, and a contra
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import random
@@ -15,10 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dgl_core.environment import commit, is_portable
 from dgl_core.files import write_atomic
+
+if TYPE_CHECKING:
+    from dgl_core.verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,68 +95,16 @@ def check(title: str, ok: Any, detail: str = "") -> None:
     print(f"PASS  {text}")
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a claim of the paper fares here; printed by ``verdict`` when it is made."""
-
-    claim: str
-    outcome: str  # REPRODUCED | CONTRADICTED | UNDECIDED
-    mean: float
-    low: float
-    high: float
-    n: int
-    unit: str
-    threshold: float
-
-    def __str__(self) -> str:
-        if self.n == 0:
-            return f"{self.outcome}  {self.claim}: no runs"
-        text = f"{self.outcome}  {self.claim}: mean {_signed(self.mean)} {self.unit}".rstrip()
-        if self.n == 1:
-            return f"{text}, one run has no interval, n = 1"
-        against = f", needs {_signed(self.threshold)}" if self.threshold else ""
-        return f"{text}, 95 % interval [{_signed(self.low)}, {_signed(self.high)}]{against}, n = {self.n}"
-
-    def _ipython_display_(self) -> None:
-        """Nothing: the line was printed when the verdict was made, a cell that ends with it must not repeat it."""
-
-
-def _signed(value: float) -> str:
-    """One decimal with its sign; rounding never leaves "-0.0", which would differ between machines."""
-    return f"{round(value, 1) + 0.0:+.1f}"
-
-
 def verdict(
     claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
 ) -> Verdict:
-    """Judge "the difference is larger than ``threshold``" from paired differences, and print one line.
+    """``verdicts.judge`` for a notebook: judge a claim of the paper from paired differences and print one line.
 
-    REPRODUCED: the whole confidence interval lies above the threshold. CONTRADICTED: the whole interval lies below it.
-    UNDECIDED: the interval holds the threshold, or there are fewer than two pairs.
-
-    Args:
-        claim: what the paper says, in words.
-        differences: one paired difference per seed (or fold), in ``unit``.
-        unit: of the differences; percentage "points" by default.
-        comparisons: how many claims are judged together; widens the interval so that all hold at 95 %.
-        threshold: what the mean difference has to exceed.
-
-    Raises:
-        ValueError: a difference is not finite (a run that failed must be left out by name, not averaged in).
+    It never raises for a claim that does not hold: that is a result.
     """
-    values = [float(value) for value in differences]
-    if not all(math.isfinite(value) for value in values):
-        raise ValueError(f"verdict {claim!r}: differences must be finite, got {values}")
-    mean = sum(values) / len(values) if values else math.nan
-    low = high = math.nan
-    outcome = "UNDECIDED"
-    if len(values) > 1:
-        from dgl_core.metrics import mean_interval
+    from dgl_core.verdicts import judge
 
-        interval = mean_interval(values, comparisons=comparisons)
-        mean, low, high = interval.mean, interval.low, interval.high
-        outcome = "REPRODUCED" if low > threshold else "CONTRADICTED" if high < threshold else "UNDECIDED"
-    result = Verdict(claim, outcome, mean, low, high, len(values), unit, threshold)
+    result = judge(claim, differences, unit=unit, comparisons=comparisons, threshold=threshold)
     print(result)
     return result
 
@@ -194,7 +144,7 @@ def publish(name: str, thing: Any) -> Any:
     import pandas
 
     from dgl_core.figures.style import Picture
-    from dgl_core.tables import markdown_table
+    from dgl_core.tables import flat, markdown_table
 
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
@@ -207,6 +157,6 @@ def publish(name: str, thing: Any) -> Any:
         write_atomic(Path(report) / "figures" / f"{name}.png", thing.png())
         write_atomic(Path(report) / "figures" / f"{name}.svg", thing.svg())
     else:
-        write_atomic(Path(report) / "tables" / f"{name}.csv", thing.to_csv())
+        write_atomic(Path(report) / "tables" / f"{name}.csv", flat(thing).to_csv())
         write_atomic(Path(report) / "tables" / f"{name}.md", markdown_table(thing))
     return thing

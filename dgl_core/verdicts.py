@@ -1,0 +1,98 @@
+"""Judging a claim from paired differences: reproduced, contradicted or undecided, with interval and n."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with a two-sided Student-t interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    sd: float
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95, comparisons: int = 1) -> Interval:
+    """Mean and t-interval of ``values``, widened for ``comparisons`` simultaneous intervals (Bonferroni).
+
+    One value has no spread: its interval is infinite, so nothing can be concluded from it.
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if not n:
+        raise ValueError("No values to average; were the runs made?")
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Interval(mean, -math.inf, math.inf, 1, math.nan)
+    sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(t.ppf(1 - (1 - confidence) / 2 / comparisons, n - 1)) * sd / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n, sd)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a claim of the paper fares here; printed by ``verdict`` when it is made."""
+
+    claim: str
+    outcome: str  # REPRODUCED | CONTRADICTED | UNDECIDED
+    mean: float
+    low: float
+    high: float
+    n: int
+    unit: str
+    threshold: float
+
+    def __str__(self) -> str:
+        if self.n == 0:
+            return f"{self.outcome}  {self.claim}: no runs"
+        text = f"{self.outcome}  {self.claim}: mean {_signed(self.mean)} {self.unit}".rstrip()
+        if self.n == 1:
+            return f"{text}, one run has no interval, n = 1"
+        against = f", needs {_signed(self.threshold)}" if self.threshold else ""
+        return f"{text}, 95 % interval [{_signed(self.low)}, {_signed(self.high)}]{against}, n = {self.n}"
+
+    def _ipython_display_(self) -> None:
+        """Nothing: the line was printed when the verdict was made, a cell that ends with it must not repeat it."""
+
+
+def _signed(value: float) -> str:
+    """One decimal with its sign; rounding never leaves "-0.0", which would differ between machines."""
+    return f"{round(value, 1) + 0.0:+.1f}"
+
+
+def judge(
+    claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
+) -> Verdict:
+    """Judge "the difference is larger than ``threshold``" from paired differences.
+
+    REPRODUCED: the whole confidence interval lies above the threshold. CONTRADICTED: the whole interval lies below it.
+    UNDECIDED: the interval holds the threshold, or there are fewer than two pairs.
+
+    Args:
+        claim: what the paper says, in words.
+        differences: one paired difference per seed (or fold), in ``unit``.
+        unit: of the differences; percentage "points" by default.
+        comparisons: how many claims are judged together; widens the interval so that all hold at 95 %.
+        threshold: what the mean difference has to exceed.
+
+    Raises:
+        ValueError: a difference is not finite (a run that failed must be left out by name, not averaged in).
+    """
+    values = [float(value) for value in differences]
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError(f"verdict {claim!r}: differences must be finite, got {values}")
+    mean = sum(values) / len(values) if values else math.nan
+    low = high = math.nan
+    outcome = "UNDECIDED"
+    if len(values) > 1:
+        interval = mean_interval(values, comparisons=comparisons)
+        mean, low, high = interval.mean, interval.low, interval.high
+        outcome = "REPRODUCED" if low > threshold else "CONTRADICTED" if high < threshold else "UNDECIDED"
+    return Verdict(claim, outcome, mean, low, high, len(values), unit, threshold)
