@@ -2,62 +2,52 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 
-import torch
 from torch import nn
 
-from dgl_core.models.fusion import FUSIONS, ConcatFusion, Fusion, SumFusion
+from dgl_core.models.fusion import FUSIONS, ConcatFusion, Fusion, PlainFusion, SumFusion, make_fusion
 from dgl_core.models.multimodal import LateFusion, MultimodalModel
 from dgl_core.models.resnet import ResNet, ResNet18, initialise
+from dgl_core.models.seeding import seeded
 from dgl_core.records import unknown_name
 
 __all__ = [
-    "FUSIONS", "MODELS", "ConcatFusion", "Fusion", "LateFusion", "MultimodalModel", "ResNet", "ResNet18", "SumFusion",
-    "build", "model_options",
+    "FUSIONS", "MODELS", "ConcatFusion", "Fusion", "LateFusion", "MultimodalModel", "PlainFusion", "ResNet", "ResNet18",
+    "SumFusion", "build", "model_options",
 ]  # fmt: skip
 
 Shapes = Mapping[str, tuple[int, ...]]  # modality -> shape of one sample, channels first
 
 
-@contextmanager
-def seeded(seed: int, part: str):
-    """Initial weights of ``part`` depend on ``seed`` and its name alone.
-
-    So the audio encoder of a unimodal run starts where the audio encoder of the joint run with the same seed starts,
-    which makes runs of one seed a pair.
-    """
-    with torch.random.fork_rng(devices=[]):
-        digest = hashlib.sha256(f"{seed}/{part}".encode()).digest()
-        torch.manual_seed(int.from_bytes(digest[:7], "big"))
-        yield
-
-
-def _late(shapes: Shapes, classes: int, seed: int, fusion: str, encoder: Callable[[int], ResNet]) -> LateFusion:
-    if fusion not in FUSIONS:
-        raise unknown_name("fusion", fusion, FUSIONS)
+def _late(
+    shapes: Shapes, classes: int, seed: int, fusion: str, official: bool, encoder: Callable[[int], ResNet]
+) -> LateFusion:
     encoders: dict[str, nn.Module] = {}
     for m, shape in shapes.items():
         with seeded(seed, f"encoder/{m}"):
             encoders[m] = encoder(shape[0])
     with seeded(seed, "fusion"):
-        head = FUSIONS[fusion]({m: e.width for m, e in encoders.items()}, classes)
+        head = make_fusion(fusion, {m: e.width for m, e in encoders.items()}, classes, official=official)
         head.apply(initialise)
     return LateFusion(encoders, head)
 
 
-def small(shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat", width: int = 8) -> LateFusion:
-    """Narrow ResNet encoders (widths w, 2w, 4w, 8w, one block a stage) and a late-fusion head: a CPU-sized model."""
+def small(
+    shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat", official: bool = False, width: int = 8
+) -> LateFusion:
+    """Narrow ResNet encoders (widths w, 2w, 4w, 8w, one block a stage) and a late-fusion head: a CPU-sized model.
+
+    ``official`` masks as the official code does where that is not Eq. 12 (see ``dgl_core.models.fusion``).
+    """
     widths = (width, 2 * width, 4 * width, 8 * width)
-    return _late(shapes, classes, seed, fusion, lambda channels: ResNet(channels, widths, (1, 1, 1, 1), stem="small"))
+    return _late(shapes, classes, seed, fusion, official, lambda c: ResNet(c, widths, (1, 1, 1, 1), stem="small"))
 
 
-def resnet18(shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat") -> LateFusion:
+def resnet18(shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat", official: bool = False) -> LateFusion:
     """The network of Tables 1, 3 and 4: one ResNet-18 per modality, concatenation, one linear classifier."""
-    return _late(shapes, classes, seed, fusion, ResNet18)
+    return _late(shapes, classes, seed, fusion, official, ResNet18)
 
 
 MODELS: dict[str, Callable[..., MultimodalModel]] = {"small": small, "resnet18": resnet18}

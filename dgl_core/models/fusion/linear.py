@@ -1,0 +1,56 @@
+"""Heads that are linear in the features: concatenation and sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dgl_core.models.fusion.base import Fusion
+
+
+class ConcatFusion(Fusion):
+    """Concatenate the features, then one linear classifier: ``l = W [z_1; ...; z_M] + b`` (Eq. 1-2, Table 1).
+
+    Args:
+        widths: modality -> feature width D_m, in fusion order.
+        classes: number of classes K.
+
+    Source: Eq. 4; official ``models/fusion_modules.py:ConcatFusion_DGL``. Difference: any number of modalities; no
+    ``fc_auxi`` (it is never used there).
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int):
+        super().__init__()
+        self.modalities = tuple(widths)
+        self.head = nn.Linear(sum(widths.values()), classes)
+
+    def join(self, features: Mapping[str, Tensor]) -> Tensor:
+        return self.head(torch.cat([features[m] for m in self.modalities], dim=1))  # [B, sum D_m] -> [B, K]
+
+
+class SumFusion(Fusion):
+    """One linear classifier per modality, logits added: ``l = sum_m (W_m z_m + b_m)``.
+
+    Args:
+        widths: modality -> feature width D_m.
+        classes: number of classes K.
+        official: unimodal logits ``W_m z_m + b_m`` without the other modalities' biases, as the official DGL code has
+            them. By default they keep those biases, which is what zero features in Eq. 12 give.
+
+    Source: OGM-GE ``models/fusion_modules.py:SumFusion``; official ``SumFusion_DGL``.
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int, official: bool = False):
+        super().__init__()
+        self.official = official
+        self.heads = nn.ModuleDict({m: nn.Linear(width, classes) for m, width in widths.items()})
+
+    def join(self, features: Mapping[str, Tensor]) -> Tensor:
+        return sum(head(features[m]) for m, head in self.heads.items())  # [B, K]
+
+    def unimodal(self, features: Mapping[str, Tensor], modality: str) -> Tensor:
+        if self.official:
+            return self.heads[modality](features[modality])
+        return super().unimodal(features, modality)
