@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dgl_core.methods.agm import AGM
 from dgl_core.methods.base import Batch, Method, State
 from dgl_core.methods.joint import DGL, GBlend, Partial, Unimodal, Vanilla
+from dgl_core.methods.mmcosine import MMCosine
+from dgl_core.methods.ogm import OGM, OGMGE
+from dgl_core.methods.pmr import PMR
 from dgl_core.records import resolve_options, unknown_name
 
 __all__ = ["METHODS", "Batch", "Method", "State", "build"]
@@ -16,6 +20,11 @@ METHODS: dict[str, type[Method]] = {
     "gblend": GBlend,
     "dgl": DGL,
     "partial": Partial,
+    "ogm": OGM,
+    "ogm_ge": OGMGE,
+    "pmr": PMR,
+    "agm": AGM,
+    "mmcosine": MMCosine,
 }
 
 

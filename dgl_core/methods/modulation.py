@@ -1,0 +1,141 @@
+"""What the methods that rebalance one joint loss share: the objective, unimodal scores, and when they act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dgl_core.gradients import FUSED, check_partition, frozen
+from dgl_core.models.fusion import ConcatFusion, Fusion, SumFusion
+
+LINEAR_FUSIONS = (ConcatFusion, SumFusion)  # l = sum_m W^m z_m + bias: every modality owns a part of the logits
+
+
+class Joint(NamedTuple):
+    """One joint forward pass: the loss L_multi, ``{"fused": [B, K]}``, and features {m: [B, D_m]} ({} if dense)."""
+
+    loss: Tensor
+    logits: dict[str, Tensor]
+    features: dict[str, Tensor]
+
+
+class JointObjective(nn.Module):
+    """Vanilla loss, with the features that it was computed from. Source: Eq. 1-2.
+
+    Args:
+        model: a ``MultimodalModel``.
+        criterion: ``criterion(logits, target) -> scalar``.
+    """
+
+    def __init__(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy):
+        super().__init__()
+        check_partition(model)
+        self.model, self.criterion = model, criterion
+
+    def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Joint:
+        """``inputs``: modality -> [B, ...]; ``target``: [B] class indices."""
+        late = hasattr(self.model, "encode")
+        features = self.model.encode(inputs) if late else {}
+        fused = self.model.fusion(features) if late else self.model(inputs)
+        return Joint(self.criterion(fused, target), {FUSED: fused}, features)
+
+
+def several(title: str, available: Sequence[str]) -> tuple[str, ...]:
+    """The modalities themselves.
+
+    Raises:
+        ValueError: if there is nothing to balance.
+    """
+    if len(available) < 2:
+        raise ValueError(f"{title} balances modalities and needs at least two; this data set has {list(available)}.")
+    return tuple(available)
+
+
+def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Raise a ``ValueError`` unless ``low <= value <= high`` (NaN included)."""
+    if not low <= value <= high:
+        span = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
+        raise ValueError(f"{name} is {value}; it must be {span}.")
+
+
+def active(epoch: int, epochs: int, until: float) -> bool:
+    """Whether a method that acts in the first part ``until`` of a run acts in this 0-based epoch, the last included.
+
+    ``until`` 0.5 of 100 epochs is 0..50, as in the official scripts; of 20 epochs it is 0..10.
+    """
+    return epoch <= until * epochs + 1e-9
+
+
+def off_diagonal(scores: Tensor) -> Tensor:
+    """Ones with a zero diagonal, [M, M], to sum over the other modalities of ``scores`` [M]."""
+    return 1 - torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
+
+
+def target_probability(logits: Tensor, target: Tensor) -> Tensor:
+    """Softmax probability of the right class: logits [B, K, ...], target [B, ...] -> [B, ...]."""
+    return logits.softmax(dim=1).gather(1, target.unsqueeze(1)).squeeze(1)
+
+
+def has_linear_fusion(model: nn.Module) -> bool:
+    """Whether the logits of this model are a sum of one linear map per modality (concatenation or sum)."""
+    return isinstance(model.fusion, LINEAR_FUSIONS) and hasattr(model, "encode")
+
+
+def head_weights(fusion: Fusion, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """W^m [K, D_m] of every modality, for one of ``LINEAR_FUSIONS``."""
+    if isinstance(fusion, SumFusion):
+        return {m: head.weight for m, head in fusion.heads.items()}
+    widths = [features[m].shape[1] for m in fusion.modalities]
+    return dict(zip(fusion.modalities, fusion.head.weight.split(widths, dim=1), strict=True))
+
+
+def split_logits(fusion: Fusion, features: Mapping[str, Tensor], sum_share: float = 1.0) -> dict[str, Tensor]:
+    """Each modality's own part of the fused logits, {m: [B, K]}, for one of ``LINEAR_FUSIONS``.
+
+    Concatenation: W^m z_m + b / M, so the parts add up to the fused logits. Sum: W^m z_m + ``sum_share`` b_m.
+
+    Source: OGM-GE ``main.py`` (``out_a``, ``out_v``); METHODS 1.1 "OGM split".
+    """
+    if isinstance(fusion, SumFusion):
+        biases = {m: sum_share * head.bias for m, head in fusion.heads.items()}
+    else:
+        biases = dict.fromkeys(fusion.modalities, fusion.head.bias / len(fusion.modalities))
+    weights = head_weights(fusion, features)
+    return {m: F.linear(features[m], weights[m], biases[m]) for m in weights}
+
+
+@torch.no_grad()
+def unimodal_logits(
+    model: nn.Module, inputs: Mapping[str, Tensor], features: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What each modality says during training, {m: [B, K]}, without gradient and without moving batch statistics.
+
+    The split logits where the fusion is linear, the zero mask of Eq. 12 elsewhere.
+
+    Args:
+        model: a ``MultimodalModel``. inputs: {m: [B, ...]}.
+        features: of these inputs, {m: [B, D_m]}; {} for a dense model, which is then run once per modality.
+    """
+    if has_linear_fusion(model):
+        return split_logits(model.fusion, features)
+    part, given = (model.fusion, features) if features else (model, inputs)
+    held = frozen(part)
+    return {m: functional_call(part, held, (given,), {"keep": (m,)}) for m in model.encoders}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode (running batch statistics, no dropout), gradients as they are; every mode is restored."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
