@@ -6,10 +6,15 @@ from collections.abc import Mapping
 
 from dgl_core.methods.agm import AGM
 from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.gblend_ogr import GBlendOGR
 from dgl_core.methods.joint import DGL, GBlend, Partial, Unimodal, Vanilla
+from dgl_core.methods.mla import MLA
 from dgl_core.methods.mmcosine import MMCosine
+from dgl_core.methods.mmpareto import MMPareto
 from dgl_core.methods.ogm import OGM, OGMGE
 from dgl_core.methods.pmr import PMR
+from dgl_core.methods.reconboost import ReconBoost
+from dgl_core.methods.relearn import Relearn
 from dgl_core.records import resolve_options, unknown_name
 
 __all__ = ["METHODS", "Batch", "Method", "State", "build"]
@@ -25,6 +30,11 @@ METHODS: dict[str, type[Method]] = {
     "pmr": PMR,
     "agm": AGM,
     "mmcosine": MMCosine,
+    "gblend_ogr": GBlendOGR,
+    "mla": MLA,
+    "mmpareto": MMPareto,
+    "relearn": Relearn,
+    "reconboost": ReconBoost,
 }
 
 
