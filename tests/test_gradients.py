@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import FUSED, NAMES, batch, dense, gradients, late, mlp
+from tiny import FUSED, NAMES, batch, by_hand, dense, gradients, late, mlp
 from torch import nn
 
 from dgl_core.gradients import DisentangledObjective, disentangled_loss, frozen, gate
@@ -27,28 +27,6 @@ def official_step(model: LateFusion, inputs, target, alpha: float) -> None:
     for parameter in model.fusion.parameters():
         parameter.grad = None
     F.cross_entropy(model.fuse({m: z.detach() for m, z in features.items()}), target).backward()
-
-
-def by_hand(model, inputs, target, alpha: float, encoder_gate: float, fusion_gate: float) -> dict[str, torch.Tensor]:
-    """The gradient of every parameter, each loss differentiated on its own (METHODS 2.10, any architecture)."""
-
-    def grads(loss, parameters):
-        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-
-    logits = {FUSED: model(inputs)} | {m: model(inputs, keep=(m,)) for m in model.encoders}
-    losses = {name: F.cross_entropy(value, target) for name, value in logits.items()}
-    expected = {}
-    for m, encoder in model.encoders.items():
-        names = [f"encoders.{m}.{n}" for n, _ in encoder.named_parameters()]
-        joint, own = (grads(losses[name], list(encoder.parameters())) for name in (FUSED, m))
-        expected |= {n: encoder_gate * j + alpha * o for n, j, o in zip(names, joint, own, strict=True)}
-    parameters = list(model.fusion.parameters())
-    total = grads(losses[FUSED], parameters)
-    for m in model.encoders:
-        total = [t + fusion_gate * alpha * g for t, g in zip(total, grads(losses[m], parameters), strict=True)]
-    names = [f"fusion.{n}" for n, _ in model.fusion.named_parameters()]
-    return expected | dict(zip(names, total, strict=True))
 
 
 def assert_same(found: dict, expected: dict, tolerance: float) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.data import DATASETS, ArrayDataset, Recipe
-from dgl_core.gradients import FUSED
+from dgl_core.gradients import FUSED  # noqa: F401
 from dgl_core.models import FUSIONS, LateFusion, MultimodalModel
 
 NAMES = ("sound", "face", "text", "depth", "touch")  # not audio and visual: no method may assume those
@@ -96,28 +97,75 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def arrays(modalities: int = 2, samples: int = 60, classes: int = 3, seed: int = 0, names=NAMES) -> ArrayDataset:
+def by_hand(model, inputs, target, alpha: float, encoder_gate: float, fusion_gate: float) -> dict[str, Tensor]:
+    """The gradient of every parameter, each loss differentiated on its own (METHODS 2.10, any architecture)."""
+
+    def grads(loss, parameters):
+        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+    logits = {FUSED: model(inputs)} | {m: model(inputs, keep=(m,)) for m in model.encoders}
+    losses = {name: F.cross_entropy(value, target) for name, value in logits.items()}
+    expected = {}
+    for m, encoder in model.encoders.items():
+        names = [f"encoders.{m}.{n}" for n, _ in encoder.named_parameters()]
+        joint, own = (grads(losses[name], list(encoder.parameters())) for name in (FUSED, m))
+        expected |= {n: encoder_gate * j + alpha * o for n, j, o in zip(names, joint, own, strict=True)}
+    parameters = list(model.fusion.parameters())
+    total = grads(losses[FUSED], parameters)
+    for m in model.encoders:
+        total = [t + fusion_gate * alpha * g for t, g in zip(total, grads(losses[m], parameters), strict=True)]
+    names = [f"fusion.{n}" for n, _ in model.fusion.named_parameters()]
+    return expected | dict(zip(names, total, strict=True))
+
+
+SPLIT = ["train", "val", "train", "test"]  # repeated over the samples
+
+
+def arrays(modalities: int = 2, samples: int = 60, classes: int = 3, seed: int = 0) -> ArrayDataset:
     """Vectors that carry their class, with noise: half train, a quarter val, a quarter test."""
     generator = torch.Generator().manual_seed(seed)
     target = torch.arange(samples) % classes
     inputs = {}
-    for i, m in enumerate(names[:modalities]):
+    for i, m in enumerate(NAMES[:modalities]):
         centres = torch.randn(classes, 3 + i, generator=generator)
         inputs[m] = centres[target] + torch.randn(samples, 3 + i, generator=generator)
-    split = ["train", "val", "train", "test"] * samples
-    return ArrayDataset(inputs, target, split[:samples], name="tiny_arrays")
+    return ArrayDataset(inputs, target, (SPLIT * samples)[:samples], name="tiny_arrays")
 
 
 def images(modalities: int = 2, samples: int = 24, classes: int = 3, seed: int = 0) -> ArrayDataset:
-    """16 x 16 pictures with 1, 2, ... channels, for the registered models."""
+    """16 x 16 pictures with 1, 2, ... channels whose brightness carries the class; values are multiples of 1/4."""
     generator = torch.Generator().manual_seed(seed)
     target = torch.arange(samples) % classes
     inputs = {}
     for i, m in enumerate(NAMES[:modalities]):
-        x = torch.randn(samples, 1 + i, 16, 16, generator=generator)
-        inputs[m] = x + (target / classes)[:, None, None, None]
-    split = ["train", "val", "train", "test"] * samples
-    return ArrayDataset(inputs, target, split[:samples], name="tiny")
+        noise = torch.randint(-8, 9, (samples, 1 + i, 16, 16), generator=generator) / 4
+        inputs[m] = noise + target[:, None, None, None] / 4
+    return ArrayDataset(inputs, target, (SPLIT * samples)[:samples], name="tiny")
+
+
+def pictures(modalities: int = 2, classes: int = 3, seed: int = 0, fusion: str = "concat") -> LateFusion:
+    """A late-fusion network for ``images``: convolutions and batch-norm, weights in multiples of 1/16."""
+    encoders = {
+        m: nn.Sequential(
+            nn.Conv2d(1 + i, 4, 3, 2),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 6, 3, 2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        for i, m in enumerate(NAMES[:modalities])
+    }
+    model = LateFusion(encoders, FUSIONS[fusion](dict.fromkeys(encoders, 6), classes))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                parameter.copy_(torch.randint(-8, 9, parameter.shape, generator=generator) / 16)
+            elif name.endswith("bias"):
+                parameter.zero_()
+    return model
 
 
 def register() -> None:
@@ -126,13 +174,8 @@ def register() -> None:
         name="tiny",
         title="tiny pictures",
         load=lambda root, **options: images(**options),
-        options={"modalities": 2, "samples": 24, "seed": 0},
+        options={"modalities": 2, "samples": 24},
         revision=1,
         available=lambda root: True,
         generated=True,
     )
-
-
-__all__ = [
-    "FUSED", "NAMES", "Dense", "arrays", "batch", "dense", "gradients", "images", "late", "mlp", "register",
-]  # fmt: skip

@@ -106,6 +106,10 @@ class GBlend(_Corner):
 class Partial(_Corner):
     """Any point of the square: Table 3's "+MT" is (0, 1), "+UT" is (1, 0); values between decouple partially.
 
+    **Step.** theta_m follows alpha * grad L_m + encoder_gate * grad L_multi; tau follows grad L_multi + fusion_gate *
+    alpha * sum_m grad L_m.
+    **Source.** Table 3 for the corners. **Difference.** The paper knows the corners only.
+
     Args:
         alpha: weight of the unimodal losses.
         encoder_gate: share of the multimodal gradient that reaches the encoders, in [0, 1].
