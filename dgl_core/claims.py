@@ -5,7 +5,7 @@ threshold, all written before looking at the outcome. A verdict is the 95 % inte
 for the number of claims and data sets judged together (Bonferroni): above the threshold the claim is reproduced, below
 it is contradicted, across it is undecided.
 
-``python -m dgl_core.claims`` prints the ledger; ``--write README.md`` renews the table in a file.
+``python -m dgl_core.claims`` prints the ledger; README, notebook 00 and the report show the same table.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+import pandas
 
 from dgl_core import verdicts
 from dgl_core.records import RunRecord
 
 Rows = Mapping[str, Sequence[RunRecord]]
-BEGIN, END = "<!-- claims:begin (made by python -m dgl_core.claims --write) -->", "<!-- claims:end -->"
+BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 
 
 @dataclass(frozen=True)
@@ -232,14 +233,12 @@ def reference_groups() -> dict[str, Rows]:
     return groups
 
 
-def markdown(groups: Mapping[str, Rows]) -> str:
-    """The ledger as a Markdown table: claim, place, one verdict with interval and n per data set."""
-    titles = list(groups)
-    lines = ["| claim | in the paper | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(titles)]
-    for claim, judged in ledger(groups):
-        cells = [_cell(judged[title]) for title in titles]
-        lines.append(f"| {claim.text} | {claim.place} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def table(groups: Mapping[str, Rows]) -> pandas.DataFrame:
+    """The ledger as a table of strings: one row per claim, its place in the paper, one verdict per data set."""
+    judged = ledger(groups)
+    columns = {"in the paper": [claim.place for claim, _ in judged]}
+    columns |= {title: [_cell(by_title[title]) for _, by_title in judged] for title in groups}
+    return pandas.DataFrame(columns, index=pandas.Index([claim.text for claim, _ in judged], name="claim"))
 
 
 def _cell(verdict) -> str:
@@ -248,37 +247,26 @@ def _cell(verdict) -> str:
     if verdict.n == 1:
         return f"{verdict.outcome.lower()}: one run"
     interval = f"{verdict.mean:+.1f} [{verdict.low:+.1f}, {verdict.high:+.1f}] {verdict.unit}"
-    return f"**{verdict.outcome.lower()}** {interval}, n = {verdict.n}"
+    return f"{verdict.outcome.lower()}: {interval}, n = {verdict.n}"
 
 
-def write_block(path: Path, text: str) -> bool:
-    """Put ``text`` between the markers of a file; returns whether the file changed.
+def replace_block(text: str, begin: str, end: str, content: str) -> str:
+    """``text`` with what stands between two marker lines replaced.
 
     Raises:
-        ValueError: the file has no markers.
+        ValueError: a marker is missing.
     """
-    from dgl_core.files import write_atomic
-
-    before = path.read_text()
-    if BEGIN not in before or END not in before:
-        raise ValueError(f"{path.name} has no claims block; put the lines {BEGIN!r} and {END!r} where it belongs.")
-    head, rest = before.split(BEGIN, 1)
-    after = f"{head}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}"
-    if after != before:
-        write_atomic(path, after)
-    return after != before
+    if begin not in text or end not in text:
+        raise ValueError(f"no block to renew: put the lines {begin!r} and {end!r} where it belongs.")
+    head, rest = text.split(begin, 1)
+    return f"{head}{begin}\n{content.strip()}\n{end}{rest.split(end, 1)[1]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dgl_core.claims", description=__doc__.splitlines()[0])
     parser.add_argument("id", nargs="?", help="show one claim only")
-    parser.add_argument("--write", type=Path, help="renew the claims block of this file")
     options = parser.parse_args(arguments)
     groups = reference_groups()
-    if options.write:
-        changed = write_block(options.write, markdown(groups))
-        print(f"{options.write.name}: {'renewed' if changed else 'already current'}")
-        return 0
     wanted = [claim_named(options.id)] if options.id else CLAIMS
     for claim, judged in ledger(groups):
         if claim in wanted:

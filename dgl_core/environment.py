@@ -42,6 +42,7 @@ def describe(device) -> dict[str, object]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "device": f"{device.type} ({name})",
+        "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "threads": torch.get_num_threads(),
         "portable": device.type == "cpu" and is_portable(),
         "python": platform.python_version(),

@@ -43,7 +43,7 @@ REFERENCE_SEEDS = tuple(range(10))  # seeds of the committed reference records, 
 REFERENCE_DATASETS = ("emotions", "grid_letters")
 TITLES = {
     "emotions": "generated emotions",
-    "grid_letters": "GRID letters (one talker, 25 classes)",
+    "grid_letters": "GRID letters",
     "cremad": "CREMA-D",
 }
 

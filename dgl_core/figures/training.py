@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dgl_core.experiments import TITLES
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.records import RunRecord
@@ -24,6 +25,23 @@ LINES = {
     "DGL": (style.BLUE, "-."),
     "G-Blending": (style.PURPLE, ":"),
 }
+
+
+def panels(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]:
+    """What a figure shows side by side: the committed reference of every data set, then this run, labelled as such.
+
+    Args:
+        reference: data set name -> rows of committed records; sets without any are left out.
+        this_run: data set name -> rows of records made here.
+        profile: profile of this run, for its titles.
+    """
+    titles = {}
+    for dataset, rows in reference.items():
+        if rows and all(rows.values()):
+            titles[f"{TITLES[dataset]}: reference"] = rows
+    for dataset, rows in this_run.items():
+        titles[f"{TITLES[dataset]}: this run ({profile})"] = rows
+    return titles
 
 
 def series(records: Sequence[RunRecord], column: str) -> np.ndarray:

@@ -1,0 +1,53 @@
+"""Renew what README shows from records and code: the claims table, the data table and the overview picture.
+
+    python -m tools.readme          # writes
+    python -m tools.readme --check  # exit status 1 if something is stale
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dgl_core import claims, runs
+from dgl_core.data.catalogue import licences
+from dgl_core.figures import training as figures
+from dgl_core.files import write_atomic
+from dgl_core.tables import markdown_table
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BLOCKS = {"claims": (claims.BEGIN, claims.END), "data": ("<!-- data:begin -->", "<!-- data:end -->")}
+
+
+def texts() -> dict[str, str]:
+    """What belongs between the markers of each block."""
+    return {"claims": markdown_table(claims.table(claims.reference_groups())), "data": markdown_table(licences())}
+
+
+def renewed(readme: str) -> str:
+    """README with every block made anew."""
+    for name, text in texts().items():
+        readme = claims.replace_block(readme, *BLOCKS[name], text)
+    return readme
+
+
+def overview() -> bytes:
+    """The picture at the top: every row of notebook 03 on the reference sets, as PNG."""
+    return figures.row_overview(claims.reference_groups()).png()
+
+
+def main(arguments: list[str]) -> int:
+    before = README.read_text()
+    after = renewed(before)
+    if "--check" in arguments:
+        if after != before:
+            print("README.md is stale: run python -m tools.readme", file=sys.stderr)
+        return int(after != before)
+    write_atomic(README, after)
+    write_atomic(runs.reference_root() / "overview.png", overview())
+    print(f"README.md: {'renewed' if after != before else 'already current'}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
