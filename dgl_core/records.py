@@ -35,20 +35,21 @@ def coerce(name: str, value: object, default: object) -> object:
             if not isinstance(value, bool):
                 raise TypeError
             return value
-        if isinstance(default, int):
-            if int(value) != value:
-                raise TypeError
-            return int(value)
-        if isinstance(default, float):
+        if isinstance(default, (int, float)):
             if isinstance(value, (str, bool)):
                 raise TypeError
-            return float(value)
+            number = type(default)(value)
+            if isinstance(default, int) and number != value:
+                raise TypeError
+            return number
         if isinstance(default, tuple):
-            return tuple(value)
+            if isinstance(value, str):
+                raise TypeError
+            return tuple(coerce(name, item, default[0]) if default else item for item in value)
         if isinstance(default, str) and not isinstance(value, str):
             raise TypeError
         return value
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         wanted = type(default).__name__
         raise ValueError(f"{name} is {value!r}; it must be of type {wanted} (default {default!r}).") from None
 
@@ -112,7 +113,8 @@ class RunSpec:
             elif f.name != "dataset":
                 value = coerce(f.name, value, default)
             object.__setattr__(self, f.name, value)
-        for name, low in (("lr", 0), ("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("clip", 0)):
+        lowest = dict.fromkeys(("lr", "encoder_lr_scale", "momentum", "weight_decay", "decay", "clip"), 0)
+        for name, low in (lowest | dict.fromkeys(("epochs", "batch_size", "accumulate"), 1)).items():
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
         for name, choices in (("optimizer", ("sgd", "adam", "adamw")), ("precision", ("fp32", "bf16", "fp64"))):
@@ -120,7 +122,7 @@ class RunSpec:
                 raise unknown_name(name, getattr(self, name), choices)
 
     def __hash__(self):
-        return hash(self.identity())
+        return hash((self.dataset, self.method, self.model, self.seed, self.lr))  # 4 == 4.0 among the options
 
     def but(self, **changes) -> RunSpec:
         """A copy with some fields changed."""
@@ -212,7 +214,7 @@ class RunRecord:
     @classmethod
     def from_json(cls, text: str) -> RunRecord:
         """Raises:
-        CorruptRecord: not JSON, of another schema, or not what was written.
+        CorruptRecord: not JSON, of another schema or version, or not what was written.
         """
         try:
             body = json.loads(text)
@@ -224,7 +226,10 @@ class RunRecord:
         if hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest() != checksum:
             raise CorruptRecord("its checksum does not match its content, so it was edited or damaged")
         body.pop("schema")
-        return cls(**body | {"spec": RunSpec.from_plain(body["spec"])})
+        try:
+            return cls(**body | {"spec": RunSpec.from_plain(body["spec"])})
+        except (TypeError, ValueError, KeyError) as error:
+            raise CorruptRecord(f"another version of this project wrote it ({error})") from None
 
 
 def pack(labels: np.ndarray) -> str:
@@ -235,5 +240,3 @@ def pack(labels: np.ndarray) -> str:
 def unpack(text: str) -> np.ndarray:
     """Inverse of ``pack``: int64 class indices."""
     return np.frombuffer(base64.b64decode(text), dtype="<u2").astype(np.int64)
-
-
