@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dgl_core.gradients import FUSED, Losses, check_partition
 from dgl_core.methods.base import Method, State
 from dgl_core.methods.modulation import has_linear_fusion, head_weights, several
+from dgl_core.models.fusion import check_keep
 
 SMALLEST = 1e-12  # a shorter vector has no direction
 
@@ -105,6 +106,7 @@ class MMCosine(Method):
         logits = all_cosine_logits(state.model, inputs, self.scale)
         if keep is None:
             return logits[FUSED]
+        check_keep(keep, state.model.encoders)
         return sum(logits[m] for m in keep)
 
     def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
