@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data import cache, generated
+from dgl_core.data.arrays import prepared
 from dgl_core.data.emotions import EMOTIONS
 from dgl_core.data.recipe import data_roots, random_split
 from dgl_core.data.spectrogram import FORMS, read_wav, spectrogram
@@ -20,7 +20,6 @@ from dgl_core.data.spectrogram import FORMS, read_wav, spectrogram
 if TYPE_CHECKING:
     from dgl_core.data.base import Dataset
 
-CACHE_VERSION = 1  # raised when the same files give other arrays
 CREMAD = "cremad"  # folder of the real set below a data root
 
 
@@ -58,30 +57,24 @@ class Clips:
     def spectrograms(self, form: str) -> np.ndarray:
         """Float16 ``[N, F, T]``, memory-mapped; ``form`` is a key of ``FORMS``."""
         rule = FORMS[form]
+        files = [self.wav(name) for name in self.names]
         return self._array(
-            f"audio-{form}", rule.shape, np.float16, self.wav, lambda path: spectrogram(read_wav(path, rule.rate), rule)
+            f"audio-{form}", rule.shape, np.float16, files, lambda path: spectrogram(read_wav(path, rule.rate), rule)
         )
 
     def frames(self, size: int) -> np.ndarray:
         """uint8 ``[N, size, size, 3]``, memory-mapped: one RGB frame per clip, resized with antialiasing."""
-        return self._array(f"frames-{size}", (size, size, 3), np.uint8, self.frame, lambda path: read_frame(path, size))
+        files = [self.frame(name) for name in self.names]
+        return self._array(f"frames-{size}", (size, size, 3), np.uint8, files, lambda path: read_frame(path, size))
 
-    def _array(self, what: str, shape: tuple[int, ...], dtype, path: Callable, make: Callable) -> np.ndarray:
-        files = [path(name) for name in self.names]
-        stamp = _stamp(what, files)
-
-        def write(folder: Path) -> None:
-            array = np.lib.format.open_memmap(folder / "array.npy", "w+", dtype, (len(files), *shape))
+    def _array(
+        self, what: str, shape: tuple[int, ...], dtype: type, files: Sequence[Path], make: Callable
+    ) -> np.ndarray:
+        def fill(array: np.ndarray) -> None:
             for row, file in enumerate(files):
                 array[row] = make(file)
-            array.flush()
-            rows = "".join(f"{row},{name}\n" for row, name in enumerate(self.names))
-            (folder / "index.csv").write_text("row,clip\n" + rows, encoding="utf-8")
-            about = {"version": CACHE_VERSION, "stamp": stamp, "sha256": cache.sha256(folder / "array.npy")}
-            (folder / "cache.json").write_text(json.dumps(about), encoding="utf-8")
 
-        folder = cache.ensure(self.prepared / what, write, lambda f: _problem(f, stamp), f"the prepared array {what!r}")
-        return np.load(folder / "array.npy", mmap_mode="c", allow_pickle=False)
+        return prepared(self.prepared / what, _stamp(what, files), self.names, shape, dtype, fill)
 
 
 def _stamp(what: str, files: Sequence[Path]) -> str:
@@ -97,19 +90,6 @@ def _stamp(what: str, files: Sequence[Path]) -> str:
             ) from error
         lines.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _problem(folder: Path, stamp: str) -> str:
-    try:
-        about = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-        version, made_from, checksum = about["version"], about["stamp"], about["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "half-written"
-    if version != CACHE_VERSION:
-        return f"of version {version}, this is version {CACHE_VERSION}"
-    if made_from != stamp:
-        return "the files it was made from have changed"
-    return "".join(f"{file}: {why}" for file, why in cache.wrong_files(folder, {"array.npy": checksum}).items())
 
 
 def read_frame(path: Path, size: int) -> np.ndarray:
@@ -218,6 +198,7 @@ def _dataset(
         mean, std = float(train.mean()), float(train.std())
     else:
         mean, std = 0.0, 1.0  # the official code does not normalise
+    sounds = Standardise(mean, std, channel=True, shift=(0, audio.shape[2] // 12) if moved else (0, 0))
     frames = Standardise(
         [255 * m for m in IMAGENET_MEAN],
         [255 * s for s in IMAGENET_STD],
@@ -234,5 +215,5 @@ def _dataset(
         source=source,
         generated=bool(version),
         version=version,
-        transforms={"audio": Standardise(mean, std, channel=True), "visual": frames},
+        transforms={"audio": sounds, "visual": frames},
     )
