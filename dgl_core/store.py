@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,16 +41,14 @@ class Store:
         """The record, or None. A damaged file is moved aside (``.damaged``) with a message, and counts as none."""
         path = self.path(spec, key)
         try:
-            record = RunRecord.from_json(path.read_text())
+            record = _read(path)
             if record.key != key:
                 raise CorruptRecord(f"it holds the run {record.key[:16]}")
             return record
         except FileNotFoundError:
             return None
-        except (CorruptRecord, UnicodeDecodeError) as error:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            print(f"Record {path.name} is not used: {error}. Moved to {aside.name}.", file=sys.stderr)
+        except CorruptRecord as error:
+            print(f"Record {path.name} is not used: {error}. {_set_aside(path)}", file=sys.stderr)
             return None
 
     def save(self, record: RunRecord) -> RunRecord:
@@ -57,12 +56,12 @@ class Store:
         standing = self.load(record.spec, record.key)
         if standing is not None:
             return standing
-        write_atomic(self.path(record.spec, record.key), record.to_json())
-        return record
+        return self.replace(record)
 
     def replace(self, record: RunRecord) -> RunRecord:
         """Write the record over an older one (a run that was asked to be made again)."""
-        write_atomic(self.path(record.spec, record.key), record.to_json())
+        with self._explained():
+            write_atomic(self.path(record.spec, record.key), record.to_json())
         return record
 
     def records(self) -> list[RunRecord]:
@@ -70,7 +69,7 @@ class Store:
         found = []
         for path in sorted(self.root.rglob("*.json")):
             try:
-                found.append(RunRecord.from_json(path.read_text()))
+                found.append(_read(path))
             except CorruptRecord as error:
                 print(f"Record {path.name} is not used: {error}.", file=sys.stderr)
         return found
@@ -79,15 +78,18 @@ class Store:
     def claim(self, spec: RunSpec, key: str):
         """Yields True while this worker alone holds the run, False if another living worker does."""
         path = self.path(spec, key).with_suffix(".claim")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not _create(path) and not (_is_stale(path) and _take_over(path)):
+        mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex})
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            claimed = _create(path, mine) or (_is_stale(path) and _take_over(path, mine))
+        if not claimed:
             yield False
             return
         stop = threading.Event()
 
         def beat() -> None:
             while not stop.wait(HEARTBEAT):
-                if path.exists():
+                if _text(path) == mine:
                     os.utime(path)
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -97,32 +99,73 @@ class Store:
         finally:
             stop.set()
             thread.join()
-            path.unlink(missing_ok=True)
+            if _text(path) == mine:  # it is not if this worker slept for long and another one took over
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self):
+        """A full or read-only disk in one sentence, with the remedy."""
+        try:
+            yield
+        except OSError as error:
+            remedy = "Free some space there, or name another folder in DGL_RESULTS."
+            raise OSError(error.errno, f"cannot write to {self.root}: {error.strerror}. {remedy}") from error
 
 
-def _create(path: Path) -> bool:
+def _read(path: Path) -> RunRecord:
+    try:
+        return RunRecord.from_json(path.read_text())
+    except UnicodeDecodeError:
+        raise CorruptRecord("it is no text") from None
+
+
+def _set_aside(path: Path) -> str:
+    aside = path.with_suffix(".damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"It stays where it is ({error.strerror})."
+    return f"Moved to {aside.name}."
+
+
+def _create(path: Path, text: str) -> bool:
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w") as file:
-        json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _is_stale(path: Path) -> bool:
     """No heartbeat for a while, or its process on this host is gone."""
     try:
         age = time.time() - path.stat().st_mtime
-        owner = json.loads(path.read_text() or "{}")
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False  # released or being written at this moment
-    if owner.get("host") == socket.gethostname() and not _alive(owner.get("pid", 0)):
-        return True
-    return age > STALE
+    except FileNotFoundError:
+        return False  # released at this moment
+    try:
+        owner = json.loads(_text(path))
+        gone = owner["host"] == socket.gethostname() and not _alive(owner["pid"])
+    except (ValueError, KeyError, TypeError):
+        gone = False  # being written at this moment, or never finished
+    return gone or age > STALE
 
 
 def _alive(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # no way to ask there: signal 0 would interrupt the process; the heartbeat decides alone
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -132,12 +175,15 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _take_over(path: Path) -> bool:
+def _take_over(path: Path, text: str) -> bool:
     """Of several workers that see a stale claim, the one whose rename succeeds goes on."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.stale")
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.stale")
     try:
         os.rename(path, aside)
     except FileNotFoundError:
         return False
-    aside.unlink(missing_ok=True)
-    return _create(path)
+    if _is_stale(aside):
+        aside.unlink()
+        return _create(path, text)
+    os.replace(aside, path)  # another worker had taken over between our look and our rename: give it back
+    return False
