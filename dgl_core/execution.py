@@ -17,12 +17,13 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from dgl_core.environment import PORTABLE_NUMERICS
 from dgl_core.records import unknown_name
+
+if TYPE_CHECKING:  # nbformat and jupytext take 2 s to import, which "nothing has changed" should not cost
+    from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -34,7 +35,7 @@ GRACE = 5.0  # seconds that papermill gets to end its kernel
 class NotebookFailed(RuntimeError):
     """An execution that must not be trusted: where it stopped, and why (one line each)."""
 
-    def __init__(self, name: str, where: str, error: str, notebook: nbformat.NotebookNode | None = None):
+    def __init__(self, name: str, where: str, error: str, notebook: NotebookNode | None = None):
         self.name, self.where, self.error, self.notebook = name, where, error, notebook
         super().__init__(f"{name}, {where}\n  {error}")
 
@@ -69,12 +70,19 @@ def kernel_environment(portable: bool, threads: int = 1) -> dict[str, str]:
     } | (PORTABLE_NUMERICS if portable else {})
 
 
-def tags(cell: nbformat.NotebookNode) -> list[str]:
+def tags(cell: dict[str, Any]) -> list[str]:
     """The tags of a cell."""
-    return cell.metadata.get("tags", [])
+    return cell["metadata"].get("tags", [])
 
 
-def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+def text(notebook: NotebookNode) -> str:
+    """A notebook as the text of its file."""
+    import nbformat
+
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
+def declared_parameters(notebook: NotebookNode) -> dict[str, Any]:
     """Name and default of each parameter in the cell tagged ``parameters``; only literals may be there.
 
     Raises:
@@ -85,17 +93,23 @@ def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, Any]:
         raise ValueError(f"{len(cells)} cells are tagged 'parameters', there must be exactly one")
     declared = {}
     for statement in ast.parse(cells[0].source).body:
-        simple = isinstance(statement, ast.Assign) and [type(target) for target in statement.targets] == [ast.Name]
-        try:
-            declared[statement.targets[0].id] = ast.literal_eval(statement.value) if simple else None
-        except ValueError:
-            simple = False
-        if not simple:
-            raise ValueError(f"the parameters cell may hold only name = literal, not {ast.unparse(statement)!r}")
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _is_literal(value):
+                declared[name] = ast.literal_eval(value)
+            case _:
+                raise ValueError(f"the parameters cell may hold only name = literal, not {ast.unparse(statement)!r}")
     return declared
 
 
-def check_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, Any]) -> None:
+def _is_literal(expression: ast.expr) -> bool:
+    try:
+        ast.literal_eval(expression)
+    except ValueError:
+        return False
+    return True
+
+
+def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
     """Raise where papermill would only warn: a parameter that the notebook does not have, or of another type."""
     declared = declared_parameters(notebook)
     for name, value in parameters.items():
@@ -106,7 +120,7 @@ def check_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, Any]
             raise ValueError(f"parameter {name} = {value!r} must be {kind}, as its default {declared[name]!r}")
 
 
-def read_source(path: Path) -> nbformat.NotebookNode:
+def read_source(path: Path) -> NotebookNode:
     """The notebook that a ``py:percent`` file describes, without outputs, for this environment's Python kernel."""
     import jupytext
 
@@ -121,7 +135,7 @@ def execute(
     parameters: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
     stop: threading.Event | None = None,
-) -> nbformat.NotebookNode:
+) -> NotebookNode:
     """Execute a ``py:percent`` notebook in its own folder and return it with its outputs.
 
     Args:
@@ -134,6 +148,8 @@ def execute(
         NotebookFailed: a cell raised, the kernel died, or cells were not executed in order.
         ValueError: a parameter that the notebook does not have or of another type.
     """
+    import nbformat
+
     notebook = read_source(source)
     check_parameters(notebook, parameters or {})
     with tempfile.TemporaryDirectory(prefix="dgl_notebook_") as folder:
@@ -174,7 +190,7 @@ def _wait(process: subprocess.Popen, stop: threading.Event | None) -> None:
         raise
 
 
-def _trust(name: str, exit_code: int, notebook: nbformat.NotebookNode | None, log: str) -> None:
+def _trust(name: str, exit_code: int, notebook: NotebookNode | None, log: str) -> None:
     """Raise NotebookFailed unless the exit code is 0 and every code cell ran, in order."""
     if notebook is None:
         lines = [line for line in log.splitlines() if line.strip()] or ["no output"]
@@ -183,21 +199,19 @@ def _trust(name: str, exit_code: int, notebook: nbformat.NotebookNode | None, lo
     notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in tags(cell)]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     counts = [cell.execution_count for cell in code]
+    injected = any("injected-parameters" in tags(cell) for cell in code)  # it is not in the reader's notebook
     for number, cell in enumerate(code, 1):
+        place = f"code cell {max(1, number - injected)}: {_first_line(cell.source)}"
         for output in cell.outputs:
             if output.output_type == "error" and "raises-exception" not in tags(cell):
                 error = f"{output.ename}: {_first_line(output.evalue)}"
-                raise NotebookFailed(name, _place(number, cell), error, notebook)
+                raise NotebookFailed(name, place, error, notebook)
         if cell.execution_count != number:
             reason = "the kernel died" if exit_code == KERNEL_DIED else f"papermill ended with exit code {exit_code}"
             reason += " (out of memory?)" if exit_code == KERNEL_DIED else ""
-            raise NotebookFailed(name, _place(number, cell), reason, notebook)
+            raise NotebookFailed(name, place, reason, notebook)
     if exit_code or counts != list(range(1, len(code) + 1)):
         raise NotebookFailed(name, "after its last cell", f"papermill ended with exit code {exit_code}", notebook)
-
-
-def _place(number: int, cell) -> str:
-    return f"code cell {number}: {_first_line(cell.source)}"
 
 
 def _first_line(text: str) -> str:

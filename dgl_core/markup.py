@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import mimetypes
 import os
 import re
@@ -25,6 +26,19 @@ CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), 
            (Name.Function, "f"), (Name.Class, "f"), (Name.Decorator, "f"))  # fmt: skip
 
 
+def joined(text: str | list[str]) -> str:
+    """Text of a notebook file, where long texts are lists of lines."""
+    return text if isinstance(text, str) else "".join(text)
+
+
+def read_cells(path: Path) -> list[dict]:
+    """The cells of a notebook file as plain values (nbformat alone takes longer to import than this page to write)."""
+    cells = json.loads(path.read_text())["cells"]
+    for cell in cells:
+        cell["source"] = joined(cell["source"])
+    return [cell for cell in cells if cell["source"].strip()]
+
+
 def escape(text: object) -> str:
     return html.escape(str(text), quote=True)
 
@@ -39,6 +53,13 @@ def formula(latex: str, display: bool = False) -> str:
         return convert(latex.strip(), display="block" if display else "inline")
     except Exception as error:
         raise ValueError(f"formula {latex!r} cannot be shown: {type(error).__name__} {error}") from None
+
+
+def _formula_or_source(latex: str, display: bool) -> str:
+    try:
+        return formula(latex, display)
+    except ValueError:
+        return f"<code>{escape(latex)}</code>"
 
 
 def code(source: str) -> str:
@@ -95,10 +116,10 @@ class _Renderer(mistune.HTMLRenderer):
         return f'<div class="table"><table>{text}</table></div>'
 
     def inline_math(self, text: str) -> str:
-        return formula(text)
+        return _formula_or_source(text, display=False)
 
     def block_math(self, text: str) -> str:
-        return formula(text, display=True)
+        return _formula_or_source(text, display=True)
 
     def _target(self, url: str) -> str:
         notebook = re.fullmatch(r"(?:\./)?(\d\d_\w+)\.(?:ipynb|py)(#.*)?", url)
@@ -135,24 +156,27 @@ class Builder:
 
     Args:
         name: of the notebook.
-        cells: executed cells.
+        cells: executed cells (``read_cells``).
         out: report folder; links to files of the project are made relative to it.
     """
 
-    def __init__(self, name: str, cells: list, out: Path):
-        self.page, self.cells = Page(name), [cell for cell in cells if cell.source.strip()]
+    def __init__(self, name: str, cells: list[dict], out: Path):
+        self.page, self.cells = Page(name), cells
+        self._folded: list[str] = []  # sources of cells without output so far: they fold into one
+        self._setup, self._where = False, ""  # whether parameters are among them; provenance
         self.prose = mistune.create_markdown(renderer=_Renderer(self.page, out), plugins=["table", _math])
 
     def build(self) -> Page:
         captions = set()
         for number, cell in enumerate(self.cells):
-            if cell.cell_type == "code":
-                after = self.cells[number + 1] if number + 1 < len(self.cells) else None
-                caption = after is not None and after.cell_type == "markdown" and after.source.startswith("**Figure")
-                used = self._code_cell(cell, self.prose(after.source) if caption else "")
+            if cell["cell_type"] == "code":
+                after = self.cells[number + 1] if number + 1 < len(self.cells) else {}
+                caption = after.get("cell_type") == "markdown" and after["source"].startswith("**Figure")
+                used = self._code_cell(cell, self.prose(after["source"]) if caption else "")
                 captions |= {number + 1} if used else set()
-            elif cell.cell_type == "markdown" and number not in captions:
-                self._prose_cell(cell.source, first=number == 0)
+            elif cell["cell_type"] == "markdown" and number not in captions:
+                self._prose_cell(cell["source"], first=number == 0)
+        self._add("")
         self.page.title = self.page.title or escape(self.page.name)
         return self.page
 
@@ -161,36 +185,47 @@ class Builder:
         kind = "lede" if first else "limits" if limits else "prose"
         # "**Question.** ...\n**Claim checked.** ..." are paragraphs of their own.
         text = re.sub(r"\n(?=\*\*(?:Claim|Claims|Runtime))", "\n\n", source) if first else source
-        self.page.blocks.append(f'<div class="{kind}">{self.prose(text)}</div>')
+        self._add(f'<div class="{kind}">{self.prose(text)}</div>')
 
-    def _code_cell(self, cell, caption: str) -> bool:
+    def _code_cell(self, cell: dict, caption: str) -> bool:
         """Appends source and outputs; returns whether the caption was used."""
-        lines = cell.source.strip().splitlines()
-        names = {"parameters": "Parameters", "injected-parameters": "Parameters of this execution"}
-        label = next((names[tag] for tag in tags(cell) if tag in names), f"<code>{escape(lines[0])}</code>")
-        more = f" &nbsp;{len(lines)} lines" if len(lines) > 1 else ""
-        folded = f'<details class="code"><summary>{label}{more}</summary><pre>{code(cell.source)}</pre></details>'
-        self.page.blocks.append(folded)
-        published, used = PUBLISHED.findall(cell.source), False
-        shown = [output for output in cell.outputs if {"image/png", "text/html"} & set(output.get("data", {}))]
+        source, used = cell["source"].rstrip(), False
+        self._folded.append(source)
+        self._setup |= "parameters" in tags(cell)
+        published = PUBLISHED.findall(source)
+        shown = [output for output in cell["outputs"] if {"image/png", "text/html"} & set(output.get("data", {}))]
         files = dict(zip(map(id, shown), published, strict=False)) if len(shown) == len(published) else {}
-        for output in cell.outputs:
+        for output in cell["outputs"]:
             used_here = "image/png" in output.get("data", {}) and not used
-            self._output(output, files.get(id(output)), caption if used_here else "", "provenance(" in cell.source)
+            self._output(output, files.get(id(output)), caption if used_here else "", "provenance(" in source)
             used |= used_here and bool(caption)
         return used
 
-    def _output(self, output, file: str | None, caption: str, provenance: bool) -> None:
-        if output.output_type == "stream":
-            self._stream(output.text, output.name, provenance)
-        elif output.output_type == "error":
-            text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
-            self.page.blocks.append(f'<pre class="error">{escape(text)}</pre>')
-        else:
-            self._data(output.data, file, caption)
+    def _add(self, block: str) -> None:
+        """A block that is always visible, below the source that is waiting to be folded."""
+        if self._folded:
+            lines = sum(source.count("\n") + 1 for source in self._folded)
+            label = "Setup" if self._setup else f"<code>{escape(self._folded[0].strip().splitlines()[0])}</code>"
+            more = f" &nbsp;{lines} lines" if lines > 1 else ""
+            sources = "".join(f"<pre>{code(source)}</pre>" for source in self._folded)
+            extra = f"<pre>{escape(self._where)}</pre>" if self._where else ""
+            fold = f'<details class="code"><summary>{label}{more}</summary>{sources}{extra}</details>'
+            self.page.blocks.append(fold)
+        self._folded, self._setup, self._where = [], False, ""
+        self.page.blocks.append(block)
 
-    def _data(self, data, file: str | None, caption: str) -> None:
-        add = self.page.blocks.append
+    def _output(self, output: dict, file: str | None, caption: str, provenance: bool) -> None:
+        if output["output_type"] == "stream":
+            self._stream(joined(output["text"]), output["name"], provenance)
+        elif output["output_type"] == "error":
+            text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output["traceback"]))
+            self._add(f'<pre class="error">{escape(text)}</pre>')
+        else:
+            data = {kind: joined(value) for kind, value in output["data"].items() if isinstance(value, str | list)}
+            self._data(data | {kind: "" for kind in output["data"] if kind not in data}, file, caption)
+
+    def _data(self, data: dict[str, str], file: str | None, caption: str) -> None:
+        add = self._add
         if "application/vnd.jupyter.widget-view+json" in data:
             add('<p class="note">Interactive in JupyterLab (<code>make lab</code>); above it stands what it shows.</p>')
         elif "image/png" in data:
@@ -209,27 +244,29 @@ class Builder:
         elif "text/markdown" in data:
             add(f'<div class="prose">{self.prose(data["text/markdown"])}</div>')
         elif "text/latex" in data:
-            add(formula(data["text/latex"].strip("$ \n"), display=True))
+            add(_formula_or_source(data["text/latex"].strip("$ \n"), display=True))
         else:
             add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
 
     def _stream(self, text: str, stream: str, provenance: bool) -> None:
-        if stream == "stderr" or provenance:
-            label = "Where this ran" if provenance else "Messages"
-            self.page.blocks.append(f"<details><summary>{label}</summary><pre>{escape(text)}</pre></details>")
+        if provenance:
+            self._where += text
+            return
+        if stream == "stderr":
+            self._add(f"<details><summary>Messages</summary><pre>{escape(text)}</pre></details>")
             return
         plain: list[str] = []
 
         def flush() -> None:
             if "".join(plain).strip():
-                self.page.blocks.append(f"<pre>{escape(chr(10).join(plain))}</pre>")
+                self._add(f"<pre>{escape(chr(10).join(plain))}</pre>")
             plain.clear()
 
         for line in text.rstrip("\n").split("\n"):
             verdict, check = VERDICT.match(line), CHECK.match(line)
             if verdict or check:
                 flush()
-                self.page.blocks.append(self._verdict(*verdict.groups()) if verdict else self._check(*check.groups()))
+                self._add(self._verdict(*verdict.groups()) if verdict else self._check(*check.groups()))
             else:
                 plain.append(line)
         flush()

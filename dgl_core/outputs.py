@@ -18,10 +18,8 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-import nbformat
-
 from dgl_core.environment import utc_now
-from dgl_core.execution import NOTEBOOKS, ROOT, NotebookFailed, execute, kernel_environment
+from dgl_core.execution import NOTEBOOKS, ROOT, NotebookFailed, execute, kernel_environment, text
 from dgl_core.files import write_atomic
 from dgl_core.records import RunSpec
 
@@ -81,7 +79,8 @@ def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
     from dgl_core import runs
     from dgl_core.store import Store
 
-    store, data = Store(runs.results_root()), Path(os.environ.get("DGL_DATA") or ROOT / "data")
+    store, given = Store(runs.results_root()), Path(os.environ.get("DGL_DATA") or ROOT / "data")
+    present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, runs.key(spec)) for spec in specs}
     sources = [NOTEBOOKS / f"{name}.py", *sorted((ROOT / "dgl_core").rglob("*.py"))]
     return _digest(
@@ -92,7 +91,7 @@ def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
             *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources),
             *_state(records),
             *_state(runs.reference_root().rglob("*.json")),
-            *(sorted(entry.name for entry in data.iterdir()) if data.is_dir() else ()),
+            *sorted(present),
         ]
     )
 
@@ -115,7 +114,7 @@ def refresh(
             )
         except NotebookFailed as failure:
             if failure.notebook is not None:
-                write_atomic(notebook_path, nbformat.writes(failure.notebook))
+                write_atomic(notebook_path, text(failure.notebook))
             return record_failure(out, name, failure.where, failure.error)
         made = sorted(path.relative_to(work) for path in Path(work).rglob("*") if path.is_file())
         for path in made:
@@ -123,7 +122,7 @@ def refresh(
     files = [path.as_posix() for path in made]
     for stale in set(old) - set(files):
         (out / stale).unlink(missing_ok=True)
-    write_atomic(notebook_path, nbformat.writes(notebook))
+    write_atomic(notebook_path, text(notebook))
     result = Result(name, print_now, round(time.monotonic() - started, 1), utc_now(), files)
     write_atomic(result_path, json.dumps(asdict(result), indent=1))
     return result

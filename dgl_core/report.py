@@ -9,13 +9,11 @@ import shlex
 from importlib import metadata
 from pathlib import Path
 
-import nbformat
-
 from dgl_core import outputs
 from dgl_core.environment import commit, utc_now
 from dgl_core.execution import notebook_names
 from dgl_core.files import write_atomic
-from dgl_core.markup import Builder, Page, escape
+from dgl_core.markup import Builder, Page, escape, read_cells
 from dgl_core.progress import duration
 
 ASSETS = Path(__file__).parent / "assets"
@@ -41,7 +39,7 @@ def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
     for name in notebook_names():
         result, (path, _) = outputs.load(out, name), outputs.paths(out, name)
         if result is not None:
-            cells = nbformat.read(path, as_version=4).cells if path.exists() else []
+            cells = read_cells(path) if path.exists() else []
             entries.append((result, Builder(name, cells, out).build()))
     body = "\n".join(
         [_header(entries, profile, trained, recorded), _claims(entries), _gallery(), *map(_article, entries)]
@@ -93,13 +91,14 @@ def _header(entries: list[tuple[outputs.Result, Page]], profile: str, trained: i
     failed = sum(bool(result.error) for result, _ in entries)
     facts = {
         "Profile": profile,
-        "Notebooks": f"{failed} failed" if failed else f"{len(entries)} executed",
-        "Training runs": f"{trained + recorded}" + (f" ({trained} new)" if trained and recorded else ""),
+        "Notebooks failed" if failed else "Notebooks": f"{failed} of {len(entries)}" if failed else str(len(entries)),
+        "Training runs": str(trained + recorded),
+        "of them trained now": str(trained),
         "Checks that hold": sum(page.checks for _, page in entries),
         "Claims judged": sum(len(page.verdicts) for _, page in entries),
     }
     cells = "".join(
-        f"<div{' class=failed' if name == 'Notebooks' and failed else ''}><dt>{name}</dt><dd>{value}</dd></div>"
+        f"<div{' class=failed' if name == 'Notebooks failed' else ''}><dt>{name}</dt><dd>{value}</dd></div>"
         for name, value in facts.items()
     )
     failures = "".join(_failure(result) for result, _ in entries if result.error)

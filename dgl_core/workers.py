@@ -78,7 +78,7 @@ def dask_workers(address: str) -> Iterator:
     from dask.distributed import Client
 
     try:
-        client = Client(address, timeout="10s")
+        client = Client(address, timeout="5s")
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address!r}: {error}") from None
     try:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 
 import nbformat
 
+from dgl_core.execution import NOTEBOOKS, tags, text
 from dgl_core.files import write_atomic
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -23,6 +25,7 @@ MACHINE_LINES = {
     "python": "3.11 to 3.13",
     "data": "generated (this profile needs no other)",
 }
+PAIRING = tomllib.loads((NOTEBOOKS / "jupytext.toml").read_text())  # jupytext repeats its settings in each notebook
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -30,6 +33,7 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for key in ("widgets", "papermill"):
         notebook.metadata.pop(key, None)
     notebook.metadata.get("language_info", {}).pop("version", None)
+    notebook.metadata["jupytext"] = PAIRING
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"
         for key in ("papermill", "execution"):
@@ -47,24 +51,18 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def _interactive(output, cell) -> bool:
     """Whether an output only works in a live notebook: a widget, or a sound in a cell that nbval skips."""
     data = output.get("data", {})
-    skipped = "nbval-skip" in cell.metadata.get("tags", ())
-    return WIDGET_VIEW in data or (skipped and "<audio" in data.get("text/html", ""))
+    return WIDGET_VIEW in data or ("nbval-skip" in tags(cell) and "<audio" in data.get("text/html", ""))
 
 
-def _without_machine(text: str) -> str:
+def _without_machine(lines: str) -> str:
     for label, stands_for in MACHINE_LINES.items():
-        text = re.sub(rf"^({label} +).*$", rf"\g<1>{stands_for}", text, flags=re.MULTILINE)
-    return text
-
-
-def dumps(notebook: nbformat.NotebookNode) -> str:
-    """Notebook as the text that is committed."""
-    return nbformat.writes(notebook, version=4) + "\n"
+        lines = re.sub(rf"^({label} +).*$", rf"\g<1>{stands_for}", lines, flags=re.MULTILINE)
+    return lines
 
 
 def main(paths: list[str]) -> int:
     for path in paths:
-        write_atomic(path, dumps(normalise(nbformat.read(path, as_version=4))))
+        write_atomic(path, text(normalise(nbformat.read(path, as_version=4))))
     return 0
 
 

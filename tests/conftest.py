@@ -1,0 +1,128 @@
+"""``project``: a copy of the library whose notebooks, plan and training loop belong to the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = """# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # {title}
+
+# %% tags=["parameters"]
+profile = "smoke"
+"""
+# Instead of training: each run takes FAKE_SECONDS and fails where the test wants it to.
+TRAINING = """
+import os, time
+from dgl_core.environment import utc_now
+from dgl_core.records import RunRecord
+
+REVISION = 1
+
+
+def train(spec, checkpoint=None, key="", revisions=None, **unused):
+    if spec.seed == int(os.environ.get("FAKE_FAILURE", "-1")):
+        raise FloatingPointError("the loss is NaN in step 7")
+    if spec.seed == int(os.environ.get("FAKE_FULL_DISK", "-1")):
+        raise OSError(28, "No space left on device", "checkpoint")
+    time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
+    curves = {"lr": [0.1], "test/fused/accuracy": [0.5]}
+    return RunRecord(spec, key, revisions, {}, curves, {}, {"seconds": 1.0}, {"portable": True}, utc_now())
+"""
+PLAN = """
+
+NOTEBOOKS = {names!r}
+
+
+def plan(profile, notebooks=None):
+    count = {runs!r}
+    notebooks = list(NOTEBOOKS if notebooks is None else notebooks)
+    return [RunSpec("emotions", model="small", seed=seed) for n in notebooks for seed in range(count.get(n, 0))]
+"""
+# In the place of the real ones, which import torch: what decides the name of a run.
+ROOMS = {
+    "data": "class Recipe:\n    options, revision = {}, 1\n    check = staticmethod(lambda options: None)\n\n\n"
+    "DATASETS = {'emotions': Recipe}\n",
+    "methods": "class Vanilla:\n    REVISION = 1\n    options = staticmethod(dict)\n\n\n"
+    "METHODS = {'vanilla': Vanilla}\n",
+    "models": "REVISIONS = {'small': 1}\n\n\ndef model_options(name):\n    return {}\n",
+}
+
+
+class Project:
+    """A copy of ``dgl_core`` in a temporary folder.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path):
+        self.root, self.out, self.store = root, root / "out", root / "store"
+        self.runs: dict[str, int] = {}
+        (root / "notebooks").mkdir(parents=True)
+        shutil.copytree(ROOT / "dgl_core", root / "dgl_core", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "notebooks" / "jupytext.toml", root / "notebooks")
+        self.plan = (root / "dgl_core" / "experiments.py").read_text()
+        (root / "dgl_core" / "training.py").write_text(TRAINING)
+        for room, text in ROOMS.items():
+            shutil.rmtree(root / "dgl_core" / room)
+            (root / "dgl_core" / f"{room}.py").write_text(text)
+
+    def notebook(self, name: str, *cells: str, runs: int = 0) -> Path:
+        """Write a notebook with these code cells; the plan gives it ``runs`` training runs."""
+        self.runs[name] = runs
+        path = self.root / "notebooks" / f"{name}.py"
+        path.write_text(HEADER.format(title=name) + "".join(f"\n# %%\n{cell}\n" for cell in cells))
+        plan = PLAN.format(names=dict.fromkeys(sorted(self.runs), ()), runs=self.runs)
+        (self.root / "dgl_core" / "experiments.py").write_text(self.plan + plan)
+        return path
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
+        """Start ``python -m dgl_core.reproduce --profile smoke`` on this project."""
+        command = [sys.executable, "-m", "dgl_core.reproduce", "--profile", "smoke", *arguments]
+        if "--out" not in arguments:
+            command += ["--out", str(self.out)]
+        environment = os.environ | {"DGL_RESULTS": str(self.store), "PYTHONPATH": str(self.root)} | variables
+        return subprocess.Popen(
+            command, cwd=self.root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def reproduce(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+        """Run it to its end."""
+        process = self.start(*arguments, **variables)
+        output, errors = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def records(self) -> list[Path]:
+        return sorted(self.store.rglob("*.json"))
+
+    def interrupt_after(self, process: subprocess.Popen, records: int, number: int = signal.SIGINT):
+        """Send a signal when so many runs are recorded; returns (exit status, output, errors)."""
+        give_up = time.monotonic() + 60
+        while len(self.records()) < records and process.poll() is None and time.monotonic() < give_up:
+            time.sleep(0.05)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=30)
+        return process.returncode, output, errors
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return Project(tmp_path / "project")
