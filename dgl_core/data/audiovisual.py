@@ -18,8 +18,11 @@ from dgl_core.data.recipe import data_roots, random_split
 from dgl_core.data.spectrogram import FORMS, read_wav, spectrogram
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from dgl_core.data.base import Dataset
 
+CROP_MARGIN = 8 / 7  # pictures to be cropped are stored this much larger: 256 for 224
 CREMAD = "cremad"  # folder of the real set below a data root
 
 
@@ -185,26 +188,13 @@ def _dataset(
 ) -> Dataset:
     import torch
 
-    from dgl_core.data.augment import IMAGENET_MEAN, IMAGENET_STD, Standardise
     from dgl_core.data.base import Dataset
 
     if not 16 <= frame_size <= 512:
         raise ValueError(f"frame_size is {frame_size}; give 16 to 512 pixels")
     audio = torch.from_numpy(clips.spectrograms(spectrogram))  # float16 [N, F, T]
-    visual = torch.from_numpy(clips.frames(frame_size)).permute(0, 3, 1, 2)  # uint8 [N, 3, H, W]
-    moved = augment == "shift"
-    if spectrogram == "compact":
-        train = audio[[i for i, part in enumerate(clips.parts) if part == "train"]].double()
-        mean, std = float(train.mean()), float(train.std())
-    else:
-        mean, std = 0.0, 1.0  # the official code does not normalise
-    sounds = Standardise(mean, std, channel=True, shift=(0, audio.shape[2] // 12) if moved else (0, 0))
-    frames = Standardise(
-        [255 * m for m in IMAGENET_MEAN],
-        [255 * s for s in IMAGENET_STD],
-        shift=(frame_size // 16,) * 2 if moved else (0, 0),
-        flip=moved,
-    )
+    stored = round(frame_size * CROP_MARGIN) if augment == "crop" else frame_size
+    visual = torch.from_numpy(clips.frames(stored))  # uint8 [N, H, W, 3]
     return Dataset(
         {"audio": audio, "visual": visual},
         torch.tensor(clips.labels),
@@ -215,5 +205,32 @@ def _dataset(
         source=source,
         generated=bool(version),
         version=version,
-        transforms={"audio": sounds, "visual": frames},
+        transforms={
+            "audio": _sound_transform(clips, audio, spectrogram, augment),
+            "visual": _frame_transform(clips, frame_size, augment),
+        },
     )
+
+
+def _sound_transform(clips: Clips, audio: Tensor, form: str, augment: str) -> nn.Module:
+    """The compact form is standardised over the training part; the full forms stay as the official code leaves them."""
+    from dgl_core.data.augment import Standardise
+
+    mean, std = 0.0, 1.0
+    if form == "compact":
+        train = audio[[i for i, part in enumerate(clips.parts) if part == "train"]].double()
+        mean, std = float(train.mean()), float(train.std())
+    return Standardise(mean, std, shift=(0, audio.shape[2] // 12) if augment == "shift" else (0, 0))
+
+
+def _frame_transform(clips: Clips, size: int, augment: str) -> nn.Module:
+    from dgl_core.data.augment import IMAGENET_MEAN, IMAGENET_STD, RandomResizedCrop, Standardise
+
+    if augment == "crop":
+        from PIL import Image
+
+        with Image.open(clips.frame(clips.names[0])) as image:
+            return RandomResizedCrop(size, stretch=image.width / image.height)
+    mean, std = [255 * m for m in IMAGENET_MEAN], [255 * s for s in IMAGENET_STD]
+    moved = augment == "shift"
+    return Standardise(mean, std, channels="last", shift=(size // 16, size // 16) if moved else (0, 0), flip=moved)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0..1, as in the official code
@@ -14,8 +16,9 @@ class Standardise(nn.Module):
     """``(x - mean) / std``; in training moved by a few steps and mirrored at random.
 
     Args:
-        mean, std: in stored units; one number, or one per channel of ``[B, C, H, W]``.
-        channel: insert a channel axis: ``[B, H, W]`` -> ``[B, 1, H, W]``, ``[B, T, H, W]`` -> ``[B, 1, T, H, W]``.
+        mean, std: in stored units; one number, or one per channel.
+        channels: where stored values ``[B, ...]`` have their channels: "none" (``[B, H, W]`` becomes ``[B, 1, H, W]``,
+            ``[B, T, H, W]`` becomes ``[B, 1, T, H, W]``) or "last" (``[B, H, W, C]`` becomes ``[B, C, H, W]``).
         shift: largest move (rows, columns) in steps; the border is repeated. All frames of a clip move together.
         flip: mirror left to right with probability 1/2.
     """
@@ -25,20 +28,19 @@ class Standardise(nn.Module):
         mean: float | Sequence[float],
         std: float | Sequence[float],
         *,
-        channel: bool = False,
+        channels: str = "none",
         shift: tuple[int, int] = (0, 0),
         flip: bool = False,
     ):
         super().__init__()
         self.register_buffer("mean", _per_channel(mean))
         self.register_buffer("std", _per_channel(std))
-        self.channel, self.shift, self.flip = channel, shift, flip
+        self.channels, self.shift, self.flip = channels, shift, flip
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        x = x.permute(0, 3, 1, 2) if self.channels == "last" else x.unsqueeze(1)
         if generator is not None and (any(self.shift) or self.flip):
             x = self._move(x, generator)
-        if self.channel:
-            x = x.unsqueeze(1)
         return (x.to(torch.float32) - self.mean) / self.std
 
     def _move(self, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -54,6 +56,120 @@ class Standardise(nn.Module):
         index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).to(x.device, non_blocking=True)  # [B, HW]
         flat = x.reshape(batch, -1, height * width)
         return flat.gather(2, index[:, None, :].expand(-1, flat.shape[1], -1)).reshape(x.shape)
+
+
+class RandomResizedCrop(nn.Module):
+    """The official picture augmentation for a whole batch: random resized crop, mirror, ImageNet normalisation.
+
+    In training each picture ``[H, W, 3]`` is cut to a box of random area and aspect, scaled to ``size`` x ``size`` with
+    antialiasing and mirrored with probability 1/2; in evaluation the whole picture is scaled.
+
+    Args:
+        size: output side in pixels.
+        scale: range of the box area, as a share of the picture.
+        ratio: range of the box aspect (width / height).
+        stretch: width / height of the original picture over that of the stored one (4/3 for a CREMA-D frame that is
+            stored as a square), so that areas and aspects are those of the original.
+
+    **Source:** official ``dataset/CramedDataset.py`` (RandomResizedCrop(224), RandomHorizontalFlip, Normalize with
+    their defaults; Resize((224, 224)) in testing). **Difference:** drawn from one generator for the whole batch.
+    """
+
+    TRIES = 10  # boxes drawn before the whole picture is taken, as in torchvision
+
+    def __init__(
+        self,
+        size: int,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        stretch: float = 1.0,
+    ):
+        super().__init__()
+        self.size, self.scale, self.ratio, self.stretch = size, scale, ratio, stretch
+        self.register_buffer("mean", 255 * _per_channel(IMAGENET_MEAN))
+        self.register_buffer("std", 255 * _per_channel(IMAGENET_STD))
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        height, width = x.shape[1:3]
+        if generator is None:
+            boxes = torch.tensor([[0, 0, height, width]]).expand(len(x), 4)
+            mirror = torch.zeros(len(x), dtype=torch.bool)
+        else:
+            boxes = self.boxes(len(x), height, width, generator)
+            mirror = torch.rand(len(x), generator=generator, device=generator.device) < 0.5
+        pictures = x.permute(0, 3, 1, 2)  # channels last in memory, what the fast path wants
+        if x.device.type == "cpu":
+            return self._one_by_one(pictures, boxes.tolist(), mirror.tolist())
+        boxes, mirror = boxes.to(x.device, non_blocking=True), mirror.to(x.device, non_blocking=True)
+        return (resample(pictures, boxes, mirror, self.size) - self.mean) / self.std
+
+    def boxes(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """Random boxes (top, left, height, width), integer ``[count, 4]``; the number of draws does not vary."""
+        draw = torch.rand(4, count, self.TRIES, generator=generator, device=generator.device, dtype=torch.float64)
+        area = (self.scale[0] + (self.scale[1] - self.scale[0]) * draw[0]) * (height * width)
+        low, high = (math.log(r) for r in self.ratio)
+        aspect = torch.exp(low + (high - low) * draw[1]) / self.stretch  # in stored pixels
+        wide, tall = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
+        fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
+        first = fits.int().argmax(1, keepdim=True)  # the first that fits; 0 if none does
+        wide, tall, fits = wide.gather(1, first)[:, 0], tall.gather(1, first)[:, 0], fits.gather(1, first)[:, 0]
+        whole = torch.tensor(self._whole(height, width), device=wide.device)
+        tall, wide = torch.where(fits, tall, whole[0]), torch.where(fits, wide, whole[1])
+        corner_y, corner_x = draw[2].gather(1, first)[:, 0], draw[3].gather(1, first)[:, 0]
+        top = torch.where(fits, (corner_y * (height - tall + 1)).long(), (height - tall) // 2)
+        left = torch.where(fits, (corner_x * (width - wide + 1)).long(), (width - wide) // 2)
+        return torch.stack([top, left, tall, wide], dim=1)
+
+    def _whole(self, height: int, width: int) -> tuple[int, int]:
+        """The largest central box (height, width) whose aspect is allowed."""
+        aspect = self.stretch * width / height
+        if aspect < self.ratio[0]:
+            return round(self.stretch * width / self.ratio[0]), width
+        if aspect > self.ratio[1]:
+            return height, round(height * self.ratio[1] / self.stretch)
+        return height, width
+
+    def _one_by_one(self, pictures: Tensor, boxes: list[list[int]], mirror: list[bool]) -> Tensor:
+        """On a CPU: 8-bit antialiased scaling of each box, normalised row by row straight into the batch."""
+        size = self.size
+        batch = torch.empty(len(pictures), size, size * 3)  # [B, H, W * C]
+        mean, scale = self.mean.flatten().repeat(size), 1 / self.std.flatten().repeat(size)  # [W * C]
+        for out, picture, (top, left, tall, wide), flip in zip(batch, pictures, boxes, mirror, strict=True):
+            box = picture[None, :, top : top + tall, left : left + wide]
+            if (tall, wide) != (size, size):
+                box = F.interpolate(box, (size, size), mode="bilinear", antialias=True)
+            box = box.flip(3) if flip else box
+            torch.sub(box.permute(0, 2, 3, 1).reshape(size, size * 3), mean, out=out).mul_(scale)
+        return batch.view(-1, size, size, 3).permute(0, 3, 1, 2)
+
+
+def resample(pictures: Tensor, boxes: Tensor, mirror: Tensor, size: int) -> Tensor:
+    """Crop, antialiased bilinear scaling and mirror of a batch by two matrix products, on any device.
+
+    Args:
+        pictures: uint8 ``[B, C, H, W]``.
+        boxes: (top, left, height, width) ``[B, 4]``.
+        mirror: bool ``[B]``.
+        size: output side in pixels.
+
+    Returns:
+        float32 ``[B, C, size, size]``, whole numbers 0..255 as an 8-bit picture has them.
+    """
+    rows = _weights(boxes[:, 0], boxes[:, 2], pictures.shape[2], size)  # [B, size, H]
+    columns = _weights(boxes[:, 1], boxes[:, 3], pictures.shape[3], size)  # [B, size, W]
+    columns = torch.where(mirror[:, None, None], columns.flip(1), columns)
+    return (rows[:, None] @ pictures.float() @ columns[:, None].transpose(2, 3)).round_().clamp_(0, 255)
+
+
+def _weights(start: Tensor, length: Tensor, stored: int, size: int) -> Tensor:
+    """Triangle filter ``[B, size, stored]`` that scales the pixels start..start+length to ``size`` of them."""
+    step = (length / size)[:, None, None]
+    centre = start[:, None, None] + (torch.arange(size, device=start.device)[:, None] + 0.5) * step  # [B, size, 1]
+    pixel = torch.arange(stored, device=start.device)  # [stored]
+    weight = (1 - ((pixel + 0.5 - centre) / step.clamp(min=1)).abs()).clamp(min=0)
+    inside = (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
+    weight = weight * inside
+    return weight / weight.sum(2, keepdim=True)
 
 
 def _per_channel(value: float | Sequence[float]) -> Tensor:

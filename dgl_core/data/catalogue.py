@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dgl_core.data import audiovisual, grid
 from dgl_core.data.recipe import Recipe
 
+if TYPE_CHECKING:
+    import pandas
+
 _AUGMENT = ("none", "shift")
-_CHOICES = {"spectrogram": ("compact", "official", "paper"), "augment": _AUGMENT}
+_CHOICES = {"spectrogram": ("compact", "official", "paper"), "augment": (*_AUGMENT, "crop")}
 
 
 def _found(find: Callable[[Path | None], Path]) -> Callable[[Path | None], bool]:
@@ -23,6 +27,7 @@ def _found(find: Callable[[Path | None], Path]) -> Callable[[Path | None], bool]
     return available
 
 
+_GRID_FRAMES = (1, 2, 4, 8)  # evenly spaced over the word
 _RECIPES = (
     Recipe(
         name="emotions",
@@ -46,7 +51,7 @@ _RECIPES = (
         name="cremad",
         title="CREMA-D",
         load=audiovisual.load_cremad,
-        options={"seed": 0, "spectrogram": "official", "frame_size": 224, "augment": "shift"},
+        options={"seed": 0, "spectrogram": "official", "frame_size": 224, "augment": "crop"},
         revision=1,
         available=_found(audiovisual.find_cremad),
         generated=False,
@@ -56,32 +61,69 @@ _RECIPES = (
         name="grid_letters",
         title="GRID letters (a stand-in)",
         load=grid.load_letters,
-        options={"fold": 0, "augment": "shift"},
+        options={"fold": 0, "frames": 8, "augment": "shift"},
         revision=1,
         available=_found(grid.find_grid),
         generated=False,
-        choices={"augment": _AUGMENT},
+        choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
     ),
     Recipe(
         name="grid_digits",
         title="GRID digits (a stand-in)",
         load=grid.load_digits,
-        options={"fold": 0, "augment": "shift"},
+        options={"fold": 0, "frames": 8, "augment": "shift"},
         revision=1,
         available=_found(grid.find_grid),
         generated=False,
-        choices={"augment": _AUGMENT},
+        choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
     ),
     Recipe(
         name="grid_words",
         title="GRID words (a stand-in)",
         load=grid.load_words,
-        options={"augment": "shift"},
+        options={"frames": 8, "augment": "shift"},
         revision=1,
         available=_found(grid.find_grid),
         generated=False,
-        choices={"augment": _AUGMENT},
+        choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
     ),
 )
 
 DATASETS: dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
+
+# data set, what it is, who may use it, whom to cite, whether the project ships or makes it
+LICENCES: tuple[tuple[str, str, str, str, str], ...] = (
+    ("Generated emotions", "drawn faces, synthetic voices, 6 classes", "as the project (MIT)", "-", "made here"),
+    ("CREMA-D", "7442 acted clips, 91 actors, 6 emotions", "ODbL 1.0, contents DbCL 1.0", "Cao et al. 2014", "no"),
+    (
+        "GRID, talker s1",
+        "6000 spoken words with lip video, 51 / 25 / 10 classes",
+        "CC BY 4.0",
+        "Cooke, Barker, Cunningham, Shao 2006",
+        "no",
+    ),
+    (
+        "Kinetics-Sounds",
+        "YouTube clips, 31 to 34 classes",
+        "lists CC BY 4.0; videos: their owners'",
+        "Arandjelović, Zisserman 2017; Kay et al. 2017",
+        "no",
+    ),
+    ("VGGSound", "YouTube clips, 309 classes", "lists CC BY 4.0; videos: their owners'", "Chen et al. 2020", "no"),
+    (
+        "CMU-MOSI",
+        "2199 utterances, text, audio and visual features",
+        "features MIT; the corpus states none",
+        "Zadeh et al. 2016; Poria et al. 2017",
+        "no",
+    ),
+    ("NYU Depth v2", "1449 RGB-D pictures, 40 classes", "none stated, research use", "Silberman et al. 2012", "no"),
+)
+
+
+def licences() -> pandas.DataFrame:
+    """The licences of all data as a table, indexed by data set."""
+    import pandas
+
+    table = pandas.DataFrame(LICENCES, columns=["data set", "what", "licence", "cite", "in this repository"])
+    return table.set_index("data set")

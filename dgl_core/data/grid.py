@@ -56,17 +56,17 @@ def find_grid(root: Path | None) -> Path:
     return folder
 
 
-def load_letters(root: Path | None, *, fold: int, augment: str) -> Dataset:
+def load_letters(root: Path | None, *, fold: int, frames: int, augment: str) -> Dataset:
     """25 letters, 40 utterances each; ``fold`` 0..4 is the fifth of the utterances that tests."""
-    return _load_fold(root, "letters", fold, augment)
+    return _load_fold(root, "letters", fold, frames, augment)
 
 
-def load_digits(root: Path | None, *, fold: int, augment: str) -> Dataset:
+def load_digits(root: Path | None, *, fold: int, frames: int, augment: str) -> Dataset:
     """10 digits, 100 utterances each; ``fold`` 0..4 is the fifth of the utterances that tests."""
-    return _load_fold(root, "digits", fold, augment)
+    return _load_fold(root, "digits", fold, frames, augment)
 
 
-def load_words(root: Path | None, *, augment: str) -> Dataset:
+def load_words(root: Path | None, *, frames: int, augment: str) -> Dataset:
     """All 51 words; 200 of the 1000 utterances test, as the set's own list says; validation is cut by utterance."""
     folder = find_grid(root)
     rows = _samples(folder)
@@ -76,16 +76,16 @@ def load_words(root: Path | None, *, augment: str) -> Dataset:
     val = {row["utterance"] for row, validates in zip(training, chosen, strict=True) if validates}
     parts = ["val" if row["utterance"] in val else row["split"] for row in rows]
     classes = sorted({(int(row["label51"]), row["word"]) for row in rows})
-    return _dataset(folder, "words", rows, tuple(word for _, word in classes), parts, augment)
+    return _dataset(folder, "words", rows, tuple(word for _, word in classes), parts, frames, augment)
 
 
-def _load_fold(root: Path | None, task: str, fold: int, augment: str) -> Dataset:
+def _load_fold(root: Path | None, task: str, fold: int, frames: int, augment: str) -> Dataset:
     if not 0 <= fold < FOLDS:
         raise ValueError(f"fold is {fold}; cross-validation has folds 0 to {FOLDS - 1}")
     folder = find_grid(root)
     rows = [row for row in _samples(folder) if row["slot"] == str(SLOT[task])]
     classes = DIGITS if task == "digits" else tuple(sorted({row["word"] for row in rows}))
-    return _dataset(folder, task, rows, classes, fold_parts([row["word"] for row in rows], fold), augment)
+    return _dataset(folder, task, rows, classes, fold_parts([row["word"] for row in rows], fold), frames, augment)
 
 
 def fold_parts(words: Sequence[str], fold: int) -> list[str]:
@@ -136,7 +136,13 @@ def _lips(folder: Path) -> np.ndarray:
 
 
 def _dataset(
-    folder: Path, task: str, rows: Sequence[dict], classes: tuple[str, ...], parts: Sequence[str], augment: str
+    folder: Path,
+    task: str,
+    rows: Sequence[dict],
+    classes: tuple[str, ...],
+    parts: Sequence[str],
+    frames: int,
+    augment: str,
 ) -> Dataset:
     import torch
 
@@ -146,11 +152,11 @@ def _dataset(
     index = np.array([int(row["row"]) for row in rows])
     with np.load(folder / "audio_logmel.npz", allow_pickle=False) as file:
         audio = torch.from_numpy(file["mel"][index])  # uint8 [N, 64 frames, 40 mel], linear in the log power
-    visual = torch.from_numpy(_lips(folder)[index])  # uint8 [N, 8, 32, 48]
+    visual = torch.from_numpy(_lips(folder)[index, :: 8 // frames])  # uint8 [N, frames, 32, 48], evenly spaced
     train = torch.tensor([i for i, part in enumerate(parts) if part == "train"])
     moved = augment == "shift"
     transforms = {
-        name: Standardise(*_statistics(x[train]), channel=True, shift=shift if moved else (0, 0))
+        name: Standardise(*_statistics(x[train]), shift=shift if moved else (0, 0))
         for name, x, shift in (("audio", audio, (4, 0)), ("visual", visual, (2, 3)))
     }
     return Dataset(
