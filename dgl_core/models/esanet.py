@@ -28,8 +28,13 @@ class Encoder(nn.Module):
         block: a key of ``BLOCKS``.
         stem_stride: 2 as published, or 1 for small images.
 
+    Attributes:
+        widths: channels after each of the five pieces. STEM: layers of the first piece.
+
     Source: ESANet ``src/models/resnet.py:ResNet``.
     """
+
+    STEM = ("conv1", "bn1")
 
     def __init__(
         self, in_channels: int, widths: Sequence[int], blocks: Sequence[int], block: str, stem_stride: int = 2
@@ -43,7 +48,7 @@ class Encoder(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, widths[0], 7, stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.stem_stride = stem_stride
-        self.widths = [widths[0]]  # channels after each of the five pieces
+        self.widths = [widths[0]]
         for layer, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             pieces = []
             for number in range(count):
