@@ -1,0 +1,216 @@
+"""Semantic segmentation: four-scale loss, mean intersection over union, OneCycle, batch-norm statistics under a mask.
+
+Targets are class maps [B, H, W]; pixels labelled ``VOID`` count nowhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+VOID = 255
+
+
+def median_frequency(target: Tensor, classes: int) -> Tensor:
+    """Class weights w_c = median(f) / f_c, with f_c = pixels of c / pixels of the images that contain c.
+
+    Args:
+        target: label maps [N, H, W], any integer type, of the training images.
+        classes: number of classes K.
+
+    Returns:
+        float32 [K]; 0 for a class that never occurs. The same bits on every processor: counts are integers.
+
+    Source: ESANet ``src/datasets/dataset_base.py:compute_class_weights``. Difference: a class that never occurs is an
+    error there.
+    """
+    counts = torch.stack([torch.bincount(image.flatten(), minlength=VOID + 1)[:classes] for image in target])  # [N, K]
+    size = target[0].numel()
+    frequency = counts.sum(0).double() / ((counts > 0).sum(0) * size).clamp(min=1)
+    present = frequency > 0
+    ordered = frequency[present].sort().values
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return torch.where(present, middle / frequency, 0.0).float()
+
+
+def at_size(target: Tensor, size: Sequence[int]) -> Tensor:
+    """Label maps [B, H, W] at another size [B, h, w]: pixel i takes pixel floor(i H / h), no mixing of labels."""
+    rows, columns = (
+        torch.arange(n, device=target.device) * m // n for n, m in zip(size, target.shape[-2:], strict=True)
+    )
+    return target if tuple(size) == target.shape[-2:] else target[:, rows[:, None], columns]
+
+
+class Segmentation:
+    """The segmentation task (see ``dgl_core.tasks``): loss, and a tally of the confusion matrix.
+
+    Args:
+        classes: number of classes K.
+        weights: class weights [K] of the loss; all 1 by default.
+        maps: how many predicted label maps a tally keeps for pictures, the first that it sees.
+    """
+
+    score = "miou"
+    evaluation_batch = 16
+
+    def __init__(self, classes: int, weights: Tensor | None = None, maps: int = 0):
+        if weights is not None and weights.shape != (classes,):
+            raise ValueError(
+                f"weights have shape {list(weights.shape)}; give one weight for each of {classes} classes."
+            )
+        self.classes, self.maps = classes, maps
+        self.weights = torch.ones(classes) if weights is None else weights
+        self._by_label = torch.zeros(VOID + 1, device=self.weights.device)  # void weighs 0
+        self._by_label[:classes] = self.weights
+
+    def criterion(self, outputs: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """Sum over the scales of ``sum_pixels w_y CE / sum_c n_c w_c``.
+
+        Args:
+            outputs: logits [B, K, h, w], one tensor or several scales.
+            target: [B, H, W]; brought to each scale by nearest down-sampling.
+
+        Source: ESANet ``src/utils.py:CrossEntropyLoss2d`` and the sum in ``train.py``. Difference: a batch of void
+        alone has loss 0, not NaN.
+        """
+        scales = [outputs] if isinstance(outputs, Tensor) else outputs
+        loss = 0.0
+        for logits in scales:
+            total, divisor = self.weighted_sums(logits, target)
+            loss = loss + total / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
+        return loss
+
+    def weighted_sums(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """``sum_pixels w_y CE`` and ``sum_c n_c w_c`` at the size of ``logits`` [B, K, h, w]."""
+        target = at_size(target, logits.shape[-2:])
+        weights = self.weights.to(logits.dtype) if logits.dtype == torch.float64 else self.weights
+        total = F.cross_entropy(logits, target, weights, ignore_index=VOID, reduction="sum")
+        return total, self._by_label[target].to(total.dtype).sum()
+
+    def tally(self) -> SegmentationTally:
+        return SegmentationTally(self)
+
+    def compare(self, tallies: Mapping[str, SegmentationTally]) -> dict[str, float]:
+        return {}
+
+    def to(self, device: torch.device | str) -> Segmentation:
+        return Segmentation(self.classes, self.weights.to(device), self.maps)
+
+
+class SegmentationTally:
+    """Confusion matrix over a whole set at the resolution of the labels: logits resized bilinearly, then argmax."""
+
+    def __init__(self, task: Segmentation):
+        self.task = task
+        self.confusion = torch.zeros(task.classes, task.classes, dtype=torch.long)  # [truth, predicted]
+        self._loss, self._divisor = 0.0, 0.0
+        self._maps: list[np.ndarray] = []
+
+    def update(self, outputs: Tensor, target: Tensor) -> None:
+        """``outputs`` logits [B, K, h, w]; ``target`` [B, H, W], the same picture at the size of its labels."""
+        total, divisor = self.task.weighted_sums(outputs, target)
+        self._loss, self._divisor = self._loss + total.item(), self._divisor + divisor.item()
+        for logits, truth in zip(outputs, target, strict=True):  # one picture at a time stays in the cache
+            if logits.shape[-2:] != truth.shape:
+                logits = F.interpolate(logits[None], truth.shape, mode="bilinear", align_corners=False)[0]
+            self.count(logits.argmax(dim=0), truth)
+
+    def count(self, predicted: Tensor, truth: Tensor) -> None:
+        """Add one label map [H, W] and its truth."""
+        classes = self.task.classes
+        known = truth != VOID
+        pairs = truth[known] * classes + predicted[known]
+        self.confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+        if len(self._maps) < self.task.maps:
+            self._maps.append(predicted.to(torch.uint8).cpu().numpy())
+
+    def iou(self) -> Tensor:
+        """TP / (truth + predicted - TP) of every class, float64 [K]; NaN for a class without a true pixel."""
+        hits, truth, claimed = (t.double() for t in (self.confusion.diagonal(), *map(self.confusion.sum, (1, 0))))
+        return torch.where(truth > 0, hits / (truth + claimed - hits), math.nan)
+
+    def result(self) -> dict[str, float]:
+        """``miou``: mean over the classes that have true pixels; ``pixel_accuracy``; ``loss`` (weighted)."""
+        labelled = self.confusion.sum().clamp(min=1)
+        return {
+            "miou": self.iou().nanmean().item(),
+            "pixel_accuracy": (self.confusion.diagonal().sum() / labelled).item(),
+            "loss": self._loss / max(self._divisor, torch.finfo(torch.float32).tiny),
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """``confusion`` int64 [K, K] (truth by prediction) and ``maps`` uint8 [n, H, W], the first n predictions."""
+        maps = np.stack(self._maps) if self._maps else np.zeros((0, 0, 0), np.uint8)
+        return {"confusion": self.confusion.numpy(), "maps": maps}
+
+
+def one_cycle(epoch: int, epochs: int, peak: float) -> tuple[float, float]:
+    """Learning rate and momentum of an epoch: up by cosine in the first tenth, down by cosine in the rest.
+
+    Args:
+        epoch: 0-based; the values hold for the whole epoch. epochs: how many there are.
+        peak: highest learning rate; 0.01 x batch size / 8 as published.
+
+    Returns:
+        Rate: peak/25 -> peak -> peak/250 000. Momentum: .95 -> .85 -> .95, which overrides the .9 that is configured.
+
+    Source: ESANet ``train.py``: torch's OneCycleLR with pct_start .1, stepped once per epoch. Difference: ten epochs or
+    fewer start at the peak (torch divides by zero at ten).
+    """
+    last, top = epochs - 1, 0.1 * epochs - 1
+    if epoch <= top and top > 0:
+        share, rates, momenta = epoch / top, (peak / 25, peak), (0.95, 0.85)
+    else:
+        top = max(top, 0.0)
+        share = (epoch - top) / (last - top) if last > top else 0.0
+        rates, momenta = (peak, peak / 25 / 1e4), (0.85, 0.95)
+    blend = (1 + math.cos(math.pi * share)) / 2
+    return tuple(end + (start - end) * blend for start, end in (rates, momenta))
+
+
+@contextmanager
+def reestimated(
+    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], keep: Collection[str] | None
+) -> Iterator[nn.Module]:
+    """The model in evaluation mode with batch-norm statistics measured anew on passes with ``keep``; then as it was.
+
+    A network that was trained on fused maps is scored under a mask with statistics of something else, which alone
+    changes the result several-fold; this separates the two.
+
+    Args:
+        model: any ``MultimodalModel``.
+        batches: inputs of training batches; the statistics are plain means over them.
+        keep: modalities that survive, as in ``model(inputs, keep)``.
+
+    Raises:
+        ValueError: if ``batches`` is empty.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    before = [(n, n.momentum, {k: b.clone() for k, b in n.named_buffers()}) for n in norms]
+    training, seen = model.training, 0
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative mean
+        model.train()
+        with torch.no_grad():
+            for inputs in batches:
+                model(inputs, keep=keep)
+                seen += 1
+        if not seen:
+            raise ValueError("No batch to measure batch-norm statistics on; give at least one.")
+        model.eval()
+        yield model
+    finally:
+        for norm, momentum, buffers in before:
+            norm.momentum = momentum
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(buffers[name])
+        model.train(training)
