@@ -1,0 +1,208 @@
+"""Pictures with a label for every pixel: stored values to network input, ESANet's augmentation, the data set class."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgl_core.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from dgl_core.data.base import Dataset
+from dgl_core.segmentation import VOID, Segmentation, at_size, median_frequency
+
+AUGMENTATIONS = ("esanet", "none")
+LARGEST_ZOOM, JITTER = 1.4, 0.1
+
+
+class PictureView(nn.Module):
+    """A batch of stored pictures as the network sees it.
+
+    RGB is scaled to 0..1 and standardised with ImageNet's mean and deviation, the other modalities with their own.
+    In training with augmentation ``"esanet"`` each picture is zoomed by 1.0-1.4 and cut at random (RGB bilinear, the
+    rest nearest), its hue, saturation and value are each multiplied by 0.9-1.1, and it is mirrored half of the time.
+    Then the lower and right border is filled (0, void) until height and width are divisible by ``multiple``.
+
+    Args:
+        size: height and width of the stored pictures.
+        multiple: what height and width must be divisible by.
+        statistics: modality -> mean and deviation in stored units, for all but ``"rgb"``.
+        augment: one of ``AUGMENTATIONS``.
+
+    Source: ESANet ``src/preprocessing.py`` (2025). Difference: positions of zoom and cut are real numbers, not whole
+    pixels; colours are not rounded to 8 bits after the jitter; a whole batch at once, on its device.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], multiple: int, statistics: Mapping[str, tuple[float, float]], augment: str
+    ):
+        super().__init__()
+        self.size, self.augment = size, augment
+        self.padded = tuple(-(-n // multiple) * multiple for n in size)
+        scales = {"rgb": (IMAGENET_MEAN, IMAGENET_STD)} | {
+            m: ((mean,), (std,)) for m, (mean, std) in statistics.items()
+        }
+        for m, (mean, std) in scales.items():
+            self.register_buffer(f"{m}_mean", torch.tensor(mean).view(-1, 1, 1))
+            self.register_buffer(f"{m}_std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], target: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """``inputs`` {m: [B, C, h, w] or [B, h, w]}, ``target`` [B, H, W], both as stored.
+
+        Returns:
+            ``({m: float32 [B, C, h', w']}, int64 [B, H', W'])``: in training the target has the size of the inputs, in
+            evaluation the size of the stored labels (padded alike), where predictions are scored.
+        """
+        pictures = {m: x if x.dim() == 4 else x[:, None] for m, x in inputs.items()}
+        if generator is None:
+            pictures = {m: x.float() for m, x in pictures.items()}
+            pictures["rgb"] = pictures["rgb"] / 255
+        elif self.augment == "none":
+            return self.forward(inputs, at_size(target, self.size))
+        else:
+            pictures, target = self._move(pictures, target, generator)
+        ratio = [n / m for n, m in zip(target.shape[-2:], self.size, strict=True)]
+        border = [round((p - n) * r) for p, n, r in zip(self.padded, self.size, ratio, strict=True)]
+        inputs = {m: self._standardise(m, x) for m, x in pictures.items()}
+        return inputs, F.pad(target, (0, border[1], 0, border[0]), value=VOID).long()
+
+    def _standardise(self, modality: str, x: Tensor) -> Tensor:
+        x = (x - getattr(self, f"{modality}_mean")) / getattr(self, f"{modality}_std")
+        return F.pad(x, (0, self.padded[1] - self.size[1], 0, self.padded[0] - self.size[0]))
+
+    def _move(
+        self, pictures: dict[str, Tensor], target: Tensor, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Zoom, cut, mirror and jitter; pixel i of the result looks at the share (i + offset + 1/2) / (zoom * n)."""
+        batch, device = len(target), target.device
+        draw = torch.rand(7, batch, 1, generator=generator, device=generator.device).to(device)  # uniform in 0..1
+        zoom = 1 + (LARGEST_ZOOM - 1) * draw[0]
+        rows, columns = (
+            (torch.arange(n, device=device) + 0.5 + place * (zoom - 1) * n) / (zoom * n)  # [B, n], 0..1 of the picture
+            for n, place in zip(self.size, draw[1:3], strict=True)
+        )
+        columns = torch.where(draw[3] < 0.5, columns.flip(1), columns)
+        grid = (
+            torch.stack(torch.broadcast_tensors(columns[:, None, :], rows[:, :, None]), dim=-1) * 2 - 1
+        )  # [B, h, w, 2]
+        rgb = F.grid_sample(pictures["rgb"] / 255, grid, padding_mode="border", align_corners=False)
+        moved = {m: nearest(x, rows, columns).float() for m, x in pictures.items() if m != "rgb"}
+        moved["rgb"] = jitter_colours(rgb, 1 - JITTER + 2 * JITTER * draw[4:7, :, 0].T)
+        return {m: moved[m] for m in pictures}, nearest(target[:, None], rows, columns)[:, 0]
+
+
+def nearest(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """``x`` [B, C, H, W] at the places ``rows`` [B, h] and ``columns`` [B, w], given as shares 0..1 of its size."""
+    down = (rows * x.shape[-2]).long().clamp_(max=x.shape[-2] - 1)
+    right = (columns * x.shape[-1]).long().clamp_(max=x.shape[-1] - 1)
+    index = (down[:, :, None] * x.shape[-1] + right[:, None, :]).flatten(1)  # [B, h w]
+    found = x.flatten(2).gather(2, index[:, None].expand(-1, x.shape[1], -1))
+    return found.view(*x.shape[:2], rows.shape[1], columns.shape[1])
+
+
+def jitter_colours(rgb: Tensor, factors: Tensor) -> Tensor:
+    """Hue, saturation and value of ``rgb`` [B, 3, h, w] (0..1), each times its factor [B, 3] and cut to 0..1."""
+    value, brightest = rgb.max(dim=1)
+    chroma = value - rgb.min(dim=1).values
+    r, g, b = rgb.unbind(1)
+    safe = torch.where(chroma > 0, chroma, 1.0)
+    sextant = torch.stack([(g - b) / safe % 6, (b - r) / safe + 2, (r - g) / safe + 4], dim=1)  # by brightest channel
+    hue = sextant.gather(1, brightest[:, None])[:, 0] / 6
+    saturation = chroma / torch.where(value > 0, value, 1.0)
+    hue, saturation, value = (
+        (part * factor[:, None, None]).clamp(0, 1)
+        for part, factor in zip((hue, saturation, value), factors.unbind(1), strict=True)
+    )
+    shift = torch.tensor([5.0, 3.0, 1.0], device=rgb.device).view(1, 3, 1, 1)
+    angle = (shift + 6 * hue[:, None]) % 6
+    return value[:, None] * (1 - saturation[:, None] * torch.minimum(angle, 4 - angle).clamp(0, 1))
+
+
+class DenseDataset(Dataset):
+    """RGB-D pictures with label maps; the rest of the house sees a ``Dataset`` whose target is [N, H, W].
+
+    Args:
+        inputs: ``"rgb"`` uint8 [N, 3, h, w] and others [N, h, w], integers; memory-mapped storage is fine.
+        target: uint8 [N, H, W], ``VOID`` where nothing is labelled; at least as large as the inputs.
+        split, name, classes, ids, source, generated, version: as ``Dataset``.
+        multiple: what height and width must be divisible by; smaller pictures are filled up.
+        augment: one of ``AUGMENTATIONS``.
+        maps: how many predicted label maps are kept for pictures.
+
+    Means, deviations and class weights are measured on the training part.
+
+    Raises:
+        ValueError: as ``Dataset``, or a label that is neither a class nor void.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Tensor],
+        target: Tensor,
+        split: Sequence[str],
+        *,
+        classes: Sequence[str],
+        multiple: int = 32,
+        augment: str = "esanet",
+        maps: int = 4,
+        **about,
+    ):
+        placeholder = torch.zeros(len(target), dtype=torch.long)  # the base checks all but the label maps
+        super().__init__(inputs, placeholder, split, classes=classes, **about)
+        self.target = target
+        self._check_labels()
+        train = self.indices("train")
+        size = tuple(self.inputs["rgb"].shape[-2:])
+        statistics = {m: mean_and_deviation(x[train]) for m, x in self.inputs.items() if m != "rgb"}
+        self.view = PictureView(size, multiple, statistics, augment)
+        self.task = Segmentation(len(self.classes), median_frequency(target[train], len(self.classes)), maps)
+        self._fingerprint = ""
+
+    def _check_labels(self) -> None:
+        allowed = torch.zeros(VOID + 1, dtype=torch.bool)
+        allowed[: len(self.classes)] = allowed[VOID] = True
+        for row, image in enumerate(self.target):
+            seen = torch.bincount(image.flatten(), minlength=VOID + 1) > 0
+            if (seen & ~allowed).any():
+                wrong = int((seen & ~allowed).nonzero()[0])
+                raise ValueError(
+                    f"data set {self.name!r}: label {wrong} in sample {self.ids[row]!r} is outside the "
+                    f"{len(self.classes)} classes 0..{len(self.classes) - 1} and is not void ({VOID})"
+                )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of ids, split and label maps (and of the generator's version, for a generated set)."""
+        if not self._fingerprint:
+            digest = hashlib.sha256((self.version if self.generated else "").encode())
+            for i, s, image in zip(self.ids, self.split, self.target.cpu(), strict=True):
+                digest.update(f"\n{i}\t{s}\t".encode() + image.contiguous().numpy().tobytes())
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
+        index = index.to(self.target.device)
+        stored = {m: x.index_select(0, index) for m, x in self.inputs.items()}
+        return self.view(stored, self.target.index_select(0, index), generator)
+
+    def to(self, device: torch.device | str) -> DenseDataset:
+        moved = super().to(device)
+        moved.view, moved.task = copy.deepcopy(self.view).to(device), self.task.to(device)
+        return moved
+
+
+def mean_and_deviation(values: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of integers, exactly, so that every processor finds the same bits."""
+    total = squares = 0
+    for image in values:
+        image = image.long()
+        total, squares = total + int(image.sum()), squares + int((image * image).sum())
+    count = values.numel()
+    deviation = math.sqrt((count * squares - total * total) / count**2)
+    return total / count, deviation or 1.0

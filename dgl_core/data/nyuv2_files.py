@@ -1,0 +1,155 @@
+"""The files of NYU Depth v2 as this project reads them: checked, decoded once, kept as memory-mapped arrays.
+
+Layout of the folder: ``rgb.zip`` (NNNN.jpg), ``depth.zip`` (NNNN.png, 8 bit, value / 25.5 = metres), ``label.zip``
+(NNNN.png, 8 bit, class or 255 = void), ``train.txt`` and ``test.txt`` (numbers NNNN, one a line), ``classes.csv``
+(label,name,...), ``MANIFEST.sha256``. ``python -m dgl_core.data.nyuv2_convert`` makes such a folder from the official
+MATLAB file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dgl_core.data import cache
+
+ZIPS = {"rgb": ("rgb.zip", "jpg"), "depth": ("depth.zip", "png"), "label": ("label.zip", "png")}
+FILES = (*(name for name, _ in ZIPS.values()), "train.txt", "test.txt", "classes.csv")
+CACHE_VERSION = 1  # raised when the same files give other arrays
+VOID = 255
+REMEDY = "copy the zip again or convert the set again (python -m dgl_core.data.nyuv2_convert)"
+
+
+def check_files(folder: Path) -> dict[str, str]:
+    """Checksums of the files that are needed, all of them verified (once per file version).
+
+    Raises:
+        FileNotFoundError: no manifest. ValueError: a file is missing, changed, or not in the manifest.
+    """
+    if not (folder / cache.MANIFEST).is_file():
+        raise FileNotFoundError(
+            f"{folder / cache.MANIFEST} is missing, so nothing can be verified; copy the folder again"
+        )
+    manifest = cache.read_manifest(folder)
+    unlisted = [file for file in FILES if file not in manifest]
+    if unlisted:
+        raise ValueError(f"{folder / cache.MANIFEST} does not list {unlisted[0]}; copy the folder again")
+    wrong = cache.wrong_files(folder, {file: manifest[file] for file in FILES})
+    for file, why in wrong.items():
+        raise ValueError(f"{folder / file}: {why}; copy this file again")
+    return {file: manifest[file] for file in FILES}
+
+
+def read_classes(path: Path) -> list[str]:
+    """Class names in label order; the row of void is left out."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [(row["label"], row["name"]) for row in csv.DictReader(file) if row["label"] != str(VOID)]
+    if [label for label, _ in rows] != [str(k) for k in range(len(rows))]:
+        raise ValueError(f"{path}: labels are not 0, 1, 2, ... in this order; copy the file again")
+    return [name for _, name in rows]
+
+
+def read_members(folder: Path, kind: str, numbers: Sequence[int], classes: int) -> Iterator[np.ndarray]:
+    """Decoded pictures of one kind ("rgb", "depth", "label"), uint8 [H, W, 3] or [H, W], each checked.
+
+    Raises:
+        ValueError: a zip member is missing or unreadable, has another size than the first label map, a wrong bit depth,
+            or a label that is neither a class nor void; the message names zip, member and remedy.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    file, ending = ZIPS[kind]
+    mode = "RGB" if kind == "rgb" else "L"
+    with zipfile.ZipFile(folder / file) as archive, zipfile.ZipFile(folder / ZIPS["label"][0]) as labels:
+        size = None
+        for number in numbers:
+            place = f"{folder / file}: member {number:04d}.{ending}"
+            try:
+                with Image.open(io.BytesIO(archive.read(f"{number:04d}.{ending}"))) as image:
+                    if size is None:
+                        size = Image.open(io.BytesIO(labels.read(f"{numbers[0]:04d}.png"))).size
+                    if image.mode != mode:
+                        wanted = "8-bit grey" if mode == "L" else "8-bit RGB"
+                        raise ValueError(f"{place} has mode {image.mode!r}, not {wanted}; {REMEDY}")
+                    if image.size != size:
+                        raise ValueError(
+                            f"{place} is {image.size[0]} x {image.size[1]}, not {size[0]} x {size[1]}; {REMEDY}"
+                        )
+                    array = np.asarray(image)
+            except KeyError:
+                raise ValueError(f"{place} is missing; {REMEDY}") from None
+            except (UnidentifiedImageError, zipfile.BadZipFile, OSError) as error:
+                raise ValueError(f"{place} is no readable picture ({error}); {REMEDY}") from error
+            if kind == "label" and ((array >= classes) & (array != VOID)).any():
+                wrong = int(array[(array >= classes) & (array != VOID)][0])
+                raise ValueError(f"{place} has label {wrong}, which is neither 0..{classes - 1} nor void; {REMEDY}")
+            yield array
+
+
+class Prepared:
+    """The pictures decoded once into memory-mapped arrays: labels as stored, RGB and depth at a chosen size."""
+
+    def __init__(self, folder: Path, numbers: Sequence[int], classes: int, manifest: dict[str, str]):
+        self.folder, self.numbers, self.classes = folder, numbers, classes
+        self.stamp = hashlib.sha256(json.dumps([CACHE_VERSION, manifest, list(numbers)]).encode()).hexdigest()
+
+    def labels(self) -> np.ndarray:
+        """uint8 [N, H, W]."""
+        return self._arrays("labels", {"label": None})["label"]
+
+    def pictures(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """RGB uint8 [N, 3, h, w] (box average) and depth uint8 [N, h, w] (nearest)."""
+        stored = self.labels().shape[1:]
+        if not (16 <= height <= stored[0] and 16 <= width <= stored[1]):
+            raise ValueError(
+                f"height and width are {height} and {width}; give at least 16 and at most {stored[0]} and {stored[1]}, "
+                "the stored size"
+            )
+        arrays = self._arrays(f"pictures-{height}x{width}", {"rgb": (height, width), "depth": (height, width)})
+        return arrays["rgb"], arrays["depth"]
+
+    def _arrays(self, what: str, sizes: dict[str, tuple[int, int] | None]) -> dict[str, np.ndarray]:
+        def write(folder: Path) -> None:
+            cache.say(f"decoding {len(self.numbers)} NYUv2 pictures once ({what})")
+            for kind, size in sizes.items():
+                images = (
+                    _resized(array, size, kind) for array in read_members(self.folder, kind, self.numbers, self.classes)
+                )
+                first = next(images)
+                shape = (len(self.numbers), *first.shape)
+                array = np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", np.uint8, shape)
+                array[0] = first
+                for row, image in enumerate(images, start=1):
+                    array[row] = image
+                array.flush()
+            about = {"stamp": self.stamp, "sha256": {f"{k}.npy": cache.sha256(folder / f"{k}.npy") for k in sizes}}
+            (folder / "cache.json").write_text(json.dumps(about), encoding="utf-8")
+
+        folder = cache.ensure(cache.cache_root() / "nyuv2" / what, write, self._problem, f"the prepared {what}")
+        return {kind: np.load(folder / f"{kind}.npy", mmap_mode="c", allow_pickle=False) for kind in sizes}
+
+    def _problem(self, folder: Path) -> str:
+        try:
+            about = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
+            stamp, sums = about["stamp"], about["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return "half-written"
+        if stamp != self.stamp:
+            return "made from other files or by another version"
+        return "".join(f"{file}: {why}" for file, why in cache.wrong_files(folder, sums).items())
+
+
+def _resized(array: np.ndarray, size: tuple[int, int] | None, kind: str) -> np.ndarray:
+    from PIL import Image
+
+    if size is not None and array.shape[:2] != size:
+        rule = Image.Resampling.BOX if kind == "rgb" else Image.Resampling.NEAREST
+        array = np.asarray(Image.fromarray(array).resize(size[::-1], rule))
+    return array.transpose(2, 0, 1) if kind == "rgb" else array
