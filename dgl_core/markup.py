@@ -20,6 +20,7 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String
 from dgl_core.execution import NOTEBOOKS, tags
 
 VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
+VERDICT_CELL = re.compile(r"<td>(reproduced|contradicted|undecided): ")
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
 CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
@@ -80,6 +81,8 @@ class Page:
     blocks: list[str] = field(default_factory=list)
     sections: list[tuple[str, str]] = field(default_factory=list)  # (id, heading)
     verdicts: list[tuple[str, str, str, str]] = field(default_factory=list)  # (outcome, claim, numbers, id)
+    ledger: str = ""  # the first table of verdicts
+    judged: int = 0  # verdicts in tables
     checks: int = 0
     figures: int = 0
 
@@ -170,15 +173,22 @@ class Builder:
         captions = set()
         for number, cell in enumerate(self.cells):
             if cell["cell_type"] == "code":
-                after = self.cells[number + 1] if number + 1 < len(self.cells) else {}
-                caption = after.get("cell_type") == "markdown" and after["source"].startswith("**Figure")
-                used = self._code_cell(cell, self.prose(after["source"]) if caption else "")
-                captions |= {number + 1} if used else set()
+                after = self._caption(number)
+                used = self._code_cell(cell, self.prose(self.cells[after]["source"]) if after else "")
+                captions |= {after} if used else set()
             elif cell["cell_type"] == "markdown" and number not in captions:
                 self._prose_cell(cell["source"], first=number == 0)
         self._add("")
         self.page.title = self.page.title or escape(self.page.name)
         return self.page
+
+    def _caption(self, number: int) -> int:
+        """Where the caption of a figure cell is: below it, maybe with a widget between; 0 if there is none."""
+        for after in range(number + 1, len(self.cells)):
+            cell = self.cells[after]
+            if "nbval-skip" not in tags(cell):
+                return after if cell["cell_type"] == "markdown" and cell["source"].startswith("**Figure") else 0
+        return 0
 
     def _prose_cell(self, source: str, first: bool) -> None:
         limits = re.search(r"^[#*\s]*What this does not show", source, flags=re.MULTILINE)
@@ -236,9 +246,7 @@ class Builder:
             under = f"<figcaption>{caption}{links}</figcaption>" if caption or links else ""
             add(f'<figure id="{file or f"{self.page.name}-{self.page.figures}"}">{picture}{under}</figure>')
         elif "text/html" in data:
-            table = re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.DOTALL).replace(' border="1"', "")
-            table = re.sub(r' style="text-align: \w+;"', "", table)
-            add(f'<div class="table"{f" id={file}" if file else ""}>{table}</div>')
+            add(self._html(data["text/html"], file))
             if file:
                 add(_links("tables", file, ("csv", "md")))
         elif "text/markdown" in data:
@@ -247,6 +255,19 @@ class Builder:
             add(_formula_or_source(data["text/latex"].strip("$ \n"), display=True))
         else:
             add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
+
+    def _html(self, source: str, file: str | None) -> str:
+        """A pandas table without its own styles (anything else as it is); verdicts in its cells get their colour."""
+        table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
+        table = re.sub(r' style="text-align: \w+;"', "", table)
+        table, verdicts = VERDICT_CELL.subn(
+            lambda found: f'<td class="{found[1]}"><span class="tag">{found[1].capitalize()}</span> ', table
+        )
+        table = f'<div class="table{" claims" if verdicts else ""}"{f" id={file}" if file else ""}>{table}</div>'
+        if verdicts:
+            self.page.judged += verdicts
+            self.page.ledger = self.page.ledger or table.replace(f" id={file}", "")
+        return table
 
     def _stream(self, text: str, stream: str, provenance: bool) -> None:
         if provenance:

@@ -67,6 +67,7 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
         os.environ["DGL_DATA"] = str(folder)
 
     import numpy
+    import pandas
     import torch
 
     from dgl_core.figures import style
@@ -75,6 +76,7 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     numpy.random.seed(seed)
     torch.manual_seed(seed)
     style.apply()
+    pandas.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", 200)
     if portable:
         torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() and not portable else "cpu"

@@ -95,7 +95,7 @@ def _header(entries: list[tuple[outputs.Result, Page]], profile: str, trained: i
         "Training runs": str(trained + recorded),
         "of them trained now": str(trained),
         "Checks that hold": sum(page.checks for _, page in entries),
-        "Claims judged": sum(len(page.verdicts) for _, page in entries),
+        "Verdicts on claims": sum(len(page.verdicts) + page.judged for _, page in entries),
     }
     cells = "".join(
         f"<div{' class=failed' if name == 'Notebooks failed' else ''}><dt>{name}</dt><dd>{value}</dd></div>"
@@ -112,7 +112,7 @@ def _failure(result: outputs.Result) -> str:
 
 
 def _claims(entries: list[tuple[outputs.Result, Page]]) -> str:
-    """The ledger: each claim that a notebook judged, once."""
+    """The first table of verdicts that a notebook shows, and each verdict that one printed, once."""
     rows, seen = [], set()
     for _, page in entries:
         for outcome, claim, numbers, name in page.verdicts:
@@ -123,11 +123,11 @@ def _claims(entries: list[tuple[outputs.Result, Page]]) -> str:
                 f'<tr class="{outcome}"><td><span class="tag">{outcome.capitalize()}</span></td>'
                 f'<td><a href="#{name}">{escape(claim)}</a></td><td>{escape(numbers)}</td></tr>'
             )
-    if not rows:
-        return ""
-    head = "<thead><tr><th>Verdict</th><th>Claim</th><th>Measured here</th></tr></thead>"
-    table = f'<div class="table"><table class="claims">{head}<tbody>{"".join(rows)}</tbody></table></div>'
-    return f"<section><h2>Claims and how they fare here</h2>{table}</section>"
+    ledger = next((page.ledger for _, page in entries if page.ledger), "")
+    if rows:
+        head = "<thead><tr><th>Verdict</th><th>Claim</th><th>Measured here</th></tr></thead>"
+        ledger += f'<div class="table claims"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
+    return f"<section><h2>What the paper claims, and how it fares</h2>{ledger}</section>" if ledger else ""
 
 
 def _gallery() -> str:

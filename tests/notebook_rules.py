@@ -1,0 +1,105 @@
+"""The static contract of a committed notebook: what a strict comparison of outputs cannot see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+from dgl_core.execution import declared_parameters, tags
+
+TAGS = {"parameters", "nbval-ignore-output", "nbval-skip", "raises-exception"}
+HEADINGS = ("**Question.**", "**Claim checked.**", "**Runtime.**")
+MOST_LINES = 15  # of code in a cell
+MOST_BYTES = 1_000_000  # what GitHub shows
+WIDGET = re.compile(r"\binteract(?:ive)?(?:_output)?\(|\bwidgets\.\w+\(")
+
+
+def violations(path: Path) -> list[str]:
+    """Everything that is wrong with the notebook ``path`` (its .py) and the .ipynb beside it."""
+    executed = path.with_suffix(".ipynb")
+    if not executed.exists():
+        return [f"{executed.name} is missing: make notebooks"]
+    notebook = nbformat.read(executed, as_version=4)
+    found = [*_same_inputs(path, notebook), *_executed(notebook), *_clean(notebook), *_anatomy(notebook)]
+    if executed.stat().st_size >= MOST_BYTES:
+        found.append(f"{executed.stat().st_size} bytes: GitHub shows notebooks below {MOST_BYTES}")
+    return found
+
+
+def _inputs(notebook) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(cell.cell_type, cell.source, tuple(sorted(tags(cell)))) for cell in notebook.cells]
+
+
+def _same_inputs(path: Path, notebook) -> Iterator[str]:
+    edited, committed = _inputs(jupytext.read(path)), _inputs(notebook)
+    if edited != committed:
+        number = next((n for n, pair in enumerate(zip(edited, committed, strict=False)) if pair[0] != pair[1]), "last")
+        yield f"the .py and the .ipynb differ at cell {number}: make notebooks"
+
+
+def _executed(notebook) -> Iterator[str]:
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    counts = [cell.execution_count for cell in code]
+    if counts != list(range(1, len(code) + 1)):
+        yield f"execution counts are {counts}, not 1..{len(code)}"
+    for cell in code:
+        errors = [output.ename for output in cell.outputs if output.output_type == "error"]
+        if errors and "raises-exception" not in tags(cell):
+            yield f"In [{cell.execution_count}] holds a {errors[0]}"
+
+
+def _clean(notebook) -> Iterator[str]:
+    for key in ("widgets", "papermill"):
+        if key in notebook.metadata:
+            yield f"metadata {key!r} is not normalised"
+    for number, cell in enumerate(notebook.cells):
+        if cell.get("id") != f"cell-{number:02d}" or {"papermill", "execution"} & set(cell.metadata):
+            yield f"cell {number} is not normalised"
+        if "injected-parameters" in tags(cell):
+            yield f"cell {number} was injected by papermill"
+        elif not set(tags(cell)) <= TAGS:
+            yield f"cell {number} has the tags {sorted(set(tags(cell)) - TAGS)}"
+        for output in cell.get("outputs", ()):
+            if any("widget" in kind for kind in output.get("data", ())):
+                yield f"cell {number} holds a widget view, which GitHub does not show"
+    try:
+        declared_parameters(notebook)
+    except ValueError as error:
+        yield str(error)
+
+
+def _anatomy(notebook) -> Iterator[str]:
+    cells = notebook.cells
+    if not cells or cells[0].cell_type != "markdown" or not cells[0].source.startswith("# "):
+        yield "the first cell has no title"
+    for heading in HEADINGS:
+        if not cells or heading not in cells[0].source:
+            yield f"the first cell has no {heading}"
+    prose = [cell for cell in cells if cell.cell_type == "markdown"]
+    if not prose or "What this does not show" not in prose[-1].source:
+        yield "the last text does not say 'What this does not show'"
+    for number, cell in enumerate(cells):
+        if cell.cell_type != "code":
+            continue
+        lines = sum(bool(line.strip()) for line in cell.source.splitlines())
+        if lines > MOST_LINES:
+            yield f"cell {number} has {lines} lines of code, at most {MOST_LINES} read well"
+        below = next((c for c in cells[number + 1 :] if "nbval-skip" not in tags(c)), None)
+        if _shows_figure(cell) and not (
+            below and below.cell_type == "markdown" and below.source.startswith("**Figure")
+        ):
+            yield f"cell {number} draws a figure without a caption below it"
+        if WIDGET.search(cell.source):
+            if "nbval-skip" not in tags(cell):
+                yield f"cell {number} has a widget and is not tagged nbval-skip"
+            above = next((c for c in reversed(cells[:number]) if c.cell_type == "code"), None)
+            if above is None or not _shows_figure(above):
+                yield f"cell {number} has a widget without a static panel directly above it"
+
+
+def _shows_figure(cell) -> bool:
+    return any("image/png" in output.get("data", {}) for output in cell.get("outputs", ()))
