@@ -82,7 +82,7 @@ def base_specs(profile: str, dataset: str, seeds: Iterable[int] | None = None) -
             spec = RunSpec(dataset, model="small", lr=0.04, epochs=20, milestones=(14,), batch_size=32)
         else:
             spec = RunSpec(dataset, model="small", lr=0.04, epochs=20, milestones=(14,), batch_size=32)
-            spec = spec.but(dataset_options={"fold": seed % 5})
+            spec = spec.but(dataset_options={"fold": seed % 5, "frames": 4})
         specs.append(spec.but(seed=seed))
     return specs
 
@@ -105,7 +105,7 @@ def branches(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> 
     return rows
 
 
-LEARNING_RATES = (0.01, 0.02, 0.04, 0.08)
+LEARNING_RATES = (0.01, 0.03, 0.1)
 
 
 def learning_rates(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import pickle
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core import data, metrics
 from dgl_core.environment import describe, peak_memory_mb, utc_now
-from dgl_core.evaluation import EVALUATION_BATCH, evaluate
+from dgl_core.evaluation import evaluate
 from dgl_core.files import write_atomic
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method
@@ -49,11 +50,15 @@ class Trainer:
             raise ValueError(f"{spec.method} updates {method.UPDATES} times a batch, so accumulate must be 1.")
         self.spec, self.method, self.device = spec, method, device
         dtype = torch.float64 if spec.precision == "fp64" else torch.float32
-        self.model = model.to(device, dtype, memory_format=torch.channels_last)
+        self.model = model.to(device, dtype)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)  # the layout that convolutions run fastest in
         self.dataset = dataset.to(device)
+        self.task = dataset.task.to(device)
         self.classes = len(dataset.classes)
         self.heads = method.heads(model, self.classes).to(device, dtype)
-        self.objective = method.objective(model, F.cross_entropy)
+        self.objective = method.objective(model, self.task.criterion)
         self.dtype = dtype
         self.epochs, self.epoch, self.step = spec.epochs, 0, 0
         self.train_index = dataset.indices("train")
@@ -72,8 +77,10 @@ class Trainer:
         return list((self.model.encoders[group] if part is None else part).parameters())
 
     def backward(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+        first = self.step - self.step % self.spec.accumulate
+        together = min(self.spec.accumulate, self.steps_per_epoch - first)  # the last update of an epoch may have fewer
         with torch.autocast(self.device.type, enabled=False):
-            (loss / self.spec.accumulate).backward(retain_graph=retain_graph)
+            (loss / together).backward(retain_graph=retain_graph)
 
     def update(self, groups: Sequence[str] | None = None) -> None:
         last = self.step + 1 == self.steps_per_epoch
@@ -95,7 +102,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
 
     def batches(self, part: str, *, training: bool = False, limit: int | None = None) -> Iterator[Batch]:
-        index, generator, size = self.dataset.indices(part), None, EVALUATION_BATCH
+        index, generator, size = self.dataset.indices(part), None, self.task.evaluation_batch
         if training:
             generator, size = self.generator(f"batches/{part}"), self.spec.batch_size
             index = index[torch.randperm(len(index), generator=generator)]
@@ -116,9 +123,7 @@ class Trainer:
             checkpoint: file to resume from and to save to at most ``every`` seconds; deleted by the caller.
             log: called with one line per epoch.
         """
-        if checkpoint is not None and checkpoint.exists():
-            self._restore(checkpoint)
-        else:
+        if checkpoint is None or not self._restore(checkpoint):
             self.method.on_start(self)
         saved = time.perf_counter()
         for epoch in range(self.epoch, self.epochs):
@@ -158,30 +163,38 @@ class Trainer:
                 values = self.method.step(self, batch)
             for name, value in values.items():
                 logs[name].append(value.detach())
-        means = {name: torch.stack(values).double().cpu() for name, values in logs.items()}
-        for name, values in means.items():
-            bad = (~values.isfinite()).nonzero()
-            if len(bad):
-                raise TrainingDiverged(
-                    f"{spec.method} on {spec.dataset}, seed {spec.seed}: the {name} loss is {values[bad[0, 0]].item()} "
-                    f"at epoch {self.epoch}, step {bad[0, 0].item()}. Lower lr (now {spec.lr:g}); the last good "
-                    "checkpoint is kept."
-                )
+        losses = {name: torch.stack(values).double().cpu() for name, values in logs.items()}
+        bad = [
+            ((~values.isfinite()).nonzero()[0].item(), n) for n, values in losses.items() if not values.isfinite().all()
+        ]
+        if bad:
+            step, name = min(bad)
+            raise self._diverged(f"the {name} loss is {losses[name][step].item()} at epoch {self.epoch}, step {step}")
+        for name, values in losses.items():
             self.curves[f"loss/{name}"].append(values.mean().item())
-        for name, values in self._norms.items():
-            self.curves[f"gradient/{name}"].append(torch.stack(values).double().mean().item())
+        for group in self.optimizer.param_groups:
+            norms = self._norms.get(group["name"], [torch.zeros(())])  # 0 where nothing reached the group
+            self.curves[f"gradient/{group['name']}"].append(torch.stack(norms).double().mean().item())
         self.method.on_epoch_end(self)
 
     def _evaluate_epoch(self) -> None:
         self.model.eval()
         self.heads.eval()
         columns, predictions = evaluate(self)
+        loss = columns[f"train/{FUSED}/loss"]
+        if not math.isfinite(loss):  # the last step broke the weights
+            raise self._diverged(f"the loss of the trained model is {loss} after epoch {self.epoch}")
         for column, value in columns.items():
             self.curves[column].append(value)
-        scores = {"last": math.inf} | {f"best_{p}": columns[f"{p}/{FUSED}/accuracy"] for p in ("val", "test")}
+        scores = {"last": math.inf} | {f"best_{p}": columns[f"{p}/{FUSED}/{self.task.score}"] for p in ("val", "test")}
         for protocol, score in scores.items():
             if protocol == "last" or protocol not in self.best or score > self.best[protocol][0]:
                 self.best[protocol] = (score, predictions)
+
+    def _diverged(self, what: str) -> TrainingDiverged:
+        spec = self.spec
+        advice = f"Lower lr (now {spec.lr:g}); the last good checkpoint is kept."
+        return TrainingDiverged(f"{spec.method} on {spec.dataset}, seed {spec.seed}: {what}. {advice}")
 
     # -- plumbing ---------------------------------------------------------------------------------------------------
 
@@ -218,20 +231,30 @@ class Trainer:
         torch.save(state, buffer)
         write_atomic(path, buffer.getvalue())
 
-    def _restore(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=True)
+    def _restore(self, path: Path) -> bool:
+        """Go on from a checkpoint; False if there is none that can be read."""
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except FileNotFoundError:
+            return False
+        except (RuntimeError, EOFError, pickle.UnpicklingError):
+            print(f"Checkpoint {path.name} is damaged; this run starts again.", file=sys.stderr)
+            return False
         self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.method.load_state_dict(state["method"])
         self.curves = defaultdict(list, state["curves"])
+        return True
 
     def _line(self) -> str:
         latest = {c: v[-1] for c, v in self.curves.items()}
-        branches = [b for b in (FUSED, *self.model.encoders) if f"val/{b}/accuracy" in latest]
-        scores = ", ".join(f"{b} {100 * latest[f'val/{b}/accuracy']:.1f}" for b in branches)
-        return f"epoch {self.epoch + 1:3d}/{self.epochs}: loss {latest['loss/multimodal']:.3f}, validation % {scores}"
+        score = self.task.score
+        branches = [b for b in (FUSED, *self.model.encoders) if f"val/{b}/{score}" in latest]
+        scores = ", ".join(f"{b} {100 * latest[f'val/{b}/{score}']:.1f}" for b in branches)
+        loss = latest[f"train/{FUSED}/loss"]
+        return f"epoch {self.epoch + 1:3d}/{self.epochs}: loss {loss:.3f}, validation {score} % {scores}"
 
     def record(self, key: str, revisions: Mapping[str, int]) -> RunRecord:
         split = [self.dataset.split.count(part) for part in ("train", "val", "test")]
@@ -246,6 +269,7 @@ class Trainer:
                 "counts": dict(zip(("train", "val", "test"), split, strict=True)),
                 "classes": list(self.dataset.classes),
                 "modalities": list(self.model.encoders),
+                "score": self.task.score,
             },
             curves={c: [float(f"{v:.6g}") for v in values] for c, values in sorted(self.curves.items())},
             predictions={protocol: predictions for protocol, (_, predictions) in self.best.items()},

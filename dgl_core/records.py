@@ -160,7 +160,7 @@ class RunRecord:
 
     Attributes:
         spec, key, revisions: what was run; see ``runs.key``.
-        data: fingerprint, source, generated (bool), counts per split, classes, modalities.
+        data: fingerprint, source, generated (bool), counts per split, classes, modalities, score.
         curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
             fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
             steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
@@ -188,23 +188,29 @@ class RunRecord:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
         part = {"best_val": "val", "best_test": "test"}.get(protocol)
-        column = f"{part}/fused/accuracy"
+        column = f"{part}/fused/{self.selecting}"
         if part and column not in self.curves:
             raise ValueError(f"This {self.spec.method} run has no {part!r} part, so no {protocol!r} epoch.")
         curve = self.curves[column] if part else self.curves["lr"]
         return int(np.argmax(curve)) if part else len(curve) - 1
 
     def score(
-        self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = "accuracy"
+        self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = ""
     ) -> float:
-        """One number: a fraction for accuracies, at the epoch that ``protocol`` selects."""
-        column = f"{part}/{branch}/{metric}"
+        """One number, a fraction, at the epoch that ``protocol`` selects; by default the score that selects epochs."""
+        column = f"{part}/{branch}/{metric or self.selecting}"
         if column not in self.curves:
             raise unknown_name("column of this record", column, self.curves)
         return self.curves[column][self.epoch(protocol)]
 
     def branches(self) -> list[str]:
-        return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith("/accuracy")]
+        """Branches with a test score: "fused", the modalities, and "official_<modality>" where a method has one."""
+        return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith(f"/{self.selecting}")]
+
+    @property
+    def selecting(self) -> str:
+        """The score by which epochs are selected: accuracy, or what the data set's task says."""
+        return str(self.data.get("score", "accuracy"))
 
     def to_json(self) -> str:
         body = {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)} | {"spec": self.spec.plain()}

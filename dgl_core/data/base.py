@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dgl_core.records import unknown_name
+from dgl_core.tasks import Classification, Task
 
 PARTS = ("train", "val", "test")
 
@@ -67,6 +68,7 @@ class Dataset:
         count = len(self.target)
         self.ids = tuple(str(i) for i in (range(count) if ids is None else ids))
         self.classes = tuple(classes) if classes is not None else _names(self.target)
+        self.task: Task = Classification()
         self.transforms = {m: (transforms or {}).get(m, ToFloat()) for m in self.modalities}
         self._check()
         self._indices = {p: torch.tensor([i for i, s in enumerate(self.split) if s == p]) for p in PARTS}
