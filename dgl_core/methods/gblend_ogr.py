@@ -99,12 +99,13 @@ class GBlendOGR(OwnHeads):
     def estimate(self, state: State, epochs: int) -> dict[str, float]:
         """Weights {branch: w_k} from ``epochs`` epochs of every branch alone, each on a copy of its own."""
         branches = (FUSED, *state.model.encoders)
-        before = points(state, branches)
-        ratios = {}
-        for branch in branches:
-            trial = sandbox(state)
-            train_alone(trial, branch, epochs)
-            ratios[branch] = ogr_weight(before[branch], points(trial, [branch])[branch], self.floor)
+        before, ratios = points(state, branches), {}
+        device = next(state.model.parameters()).device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout of the run goes on as if alone
+            for branch in branches:
+                trial = sandbox(state)
+                train_alone(trial, branch, epochs)
+                ratios[branch] = ogr_weight(before[branch], points(trial, [branch])[branch], self.floor)
         return blend(ratios)
 
     def state_dict(self) -> dict[str, object]:

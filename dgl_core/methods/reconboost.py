@@ -112,6 +112,9 @@ class ReconBoost(Method):
 
     def on_start(self, state: State) -> None:
         draw_heads(state)
+        if isinstance(state.optimizer, torch.optim.SGD):  # fused SGD refuses a group in which some have no momentum yet
+            for parameter in state.heads.parameters():  # (the rate joins late); starting at zero changes no number
+                state.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def stage(self, state: State) -> tuple[int, bool]:
         """The stage of the present epoch, and whether its modality is trained alone."""
