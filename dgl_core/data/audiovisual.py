@@ -57,6 +57,9 @@ class Clips:
             )
         return frames[0]
 
+    def has_frame(self, name: str) -> bool:
+        return any((self.folder / generated.FRAMES / name).glob("*.*"))
+
     def spectrograms(self, form: str) -> np.ndarray:
         """Float16 ``[N, F, T]``, memory-mapped; ``form`` is a key of ``FORMS``."""
         rule = FORMS[form]
@@ -167,6 +170,25 @@ def find_cremad(root: Path | None) -> Path:
         f"{', '.join(str(f.parent) for f in looked)}. Put the set there, or set DGL_DATA to the folder that holds "
         f"{CREMAD!r}, or use the generated set 'emotions', which has the same layout"
     )
+
+
+def verify_cremad(root: Path | None) -> str:
+    """Check that every clip of the official lists has a sound and a frame, and that no clip is in both lists."""
+    folder = find_cremad(root)
+    lists = {part: read_list(_list_file(folder, part)) for part in ("train", "test")}
+    clips = _clips(folder, lists, folder)
+    if len(set(clips.names)) < len(clips.names):
+        twice = next(name for name, after in zip(clips.names, clips.names[1:], strict=False) if name == after)
+        raise ValueError(
+            f"clip {twice!r} is listed twice in the train and test lists of CREMA-D; fetch the lists again"
+        )
+    absent = [name for name in clips.names if not (clips.wav(name).is_file() and clips.has_frame(name))]
+    if absent:
+        raise FileNotFoundError(
+            f"{folder}: {len(absent)} of {len(clips.names)} listed clips lack their sound or frames, "
+            f"e.g. {absent[0]!r}; copy or extract them again"
+        )
+    return f"{len(lists['train'])} train and {len(lists['test'])} test clips, each with sound and frame"
 
 
 def _list_file(folder: Path, part: str) -> Path:

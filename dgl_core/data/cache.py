@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -46,6 +47,10 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
         if not reason:
             return folder
         say(f"{what} in {folder}: {reason}; making it again")
+    for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > 3600:
+                shutil.rmtree(leftover, ignore_errors=True)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
         fresh.mkdir(parents=True)

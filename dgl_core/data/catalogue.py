@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgl_core.data import audiovisual, grid
+from dgl_core.data import audiovisual, generated, grid
 from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ _RECIPES = (
         available=lambda root: True,
         generated=True,
         choices=_CHOICES,
+        licence="Generated emotions",
+        verify=generated.verify,
     ),
     Recipe(
         name="cremad",
@@ -56,6 +58,9 @@ _RECIPES = (
         available=_found(audiovisual.find_cremad),
         generated=False,
         choices=_CHOICES,
+        licence="CREMA-D",
+        find=audiovisual.find_cremad,
+        verify=audiovisual.verify_cremad,
     ),
     Recipe(
         name="grid_letters",
@@ -66,6 +71,9 @@ _RECIPES = (
         available=_found(grid.find_grid),
         generated=False,
         choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
+        licence="GRID, talker s1",
+        find=grid.find_grid,
+        verify=grid.verify_grid,
     ),
     Recipe(
         name="grid_digits",
@@ -76,6 +84,9 @@ _RECIPES = (
         available=_found(grid.find_grid),
         generated=False,
         choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
+        licence="GRID, talker s1",
+        find=grid.find_grid,
+        verify=grid.verify_grid,
     ),
     Recipe(
         name="grid_words",
@@ -86,6 +97,9 @@ _RECIPES = (
         available=_found(grid.find_grid),
         generated=False,
         choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
+        licence="GRID, talker s1",
+        find=grid.find_grid,
+        verify=grid.verify_grid,
     ),
 )
 

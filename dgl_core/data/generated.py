@@ -25,7 +25,7 @@ from dgl_core.data.face import draw, looks
 from dgl_core.data.recipe import random_split
 from dgl_core.data.voice import RATE, speak, speaker
 
-VERSION = 1  # raised when the same settings give other bytes
+VERSION = 2  # raised when the same settings give other bytes
 ACTORS = tuple(range(1001, 1092))  # as many as CREMA-D has
 LEVELS = ("XX", "LO", "MD", "HI")  # XX, unspecified, first
 SIDE = 96  # pixels of a frame
@@ -123,6 +123,17 @@ def ensure(settings: Settings) -> Path:
     )
 
 
+def verify(root: Path | None) -> str:
+    """Check every file of every generated set in the cache against its manifest."""
+    folders = sorted(f for f in cache.cache_root().glob("emotions-*") if f.is_dir())
+    for folder in folders:
+        reason = _problem(folder) or next(iter(cache.wrong_files(folder, cache.read_manifest(folder)).items()), "")
+        if reason:
+            text = reason if isinstance(reason, str) else f"{reason[0]}: {reason[1]}"
+            raise ValueError(f"{folder}: {text}; delete this folder, it is generated again on the next use")
+    return f"{len(folders)} generated sets, every file as its manifest says"
+
+
 def _problem(folder: Path) -> str:
     """What is wrong with a generated folder; sizes were part of the write, so only absence is looked for here."""
     try:
@@ -172,7 +183,10 @@ def _write_parallel(settings: Settings, folder: Path, shares: int) -> None:
 
 
 def _write_share(settings: Settings, folder: Path, share: int, shares: int) -> None:
+    parent = os.getppid()
     for clip in clip_list(settings)[share::shares]:
+        if os.getppid() != parent:  # whoever wanted the clips was killed
+            return
         (folder / AUDIO / f"{clip.name}.wav").write_bytes(wav_bytes(sound(settings, clip)))
         (folder / FRAMES / clip.name).mkdir()
         frame = Image.fromarray(picture(settings, clip))

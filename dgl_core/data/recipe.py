@@ -29,6 +29,9 @@ class Recipe:
         available: ``available(root) -> bool``: can it be loaded here and now (a generated set always can)?
         generated: True when this project computes the data.
         choices: allowed values of options that have few.
+        licence: row of ``catalogue.LICENCES``.
+        find: ``find(root)`` gives the folder of the set, or raises an error that says where it was looked for.
+        verify: ``verify(root)`` checks every file and says in a line what was checked, or raises what is wrong.
     """
 
     name: str
@@ -39,6 +42,9 @@ class Recipe:
     available: Callable[[Path | None], bool]
     generated: bool
     choices: Mapping[str, Sequence[Any]] | None = None
+    licence: str = ""
+    find: Callable[[Path | None], Path] | None = None
+    verify: Callable[[Path | None], str] | None = None
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """All options with the defaults filled in and each value in its declared type.

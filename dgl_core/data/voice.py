@@ -94,9 +94,8 @@ def _plan(rng: np.random.Generator, code: str, who: Speaker, cues: dict[str, flo
         formants.append(np.concatenate([lead[2], np.tile(target, (body, 1))]))
     f0, formants = np.concatenate(f0), np.concatenate(formants)
     tremor = sine(np.arange(len(f0)) * (7.0 / 100) + rng.random()) + 0.7 * bell(rng, len(f0))
-    for _ in range(2):  # the tongue moves smoothly: running mean over 50 ms, twice
-        ends = np.concatenate([formants[:1], formants[:1], formants, formants[-1:], formants[-1:]])
-        formants = (ends[:-4] + ends[1:-3] + ends[2:-2] + ends[3:-1] + ends[4:]) / 5.0
+    ends = np.concatenate([formants[:1], formants[:1], formants, formants[-1:], formants[-1:]])
+    formants = (ends[:-4] + ends[1:-3] + ends[2:-2] + ends[3:-1] + ends[4:]) / 5.0  # the tongue takes 50 ms to move
     return {
         "f0": who.pitch * semitones(f0 + cues["shake"] * tremor),
         "voiced": np.concatenate(voiced),
@@ -120,14 +119,16 @@ def _lead(consonant: str, who: Speaker) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _tract(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """Five second-order resonances in a row, new coefficients every 10 ms, the state carried over."""
+    """Five second-order resonances in a row; coefficients change every 10 ms at most, the state is carried over."""
     radius = exponential(-np.pi * _WIDTHS / RATE)  # [5]
     first, second = 2.0 * radius * cosine(formants / RATE), -radius * radius  # [F, 5], [5]
     sections = np.zeros((len(formants), 5, 6))
     sections[..., 0] = 1.0 - first - second  # gain 1 at 0 Hz
     sections[..., 3], sections[..., 4], sections[..., 5] = 1.0, -first, -second
+    changes = np.flatnonzero((formants[1:] != formants[:-1]).any(axis=1)) + 1
+    bounds = [0, *changes.tolist(), len(formants)]
     state, output = np.zeros((5, 2)), np.empty_like(source)
-    for k, section in enumerate(sections):
-        piece = slice(k * _STEP, (k + 1) * _STEP)
-        output[piece], state = sosfilt(section, source[piece], zi=state)
+    for begin, end in zip(bounds, bounds[1:], strict=False):
+        piece = slice(begin * _STEP, end * _STEP)
+        output[piece], state = sosfilt(sections[begin], source[piece], zi=state)
     return output
