@@ -81,7 +81,7 @@ def base_specs(profile: str, dataset: str, seeds: Iterable[int] | None = None) -
         elif dataset == "emotions":
             spec = RunSpec(dataset, model="small", lr=0.04, epochs=20, milestones=(14,), batch_size=32)
         else:
-            spec = RunSpec(dataset, model="small", lr=0.04, epochs=20, milestones=(14,), batch_size=32)
+            spec = RunSpec(dataset, model="small", lr=0.03, epochs=20, milestones=(14,), batch_size=32)
             spec = spec.but(dataset_options={"fold": seed % 5, "frames": 4})
         specs.append(spec.but(seed=seed))
     return specs

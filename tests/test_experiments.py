@@ -1,0 +1,58 @@
+"""The plan: what it asks for, that rows are fair to each other, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from dgl_core import experiments, runs
+from dgl_core.records import RunSpec
+
+
+def test_every_spec_is_valid_and_keyed():
+    specs = experiments.plan("smoke")
+    assert specs and all(len(runs.key(spec)) == 64 for spec in specs)
+
+
+def test_smoke_needs_generated_data_only():
+    assert {spec.dataset for spec in experiments.plan("smoke")} == {"emotions"}
+
+
+def test_the_plan_holds_what_notebooks_ask_for():
+    asked = {runs.key(s) for row in experiments.branches("smoke", "emotions").values() for s in row}
+    assert asked <= {runs.key(spec) for spec in experiments.plan("smoke", ["03_vanilla_vs_dgl"])}
+
+
+@pytest.mark.parametrize("profile", ["smoke", "cpu"])
+def test_rows_differ_in_method_and_encoder_rate_only(profile):
+    rows = experiments.branches(profile, "emotions")
+    common = {"method": "vanilla", "method_options": {}, "encoder_lr_scale": 1.0}
+    assert len({spec.but(**common, seed=0) for row in rows.values() for spec in row}) == 1
+    assert len({tuple(spec.seed for spec in row) for row in rows.values()}) == 1
+
+
+def test_the_control_has_the_rate_that_alpha_gives_dgl():
+    rows = experiments.branches("cpu", "emotions")
+    alpha = rows["DGL"][0].method_options["alpha"]
+    assert all(s.encoder_lr_scale == alpha for label, row in rows.items() if "rate x" in label for s in row)
+
+
+def test_seeds_walk_through_the_folds():
+    rows = experiments.branches("cpu", "grid_letters", range(10))
+    assert [spec.dataset_options["fold"] for spec in rows["vanilla"]] == [0, 1, 2, 3, 4] * 2
+
+
+def test_paper_profile_is_the_papers_schedule():
+    spec = experiments.base_specs("paper", "cremad")[0]
+    wanted = RunSpec("cremad", lr=2e-3, momentum=0.9, weight_decay=1e-4, epochs=100, milestones=(70,), batch_size=64)
+    assert spec == wanted and spec.model == "resnet18" and spec.clip == 40
+
+
+@pytest.mark.parametrize(("profile", "near"), [("smok", "smoke"), ("papers", "paper")])
+def test_unknown_profile_names_the_nearest(profile, near):
+    with pytest.raises(ValueError, match=near):
+        experiments.plan(profile)
+
+
+def test_unknown_notebook_names_the_nearest():
+    with pytest.raises(ValueError, match="03_vanilla_vs_dgl"):
+        experiments.plan("smoke", ["03_vanila_vs_dgl"])
