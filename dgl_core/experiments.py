@@ -114,6 +114,93 @@ def learning_rates(profile: str, dataset: str, seeds: Iterable[int] | None = Non
     return {f"{rate:g}": [s.but(lr=rate) for s in base] for rate in LEARNING_RATES}
 
 
+# Row of Table 1 -> method and its options where they are not the defaults of the harness (METHODS 2.11).
+TABLE_1: dict[str, tuple[str, dict[str, object]]] = {
+    "audio alone": ("unimodal", {"modality": "audio"}),
+    "visual alone": ("unimodal", {"modality": "visual"}),
+    "vanilla": ("vanilla", {}),
+    "G-Blending": ("gblend", {"alpha": ALPHA}),
+    "OGM-GE": ("ogm_ge", {}),
+    "PMR": ("pmr", {}),
+    "AGM": ("agm", {}),
+    "MLA": ("mla", {}),
+    "MMPareto": ("mmpareto", {}),
+    "D&R": ("relearn", {}),
+    "MMCosine": ("mmcosine", {}),
+    "ReconBoost": ("reconboost", {}),
+    "DGL": ("dgl", {"alpha": ALPHA}),
+}
+CONTROL = "vanilla, rate x alpha"
+
+
+def table1(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0) -> Experiment:
+    """Table 1: its eleven rows, MMCosine and ReconBoost, and the learning-rate control.
+
+    Args:
+        rate: learning rate of every row; 0 stands for the profile's common one.
+    """
+    base = base_specs(profile, dataset, seeds)
+    if rate:
+        base = [spec.but(lr=rate) for spec in base]
+    rows = {label: [s.but(method=m, method_options=o) for s in base] for label, (m, o) in TABLE_1.items()}
+    return rows | {CONTROL: [spec.but(encoder_lr_scale=ALPHA) for spec in rows["vanilla"]]}
+
+
+def table1_grid(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
+    """Table 1 at every learning rate of the same small grid: equal tuning budget, for a choice on validation data."""
+    rates = LEARNING_RATES[1:2] if profile == "smoke" else LEARNING_RATES
+    return {rate: table1(profile, dataset, seeds, rate) for rate in rates}
+
+
+def table3(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
+    """Table 3: the square of multimodal and unimodal truncation, with the corner that the paper leaves out."""
+    base = base_specs(profile, dataset, seeds)
+
+    def corner(encoder_gate: float, fusion_gate: float) -> list[RunSpec]:
+        gates = {"alpha": ALPHA, "encoder_gate": encoder_gate, "fusion_gate": fusion_gate}
+        return [spec.but(method="partial", method_options=gates) for spec in base]
+
+    rows = table1(profile, dataset, seeds)
+    return {
+        "vanilla": rows["vanilla"],
+        "no truncation": rows["G-Blending"],
+        "+MT": corner(0.0, 1.0),
+        "+UT": corner(1.0, 0.0),
+        "DGL": rows["DGL"],
+        CONTROL: rows[CONTROL],
+    }
+
+
+def table4(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
+    """Table 4: DGL and G-Blending at alpha 1 to 5, and vanilla training with the encoder learning rate times alpha."""
+    base = base_specs(profile, dataset, seeds)
+    rows: Experiment = {}
+    for alpha in (1.0, 2.0, 3.0, 4.0, 5.0):
+        for label, method in (("DGL", "dgl"), ("G-Blending", "gblend")):
+            options = {"alpha": alpha}
+            rows[f"{label}, alpha {alpha:g}"] = [s.but(method=method, method_options=options) for s in base]
+        rows[f"vanilla, rate x {alpha:g}"] = [s.but(encoder_lr_scale=alpha) for s in base]
+    return rows
+
+
+def fusion_heads(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
+    """Vanilla and DGL with every fusion head, and DGL with the masks of the official code where those differ."""
+    from dgl_core.models.fusion import FUSIONS
+
+    base = base_specs(profile, dataset, seeds)
+    rows: Experiment = {}
+    for fusion in ("concat", "sum", "film", "gated", "bilinear", "attention"):
+        if fusion not in FUSIONS:
+            raise unknown_name("fusion", fusion, FUSIONS)
+        with_head = [s.but(model_options=s.model_options | {"fusion": fusion}) for s in base]
+        rows[f"vanilla, {fusion}"] = with_head
+        rows[f"DGL, {fusion}"] = [s.but(method="dgl", method_options={"alpha": ALPHA}) for s in with_head]
+        if fusion in ("gated", "bilinear"):
+            official = [s.but(model_options=s.model_options | {"official": True}) for s in rows[f"DGL, {fusion}"]]
+            rows[f"DGL, {fusion} (official masks)"] = official
+    return rows
+
+
 # notebook -> the experiments that its profile trains, each for every data set of the profile
 NOTEBOOKS: dict[str, tuple[Callable[..., Experiment], ...]] = {
     "00_start_here": (branches,),
