@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -34,6 +34,33 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95, comparisons
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
     half = float(t.ppf(1 - (1 - confidence) / 2 / comparisons, n - 1)) * sd / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, sd)
+
+
+def holm(groups: Mapping[str, Sequence[float]], confidence: float = 0.95) -> dict[str, Interval]:
+    """Intervals of several mean differences, corrected for looking at all of them (Holm's step-down).
+
+    The difference with the smallest p-value gets the interval of Bonferroni's correction for all m groups, the next one
+    for m - 1, and so on; after the first interval that holds zero the level stays. So an interval excludes zero exactly
+    when Holm's test rejects.
+
+    Args:
+        groups: name -> paired differences; groups of fewer than two values get an infinite interval.
+
+    Source: S. Holm, Scandinavian Journal of Statistics 6 (1979).
+    """
+    from scipy.stats import ttest_1samp
+
+    def p_value(values: Sequence[float]) -> float:
+        if len(values) < 2 or len(set(values)) == 1:
+            return 0.0 if len(values) > 1 and values[0] else 1.0
+        return float(ttest_1samp(values, 0.0).pvalue)
+
+    intervals, left, stopped = {}, sum(len(values) > 0 for values in groups.values()), False
+    for name in sorted((n for n, values in groups.items() if values), key=lambda n: p_value(groups[n])):
+        intervals[name] = mean_interval(groups[name], confidence, max(left, 1))
+        stopped = stopped or intervals[name].low <= 0 <= intervals[name].high
+        left -= not stopped
+    return {name: intervals[name] for name in groups if name in intervals}
 
 
 @dataclass(frozen=True)

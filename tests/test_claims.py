@@ -6,7 +6,7 @@ import pytest
 
 from dgl_core import claims
 from dgl_core.records import RunRecord, RunSpec
-from dgl_core.verdicts import judge, mean_interval
+from dgl_core.verdicts import holm, judge, mean_interval
 
 
 def record(seed: int, fused: float, audio: float = 0.5, *, fingerprint: str = "same", loop: int = 1) -> RunRecord:
@@ -92,3 +92,24 @@ def test_smaller_gradient_is_in_per_cent():
     alone, joint = record(0, 0.5), record(0, 0.5)
     alone.curves["gradient/audio"], joint.curves["gradient/audio"] = [2.0, 2.0], [1.0, 0.0]
     assert claims.smaller_gradient({"audio alone": [alone], "vanilla": [joint]}, "audio") == pytest.approx([75.0])
+
+
+def test_holm_rejects_what_holms_test_rejects():
+    from scipy.stats import ttest_1samp
+
+    groups = {"clear": [5.0, 5.1, 4.9, 5.2], "fair": [1.0, 1.2, 0.7, 1.1], "weak": [0.5, -0.2, 0.6, 0.1]}
+    groups["none"] = [1.0, -1.0, 2.0, -2.0]
+    intervals = holm(groups)
+    ordered = sorted(groups, key=lambda name: ttest_1samp(groups[name], 0).pvalue)
+    rejecting = True
+    for place, name in enumerate(ordered):
+        rejecting = rejecting and ttest_1samp(groups[name], 0).pvalue < 0.05 / (len(groups) - place)
+        assert (intervals[name].low > 0 or intervals[name].high < 0) == rejecting
+
+
+def test_holm_with_one_group_is_the_plain_interval():
+    assert holm({"only": [1.0, 2.0, 4.0]})["only"] == mean_interval([1.0, 2.0, 4.0])
+
+
+def test_holm_leaves_out_groups_without_values():
+    assert list(holm({"a": [], "b": [1.0, 2.0]})) == ["b"]

@@ -1,0 +1,115 @@
+"""Tables 1, 3 and 4 as pictures: the ranking of all methods, the square of truncations, alpha, fusion heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dgl_core.figures import style
+from dgl_core.figures.style import Picture
+from dgl_core.figures.training import Panels
+from dgl_core.records import RunRecord
+from dgl_core.verdicts import mean_interval
+
+
+def _percent(records: Sequence[RunRecord], branch: str = "fused") -> list[float]:
+    return [100 * record.score(branch) for record in records]
+
+
+def _dots(axes, position: float, values: Sequence[float], colour: str, marker: str = "o") -> float:
+    """Small dots for seeds, a large one for the mean, a bar for its 95 % interval (two seeds or more); the mean."""
+    interval = mean_interval(values)
+    axes.plot(values, [position] * len(values), ".", color=colour, markersize=3, alpha=0.4)
+    if interval.n > 1:
+        axes.plot([interval.low, interval.high], [position] * 2, "-", color=colour, linewidth=1.2, alpha=0.7)
+    axes.plot(interval.mean, position, marker, color=colour, markersize=6)
+    return interval.mean
+
+
+def ranking(
+    common: Mapping[str, Sequence[RunRecord]],
+    tuned: Mapping[str, tuple[float, Sequence[RunRecord]]],
+    title: str,
+) -> Picture:
+    """All methods at a glance: at the common learning rate, at each method's own, and what an epoch of each costs.
+
+    Args:
+        common: row -> records at the common rate. tuned: row -> (rate chosen on validation, its records).
+        title: the data set, for the heading.
+    """
+    order = sorted(common, key=lambda row: np.mean(_percent(common[row])))
+    figure, (left, right) = style.new(1, 2, width=4.2, height=0.3 * len(order) + 1.0, sharey=True)
+    said = []
+    base = np.mean([r.cost["seconds_per_epoch"] for r in common["vanilla"]])
+    for position, row in enumerate(order):
+        mean = _dots(left, position + 0.15, _percent(common[row]), style.BLUE)
+        text = f"{row} {mean:.1f}"
+        if row in tuned:
+            rate, records = tuned[row]
+            own = _dots(left, position - 0.15, _percent(records), style.ORANGE, "D")
+            text += f" (own rate {rate:g}: {own:.1f})"
+        cost = np.mean([r.cost["seconds_per_epoch"] for r in common[row]]) / base
+        right.barh(position, cost, color=style.SKY, height=0.6)
+        said.append(text)
+    left.set_yticks(range(len(order)), order)
+    left.set_xlabel("fused test accuracy (%)")
+    right.set_xlabel("time of an epoch / vanilla's")
+    right.axvline(1.0, color="grey", linewidth=0.8)
+    handles = [
+        left.plot([], [], "o", color=style.BLUE, label="common learning rate")[0],
+        left.plot([], [], "D", color=style.ORANGE, label="own rate, chosen on validation")[0],
+    ]
+    left.set_title(title, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return Picture(figure, f"{title}, fused test accuracy (%), worst to best: " + ", ".join(said) + ".")
+
+
+def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
+    """Table 4: accuracy against alpha for DGL, G-Blending, and vanilla with the encoder rate times alpha.
+
+    The upper axis is what alpha really sets under SGD: the learning rate of the encoders.
+    """
+    kinds = {"DGL": ("DGL, alpha {:g}", style.BLUE, "-o"), "G-Blending": ("G-Blending, alpha {:g}", style.PURPLE, ":s")}
+    kinds["vanilla, rate x alpha"] = ("vanilla, rate x {:g}", style.RED, "--^")
+    alphas = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    figure, axes = style.new(1, len(panels), height=3.0, squeeze=False)
+    said = []
+    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        for name, (form, colour, line) in kinds.items():
+            values = [_percent(rows[form.format(alpha)], branch) for alpha in alphas]
+            means = [np.mean(v) for v in values]
+            ax.plot(alphas, means, line, color=colour, label=name, markersize=4)
+            if len(values[0]) > 1:
+                spread = [np.std(v, ddof=1) for v in values]
+                ax.fill_between(alphas, np.subtract(means, spread), np.add(means, spread), color=colour, alpha=0.12)
+            said.append(f"{title}, {name}: " + ", ".join(f"{m:.1f}" for m in means))
+        lr = next(iter(rows.values()))[0].spec.lr
+        upper = ax.secondary_xaxis("top", functions=(lambda a, lr=lr: a * lr, lambda r, lr=lr: r / lr))
+        upper.set_xlabel("encoder learning rate")
+        ax.set_xlabel("alpha")
+        ax.set_title(title, fontsize=9)
+    axes[0, 0].set_ylabel(f"{branch} test accuracy (%)")
+    axes[0, 0].legend()
+    return Picture(figure, "Accuracy (%) at alpha 1 to 5. " + "; ".join(said) + ".")
+
+
+def rows_as_dots(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
+    """Any set of rows: last-epoch test accuracy of each branch, dots for seeds, mean with its 95 % interval."""
+    labels = list(next(iter(panels.values())))
+    figure, axes = style.new(1, len(panels), width=3.6, height=0.36 * len(labels) + 1.0, squeeze=False, sharey=True)
+    said = []
+    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        for position, label in enumerate(labels):
+            means = []
+            for offset, branch in zip(np.linspace(-0.25, 0.25, len(branches)), branches, strict=True):
+                mean = _dots(ax, position + offset, _percent(rows[label], branch), style.MODALITY[branch][0])
+                means.append(f"{mean:.1f}")
+            said.append(f"{title}, {label}: {'/'.join(means)}")
+        ax.set_title(title, fontsize=9)
+        ax.set_xlabel("test accuracy (%)")
+        ax.set_yticks(range(len(labels)), labels)
+    axes[0, 0].invert_yaxis()
+    handles = [axes[0, 0].plot([], [], "o", color=style.MODALITY[b][0], label=b)[0] for b in branches]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return Picture(figure, f"Test accuracy (%), {'/'.join(branches)}. " + "; ".join(said) + ".")
