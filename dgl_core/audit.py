@@ -31,6 +31,9 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
             differences.append(f"{run}: made by revisions {record.revisions}, now {revisions(record.spec)}")
             continue
         again = train(record.spec, key=record.key, revisions=record.revisions)
+        if again.data["fingerprint"] != record.data["fingerprint"]:
+            differences.append(f"{run}: the data here are other data than those of the record")
+            continue
         names = [name for name in record.curves if not name.startswith("seconds/")]
         if all(record.curves[name] == again.curves.get(name) for name in names):
             say(f"{run}: identical, {len(names)} curves")

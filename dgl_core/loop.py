@@ -212,7 +212,11 @@ class Trainer:
             if self.parameters(name)
         ]
         if spec.optimizer == "sgd":
-            return torch.optim.SGD(groups, spec.lr, spec.momentum, weight_decay=spec.weight_decay, fused=True)
+            sgd = torch.optim.SGD(groups, spec.lr, spec.momentum, weight_decay=spec.weight_decay, fused=True)
+            for parameter in [p for group in groups for p in group["params"] if spec.momentum]:
+                # What it starts from anyway; left to itself it fails where a parameter gets its first gradient late.
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return sgd
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
         return kind(groups, spec.lr, betas=(spec.momentum, 0.999), weight_decay=spec.weight_decay, fused=True)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,10 +13,21 @@ import torch
 from torch import nn
 
 from dgl_core import data, methods, models
+from dgl_core.gradients import check_partition
 from dgl_core.loop import REVISION, Log, Trainer, TrainingDiverged
-from dgl_core.records import RunRecord, RunSpec
+from dgl_core.records import RunRecord, RunSpec, unknown_name
 
 __all__ = ["REVISION", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
+
+
+_TURN = threading.RLock()
+
+
+@contextlib.contextmanager
+def own_random_state():
+    """Random state belongs to the process: the caller's comes back, and threads of one process (Dask) take turns."""
+    with _TURN, torch.random.fork_rng(devices=[]):
+        yield
 
 
 @contextlib.contextmanager
@@ -24,8 +37,7 @@ def one_thread(device: torch.device):
     if device.type == "cpu":
         torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]):
-            yield
+        yield
     finally:
         torch.set_num_threads(before)
 
@@ -60,8 +72,8 @@ def train(
     method = methods.build(spec.method, spec.method_options)
     dataset = _load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
-    model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
-    with one_thread(device):
+    with own_random_state(), one_thread(device):
+        model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
         trainer = Trainer(spec, method, model, dataset, device)
         trainer.fit(checkpoint, every, log)
         return trainer.record(key, revisions or {})
@@ -80,20 +92,23 @@ def fit(
         device: for example ``"cuda"``; by default a GPU if there is one.
         **options: options of the method (``alpha=4.0``) and fields of ``RunSpec`` (``epochs=20, lr=0.01, seed=0``).
     """
-    declared = methods.METHODS[method].options() if method in methods.METHODS else {}
+    declared = methods.build(method).options()
     chosen = {name: options.pop(name) for name in list(options) if name in declared}
-    named = {"dataset": dataset.name, "method": method, "model": "custom", "method_options": chosen}
-    spec = RunSpec.from_plain(named | options)
+    settings = {f.name for f in dataclasses.fields(RunSpec)} - {"dataset", "method", "model", "method_options"}
+    for name in options.keys() - settings:
+        raise unknown_name("option", name, settings | declared.keys())
+    spec = RunSpec(dataset.name, method, "custom", method_options=chosen, **options)
     built = methods.build(method, chosen)
+    check_partition(model)
     wanted = built.modalities(dataset.modalities)
     if set(wanted) != set(model.encoders):
         raise ValueError(f"The model has encoders {list(model.encoders)}; {method} here trains {list(wanted)}.")
-    trainer = Trainer(spec, built, model, dataset, torch.device(device) if device else default_device())
 
     def show(line: str) -> None:
         if log and (trainer.epoch + 1) % log == 0:
             print(line)
 
-    with torch.random.fork_rng(devices=[]):
+    with own_random_state():
+        trainer = Trainer(spec, built, model, dataset, torch.device(device) if device else default_device())
         trainer.fit(log=show)
     return trainer.record("", {})
