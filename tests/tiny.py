@@ -157,6 +157,8 @@ def pictures(modalities: int = 2, classes: int = 3, seed: int = 0, fusion: str =
         )
         for i, m in enumerate(NAMES[:modalities])
     }
+    for encoder in encoders.values():
+        encoder.width = 6  # methods with heads of their own ask for it
     model = LateFusion(encoders, FUSIONS[fusion](dict.fromkeys(encoders, 6), classes))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
