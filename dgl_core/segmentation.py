@@ -1,4 +1,4 @@
-"""Semantic segmentation: four-scale loss, mean intersection over union, OneCycle, batch-norm statistics under a mask.
+"""Semantic segmentation: four-scale loss, mean intersection over union, batch-norm statistics under a mask.
 
 Targets are class maps [B, H, W]; pixels labelled ``VOID`` count nowhere.
 """
@@ -89,7 +89,8 @@ class Segmentation:
 
     def weighted_sums(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """``sum_pixels w_y CE`` and ``sum_c n_c w_c`` at the size of ``logits`` [B, K, h, w]."""
-        target = at_size(target, logits.shape[-2:])
+        target = at_size(target, logits.shape[-2:]).flatten()
+        logits = logits.permute(0, 2, 3, 1).flatten(0, 2)  # [B h w, K]: a view of channels-last maps, and fast
         weights = self.weights.to(logits.dtype) if logits.dtype == torch.float64 else self.weights
         total = F.cross_entropy(logits, target, weights, ignore_index=VOID, reduction="sum")
         return total, self._by_label[target].to(total.dtype).sum()
@@ -118,9 +119,10 @@ class SegmentationTally:
         total, divisor = self.task.weighted_sums(outputs, target)
         self._loss, self._divisor = self._loss + total.item(), self._divisor + divisor.item()
         for logits, truth in zip(outputs, target, strict=True):  # one picture at a time stays in the cache
+            logits = logits[None].contiguous(memory_format=torch.channels_last)  # where both next steps are fast
             if logits.shape[-2:] != truth.shape:
-                logits = F.interpolate(logits[None], truth.shape, mode="bilinear", align_corners=False)[0]
-            self.count(logits.argmax(dim=0), truth)
+                logits = F.interpolate(logits, truth.shape, mode="bilinear", align_corners=False)
+            self.count(logits[0].argmax(dim=0), truth)
 
     def count(self, predicted: Tensor, truth: Tensor) -> None:
         """Add one label map [H, W] and its truth."""
@@ -149,30 +151,6 @@ class SegmentationTally:
         """``confusion`` int64 [K, K] (truth by prediction) and ``maps`` uint8 [n, H, W], the first n predictions."""
         maps = np.stack(self._maps) if self._maps else np.zeros((0, 0, 0), np.uint8)
         return {"confusion": self.confusion.numpy(), "maps": maps}
-
-
-def one_cycle(epoch: int, epochs: int, peak: float) -> tuple[float, float]:
-    """Learning rate and momentum of an epoch: up by cosine in the first tenth, down by cosine in the rest.
-
-    Args:
-        epoch: 0-based; the values hold for the whole epoch. epochs: how many there are.
-        peak: highest learning rate; 0.01 x batch size / 8 as published.
-
-    Returns:
-        Rate: peak/25 -> peak -> peak/250 000. Momentum: .95 -> .85 -> .95, which overrides the .9 that is configured.
-
-    Source: ESANet ``train.py``: torch's OneCycleLR with pct_start .1, stepped once per epoch. Difference: ten epochs or
-    fewer start at the peak (torch divides by zero at ten).
-    """
-    last, top = epochs - 1, 0.1 * epochs - 1
-    if epoch <= top and top > 0:
-        share, rates, momenta = epoch / top, (peak / 25, peak), (0.95, 0.85)
-    else:
-        top = max(top, 0.0)
-        share = (epoch - top) / (last - top) if last > top else 0.0
-        rates, momenta = (peak, peak / 25 / 1e4), (0.85, 0.95)
-    blend = (1 + math.cos(math.pi * share)) / 2
-    return tuple(end + (start - end) * blend for start, end in (rates, momenta))
 
 
 @contextmanager

@@ -18,18 +18,23 @@ NYUV2 = "nyuv2_rgbd40"  # folder below a data root
 VALIDATION = 0.1  # share of the official training pictures
 
 
-def load_nyuv2(root: Path | None, *, height: int, width: int, multiple: int, augment: str, seed: int) -> Dataset:
+def load_nyuv2(
+    root: Path | None, *, height: int, width: int, labels: str, multiple: int, augment: str, seed: int
+) -> Dataset:
     """The labelled set at a chosen size.
 
     Args:
         root: folder that holds ``nyuv2_rgbd40``; default as for every real set.
-        height, width: of the network input before it is filled up; at most the stored size. Labels stay as stored.
+        height, width: of the network input before it is filled up; at most the stored size.
+        labels: where predictions are scored: "stored", at the size of the label files (the published protocol), or
+            "input", at height x width, which is faster.
         multiple: height and width are filled up until divisible by this (ESANet: 32, or 16 with stem stride 1).
         augment: "esanet" or "none". seed: which scenes become the validation part.
     """
     import torch
 
     from dgl_core.data.dense import DenseDataset
+    from dgl_core.segmentation import at_size
 
     folder = find_nyuv2(root)
     manifest = check_files(folder)
@@ -37,10 +42,11 @@ def load_nyuv2(root: Path | None, *, height: int, width: int, multiple: int, aug
     numbers = sorted(parts)
     names = read_classes(folder / "classes.csv")
     stored = Prepared(folder, numbers, len(names), manifest)
-    labels, rgb, depth = stored.labels(), *stored.pictures(height, width)
+    rgb, depth = stored.pictures(height, width)
+    target = torch.from_numpy(stored.labels())
     return DenseDataset(
         {"rgb": torch.from_numpy(rgb), "depth": torch.from_numpy(depth)},
-        torch.from_numpy(labels),
+        target if labels == "stored" else at_size(target, (height, width)),
         [parts[n] for n in numbers],
         name="nyuv2",
         classes=names,
@@ -117,9 +123,9 @@ RECIPE = Recipe(
     "nyuv2",
     "NYUv2 (RGB-D, 40 classes)",
     load_nyuv2,
-    {"height": 240, "width": 320, "multiple": 32, "augment": "esanet", "seed": 0},
+    {"height": 240, "width": 320, "labels": "stored", "multiple": 32, "augment": "esanet", "seed": 0},
     revision=1,
     available=available,
     generated=False,
-    choices={"augment": ("esanet", "none")},
+    choices={"augment": ("esanet", "none"), "labels": ("stored", "input")},
 )

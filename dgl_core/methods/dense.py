@@ -30,7 +30,7 @@ class DenseDGL(DGL):
     """
 
     form: str = "parameters"
-    sequential: bool = False
+    sequential: bool = True
     masked_statistics: bool = False
     TITLE: ClassVar[str] = "DGL"
 

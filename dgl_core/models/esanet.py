@@ -186,9 +186,9 @@ def esanet(
     """
     encoders: dict[str, Encoder] = {}
     for m, (channels, *size) in shapes.items():
-        check_size((size[0], size[1]), 16 * stem_stride)
         with seeded(seed, f"encoder/{m}"):
             encoders[m] = Encoder(channels, [width << layer for layer in range(4)], blocks, block, stem_stride)
+        check_size((size[0], size[1]), 16 * stem_stride)
         if weights:
             load_encoder(encoders[m], weights)
     with seeded(seed, "fusion"):

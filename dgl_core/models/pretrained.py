@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,10 +66,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The state dict in a file, read without running anything in it."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # on a file of another kind the unpickler fails in many ways
         raise ValueError(
-            f"{path} cannot be read as tensors alone ({str(error).splitlines()[0]}); save its state dict again with "
-            "torch.save(state_dict, path)."
+            f"{path} cannot be read as tensors alone ({(str(error) or repr(error)).splitlines()[0]}); save its state "
+            "dict again with torch.save(state_dict, path)."
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
