@@ -78,11 +78,10 @@ def base_specs(profile: str, dataset: str, seeds: Iterable[int] | None = None) -
             spec = spec.but(lr=0.04, epochs=4, milestones=(3,), batch_size=32)
         elif profile == "paper" and dataset == "cremad":
             spec = RunSpec(dataset, model="resnet18")
-        elif dataset == "emotions":
-            spec = RunSpec(dataset, model="small", lr=0.04, epochs=20, milestones=(14,), batch_size=32)
         else:
-            spec = RunSpec(dataset, model="small", lr=0.03, epochs=20, milestones=(14,), batch_size=32)
-            spec = spec.but(dataset_options={"fold": seed % 5, "frames": 4})
+            options = {} if dataset == "emotions" else {"fold": seed % 5, "frames": 4}
+            spec = RunSpec(dataset, model="small", dataset_options=options)
+            spec = spec.but(lr=0.03, epochs=20, milestones=(14,), batch_size=32)
         specs.append(spec.but(seed=seed))
     return specs
 
