@@ -140,10 +140,10 @@ class SegmentationTally:
 
     def result(self) -> dict[str, float]:
         """``miou``: mean over the classes that have true pixels; ``pixel_accuracy``; ``loss`` (weighted)."""
-        labelled = self.confusion.sum().clamp(min=1)
+        confusion = self.confusion.double()
         return {
             "miou": self.iou().nanmean().item(),
-            "pixel_accuracy": (self.confusion.diagonal().sum() / labelled).item(),
+            "pixel_accuracy": (confusion.diagonal().sum() / confusion.sum().clamp(min=1)).item(),
             "loss": self._loss / max(self._divisor, torch.finfo(torch.float32).tiny),
         }
 
