@@ -167,7 +167,22 @@ def execute(
             _wait(process, stop)
         executed = nbformat.read(result, as_version=4) if result.exists() else None
         _trust(source.stem, process.returncode, executed, log.read_text(errors="replace"))
-    return executed
+    return merge_streams(executed)
+
+
+def merge_streams(notebook: NotebookNode) -> NotebookNode:
+    """Join printed texts that follow each other: in how many pieces they arrive is a matter of timing (in place)."""
+    for cell in notebook.cells:
+        merged: list[Any] = []
+        for output in cell.get("outputs", ()):
+            before = merged[-1] if merged else {}
+            if output["output_type"] == "stream" and output["name"] == before.get("name"):
+                before["text"] += output["text"]
+            else:
+                merged.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = merged
+    return notebook
 
 
 def _wait(process: subprocess.Popen, stop: threading.Event | None) -> None:

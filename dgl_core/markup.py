@@ -21,6 +21,12 @@ from dgl_core.execution import NOTEBOOKS, tags
 
 VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
 VERDICT_CELL = re.compile(r"<td>(reproduced|contradicted|undecided): ")
+# The name of a table's rows stands in a line of its own below the names of its columns.
+INDEX_NAME = re.compile(
+    r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
+    r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>",
+    re.DOTALL,
+)
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
 CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
@@ -260,10 +266,14 @@ class Builder:
         """A pandas table without its own styles (anything else as it is); verdicts in its cells get their colour."""
         table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
         table = re.sub(r' style="text-align: \w+;"', "", table)
+        table = INDEX_NAME.sub(r"<thead><tr><th>\2</th>\1</tr></thead>", table)
         table, verdicts = VERDICT_CELL.subn(
             lambda found: f'<td class="{found[1]}"><span class="tag">{found[1].capitalize()}</span> ', table
         )
-        table = f'<div class="table{" claims" if verdicts else ""}"{f" id={file}" if file else ""}>{table}</div>'
+        cells = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", table, re.DOTALL)]
+        words = sum(bool(re.match(r"[^\W\d]{2}", cell)) for cell in cells) > len(cells) / 3
+        kind = "table claims" if verdicts else "table words" if words else "table"
+        table = f'<div class="{kind}"{f" id={file}" if file else ""}>{table}</div>'
         if verdicts:
             self.page.judged += verdicts
             self.page.ledger = self.page.ledger or table.replace(f" id={file}", "")

@@ -95,3 +95,8 @@ class Clock:
         measured = (self.last - self.started) / self.done if self.done else expected
         pace = share * measured + (1 - share) * expected
         return max(0.0, (self.total - self.done) * pace - (self.now() - self.last))
+
+    def says(self) -> str:
+        """The time left in words; an estimate that was too short is called that."""
+        left = self.left()
+        return f"about {duration(left)} left" if left >= 1 else "longer than estimated"

@@ -113,13 +113,13 @@ def train(todo: Sequence[RunSpec], estimates: dict[str, float], options: argpars
     clock, finished = Clock(sum(estimates.values()), options.workers), 0
 
     def status() -> str:
-        return f"training: {finished} of {len(todo)} runs, about {duration(clock.left())} left"
+        return f"training: {finished} of {len(todo)} runs, {clock.says()}"
 
     def tick(done: int, total: int, spec: RunSpec, seconds: float) -> None:
         nonlocal finished
         finished = done
         clock.finished(estimates[spec.identity()])
-        progress.say(f"  {done}/{total}  {_described(spec)}  ({duration(seconds)})")
+        progress.say(f"  {done}/{total}  {_described(spec)}  (after {duration(seconds)})")
 
     threads = os.cpu_count() or 1 if options.profile == "paper" else 1
     workers = dask_workers(options.dask) if options.dask else local_workers(min(options.workers, len(todo)))
@@ -140,7 +140,8 @@ def train(todo: Sequence[RunSpec], estimates: dict[str, float], options: argpars
 def _described(spec: RunSpec) -> str:
     choices = " ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
                        for name, value in spec.method_options.items())  # fmt: skip
-    return " ".join(filter(None, [spec.method, choices, "on", spec.dataset, f"seed {spec.seed}"]))
+    scale = f"encoder rate x {spec.encoder_lr_scale:g}" if spec.encoder_lr_scale != 1 else ""
+    return " ".join(filter(None, [spec.method, choices, scale, "on", spec.dataset, f"seed {spec.seed}"]))
 
 
 def execute_all(
@@ -160,7 +161,7 @@ def execute_all(
 
     def status() -> str:
         now = ", ".join(sorted(running))
-        return f"notebooks: {len(results)} of {len(names)}, about {duration(clock.left())} left ({now})"
+        return f"notebooks: {len(results)} of {len(names)}, {clock.says()} ({now})"
 
     with ThreadPoolExecutor(TOGETHER) as pool, Progress(status) as progress:
         waiting = {pool.submit(one, name) for name in names}

@@ -15,7 +15,7 @@ import tomllib
 
 import nbformat
 
-from dgl_core.execution import NOTEBOOKS, tags, text
+from dgl_core.execution import NOTEBOOKS, merge_streams, tags, text
 from dgl_core.files import write_atomic
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -45,7 +45,7 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if "dgl_core.provenance(" in cell.source:
                 for output in cell.outputs:
                     output["text"] = _without_machine(output.get("text", ""))
-    return notebook
+    return merge_streams(notebook)
 
 
 def _interactive(output, cell) -> bool:
