@@ -12,6 +12,11 @@ from test_esanet import pictures, tiny
 from torch import nn
 
 from dgl_core import metrics
+from dgl_core.data.rooms import RECIPE
+from dgl_core.loop import Trainer
+from dgl_core.methods.dense import DenseDGL
+from dgl_core.models.esanet import esanet
+from dgl_core.records import RunSpec
 from dgl_core.schedules import one_cycle
 from dgl_core.segmentation import VOID, Segmentation, at_size, median_frequency, reestimated
 from dgl_core.tasks import Classification
@@ -213,3 +218,32 @@ def test_reestimation_puts_all_back_after_a_failure_and_needs_a_batch():
             with reestimated(model, batches, ("depth",)):
                 pass
     assert model.training and all(torch.equal(b, before[n]) for n, b in model.named_buffers())
+
+
+# -- the whole way through the loop ----------------------------------------------------------------------------------
+
+
+def trainer(method, data, seed: int = 0) -> Trainer:
+    spec = RunSpec("rooms", lr=0.05, epochs=2, batch_size=4, clip=0.0, seed=seed)
+    model = esanet(data.shapes, len(data.classes), seed, width=4, blocks=(1, 1, 1, 1), decoder_blocks=1)
+    return Trainer(spec, method, model, data, torch.device("cpu"))
+
+
+def test_rooms_go_through_the_loop_and_an_interrupted_run_ends_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("DGL_DATA_CACHE", str(tmp_path / "cache"))
+    data = RECIPE.load(None, **RECIPE.check({"images": 16, "height": 32, "width": 32}))
+    whole, resumed = trainer(DenseDGL(alpha=2.0), data), trainer(DenseDGL(alpha=2.0), data)
+    whole.fit()
+    first = trainer(DenseDGL(alpha=2.0, sequential=False), data)  # the same gradients, one backward pass
+    monkeypatch.setattr(first, "epochs", 1)
+    first.fit()
+    first._save(tmp_path / "checkpoint")
+    resumed.fit(tmp_path / "checkpoint")
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True)
+    )
+    record = whole.record("", {})
+    assert record.data["score"] == "miou" and set(record.branches()) == {"fused", "rgb", "depth"}
+    assert 0 <= record.score("rgb", "best_val") <= 1 and len(record.curves["test/depth/pixel_accuracy"]) == 2
+    assert {c for c in record.curves if c.startswith("loss/")} == {"loss/multimodal", "loss/rgb", "loss/depth"}

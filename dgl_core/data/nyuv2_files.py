@@ -60,37 +60,48 @@ def read_members(folder: Path, kind: str, numbers: Sequence[int], classes: int) 
     """Decoded pictures of one kind ("rgb", "depth", "label"), uint8 [H, W, 3] or [H, W], each checked.
 
     Raises:
-        ValueError: a zip member is missing or unreadable, has another size than the first label map, a wrong bit depth,
-            or a label that is neither a class nor void; the message names zip, member and remedy.
+        ValueError: a zip or a member is missing or unreadable, has another size than the first label map, a wrong bit
+            depth, or a label that is neither a class nor void; the message names zip, member and remedy.
     """
-    from PIL import Image, UnidentifiedImageError
-
+    with _open(folder / ZIPS["label"][0]) as labels:
+        height, width = _decode(labels, f"{numbers[0]:04d}.png", "L").shape
     file, ending = ZIPS[kind]
-    mode = "RGB" if kind == "rgb" else "L"
-    with zipfile.ZipFile(folder / file) as archive, zipfile.ZipFile(folder / ZIPS["label"][0]) as labels:
-        size = None
+    with _open(folder / file) as archive:
         for number in numbers:
-            place = f"{folder / file}: member {number:04d}.{ending}"
-            try:
-                with Image.open(io.BytesIO(archive.read(f"{number:04d}.{ending}"))) as image:
-                    if size is None:
-                        size = Image.open(io.BytesIO(labels.read(f"{numbers[0]:04d}.png"))).size
-                    if image.mode != mode:
-                        wanted = "8-bit grey" if mode == "L" else "8-bit RGB"
-                        raise ValueError(f"{place} has mode {image.mode!r}, not {wanted}; {REMEDY}")
-                    if image.size != size:
-                        raise ValueError(
-                            f"{place} is {image.size[0]} x {image.size[1]}, not {size[0]} x {size[1]}; {REMEDY}"
-                        )
-                    array = np.asarray(image)
-            except KeyError:
-                raise ValueError(f"{place} is missing; {REMEDY}") from None
-            except (UnidentifiedImageError, zipfile.BadZipFile, OSError) as error:
-                raise ValueError(f"{place} is no readable picture ({error}); {REMEDY}") from error
-            if kind == "label" and ((array >= classes) & (array != VOID)).any():
-                wrong = int(array[(array >= classes) & (array != VOID)][0])
+            name = f"{number:04d}.{ending}"
+            place = f"{folder / file}: member {name}"
+            array = _decode(archive, name, "RGB" if kind == "rgb" else "L")
+            if array.shape[:2] != (height, width):
+                raise ValueError(f"{place} is {array.shape[1]} x {array.shape[0]}, not {width} x {height}; {REMEDY}")
+            strange = (array >= classes) & (array != VOID)
+            if kind == "label" and strange.any():
+                wrong = int(array[strange][0])
                 raise ValueError(f"{place} has label {wrong}, which is neither 0..{classes - 1} nor void; {REMEDY}")
             yield array
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{path} is no readable zip file ({error}); {REMEDY}") from error
+
+
+def _decode(archive: zipfile.ZipFile, name: str, mode: str) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    place = f"{archive.filename}: member {name}"
+    try:
+        with Image.open(io.BytesIO(archive.read(name))) as image:
+            if image.mode == mode:
+                return np.asarray(image)
+            found = image.mode
+    except KeyError:
+        raise ValueError(f"{place} is missing; {REMEDY}") from None
+    except (UnidentifiedImageError, zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{place} is no readable picture ({error}); {REMEDY}") from error
+    wanted = "8-bit grey" if mode == "L" else "8-bit RGB"
+    raise ValueError(f"{place} has mode {found!r}, not {wanted}; {REMEDY}")
 
 
 class Prepared:
@@ -107,9 +118,9 @@ class Prepared:
     def pictures(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """RGB uint8 [N, 3, h, w] (box average) and depth uint8 [N, h, w] (nearest)."""
         stored = self.labels().shape[1:]
-        if not (16 <= height <= stored[0] and 16 <= width <= stored[1]):
+        if not (8 <= height <= stored[0] and 8 <= width <= stored[1]):
             raise ValueError(
-                f"height and width are {height} and {width}; give at least 16 and at most {stored[0]} and {stored[1]}, "
+                f"height and width are {height} and {width}; give at least 8 and at most {stored[0]} and {stored[1]}, "
                 "the stored size"
             )
         arrays = self._arrays(f"pictures-{height}x{width}", {"rgb": (height, width), "depth": (height, width)})
