@@ -25,6 +25,14 @@ def test_agm_hand_example():
     assert torch.allclose(extreme, row(math.exp(10), 0)) and extreme.isfinite().all()
 
 
+def test_agm_scores_are_cross_entropies_that_never_become_infinite():
+    sure, target = torch.tensor([[0.0, 2000.0], [1.0, 2.0]], dtype=torch.float64), torch.tensor([0, 0])
+    usual = math.log(1 + math.e)
+    assert torch.allclose(
+        agm.surprise([sure, sure[1:].expand(2, 2)], target), row((8 * math.log(10) + usual) / 2, usual)
+    )
+
+
 @pytest.mark.parametrize("modalities", [2, 3, 4])
 def test_shapley_shares_add_up_to_the_full_output(modalities):
     names = NAMES[:modalities]

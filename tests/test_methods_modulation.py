@@ -111,6 +111,14 @@ def test_models_that_a_method_cannot_train_are_refused_by_name():
         make("pmr", dense(), arrays())
 
 
+@pytest.mark.parametrize("key", ["ogm", "ogm_ge", "agm"])
+def test_dense_targets_are_refused_with_the_methods_that_take_them(key):
+    trainer = make(key, dense(), arrays())
+    rows = trainer.batch(trainer.train_index[:6])
+    with pytest.raises(ValueError, match="dgl"):
+        trainer.method.step(trainer, methods.Batch(rows.inputs, rows.target[:, None, None].expand(6, 4, 4)))
+
+
 @every
 def test_a_modality_missing_from_a_batch_is_named(key):
     trainer = make(key)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import check_partition
 from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.modulation import active, check_range, evaluating, several, target_probability
+from dgl_core.methods.modulation import active, check_range, check_target, evaluating, several, target_probability
 
 Coalition = tuple[str, ...]  # modalities that are present, in the order of the model
 FLOOR = 1e-8  # smallest probability in a score
@@ -67,6 +67,12 @@ def shapley(values: Mapping[Coalition, Tensor], modalities: Sequence[str]) -> di
             terms.append(value * (weight if m in coalition else -weight))
         shares[m] = sum(terms)
     return shares
+
+
+def surprise(shares: Sequence[Tensor], target: Tensor) -> Tensor:
+    """s_m = mean of -log softmax(share_m)[y], a probability counting as at least 1e-8; shares [B, K] each -> [M]."""
+    right = [target_probability(share, target) for share in shares]
+    return torch.stack([-p.clamp(min=FLOOR).log().mean() for p in right])
 
 
 def discrepancies(scores: Tensor) -> Tensor:
@@ -122,6 +128,7 @@ class ShapleyObjective(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor], target: Tensor, running: Tensor | None = None) -> Modulated:
         """``running``: mean scores [M] of all earlier batches; None switches the modulation off."""
+        check_target(target)
         fused = self.model(inputs)  # training mode: this pass alone moves the batch statistics
         if running is None:
             return Modulated(self.criterion(fused, target), None)
@@ -130,8 +137,7 @@ class ShapleyObjective(nn.Module):
             values = coalition_logits(self.model, inputs)
         shares = shapley(values | {modalities: fused}, modalities)
         with torch.no_grad():
-            right = [target_probability(share, target) for share in shares.values()]
-            scores = torch.stack([-p.clamp(min=FLOOR).log().mean() for p in right])
+            scores = surprise(list(shares.values()), target)
             kappa = coefficients(scores, running.to(scores), self.alpha)
         return Modulated(self.criterion(surrogate(fused, list(shares.values()), kappa), target), scores)
 

@@ -40,6 +40,7 @@ class JointObjective(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Joint:
         """``inputs``: modality -> [B, ...]; ``target``: [B] class indices."""
+        check_target(target)
         late = hasattr(self.model, "encode")
         features = self.model.encode(inputs) if late else {}
         fused = self.model.fusion(features) if late else self.model(inputs)
@@ -77,9 +78,18 @@ def off_diagonal(scores: Tensor) -> Tensor:
     return 1 - torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
 
 
+def check_target(target: Tensor) -> None:
+    """Raise a ``ValueError`` unless there is one class per sample, whose probability tells who is ahead."""
+    if target.dim() != 1:
+        raise ValueError(
+            f"This method scores modalities by the class of each sample; the target has shape {list(target.shape)}. "
+            "For dense prediction use vanilla, gblend, partial or dgl."
+        )
+
+
 def target_probability(logits: Tensor, target: Tensor) -> Tensor:
-    """Softmax probability of the right class: logits [B, K, ...], target [B, ...] -> [B, ...]."""
-    return logits.softmax(dim=1).gather(1, target.unsqueeze(1)).squeeze(1)
+    """Softmax probability of the right class: logits [B, K], target [B] -> [B]."""
+    return logits.softmax(dim=1).gather(1, target[:, None]).squeeze(1)
 
 
 def has_linear_fusion(model: nn.Module) -> bool:

@@ -49,8 +49,8 @@ def modulate(gradient: Tensor, coefficient: Tensor, generator: torch.Generator |
         gradient.mul_(coefficient)
         return
     sigma = gradient.std(correction=int(gradient.numel() > 1)) + SPREAD  # of the gradient before it is scaled
-    noise = torch.empty_like(gradient).normal_(generator=generator)
-    gradient.mul_(coefficient).add_(noise.mul_(sigma))
+    noise = torch.randn(gradient.numel(), generator=generator, dtype=gradient.dtype, device=gradient.device)
+    gradient.mul_(coefficient).add_(noise.mul_(sigma).view(gradient.shape))
 
 
 @dataclass
