@@ -11,7 +11,7 @@ from notebook_rules import violations
 
 from dgl_core import experiments
 from dgl_core.execution import NOTEBOOKS, notebook_names, text
-from dgl_core.markup import formula
+from dgl_core.report.prose import formula
 from tools.normalise_notebooks import normalise
 
 

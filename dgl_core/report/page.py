@@ -14,10 +14,11 @@ from dgl_core import outputs
 from dgl_core.environment import commit, utc_now
 from dgl_core.execution import notebook_names
 from dgl_core.files import write_atomic
-from dgl_core.markup import Builder, Page, escape, read_cells
 from dgl_core.progress import duration
+from dgl_core.report.cells import Builder, Page, read_cells
+from dgl_core.report.prose import escape
 
-ASSETS = Path(__file__).parent / "assets"
+HERE = Path(__file__).parent
 TITLE = "Disentangled gradient learning"
 LEAD = (
     "An executable companion to <em>Boosting Multimodal Learning via Disentangled Gradient Learning</em> (ICCV 2025). "
@@ -49,7 +50,7 @@ def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
 
 
 def _document(navigation: str, body: str) -> str:
-    style, script = ((ASSETS / name).read_text() for name in ("report.css", "report.js"))
+    style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -1,23 +1,19 @@
-"""Notebook cells as HTML that needs nothing but itself: formulas as MathML, pictures inlined, code folded."""
+"""Notebook cells as HTML: code folded and coloured, pictures inlined, checks and verdicts for people."""
 
 from __future__ import annotations
 
-import base64
-import html
 import json
-import mimetypes
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import mistune
-from latex2mathml.converter import convert
 from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
-from dgl_core.execution import NOTEBOOKS, tags
+from dgl_core.execution import tags
+from dgl_core.report.prose import Renderer, escape, formula_or_source, math
 
 VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
 VERDICT_CELL = re.compile(r"<td>(reproduced|contradicted|undecided): ")
@@ -46,29 +42,6 @@ def read_cells(path: Path) -> list[dict]:
     return [cell for cell in cells if cell["source"].strip()]
 
 
-def escape(text: object) -> str:
-    return html.escape(str(text), quote=True)
-
-
-def formula(latex: str, display: bool = False) -> str:
-    """LaTeX as MathML.
-
-    Raises:
-        ValueError: it cannot be converted; the message holds the formula.
-    """
-    try:
-        return convert(latex.strip(), display="block" if display else "inline")
-    except Exception as error:
-        raise ValueError(f"formula {latex!r} cannot be shown: {type(error).__name__} {error}") from None
-
-
-def _formula_or_source(latex: str, display: bool) -> str:
-    try:
-        return formula(latex, display)
-    except ValueError:
-        return f"<code>{escape(latex)}</code>"
-
-
 def code(source: str) -> str:
     """Python source with spans for colours (class k keyword, s string, c comment, m number, f function or class)."""
     parts = []
@@ -93,73 +66,6 @@ class Page:
     figures: int = 0
 
 
-class _Renderer(mistune.HTMLRenderer):
-    """Headings with anchors, one level down; links that work from the report; formulas as MathML."""
-
-    def __init__(self, page: Page, out: Path):
-        super().__init__(escape=False)
-        self.page, self.out = page, out
-
-    def heading(self, text: str, level: int, **attributes) -> str:
-        if level == 1:
-            self.page.title = self.page.title or text
-            return ""  # the article has its own heading
-        slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"<[^>]*>", "", text).lower()).strip("-")
-        name = f"{self.page.name}-{slug}"
-        if level == 2:
-            self.page.sections.append((name, re.sub(r"<math.*?</math>|<[^>]*>", "", text)))
-        anchor = f'<a class="anchor" href="#{name}" aria-label="link to this section">#</a>'
-        return f'<h{level + 1} id="{name}">{text}{anchor}</h{level + 1}>\n'
-
-    def link(self, text: str, url: str, title: str | None = None) -> str:
-        return super().link(text, self._target(url), title)
-
-    def image(self, text: str, url: str, title: str | None = None) -> str:
-        path = NOTEBOOKS / url
-        if "://" not in url and path.is_file():
-            kind = mimetypes.guess_type(path.name)[0] or "image/png"
-            url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-        return super().image(text, url, title)
-
-    def table(self, text: str) -> str:
-        return f'<div class="table"><table>{text}</table></div>'
-
-    def inline_math(self, text: str) -> str:
-        return _formula_or_source(text, display=False)
-
-    def block_math(self, text: str) -> str:
-        return _formula_or_source(text, display=True)
-
-    def _target(self, url: str) -> str:
-        notebook = re.fullmatch(r"(?:\./)?(\d\d_\w+)\.(?:ipynb|py)(#.*)?", url)
-        if notebook:
-            return f"#{notebook[1]}"
-        if "://" in url or url.startswith(("#", "mailto:")):
-            return url
-        return Path(os.path.relpath(NOTEBOOKS / url, self.out)).as_posix()
-
-
-def _math(markdown: mistune.Markdown) -> None:
-    """``$...$`` and ``$$...$$``, the latter also on one line and inside a paragraph."""
-
-    def block(parser, match, state):
-        state.append_token({"type": "block_math", "raw": match.group("block_math_text")})
-        return match.end() + 1
-
-    def inline(kind):
-        def parse(parser, match, state):
-            state.append_token({"type": kind, "raw": match.group(f"{kind}_text")})
-            return match.end()
-
-        return parse
-
-    markdown.block.register("block_math", r"^ {0,3}\$\$(?P<block_math_text>[\s\S]+?)\$\$[ \t]*$", block, before="list")
-    display = r"\$\$(?P<block_math_text>[\s\S]+?)\$\$"
-    markdown.inline.register("block_math", display, inline("block_math"), before="link")
-    text = r"\$(?!\s)(?P<inline_math_text>(?:\\.|[^$\\])+?)(?<!\s)\$(?!\d)"
-    markdown.inline.register("inline_math", text, inline("inline_math"), before="link")
-
-
 class Builder:
     """Turns the cells of one notebook into a Page.
 
@@ -173,7 +79,8 @@ class Builder:
         self.page, self.cells = Page(name), cells
         self._folded: list[str] = []  # sources of cells without output so far: they fold into one
         self._setup, self._where = False, ""  # whether parameters are among them; provenance
-        self.prose = mistune.create_markdown(renderer=_Renderer(self.page, out), plugins=["table", _math])
+        self._renderer = Renderer(name, out)
+        self.prose = mistune.create_markdown(renderer=self._renderer, plugins=["table", math])
 
     def build(self) -> Page:
         captions = set()
@@ -185,7 +92,8 @@ class Builder:
             elif cell["cell_type"] == "markdown" and number not in captions:
                 self._prose_cell(cell["source"], first=number == 0)
         self._add("")
-        self.page.title = self.page.title or escape(self.page.name)
+        self.page.title = self._renderer.title or escape(self.page.name)
+        self.page.sections = self._renderer.sections
         return self.page
 
     def _caption(self, number: int) -> int:
@@ -258,7 +166,7 @@ class Builder:
         elif "text/markdown" in data:
             add(f'<div class="prose">{self.prose(data["text/markdown"])}</div>')
         elif "text/latex" in data:
-            add(_formula_or_source(data["text/latex"].strip("$ \n"), display=True))
+            add(formula_or_source(data["text/latex"].strip("$ \n"), display=True))
         else:
             add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
 
