@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,15 +34,7 @@ _RECIPES = (
         name="emotions",
         title="Generated emotions",
         load=audiovisual.load_emotions,
-        options={
-            "clips": 1500,
-            "seed": 0,
-            "audio_difficulty": 0.35,
-            "visual_difficulty": 0.45,
-            "spectrogram": "compact",
-            "frame_size": 48,
-            "augment": "shift",
-        },
+        options=asdict(generated.Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
         revision=1,
         available=lambda root: True,
         generated=True,
@@ -133,6 +126,35 @@ LICENCES: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     ("NYU Depth v2", "1449 RGB-D pictures, 40 classes", "none stated, research use", "Silberman et al. 2012", "no"),
 )
+
+# data set, its recipe here, what the paper says of it (Section 4.1)
+PAPER: tuple[tuple[str, str, str], ...] = (
+    ("CREMA-D", "cremad", "6,698 train, 744 test; 91 actors, 6 classes; 1 frame; spectrogram 257 x 299"),
+    ("Kinetics-Sounds", "ks", "15k train, 1.9k validation, 1.9k test; 34 classes; 3 frames; 257 x 1,004"),
+    ("VGGSound", "vggsound", "168,618 train and validation, 13,954 test; 309 classes; 3 frames; 257 x 1,004"),
+    ("CMU-MOSI", "mosi", "2,199 utterances of 93 videos; text, audio, visual; 2 classes"),
+    ("NYU Depth v2", "nyuv2", "795 train, 654 test; RGB and depth; 40 classes"),
+    ("GRID, talker s1", "grid_words", "not in the paper"),
+    ("Generated emotions", "emotions", "not in the paper"),
+)
+
+
+def overview(profile: str, root: Path | None = None) -> pandas.DataFrame:
+    """What the paper says of each data set beside what is here; the smoke profile does not look for real data."""
+    import pandas
+
+    def here(name: str) -> str:
+        recipe = DATASETS.get(name)
+        if recipe is not None and recipe.generated:
+            return "made here"
+        if profile == "smoke":
+            return "not used in this profile"
+        if recipe is None or not recipe.available(root):
+            return "not here"
+        return recipe.verify(root) if recipe.verify is not None else "here"
+
+    rows = [(name, said, here(recipe)) for name, recipe, said in PAPER]
+    return pandas.DataFrame(rows, columns=["data set", "paper", f"here ({profile})"]).set_index("data set")
 
 
 def licences() -> pandas.DataFrame:

@@ -46,8 +46,8 @@ class Settings:
 
     clips: int = 1500
     seed: int = 0
-    audio_difficulty: float = 0.5
-    visual_difficulty: float = 0.5
+    audio_difficulty: float = 0.35
+    visual_difficulty: float = 0.45
 
     def __post_init__(self):
         low, high = 3 * len(EMOTIONS), _PER_CLASS * len(EMOTIONS)

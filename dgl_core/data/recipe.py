@@ -68,7 +68,7 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
 
     Args:
         target: labels ``[N]``.
-        val, test: share of each part, in each class rounded to the nearest sample (at least one).
+        val, test: share of each part, in each class rounded to the nearest sample (at least one); 0 leaves it empty.
         seed: of the permutation.
     """
     target = np.asarray(target)
@@ -76,7 +76,7 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
     rng = np.random.Generator(np.random.PCG64(seed))
     for label in np.unique(target):
         rows = rng.permutation(np.flatnonzero(target == label))
-        n_test, n_val = max(1, round(test * len(rows))), max(1, round(val * len(rows)))
+        n_test, n_val = (max(1, round(share * len(rows))) if share else 0 for share in (test, val))
         parts[rows[:n_test]] = "test"
         parts[rows[n_test : n_test + n_val]] = "val"
     return parts.tolist()

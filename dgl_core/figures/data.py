@@ -1,0 +1,137 @@
+"""Pictures of data: faces, voices, spectrograms. Values come in as arrays; nothing is read or generated here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dgl_core.figures import style
+from dgl_core.figures.style import Picture
+
+
+def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarray], seconds: float) -> Picture:
+    """One clip per class: the face above, the log-magnitude spectrogram below.
+
+    Args:
+        faces: class -> uint8 ``[H, W, 3]``.
+        spectrograms: class -> ``[F, T]``.
+        seconds: duration that the T columns span.
+    """
+    figure, axes = style.new(2, len(faces), width=1.5, height=1.75)
+    shared = _limits(spectrograms.values())
+    for column, name in enumerate(faces):
+        axes[0, column].set_title(name)
+        _picture(axes[0, column], faces[name])
+        axes[1, column].imshow(
+            spectrograms[name], origin="lower", aspect="auto", extent=(0, seconds, 0, 11.025), **shared
+        )
+        axes[1, column].grid(False)
+        axes[1, column].set_xlabel("time (s)")
+        axes[1, column].set_yticks([0, 4, 8] if column == 0 else [])
+    axes[1, 0].set_ylabel("frequency (kHz)")
+    level = {name: float(x.mean()) for name, x in spectrograms.items()}
+    loud, soft = max(level, key=level.get), min(level, key=level.get)
+    text = f"One drawn face and one voice for each of {', '.join(faces)}."
+    return Picture(figure, f"{text} Loudest voice on average: {loud}; softest: {soft}.")
+
+
+def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray) -> Picture:
+    """One clip three times: waveform, spectrogram of the official code, spectrogram of the paper.
+
+    Args:
+        sound: ``[n]`` in -1..1 at ``rate`` Hz.
+        official, paper: ``[F, T]``.
+    """
+    figure, axes = style.new(1, 3, width=3.2, height=2.4)
+    time = np.arange(len(sound)) / rate
+    axes[0].plot(time, sound, color=style.BLUE, linewidth=0.4)
+    axes[0].set(title="waveform", xlabel="time (s)", ylabel="amplitude")
+    shared = _limits([official, paper])
+    for axis, picture, title in ((axes[1], official, "official code"), (axes[2], paper, "paper")):
+        image = axis.imshow(picture, origin="lower", aspect="auto", **shared)
+        axis.grid(False)
+        axis.set(title=f"{title}: {picture.shape[0]} x {picture.shape[1]}", xlabel="window", ylabel="frequency bin")
+    figure.colorbar(image, ax=axes[2], label="ln(|S| + 1e-7)")
+    return Picture(
+        figure,
+        f"A voice of {len(sound) / rate:.1f} s; its spectrogram has {official.shape[1]} windows as the official code "
+        f"makes it and {paper.shape[1]} as the paper describes it, {official.shape[0]} frequencies both.",
+    )
+
+
+def difficulty(faces: Mapping[float, Mapping[str, np.ndarray]]) -> Picture:
+    """The same clips at rising difficulty: one row per difficulty, one column per class.
+
+    Args:
+        faces: difficulty -> class -> uint8 ``[H, W, 3]``.
+    """
+    columns = list(next(iter(faces.values())))
+    figure, axes = style.new(len(faces), len(columns), width=1.2, height=1.2)
+    for row, (level, pictures) in enumerate(faces.items()):
+        for column, name in enumerate(columns):
+            _picture(axes[row, column], pictures[name])
+            if row == 0:
+                axes[row, column].set_title(name)
+        axes[row, 0].set_ylabel(f"difficulty {level:g}")
+    plain = faces[min(faces)]
+    change = {
+        level: np.mean([np.abs(p[n].astype(float) - plain[n]).mean() for n in columns]) for level, p in faces.items()
+    }
+    steps = ", ".join(f"{level:g}: {value:.0f}" for level, value in change.items())
+    return Picture(
+        figure, f"The same {len(columns)} faces at {len(faces)} difficulties; mean change of a pixel: {steps} of 255."
+    )
+
+
+def augmented(picture: np.ndarray, crops: Sequence[np.ndarray]) -> Picture:
+    """A stored picture and what training makes of it.
+
+    Args:
+        picture: uint8 ``[H, W, 3]``.
+        crops: several uint8 ``[h, w, 3]``.
+    """
+    figure, axes = style.new(1, len(crops) + 1, width=1.3, height=1.45)
+    for axis, image, title in zip(axes, (picture, *crops), ("stored", *(["cropped"] * len(crops))), strict=True):
+        _picture(axis, image)
+        axis.set_title(title)
+    return Picture(
+        figure, f"One face of {picture.shape[0]} pixels and {len(crops)} random resized crops of {crops[0].shape[0]}."
+    )
+
+
+def words(lips: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]) -> Picture:
+    """Spoken words: every second lip frame beside the log-mel spectrogram.
+
+    Args:
+        lips: word -> uint8 ``[8, H, W]``.
+        sounds: word -> ``[time, mel]``.
+    """
+    figure, axes = style.new(len(lips), 5, width=1.5, height=1.1)
+    for row, (word, frames) in enumerate(lips.items()):
+        for column in range(4):
+            axes[row, column].imshow(frames[2 * column], cmap="gray", vmin=0, vmax=255)
+            _bare(axes[row, column])
+        axes[row, 0].set_ylabel(word)
+        axes[row, 4].imshow(sounds[word].T, origin="lower", aspect="auto")
+        _bare(axes[row, 4])
+    axes[0, 4].set_title("log mel")
+    return Picture(figure, f"Lips and sound of the words {', '.join(lips)}.")
+
+
+def _limits(pictures) -> dict[str, float]:
+    """Common colour limits, so that louder looks brighter."""
+    pictures = list(pictures)
+    return {"vmin": min(float(x.min()) for x in pictures), "vmax": max(float(x.max()) for x in pictures)}
+
+
+def _picture(axis, image: np.ndarray) -> None:
+    axis.imshow(image)
+    _bare(axis)
+
+
+def _bare(axis) -> None:
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
