@@ -39,8 +39,8 @@ class Explorer(ipywidgets.VBox):
             control.style = {"description_width": "16em"}
             control.layout = {"width": "36em"}
             control.observe(self.refresh, "value")
-        super().__init__([*self.controls.values(), self.view])
         self.refresh()
+        super().__init__([*self.controls.values(), self.view])
 
     def refresh(self, change: object = None) -> None:
         """Draw again with the present values."""

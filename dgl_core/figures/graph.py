@@ -86,7 +86,7 @@ def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: T
 
 def gradient_paths(objectives: Mapping[str, nn.Module], inputs: Mapping[str, Tensor], target: Tensor) -> Picture:
     """One panel an objective: encoders, fusion module and losses, gradients as arrows, truncations as red crosses."""
-    figure, axes = new(1, len(objectives), width=4.9, height=3.3, squeeze=False)
+    figure, axes = new(1, len(objectives), width=4.4, height=3.0, squeeze=False)
     parts = []
     for panel, (title, objective) in zip(axes[0], objectives.items(), strict=True):
         edges = gradient_edges(objective, inputs, target)

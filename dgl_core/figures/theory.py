@@ -76,7 +76,7 @@ def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, C
         beliefs: (p_y, p_2, p_3) of each panel; only p_2 : p_3 matters.
         cases: label -> sample, drawn in the first panel that has its p_2 : p_3.
     """
-    figure, axes = new(1, len(beliefs), width=3.3, height=3.1, sharey=True, squeeze=False)
+    figure, axes = new(1, len(beliefs), width=2.9, height=2.8, sharey=True, squeeze=False)
     grid = torch.linspace(-limit, limit, 301, dtype=torch.float64)
     second, third = torch.meshgrid(grid, grid, indexing="xy")  # margins v_y - v_2 and v_y - v_3
     parts, left = [], dict(cases)
@@ -108,7 +108,7 @@ def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, C
 
 def ratio_curves(s_bars: Sequence[float] = (0.05, 0.2, 0.5, 1.0, 2.0)) -> Picture:
     """R against p for fixed s-bar, R against s-bar for fixed p, and the gap p^multi - p^uni (T3)."""
-    figure, axes = new(1, 3, width=3.2, height=2.8)
+    figure, axes = new(1, 3, width=2.9, height=2.4)
     p = torch.linspace(0.0, 1.0, 401, dtype=torch.float64)
     s = torch.logspace(-2, 1, 301, dtype=torch.float64)
     colors = [BLUE, SKY, GREEN, GREY, RED]
@@ -142,14 +142,15 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
         panels: title -> ``ratio``, ``norm_ratio``, ``marked`` ([draws] each; marked draws satisfy a stated condition).
         limit: title -> ``D / delta`` of T7 where the head is the same for all draws.
     """
-    figure, axes = new(1, len(panels), width=3.3, height=3.1, sharey=True, squeeze=False)
+    figure, axes = new(1, len(panels), width=2.9, height=2.7, sharey=True, squeeze=False)
     parts = []
     for panel, (title, drawn) in zip(axes[0], panels.items(), strict=True):
         ratio, norm_ratio, marked = drawn["ratio"], drawn["norm_ratio"], drawn["marked"]
-        panel.plot(ratio[~marked], norm_ratio[~marked], ".", color=ORANGE, markersize=3, alpha=0.5, rasterized=True)
-        panel.plot(ratio[marked], norm_ratio[marked], ".", color=BLUE, markersize=3, alpha=0.6, rasterized=True)
+        dots = {"marker": ".", "linestyle": "", "markersize": 3.5, "rasterized": True}
+        panel.plot(ratio[~marked], norm_ratio[~marked], color=ORANGE, alpha=0.5, **dots)
+        panel.plot(ratio[marked], norm_ratio[marked], color=BLUE, alpha=0.6, **dots)
         line = torch.tensor([1e-2, 10.0])
-        panel.plot(line, line, color=BLACK, linewidth=1)
+        panel.plot(line, line, color=BLACK, linewidth=0.8, zorder=1)
         if title in limit:
             panel.plot(line, line * limit[title], color=BLACK, linewidth=1, linestyle=":", label=r"$R\,D/\delta$ (T7)")
             panel.plot(line, line / limit[title], color=BLACK, linewidth=1, linestyle=":")
@@ -172,15 +173,16 @@ def belief_and_push(cases: Mapping[str, Case]) -> Picture:
     One column a case; the slider of notebook 02 draws the same picture with a single one.
     """
     shape = (1, 2) if len(cases) == 1 else (2, len(cases))
-    figure, axes = new(*shape, width=3.3, height=2.4, squeeze=False)
+    figure, axes = new(*shape, width=3.0, height=2.2, squeeze=False)
     parts = []
     for (top, bottom), (title, case) in zip(axes.reshape(2, -1).T, cases.items(), strict=True):
         alone, fused = case.p_uni, case.p_multi
-        position = torch.arange(len(alone))
-        top.bar(position - 0.2, alone, 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")
-        top.bar(position + 0.2, fused, 0.38, color=BLACK, label="$p^{multi}$")
-        names = ["$y$" if k == case.target else f"${k + 1}$" for k in range(len(alone))]
-        top.set(ylim=(0, 1), xticks=position, xticklabels=names)
+        places = range(len(alone))
+        left, right = [x - 0.2 for x in places], [x + 0.2 for x in places]
+        top.bar(left, alone.tolist(), 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")
+        top.bar(right, fused.tolist(), 0.38, color=BLACK, label="$p^{multi}$")
+        names = ["$y$" if k == case.target else f"${k + 1}$" for k in places]
+        top.set(ylim=(0, 1), xticks=places, xticklabels=names)
         top.set_title(rf"{title}" + "\n" + rf"$\bar s = {case.s_bar:.2f}$,  $R = {case.ratio:.2f}$")
         top.legend(fontsize=8)
         _plane(bottom, case)
@@ -194,7 +196,7 @@ def belief_and_push(cases: Mapping[str, Case]) -> Picture:
 
 def counterexamples(c1: Case, c2: Mapping[str, Tensor], c3: tuple[Tensor, Tensor]) -> Picture:
     """C1: a gradient that grows from zero; C2: how often norms grow; C3: shrinking samples, growing batch."""
-    figure, axes = new(1, 3, width=3.3, height=2.9)
+    figure, axes = new(1, 3, width=3.0, height=2.5)
     _plane(axes[0], c1)
     _arrow(axes[0], -c1.g_uni, BLUE, rf"$-g^{{uni}}$, norm {c1.g_uni.norm():.2f}")
     _arrow(axes[0], -c1.g_multi, BLACK, rf"$-g^{{multi}}$, norm {c1.g_multi.norm():.2f}")
@@ -234,7 +236,7 @@ def counterexamples(c1: Case, c2: Mapping[str, Tensor], c3: tuple[Tensor, Tensor
 
 def bias_split(shares: Tensor, ratios: Mapping[str, Tensor]) -> Picture:
     """R of both modalities of one sample against the share c of the bias that is counted as the modality's own."""
-    figure, axes = new(1, 1, width=4.2, height=2.8)
+    figure, axes = new(1, 1, width=3.9, height=2.5)
     parts = []
     for (name, ratio), color, style in zip(ratios.items(), (BLUE, ORANGE), ("--", "-."), strict=True):
         axes.plot(shares, ratio, color=color, linestyle=style, linewidth=2, label=name)
@@ -242,8 +244,8 @@ def bias_split(shares: Tensor, ratios: Mapping[str, Tensor]) -> Picture:
     axes.axhline(1, color=GREY, linewidth=1)
     for c, label in ((0.5, "OGM: c = 1/2"), (1.0, "zero mask: c = 1")):
         axes.axvline(c, color=GREY, linewidth=1, linestyle=":")
-        axes.annotate(label, (c, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize=8,
+        axes.annotate(label, (c, 0.98), xycoords=("data", "axes fraction"), rotation=90, fontsize=8, va="top",
                       xytext=(-3, 0), textcoords="offset points", ha="right", color="#555555")  # fmt: skip
     axes.set(xlabel="share $c$ of the bias counted as the modality's own", ylabel="suppression ratio $R$")
-    axes.legend()
+    axes.legend(loc=(0.02, 0.3))
     return Picture(figure, "; ".join(parts) + ".")

@@ -38,13 +38,14 @@ from dgl_core.theory.residual import (
     suppressed_share,
     suppression_ratio,
 )  # fmt: skip
+from dgl_core.theory.sentences import SENTENCES, verdict_table
 from dgl_core.theory.toy import THREE, TWO, toy_data, toy_model, train_toy
 
 __all__ = [
-    "OPPOSED", "THREE", "TRIANGLE", "TWO", "Case", "acute_differences", "amplified", "asymmetry", "class_differences",
-    "closed_form_ratio", "evenly_suppressed", "feature_gradient", "field_jacobian", "growing_batch", "growing_norm",
-    "log_odds", "mean_partial_score", "multimodal_slope", "nearest_in_hull", "norm_range", "partial_logits",
-    "partial_scores", "printed_gradient", "random_heads", "residual", "residual_norm_bounds", "silent_feature",
-    "simplex_etf", "suppressed", "suppressed_share", "suppression_ratio", "toy_data", "toy_model", "train_toy",
-    "update_field", "vanishing_gradient",
+    "OPPOSED", "SENTENCES", "THREE", "TRIANGLE", "TWO", "Case", "acute_differences", "amplified", "asymmetry",
+    "class_differences", "closed_form_ratio", "evenly_suppressed", "feature_gradient", "field_jacobian",
+    "growing_batch", "growing_norm", "log_odds", "mean_partial_score", "multimodal_slope", "nearest_in_hull",
+    "norm_range", "partial_logits", "partial_scores", "printed_gradient", "random_heads", "residual",
+    "residual_norm_bounds", "silent_feature", "simplex_etf", "suppressed", "suppressed_share", "suppression_ratio",
+    "toy_data", "toy_model", "train_toy", "update_field", "vanishing_gradient", "verdict_table",
 ]  # fmt: skip
