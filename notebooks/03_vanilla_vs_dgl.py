@@ -1,3 +1,18 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # 3. Vanilla joint training against DGL
 #
@@ -119,8 +134,8 @@ dgl_core.publish("figure_3a", figures.suppression_curves(panels, "audio"))
 
 # %% [markdown]
 # **Figure 3.5** (the paper's Fig. 3a). Above: median of $\bar s$ over training samples at the audio branch
-# (partner: visual), logarithmic, grey line at 1. Below: share of samples in % with $\bar s<1$ (line) and with every
-# $s_k<1$ (dotted).
+# (partner: visual), then over seeds; logarithmic axis from 0.05 to 20, grey line at 1. Below: share of samples in %
+# with $\bar s<1$ (line) and with every $s_k<1$ (dotted).
 
 # %%
 dgl_core.publish("figure_3a_ratio", figures.ratio_curves(panels, "audio"))
@@ -178,8 +193,8 @@ for row in ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL"):
     print(f"{row:13s}", {branch: value for branch, value in paper_rows(1, "CREMA-D")[row].items() if value})
 
 # %% [markdown]
-# The paper's CREMA-D rows, in %: the size of the effect that it reports. CREMA-D
-# itself is not among the data that can be shipped or fetched here, so no number of ours stands beside it.
+# The paper's CREMA-D rows, in %: the size of the effect that it reports. CREMA-D itself is not among the data that
+# can be shipped or fetched here, so no number of ours stands beside it.
 
 # %% [markdown]
 # ## 3.8 Verdicts

@@ -1,7 +1,7 @@
 """Renew what README shows from records and code: the claims table, the data table and the overview picture.
 
-    python -m tools.readme          # writes
-    python -m tools.readme --check  # exit status 1 if something is stale
+python -m tools.readme          # writes
+python -m tools.readme --check  # exit status 1 if something is stale
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dgl_core import claims, runs
 from dgl_core.data.catalogue import licences
+from dgl_core.figures import style
 from dgl_core.figures import training as figures
 from dgl_core.files import write_atomic
 from dgl_core.tables import markdown_table
@@ -33,6 +34,7 @@ def renewed(readme: str) -> str:
 
 def overview() -> bytes:
     """The picture at the top: every row of notebook 03 on the reference sets, as PNG."""
+    style.apply()
     return figures.row_overview(claims.reference_groups()).png()
 
 

@@ -1,1 +1,1 @@
-"""From records to pictures. Each module draws one part of the companion; every public function returns a ``Picture``."""
+"""From records to pictures: each module draws one part of the companion; public functions return a ``Picture``."""

@@ -38,9 +38,9 @@ def panels(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]
     titles = {}
     for dataset, rows in reference.items():
         if rows and all(rows.values()):
-            titles[f"{TITLES[dataset]}: reference"] = rows
+            titles[f"{TITLES[dataset]}, reference"] = rows
     for dataset, rows in this_run.items():
-        titles[f"{TITLES[dataset]}: this run ({profile})"] = rows
+        titles[f"{TITLES[dataset]}, this run ({profile})"] = rows
     return titles
 
 
@@ -49,10 +49,10 @@ def series(records: Sequence[RunRecord], column: str) -> np.ndarray:
     return np.array([record.curves[column] for record in records], dtype=float)
 
 
-def band(axes, values: np.ndarray, colour: str, line: str, label: str) -> None:
-    """Mean over seeds as a line, range over seeds as a band; ``values`` [seeds, epochs]."""
+def band(axes, values: np.ndarray, colour: str, line: str, label: str, centre=np.mean) -> None:
+    """Mean (or another centre) over seeds as a line, range over seeds as a band; ``values`` [seeds, epochs]."""
     epochs = np.arange(1, values.shape[1] + 1)
-    axes.plot(epochs, values.mean(0), line, color=colour, label=label)
+    axes.plot(epochs, centre(values, axis=0), line, color=colour, label=label)
     if len(values) > 1:
         axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
 
@@ -61,10 +61,25 @@ def _row(panels: Panels, ylabel: str, height: float = 2.6):
     figure, axes = style.new(1, len(panels), height=height, squeeze=False)
     for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
         seeds = max((len(records) for records in rows.values()), default=0)
-        ax.set_title(f"{title}, n = {seeds}", fontsize=9)
+        ax.set_title(_heading(title, seeds), fontsize=9)
         ax.set_xlabel("epoch")
     axes[0, 0].set_ylabel(ylabel)
     return figure, axes[0]
+
+
+def _heading(title: str, seeds: int) -> str:
+    """The data set on one line, which runs on the next."""
+    return f"{title}, n = {seeds}".replace(", ", "\n", 1)
+
+
+def _log_axis(axes) -> None:
+    """A logarithmic y axis whose numbers read 0.5, 1, 2 instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(LogLocator(subs=()))
 
 
 def _end(values: np.ndarray, form: str = "{:.1f}") -> str:
@@ -119,7 +134,7 @@ def gradient_curves(
             alpha = records[0].spec.method_options.get("alpha", 4.0) if row in ("DGL", "G-Blending") else None
             band(ax, values, *LINES[row], f"{row} (x alpha = {alpha:g})" if alpha else row)
             ends.append(f"{row} {_end(values, '{:.2f}')}")
-        ax.set_yscale("log")
+        _log_axis(ax)
         said.append(f"{title}: {', '.join(ends)}")
     axes[0].legend()
     return Picture(figure, f"Gradient norm at the {modality} encoder, last epoch. " + "; ".join(said) + ".")
@@ -144,13 +159,14 @@ def suppression_curves(
             middle = series(rows[row], f"suppression/{modality}/s_bar_q50")
             share = 100 * series(rows[row], f"suppression/{modality}/suppressed")
             every = 100 * series(rows[row], f"suppression/{modality}/all_margins")
-            band(upper, np.maximum(middle, 1e-12), colour, line, row)
+            band(upper, middle, colour, line, row, centre=np.median)
             band(lower, share, colour, line, f"{row}: s-bar < 1")
             lower.plot(np.arange(1, every.shape[1] + 1), every.mean(0), ":", color=colour, label=f"{row}: all s_k < 1")
-            ends.append(f"{row} s-bar {_end(middle, '{:.2g}')}, suppressed {_end(share, '{:.0f}')} %")
+            ends.append(f"{row} s-bar {np.median(middle[:, -1]):.2g}, suppressed {_end(share, '{:.0f}')} %")
         upper.axhline(1.0, color="grey", linewidth=0.8)
-        upper.set_yscale("log")
-        upper.set_title(f"{title}, n = {len(rows[rows_shown[0]])}", fontsize=9)
+        _log_axis(upper)
+        upper.set_ylim(0.05, 20.0)
+        upper.set_title(_heading(title, len(rows[rows_shown[0]])), fontsize=9)
         lower.set_ylim(0, 102)
         lower.set_xlabel("epoch")
         said.append(f"{title}: {'; '.join(ends)}")
@@ -199,7 +215,7 @@ def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "v
                 ax.plot(scores.mean(), position + offset, "o", color=colour, markersize=5)
             if " alone" not in label and records:
                 said.append(f"{title}, {label}: fused {np.mean([100 * r.score() for r in records]):.1f}")
-        ax.set_title(title, fontsize=9)
+        ax.set_title(title.replace(", ", "\n", 1), fontsize=9)
         ax.set_xlabel("test accuracy (%)")
         ax.set_yticks(range(len(labels)), labels)
     axes[0, 0].invert_yaxis()
