@@ -7,14 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from one_step import CPU, equal_widths, first_batch, moved, trainer, weights
-from tiny import FUSED, NAMES, arrays, dense, mlp
+from tiny import FUSED, NAMES, arrays, dense, images, mlp
 from torch import nn
+from watching import equal_widths, first_batch, moved, trainer, weights
 
-from dgl_core import methods
+from dgl_core import methods, models
 from dgl_core.loop import Trainer
 from dgl_core.methods import branches
-from dgl_core.models import ConcatFusion, LateFusion
+from dgl_core.methods.base import Batch
+from dgl_core.models import ConcatFusion, Fusion, LateFusion
 from dgl_core.records import RunSpec
 from dgl_core.training import fit
 
@@ -51,12 +52,6 @@ def test_heads_start_xavier_normal():
     for head in state.heads.values():
         assert head.weight.std().item() == pytest.approx(math.sqrt(2 / (400 + 3)), rel=0.1)
         assert not head.bias.any()
-
-
-@all_methods
-def test_one_modality_is_refused(name):
-    with pytest.raises(ValueError, match=r"at least two.*\['sound'\]"):
-        fit(equal_widths(1), name, arrays(1), epochs=1, batch_size=8)
 
 
 @pytest.mark.parametrize("name", ["mla", "reconboost"])
@@ -99,11 +94,65 @@ def test_two_epochs_end_with_a_record(name, modalities):
     assert len(record.curves["loss/multimodal"]) == 2
 
 
-@pytest.mark.parametrize("name", ["mmpareto", "gblend_ogr"])
-def test_dense_models_take_unimodal_logits_from_the_mask(name):
-    record = fit(dense(3).float(), name, arrays(3), epochs=2, batch_size=8)
-    assert set(record.branches()) == {FUSED, *NAMES[:3]}
+@pytest.mark.parametrize("name", ["mmpareto", "gblend_ogr", "relearn"])
+@pytest.mark.parametrize("split", ["stem", "parameter"])
+def test_models_that_mix_early_take_unimodal_logits_from_the_mask(name, split):
+    model = models.build(
+        "mmtm", {m: (1 + i, 16, 16) for i, m in enumerate(NAMES[:2])}, 3, 0, split=split, width=4, blocks=1
+    )
+    record = fit(model, name, images(2), epochs=3, batch_size=4)
+    assert set(record.branches()) == {FUSED, *NAMES[:2]}
     assert all(np.isfinite(values).all() for values in record.curves.values())
+
+
+class Sequences(nn.Module):
+    """[B, D] -> three steps of features, [B, 3, 4]."""
+
+    width = 4
+
+    def __init__(self, inputs: int):
+        super().__init__()
+        self.project = nn.Linear(inputs, 12)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.project(x).unflatten(1, (3, 4))
+
+
+class Reader(Fusion):
+    """A classifier of the sequences of all modalities."""
+
+    def __init__(self, modalities: int):
+        super().__init__()
+        self.head = nn.Linear(12 * modalities, 3)
+
+    def join(self, features):
+        return self.head(torch.cat([z.flatten(1) for z in features.values()], dim=1))
+
+
+@all_methods
+def test_features_may_be_sequences(name):
+    model = LateFusion({m: Sequences(3 + i) for i, m in enumerate(NAMES[:3])}, Reader(3))
+    record = fit(model, name, arrays(3), epochs=3, batch_size=8)
+    assert all(np.isfinite(values).all() for values in record.curves.values())
+
+
+def test_one_vector_per_sample():
+    x = torch.randn(2, 3, 4, 5)  # [B, D, H, W]
+    assert torch.allclose(branches.vector(x), x.mean(dim=(2, 3)))
+    assert torch.equal(branches.vector(x[0]), x[0].mean(dim=1))  # [B, L, D]
+    assert torch.equal(branches.vector(x[0, 0]), x[0, 0])
+
+
+@all_methods
+def test_dense_targets_are_refused_by_name(name):
+    state, (inputs, target) = trainer(name), first_batch(trainer(name))
+    if name == "relearn":
+        state.batches = lambda part: iter([Batch(inputs, target[:, None])])
+        with pytest.raises(ValueError, match="shape .8, 1.*dense prediction"):
+            state.method.on_start(state)
+    else:
+        with pytest.raises(ValueError, match="shape .8, 1.*dense prediction"):
+            state.method.step(state, Batch(inputs, target[:, None]))
 
 
 class Killed(Exception):
@@ -114,7 +163,7 @@ class Killed(Exception):
 def test_a_killed_run_resumes_to_the_same_record(name, tmp_path):
     def run(checkpoint=None, stop=None):
         spec = RunSpec("tiny_arrays", name, "custom", epochs=5, batch_size=8, lr=0.02, method_options=options)
-        made = Trainer(spec, methods.build(name, options), equal_widths(), arrays(2), CPU)
+        made = Trainer(spec, methods.build(name, options), equal_widths(), arrays(2), torch.device("cpu"))
 
         def log(line):
             if made.epoch == stop:
@@ -130,17 +179,3 @@ def test_a_killed_run_resumes_to_the_same_record(name, tmp_path):
         run(tmp_path / "c.pt", stop=2)
     torch.manual_seed(123)  # another process
     assert run(tmp_path / "c.pt") == whole
-
-
-def test_memory_is_plain_enough_for_a_safe_checkpoint(tmp_path):
-    for name in MINE:
-        state = trainer(name)
-        if name == "gblend_ogr":
-            state.method.weights = {FUSED: 0.2, "sound": 0.5, "face": 0.3}
-            state.step = 1
-        state.method.step(state, first_batch(state))
-        torch.save(state.method.state_dict(), tmp_path / "m.pt")
-        fresh = methods.build(name)
-        fresh.load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
-        assert repr(fresh.state_dict()) == repr(state.method.state_dict())
-        assert math.isfinite(sum(p.sum().item() for p in state.model.parameters()))

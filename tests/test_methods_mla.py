@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from one_step import Spy, first_batch, moved, trainer, weights
 from tiny import FUSED, NAMES
+from watching import Spy, first_batch, moved, trainer, weights
 
 from dgl_core import methods
 from dgl_core.methods import mla

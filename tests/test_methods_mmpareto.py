@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from one_step import Spy, equal_widths, first_batch, trainer
 from torch import nn
+from watching import Spy, equal_widths, first_batch, trainer
 
 from dgl_core.methods import mmpareto
 

@@ -7,9 +7,9 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from one_step import Spy, equal_widths, first_batch, moved, trainer, weights
 from tiny import FUSED, arrays, dense, mlp
 from torch import nn
+from watching import Spy, equal_widths, first_batch, moved, trainer, weights
 
 from dgl_core.methods import gblend_ogr
 from dgl_core.models import ConcatFusion, LateFusion

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from one_step import Spy, equal_widths, first_batch, moved, trainer, weights
 from tiny import FUSED, NAMES
+from watching import Spy, equal_widths, first_batch, moved, trainer, weights
 
 from dgl_core.methods import reconboost
 

@@ -7,9 +7,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from one_step import equal_widths, first_batch, trainer, weights
 from tiny import arrays, dense
 from torch import nn
+from watching import equal_widths, first_batch, trainer, weights
 
 from dgl_core import methods
 from dgl_core.methods import relearn
@@ -111,19 +111,19 @@ def test_too_few_samples_for_the_clusters_is_an_error_at_the_start():
         fit(equal_widths(), "relearn", data, epochs=1, batch_size=4)
 
 
-def test_relearn_without_scikit_learn_or_features_says_so(monkeypatch):
-    with pytest.raises(ValueError, match="Dense has neither `encode` nor `features`"):
+def test_relearn_without_scikit_learn_or_pooled_features_says_so(monkeypatch):
+    with pytest.raises(ValueError, match="Dense has neither `encode` nor `pooled`"):
         trainer("relearn", dense())
     monkeypatch.setattr(relearn.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install scikit-learn"):
         trainer("relearn")
 
 
-def test_a_dense_model_with_features_can_relearn():
+def test_a_dense_model_with_pooled_features_can_relearn():
     model = dense().float()
-    type(model).features = lambda self, inputs: {m: part["first"](inputs[m]) for m, part in self.encoders.items()}
+    type(model).pooled = lambda self, inputs: {m: part["first"](inputs[m]) for m, part in self.encoders.items()}
     try:
         record = fit(model, "relearn", arrays(2), epochs=3, batch_size=8)
     finally:
-        del type(model).features
+        del type(model).pooled
     assert np.isfinite(record.curves["loss/multimodal"]).all()

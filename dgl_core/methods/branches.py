@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, DisentangledObjective
 from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.modulation import several
+from dgl_core.methods.modulation import check_target, several
 from dgl_core.records import unknown_name
 
 
@@ -25,8 +25,18 @@ def whole_epochs(share: float, epochs: int) -> int:
 
 
 def is_late(model: nn.Module) -> bool:
-    """Whether the modalities meet only after the encoders, so that each has a feature vector of its own."""
-    return hasattr(model, "encode")
+    """Whether the modalities meet only after the encoders, so that each has features of its own.
+
+    A model that mixes them before (MMTM, ESANet) has no ``encode``, or has ``pooled`` for the features after mixing.
+    """
+    return hasattr(model, "encode") and not hasattr(model, "pooled")
+
+
+def vector(features: Tensor) -> Tensor:
+    """One vector per sample for a head, [B, D]: the mean over steps of [B, L, D], over places of [B, D, H, W]."""
+    if features.dim() == 3:
+        return features.mean(dim=1)
+    return features.flatten(2).mean(dim=2) if features.dim() > 3 else features
 
 
 def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
@@ -38,7 +48,7 @@ def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
     if not is_late(model):
         raise ValueError(
             f"{title} puts a classifier on the features of each modality, but {type(model).__name__} mixes modalities "
-            "before that (it has no `encode`). Use a late-fusion model (dgl_core.models.LateFusion) or another method."
+            "before that. Use a late-fusion model (dgl_core.models.LateFusion) or another method."
         )
     widths = {}
     for m, encoder in model.encoders.items():
@@ -83,7 +93,7 @@ def draw_heads(state: State) -> None:
 
 
 def encode(model: nn.Module, inputs: Mapping[str, Tensor], modalities: Collection[str]) -> dict[str, Tensor]:
-    """Features {m: [B, D_m]} of some modalities of a late-fusion model, in its order; the others are not computed.
+    """Feature vectors {m: [B, D_m]} of some modalities of a late-fusion model, in its order; no other encoder runs.
 
     Raises:
         ValueError: for no modality, one that the model does not have, or one that the batch does not have.
@@ -95,7 +105,7 @@ def encode(model: nn.Module, inputs: Mapping[str, Tensor], modalities: Collectio
             raise ValueError(f"The batch has no {m!r}; it is needed here, and the batch has {list(inputs)}.")
     if not modalities:
         raise ValueError(f"No modality to predict from: keep at least one of {list(model.encoders)}.")
-    return {m: encoder(inputs[m]) for m, encoder in model.encoders.items() if m in modalities}
+    return {m: vector(encoder(inputs[m])) for m, encoder in model.encoders.items() if m in modalities}
 
 
 # -- own heads --------------------------------------------------------------------------------------------------------
@@ -127,14 +137,15 @@ class OwnHeads(Method):
         if not len(state.heads):
             losses = state.objective(batch.inputs, batch.target)
             return {FUSED: losses.multimodal} | losses.unimodal
+        check_target(batch.target)
         features = state.model.encode(batch.inputs)
-        logits = {FUSED: state.model.fuse(features)} | {m: state.heads[m](z) for m, z in features.items()}
+        logits = {FUSED: state.model.fuse(features)} | {m: state.heads[m](vector(z)) for m, z in features.items()}
         return {branch: F.cross_entropy(values, batch.target) for branch, values in logits.items()}
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not len(state.heads):
             return {}
-        return {m: state.heads[m](z) for m, z in state.model.encode(inputs).items()}
+        return {m: state.heads[m](z) for m, z in encode(state.model, inputs, list(state.heads)).items()}
 
 
 def logged(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, State
-from dgl_core.methods.branches import OwnHeads, is_late, logged, whole_epochs
-from dgl_core.methods.modulation import check_range, evaluating
+from dgl_core.methods.branches import OwnHeads, is_late, logged, vector, whole_epochs
+from dgl_core.methods.modulation import check_range, check_target, evaluating
 
 SMALLEST = 1e-6  # nats; a floor below this would be no floor
 
@@ -88,6 +88,7 @@ class GBlendOGR(OwnHeads):
         self.weights: dict[str, float] = {}  # branch -> w_k, adding up to 1
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        check_target(batch.target)
         length = whole_epochs(self.super_epoch, state.epochs)
         if state.step == 0 and state.epoch % length == 0 and (self.online or not state.epoch):
             self.weights = self.estimate(state, min(length, state.epochs - state.epoch))
@@ -121,7 +122,7 @@ def branch_logits(state: State, inputs: Mapping[str, Tensor], branches: Collecti
     if not is_late(model):
         return {b: model(inputs, keep=None if b == FUSED else (b,)) for b in branches}
     features = model.encode(inputs) if FUSED in branches else {b: model.encoders[b](inputs[b]) for b in branches}
-    return {b: model.fuse(features) if b == FUSED else state.heads[b](features[b]) for b in branches}
+    return {b: model.fuse(features) if b == FUSED else state.heads[b](vector(features[b])) for b in branches}
 
 
 def points(state: State, branches: Collection[str]) -> dict[str, Point]:

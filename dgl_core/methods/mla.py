@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method, State
 from dgl_core.methods.branches import common_width, draw_heads, encode
-from dgl_core.methods.modulation import several
+from dgl_core.methods.modulation import check_target, several
 
 
 def entropy_weights(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,8 +109,9 @@ class MLA(Method):
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         head = state.heads["shared"]
+        check_target(batch.target)
         logits, losses = {}, {}
-        for m, z in state.model.encode(batch.inputs).items():
+        for m, z in encode(state.model, batch.inputs, list(state.model.encoders)).items():
             logits[m] = head(z)
             losses[m] = F.cross_entropy(logits[m], batch.target)
             state.backward(losses[m])

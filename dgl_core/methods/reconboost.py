@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method, State
 from dgl_core.methods.branches import common_width, draw_heads, encode, whole_epochs
-from dgl_core.methods.modulation import check_range, several
+from dgl_core.methods.modulation import check_range, check_target, several
 
 
 def reconcilement_loss(logits: Tensor, others: Tensor, target: Tensor, w1: float, w2: float) -> Tensor:
@@ -112,9 +112,6 @@ class ReconBoost(Method):
 
     def on_start(self, state: State) -> None:
         draw_heads(state)
-        if isinstance(state.optimizer, torch.optim.SGD):  # fused SGD refuses a group in which some have no momentum yet
-            for parameter in state.heads.parameters():  # (the rate joins late); starting at zero changes no number
-                state.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def stage(self, state: State) -> tuple[int, bool]:
         """The stage of the present epoch, and whether its modality is trained alone."""
@@ -126,6 +123,7 @@ class ReconBoost(Method):
         return list(state.model.encoders)[: self.stage(state)[0] + 1]
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        check_target(batch.target)
         _, alone = self.stage(state)
         ensemble, members = state.heads["ensemble"], self.members(state)
         if alone:
@@ -168,4 +166,4 @@ class ReconBoost(Method):
         return {FUSED: fused} | {m: ensemble.join({m: values}) for m, values in branches.items()}
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return state.heads["ensemble"](state.model.encode(inputs))
+        return state.heads["ensemble"](encode(state.model, inputs, list(state.model.encoders)))

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.branches import is_late, whole_epochs
-from dgl_core.methods.modulation import check_range, evaluating, several
+from dgl_core.methods.branches import is_late, vector, whole_epochs
+from dgl_core.methods.modulation import check_range, check_target, evaluating, several
 
 
 def purity(target: np.ndarray, cluster: np.ndarray) -> float:
@@ -81,8 +81,8 @@ class Relearn(Method):
     epochs and 4 of 20. A run too short for a pull (one or two epochs) is vanilla training. (b) Training uses
     augmentation like every other method; the released run does not, by a slip (mode ``my_train``). (c) k-means with one
     start (scikit-learn's present default) on one thread. (d) Any number of modalities. A dense model takes part if it
-    offers ``features(inputs) -> {m: [B, D_m]}``, its pooled branches. (e) Unimodal scores by the zero mask; the
-    released code has none. (f) Learning-rate schedule and clipping are those of all methods here.
+    has ``pooled(inputs) -> {m: [B, D_m]}``; pulled back is what it calls encoders. (e) Unimodal scores by the zero
+    mask; the released code has none. (f) Learning-rate schedule and clipping are those of all methods here.
 
     Args:
         strength: lambda, 3 in the official code; 0 is vanilla training.
@@ -107,14 +107,15 @@ class Relearn(Method):
     def on_start(self, state: State) -> None:
         if importlib.util.find_spec("sklearn") is None:
             raise ModuleNotFoundError("relearn clusters features with scikit-learn: pip install scikit-learn.")
-        if not is_late(state.model) and not hasattr(state.model, "features"):
+        if not is_late(state.model) and not hasattr(state.model, "pooled"):
             raise ValueError(
                 f"relearn clusters one feature vector per modality; {type(state.model).__name__} has neither `encode` "
-                "nor `features`. Give it a method features(inputs) -> {modality: [B, D]}, or use a LateFusion model."
+                "nor `pooled`. Give it a method pooled(inputs) -> {modality: [B, D]}, or use a LateFusion model."
             )
         for part in ("train", "val"):
             seen = 0
             for batch in state.batches(part):
+                check_target(batch.target)
                 seen += len(batch.target)
                 if seen >= state.classes:
                     break
@@ -157,11 +158,11 @@ class Relearn(Method):
 def collect(state: State, part: str) -> tuple[dict[str, Tensor], np.ndarray]:
     """Features {m: float32 [N, D_m]} and targets [N] of a whole part, in evaluation mode."""
     model = state.model
-    extract = model.encode if is_late(model) else model.features
+    extract = model.encode if is_late(model) else model.pooled
     features, target = defaultdict(list), []
     with evaluating(model), torch.no_grad():
         for batch in state.batches(part):
             for m, z in extract(batch.inputs).items():
-                features[m].append(z.float())
+                features[m].append(vector(z).float())
             target.append(batch.target)
     return {m: torch.cat(z) for m, z in features.items()}, torch.cat(target).cpu().numpy()

@@ -1,20 +1,17 @@
-"""For tests that look at single steps of a method: a trainer that stands before its first step, and a spy on it."""
+"""A spy on the updates of a method, and a trainer for it to watch: vectors in, features of one width."""
 
 from __future__ import annotations
 
 import copy
 
 import torch
+from stepping import make
 from tiny import NAMES, arrays, mlp
 from torch import nn
 
-from dgl_core import methods
 from dgl_core.loop import Trainer
 from dgl_core.methods.base import Batch
 from dgl_core.models import ConcatFusion, LateFusion
-from dgl_core.records import RunSpec
-
-CPU = torch.device("cpu")
 
 
 def equal_widths(modalities: int = 2, width: int = 4, batch_norm: bool = True, seed: int = 0) -> LateFusion:
@@ -27,11 +24,9 @@ def equal_widths(modalities: int = 2, width: int = 4, batch_norm: bool = True, s
 def trainer(
     name: str, model: nn.Module | None = None, modalities: int = 2, options: dict | None = None, **changes
 ) -> Trainer:
-    """A trainer ready for ``method.step``: heads drawn, epoch 0. ``changes``: fields of the specification."""
-    settings = {"epochs": 4, "batch_size": 8, "lr": 0.05, "precision": "fp64", "milestones": (3,)} | changes
-    spec = RunSpec("tiny_arrays", name, "custom", method_options=options or {}, **settings)
-    made = Trainer(spec, methods.build(name, options), model or equal_widths(modalities), arrays(modalities), CPU)
-    made.method.on_start(made)
+    """A trainer of vectors, ready for ``method.step``. ``changes``: fields of the specification."""
+    settings = {"epochs": 4, "batch_size": 8, "milestones": (3,)} | changes
+    made = make(name, model or equal_widths(modalities), arrays(modalities), options=options, **settings)
     made.model.train()
     made._norms = {group["name"]: [] for group in made.optimizer.param_groups}
     return made
