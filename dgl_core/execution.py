@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 KERNEL_DIED = 138  # papermill's exit code
 TICK = 0.1  # seconds between looks at the process and at the stop signal
+START_SECONDS = 120  # that a kernel gets to start, on a machine with other work
+CELL_SECONDS = 3600  # that a cell gets; runs are trained before notebooks are executed
 GRACE = 5.0  # seconds that papermill gets to end its kernel
 
 
@@ -155,15 +157,15 @@ def execute(
     with tempfile.TemporaryDirectory(prefix="dgl_notebook_") as folder:
         given, result, log = (Path(folder) / name for name in ("given.ipynb", "result.ipynb", "log.txt"))
         nbformat.write(notebook, given)
-        command = [sys.executable, "-m", "papermill", str(given), str(result), "--cwd", str(source.parent)]
-        command += ["--no-progress-bar", "--autosave-cell-every", "0"]
+        command = [sys.executable, "-m", "dgl_core.engine", str(given), str(result), "--cwd", str(source.parent)]
+        command += ["--engine", "without_widgets", "--no-progress-bar", "--autosave-cell-every", "0"]
+        command += ["--start-timeout", str(START_SECONDS), "--execution-timeout", str(CELL_SECONDS)]
         if parameters:
             (Path(folder) / "parameters.yaml").write_text(json.dumps(parameters))  # JSON is YAML, types included
             command += ["-f", str(Path(folder) / "parameters.yaml")]
+        variables = os.environ | kernel_environment(portable=False) | (environment or {})
         with log.open("w") as file:
-            process = subprocess.Popen(
-                command, stdout=file, stderr=file, env=os.environ | (environment or {}), start_new_session=True
-            )
+            process = subprocess.Popen(command, stdout=file, stderr=file, env=variables, start_new_session=True)
             _wait(process, stop)
         executed = nbformat.read(result, as_version=4) if result.exists() else None
         _trust(source.stem, process.returncode, executed, log.read_text(errors="replace"))

@@ -84,7 +84,12 @@ def test_formulas_become_mathml_and_code_stays_code():
 def test_figures_have_their_alternative_text_caption_and_files():
     built, page = build(
         cell('publish("figure_9", draw())', shown(png=PNG, plain='a "line" from 0 to 1')),
-        cell("interact(draw)", shown(view={"model_id": "1"}, plain="interactive(...)"), tags=["nbval-skip"]),
+        cell(
+            "interact(draw)",
+            shown(png=PNG),
+            shown(view={"model_id": "1"}, plain="interactive(...)"),
+            tags=["nbval-skip"],
+        ),
         text("**Figure 9.1.** A line."),
     )
     assert built.figures == 1 and page.count("<img") == 1 and f"data:image/png;base64,{PNG}" in page

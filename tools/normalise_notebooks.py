@@ -2,7 +2,7 @@
 
     python -m tools.normalise_notebooks notebooks/02_gradient_theory.ipynb ...
 
-Removed: widget and papermill metadata, timings, widget views (GitHub shows nothing for them), the sounds of cells
+Removed: widget and papermill metadata, timings, what widgets show (GitHub shows nothing for them), the sounds of cells
 tagged ``nbval-skip`` (they only play in a live notebook), the interpreter's exact version. The lines of the provenance
 cell that differ between machines are replaced by what they stand for. Execution counts stay: nbval needs them.
 """
@@ -41,17 +41,18 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not _interactive(output, cell)]
+            cell.outputs = [] if _interactive(cell) else cell.outputs
             if "dgl_core.provenance(" in cell.source:
                 for output in cell.outputs:
                     output["text"] = _without_machine(output.get("text", ""))
     return merge_streams(notebook)
 
 
-def _interactive(output, cell) -> bool:
-    """Whether an output only works in a live notebook: a widget, or a sound in a cell that nbval skips."""
-    data = output.get("data", {})
-    return WIDGET_VIEW in data or ("nbval-skip" in tags(cell) and "<audio" in data.get("text/html", ""))
+def _interactive(cell) -> bool:
+    """Whether what a cell shows only works in a live notebook: a widget, or a sound in a cell that nbval skips."""
+    shown = [output.get("data", {}) for output in cell.outputs]
+    sounds = "nbval-skip" in tags(cell) and any("<audio" in data.get("text/html", "") for data in shown)
+    return sounds or any(WIDGET_VIEW in data for data in shown)
 
 
 def _without_machine(lines: str) -> str:

@@ -15,6 +15,7 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String
 from dgl_core.execution import tags
 from dgl_core.report.prose import Renderer, escape, formula_or_source, math
 
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
 VERDICT_CELL = re.compile(r"<td>(reproduced|contradicted|undecided): ")
 # The name of a table's rows stands in a line of its own below the names of its columns.
@@ -119,6 +120,11 @@ class Builder:
         published = PUBLISHED.findall(source)
         shown = [output for output in cell["outputs"] if {"image/png", "text/html"} & set(output.get("data", {}))]
         files = dict(zip(map(id, shown), published, strict=False)) if len(shown) == len(published) else {}
+        if any(WIDGET_VIEW in output.get("data", {}) for output in cell["outputs"]):
+            self._add(
+                '<p class="note">Interactive in JupyterLab (<code>make lab</code>); above it stands what it shows.</p>'
+            )
+            return False
         for output in cell["outputs"]:
             used_here = "image/png" in output.get("data", {}) and not used
             self._output(output, files.get(id(output)), caption if used_here else "", "provenance(" in source)
@@ -145,14 +151,11 @@ class Builder:
             text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output["traceback"]))
             self._add(f'<pre class="error">{escape(text)}</pre>')
         else:
-            data = {kind: joined(value) for kind, value in output["data"].items() if isinstance(value, str | list)}
-            self._data(data | {kind: "" for kind in output["data"] if kind not in data}, file, caption)
+            self._data({kind: joined(value) for kind, value in output["data"].items()}, file, caption)
 
     def _data(self, data: dict[str, str], file: str | None, caption: str) -> None:
         add = self._add
-        if "application/vnd.jupyter.widget-view+json" in data:
-            add('<p class="note">Interactive in JupyterLab (<code>make lab</code>); above it stands what it shows.</p>')
-        elif "image/png" in data:
+        if "image/png" in data:
             self.page.figures += 1
             alt = escape(data.get("text/plain", ""))
             picture = f'<img src="data:image/png;base64,{"".join(data["image/png"].split())}" alt="{alt}">'
