@@ -24,10 +24,10 @@ every_case = pytest.mark.parametrize("name, official, modalities", CASES)
 
 
 def head(name: str, modalities: int = 2, official: bool = False, width: int = 4) -> nn.Module:
-    """A head at its real initialisation (biases zero), float64."""
+    """A head at its real initialisation (biases zero), float64, without dropout."""
     torch.manual_seed(0)
     made = make_fusion(name, dict.fromkeys(NAMES[:modalities], width), 3, official=official)
-    return made.apply(initialise).double()
+    return made.apply(initialise).double().eval()
 
 
 def jiggled(module: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgl_core.data import audiovisual, generated, grid
+from dgl_core.data import audiovisual, generated, grid, mosi, sequences, triplet
 from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -94,6 +94,39 @@ _RECIPES = (
         find=grid.find_grid,
         verify=grid.verify_grid,
     ),
+    Recipe(
+        name="mosi",
+        title="CMU-MOSI",
+        load=mosi.load_mosi,
+        options={"protocol": "nested", "fold": 0, "text": "features"},
+        revision=1,
+        available=_found(mosi.find_mosi),
+        generated=False,
+        choices={"protocol": mosi.PROTOCOLS, "text": mosi.TEXTS},
+        licence="CMU-MOSI",
+        find=mosi.find_mosi,
+    ),
+    Recipe(
+        name="mosi_sequences",
+        title="CMU-MOSI sequences",
+        load=sequences.load_sequences,
+        options={"steps": 0, "zero": "positive"},
+        revision=1,
+        available=_found(sequences.find_sequences),
+        generated=False,
+        choices={"zero": sequences.ZEROS},
+        find=sequences.find_sequences,
+    ),
+    Recipe(
+        name="triplet",
+        title="Generated three-modality features",
+        load=triplet.load_triplet,
+        options={"samples": 1500, "modalities": 3, "steps": 0, "seed": 0},
+        revision=1,
+        available=lambda root: True,
+        generated=True,
+        licence="Generated features",
+    ),
 )
 
 DATASETS: dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
@@ -101,6 +134,7 @@ DATASETS: dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
 # data set, what it is, who may use it, whom to cite, whether the project ships or makes it
 LICENCES: tuple[tuple[str, str, str, str, str], ...] = (
     ("Generated emotions", "drawn faces, synthetic voices, 6 classes", "as the project (MIT)", "-", "made here"),
+    ("Generated features", "2 to 5 modalities, 4 classes", "as the project (MIT)", "-", "made here"),
     ("CREMA-D", "7442 acted clips, 91 actors, 6 emotions", "ODbL 1.0, contents DbCL 1.0", "Cao et al. 2014", "no"),
     (
         "GRID, talker s1",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from dgl_core.models.fusion import FUSIONS, ConcatFusion, Fusion, PlainFusion, SumFusion, make_fusion
+from dgl_core.models.mlp_fusion import cubemlp, mlp
 from dgl_core.models.mmtm import mmtm
 from dgl_core.models.multimodal import LateFusion, MultimodalModel
 from dgl_core.models.resnet import ResNet, ResNet18, initialise
@@ -51,8 +52,11 @@ def resnet18(shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat",
     return _late(shapes, classes, seed, fusion, official, ResNet18)
 
 
-MODELS: dict[str, Callable[..., MultimodalModel]] = {"small": small, "resnet18": resnet18, "mmtm": mmtm}
-REVISIONS: dict[str, int] = {"small": 1, "resnet18": 1, "mmtm": 1}  # raise one when the numbers of that model change
+MODELS: dict[str, Callable[..., MultimodalModel]] = {
+    "small": small, "resnet18": resnet18, "mmtm": mmtm, "mlp": mlp, "cubemlp": cubemlp,
+}  # fmt: skip
+# Raise one when the numbers of that model change.
+REVISIONS: dict[str, int] = {"small": 1, "resnet18": 1, "mmtm": 1, "mlp": 1, "cubemlp": 1}
 
 
 def model_options(name: str) -> dict[str, object]:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dgl_core.models.fusion.attention import AttentionFusion
 from dgl_core.models.fusion.base import Fusion, PlainFusion, check_keep, zero_mask
 from dgl_core.models.fusion.linear import ConcatFusion, SumFusion
+from dgl_core.models.fusion.mixing import CubeFusion, MixerFusion, MLPFusion
 from dgl_core.models.fusion.multiplicative import BilinearFusion, FiLMFusion, GatedFusion
 from dgl_core.records import unknown_name
 
 __all__ = [
-    "FUSIONS", "AttentionFusion", "BilinearFusion", "ConcatFusion", "FiLMFusion", "Fusion", "GatedFusion",
-    "PlainFusion", "SumFusion", "check_keep", "make_fusion", "zero_mask",
+    "FUSIONS", "AttentionFusion", "BilinearFusion", "ConcatFusion", "CubeFusion", "FiLMFusion", "Fusion", "GatedFusion",
+    "MLPFusion", "MixerFusion", "PlainFusion", "SumFusion", "check_keep", "make_fusion", "zero_mask",
 ]  # fmt: skip
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -26,6 +27,8 @@ FUSIONS: dict[str, type[Fusion]] = {
     "film": FiLMFusion,
     "gated": GatedFusion,
     "attention": AttentionFusion,
+    "mlp": MLPFusion,
+    "mixer": MixerFusion,
 }
 
 
