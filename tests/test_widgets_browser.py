@@ -22,10 +22,12 @@ pytestmark = pytest.mark.skipif(not installed(), reason="needs Chromium (Debian:
 PICTURES = "[...document.querySelectorAll('.jp-OutputArea-output .widget-html img')]"
 READY = """(() => {
   if (!window.jupyterapp) return false;
-  const panel = [...window.jupyterapp.shell.widgets('main')].find(widget => widget.context?.path === 'sliders.ipynb');
+  const open = [...window.jupyterapp.shell.widgets('main')];
+  const panel = open.find(widget => widget.context?.path === 'sliders.ipynb');
   const kernel = panel?.context.sessionContext?.session?.kernel;
   if (panel) window.jupyterapp.shell.activateById(panel.id);
-  return window.jupyterapp.shell.currentWidget === panel && kernel?.connectionStatus === 'connected' && kernel.status === 'idle'
+  return window.jupyterapp.shell.currentWidget === panel
+    && kernel?.connectionStatus === 'connected' && kernel.status === 'idle'
     && document.querySelectorAll('.jp-Notebook .jp-CodeCell').length >= 4;
 })()"""
 STATE = f"JSON.stringify({PICTURES}.map(image => [image.alt, image.src, image.naturalWidth]))"

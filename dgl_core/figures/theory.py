@@ -76,7 +76,7 @@ def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, C
         beliefs: (p_y, p_2, p_3) of each panel; only p_2 : p_3 matters.
         cases: label -> sample, drawn in the first panel that has its p_2 : p_3.
     """
-    figure, axes = new(1, len(beliefs), width=2.9, height=2.8, sharey=True, squeeze=False)
+    figure, axes = new(1, len(beliefs), width=3.1, height=3.0, sharey=True, squeeze=False)
     grid = torch.linspace(-limit, limit, 301, dtype=torch.float64)
     second, third = torch.meshgrid(grid, grid, indexing="xy")  # margins v_y - v_2 and v_y - v_3
     parts, left = [], dict(cases)
@@ -108,7 +108,7 @@ def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, C
 
 def ratio_curves(s_bars: Sequence[float] = (0.05, 0.2, 0.5, 1.0, 2.0)) -> Picture:
     """R against p for fixed s-bar, R against s-bar for fixed p, and the gap p^multi - p^uni (T3)."""
-    figure, axes = new(1, 3, width=2.9, height=2.4)
+    figure, axes = new(1, 3, width=3.2, height=2.7)
     p = torch.linspace(0.0, 1.0, 401, dtype=torch.float64)
     s = torch.logspace(-2, 1, 301, dtype=torch.float64)
     colors = [BLUE, SKY, GREEN, GREY, RED]
@@ -142,7 +142,7 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
         panels: title -> ``ratio``, ``norm_ratio``, ``marked`` ([draws] each; marked draws satisfy a stated condition).
         limit: title -> ``D / delta`` of T7 where the head is the same for all draws.
     """
-    figure, axes = new(1, len(panels), width=2.9, height=2.7, sharey=True, squeeze=False)
+    figure, axes = new(1, len(panels), width=3.2, height=3.0, sharey=True, squeeze=False)
     parts = []
     for panel, (title, drawn) in zip(axes[0], panels.items(), strict=True):
         ratio, norm_ratio, marked = drawn["ratio"], drawn["norm_ratio"], drawn["marked"]
@@ -173,7 +173,7 @@ def belief_and_push(cases: Mapping[str, Case]) -> Picture:
     One column a case; the slider of notebook 02 draws the same picture with a single one.
     """
     shape = (1, 2) if len(cases) == 1 else (2, len(cases))
-    figure, axes = new(*shape, width=3.0, height=2.2, squeeze=False)
+    figure, axes = new(*shape, width=3.2, height=2.3, squeeze=False)
     parts = []
     for (top, bottom), (title, case) in zip(axes.reshape(2, -1).T, cases.items(), strict=True):
         alone, fused = case.p_uni, case.p_multi
@@ -196,7 +196,7 @@ def belief_and_push(cases: Mapping[str, Case]) -> Picture:
 
 def counterexamples(c1: Case, c2: Mapping[str, Tensor], c3: tuple[Tensor, Tensor]) -> Picture:
     """C1: a gradient that grows from zero; C2: how often norms grow; C3: shrinking samples, growing batch."""
-    figure, axes = new(1, 3, width=3.0, height=2.5)
+    figure, axes = new(1, 3, width=3.2, height=2.7)
     _plane(axes[0], c1)
     _arrow(axes[0], -c1.g_uni, BLUE, rf"$-g^{{uni}}$, norm {c1.g_uni.norm():.2f}")
     _arrow(axes[0], -c1.g_multi, BLACK, rf"$-g^{{multi}}$, norm {c1.g_multi.norm():.2f}")

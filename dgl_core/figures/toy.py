@@ -21,7 +21,7 @@ def _modalities(curves: Curves) -> list[str]:
 
 def training(runs: Mapping[str, Curves]) -> Picture:
     """One row a method: suppression of each modality, gradients at its encoder, accuracy of each branch, over steps."""
-    figure, axes = new(len(runs), 4, width=2.3, height=1.8, sharex=True, sharey="col", squeeze=False)
+    figure, axes = new(len(runs), 4, width=2.55, height=2.0, sharex=True, sharey="col", squeeze=False)
     parts = []
     for row, (method, curves) in zip(axes, runs.items(), strict=True):
         step = curves["step"]
@@ -64,7 +64,7 @@ def gates(
     One column a setting; the slider of notebook 02 draws the same picture with a single one.
     """
     single = len(settings) == 1
-    size = {"width": 3.3, "height": 2.4} if single else {"width": 2.3, "height": 1.7, "sharey": "row"}
+    size = {"width": 3.3, "height": 2.4} if single else {"width": 2.55, "height": 1.9, "sharey": "row"}
     figure, axes = new(*((1, 2) if single else (2, len(settings))), sharex=True, squeeze=False, **size)
     axes, parts = axes.reshape(2, -1), []
     for column, (title, (alpha, encoder_gate, fusion_gate)) in zip(axes.T, settings.items(), strict=True):
@@ -93,7 +93,7 @@ def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
         jacobians: method -> [P, P], encoder parameters first.
         encoders: how many of the P belong to encoders.
     """
-    figure, axes = new(1, len(jacobians), width=2.7, height=2.6, squeeze=False)
+    figure, axes = new(1, len(jacobians), width=3.0, height=2.9, squeeze=False)
     shades = LinearSegmentedColormap.from_list("asymmetry", ["white", RED])
     parts, top = [], max((j - j.T).abs().max().item() for j in jacobians.values())
     for panel, (method, jacobian) in zip(axes[0], jacobians.items(), strict=True):
@@ -112,7 +112,7 @@ def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
 
 def alpha_controls(panels: Mapping[str, Mapping[str, Curves]], column: str) -> Picture:
     """One curve of several trainings over steps, a panel an optimiser: alpha against the encoder learning rate (D4)."""
-    figure, axes = new(1, len(panels), width=3.5, height=2.4, squeeze=False)
+    figure, axes = new(1, len(panels), width=3.8, height=2.6, squeeze=False)
     parts = []
     looks = [(RED, "-", 4.5, 0.35), (BLACK, "--", 1.5, 1.0), (BLUE, ":", 1.5, 1.0)]
     for panel, (title, runs) in zip(axes[0], panels.items(), strict=True):

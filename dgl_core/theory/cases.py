@@ -131,5 +131,3 @@ def silent_feature(weight: Tensor, target: int, generator: torch.Generator | Non
         z = z - torch.linalg.pinv(differences) @ (differences @ z)
         z = z / z.norm()
     return z
-
-

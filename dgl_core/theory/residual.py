@@ -101,7 +101,7 @@ def closed_form_ratio(confidence: Tensor, s_bar: Tensor) -> Tensor:
     """``R = s_bar / (p + (1 - p) s_bar)`` (T3), p the unimodal probability of the target.
 
     R increases with ``s_bar``. For ``s_bar < 1`` it falls strictly with ``p``, from 1 (p = 0) to ``s_bar`` (p = 1);
-    for ``s_bar > 1`` it rises instead: there fusion amplifies.
+    for ``s_bar > 1`` it rises instead: there fusion amplifies. It always lies between 1 and ``s_bar``.
     """
     return s_bar / (confidence + (1 - confidence) * s_bar)
 
