@@ -108,20 +108,20 @@ def nearest(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 def jitter_colours(rgb: Tensor, factors: Tensor) -> Tensor:
     """Hue, saturation and value of ``rgb`` [B, 3, h, w] (0..1), each times its factor [B, 3] and cut to 0..1."""
-    value, brightest = rgb.max(dim=1)
-    chroma = value - rgb.min(dim=1).values
-    r, g, b = rgb.unbind(1)
+    r, g, b = rgb.unbind(1)  # [B, h, w]
+    value = torch.maximum(torch.maximum(r, g), b)
+    chroma = value - torch.minimum(torch.minimum(r, g), b)
     safe = torch.where(chroma > 0, chroma, 1.0)
-    sextant = torch.stack([(g - b) / safe % 6, (b - r) / safe + 2, (r - g) / safe + 4], dim=1)  # by brightest channel
-    hue = sextant.gather(1, brightest[:, None])[:, 0] / 6
+    sextant = torch.where(value == r, (g - b) / safe, torch.where(value == g, (b - r) / safe + 2, (r - g) / safe + 4))
+    hue = torch.where(sextant < 0, sextant + 6, sextant) / 6
     saturation = chroma / torch.where(value > 0, value, 1.0)
     hue, saturation, value = (
-        (part * factor[:, None, None]).clamp(0, 1)
+        (part * factor[:, None, None]).clamp_(0, 1)
         for part, factor in zip((hue, saturation, value), factors.unbind(1), strict=True)
     )
-    shift = torch.tensor([5.0, 3.0, 1.0], device=rgb.device).view(1, 3, 1, 1)
-    angle = (shift + 6 * hue[:, None]) % 6
-    return value[:, None] * (1 - saturation[:, None] * torch.minimum(angle, 4 - angle).clamp(0, 1))
+    angle = torch.stack([6 * hue + shift for shift in (5.0, 3.0, 1.0)], dim=1)  # [B, 3, h, w]
+    angle = torch.where(angle >= 6, angle - 6, angle)
+    return value[:, None] * (1 - saturation[:, None] * torch.minimum(angle, 4 - angle).clamp_(0, 1))
 
 
 class DenseDataset(Dataset):
