@@ -29,8 +29,10 @@ def alive(project) -> list[str]:
     return found
 
 
-def test_a_kernel_that_dies_mid_cell_is_a_failure_although_papermill_calls_it_completed(project):
-    project.notebook("01_first", "print('before')", "import os\nos._exit(1)", "print('after')")
+@pytest.mark.parametrize("said_that_it_began", [False, True])
+def test_a_kernel_that_dies_mid_cell_is_a_failure_although_papermill_calls_it_completed(project, said_that_it_began):
+    wait = "import time\ntime.sleep(1)\n" if said_that_it_began else ""
+    project.notebook("01_first", "print('before')", f"import os\n{wait}os._exit(1)", "print('after')")
     result = project.reproduce()
     assert result.returncode == 1
     assert "FAILED  01_first, code cell 3: import os\n  the kernel died (out of memory?)\n" in result.stderr
