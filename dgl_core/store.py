@@ -176,14 +176,19 @@ def _alive(pid: int) -> bool:
 
 
 def _take_over(path: Path, text: str) -> bool:
-    """Of several workers that see a stale claim, the one whose rename succeeds goes on."""
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.stale")
-    try:
-        os.rename(path, aside)
-    except FileNotFoundError:
+    """Of several workers that see a stale claim, the one that creates the file beside it goes on.
+
+    That file then replaces the claim in one move, so there is never a moment without a claim for a newcomer to take.
+    """
+    taking = path.with_name(f"{path.name}.taking")
+    if not _create(taking, text):
+        if _is_stale(taking):  # its worker died between two lines: whoever looks next may try
+            taking.unlink(missing_ok=True)
         return False
-    if _is_stale(aside):
-        aside.unlink()
-        return _create(path, text)
-    os.replace(aside, path)  # another worker had taken over between our look and our rename: give it back
-    return False
+    try:
+        if not _is_stale(path):
+            return False  # another worker had taken over, or the owner released it, since we looked
+        os.replace(taking, path)
+        return True
+    finally:
+        taking.unlink(missing_ok=True)
