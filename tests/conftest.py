@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a shell: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 HEADER = """# ---
 # jupyter:
 #   kernelspec:
