@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -108,15 +109,26 @@ def shown(browser):
     return json.loads(browser.evaluate(STATE))
 
 
+def settled(browser):
+    """``shown`` once the kernel is idle, both images are decoded, and nothing has changed for a second."""
+
+    def stands_still():
+        before = shown(browser)
+        time.sleep(1)
+        idle = browser.evaluate(READY)
+        return before if idle and before == shown(browser) and all(width > 300 for *_, width in before) else None
+
+    return wait_for(stands_still, 120, "the pictures to settle")
+
+
 @pytest.mark.parametrize(
     "widget, label, toward", [(0, "margin over class 2", 0.1), (1, "encoder gate", 0.95)], ids=["margins", "gates"]
 )
 def test_dragging_a_slider_changes_the_picture(page, widget, label, toward):
-    before = shown(page)
-    assert all(width > 300 for _, _, width in before)  # decoded by the browser, not a broken image
+    before = settled(page)
     x, y, left, width = json.loads(page.evaluate(HANDLE.format(label=json.dumps(label))))
     page.drag((x, y), (left + toward * width, y))
-    wait_for(lambda: shown(page)[widget][0] != before[widget][0], 60, "the picture to change")
-    after = shown(page)
-    assert after[widget][1] != before[widget][1] and after[widget][2] > 300
+    wait_for(lambda: shown(page)[widget][0] != before[widget][0], 120, "the picture to change")
+    after = settled(page)
+    assert after[widget][1] != before[widget][1]
     assert after[1 - widget] == before[1 - widget]  # the other widget stands still
