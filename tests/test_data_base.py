@@ -34,6 +34,16 @@ def test_batches_are_float_in_the_given_order_with_the_asked_rows():
     assert dataset.shapes == {"b": (2,), "a": (3,)}
 
 
+@pytest.mark.parametrize("size", [5, 120])
+def test_half_precision_rows_are_copied_exactly(size):
+    x = torch.randn(N, size, size).half()
+    dataset, index = arrays(inputs={"sound": x}), torch.tensor([59, 0, 0, 31])
+    served = dataset.batch(index)[0]["sound"]
+    assert served.dtype == torch.float32 and torch.equal(served, x[index].float())
+    served.zero_()
+    assert torch.equal(dataset.batch(index)[0]["sound"], x[index].float())
+
+
 def test_parts_partition_the_rows():
     dataset = arrays()
     rows = torch.cat([dataset.indices(part) for part in data.PARTS])

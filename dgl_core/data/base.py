@@ -161,7 +161,7 @@ class Dataset:
             ``({modality: float32 [B, ...]}, target [B])``, on the device of the data set.
         """
         index = index.to(self.target.device)
-        inputs = {m: self.transforms[m](x.index_select(0, index), generator) for m, x in self.inputs.items()}
+        inputs = {m: self.transforms[m](_rows(x, index), generator) for m, x in self.inputs.items()}
         return inputs, self.target.index_select(0, index)
 
     def to(self, device: torch.device | str) -> Dataset:
@@ -209,6 +209,16 @@ def _labels(target: Any, name: str) -> Tensor:
     if len(target) == 0:
         raise ValueError(f"data set {name!r} is empty: target has no sample")
     return target.long()
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """Stored rows ``[B, ...]``, always a copy. Large half-precision rows become float32 on the way, in one pass."""
+    if x.device.type != "cpu" or x.dtype != torch.float16 or x[0].numel() < 8192:
+        return x.index_select(0, index)
+    rows = torch.empty(len(index), *x.shape[1:])
+    for row, place in zip(rows, index.tolist(), strict=True):
+        row.copy_(x[place])
+    return rows
 
 
 def _names(target: Tensor) -> tuple[str, ...]:

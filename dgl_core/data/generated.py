@@ -153,8 +153,9 @@ def _write(settings: Settings, folder: Path) -> None:
     if shares == 1:
         _write_share(settings, folder, 0, 1)
     else:
-        seconds = round(len(clips) / 55 / shares)
-        cache.say(f"generating {len(clips)} clips in {shares} processes (about {seconds} s) into {folder.parent}")
+        seconds = round(len(clips) / 70 / shares)
+        if seconds > 3:
+            cache.say(f"generating {len(clips)} clips in {shares} processes (about {seconds} s) into {folder.parent}")
         _write_parallel(settings, folder, shares)
     parts = random_split([clip.label for clip in clips], seed=settings.seed)
     for part in ("train", "val", "test"):
