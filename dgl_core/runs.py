@@ -131,9 +131,9 @@ def run_all(
     """Records of all specifications, in order.
 
     Args:
-        client: None runs them one after another in this process. Anything with ``submit(function, *arguments)`` that
-            returns futures spreads them: a ``dask.distributed.Client`` on a cluster, a ``ProcessPoolExecutor`` here.
-            Workers share the store, so nothing but the specification travels.
+        client: None runs them one after another in this process, first those that no other runner is at. Anything with
+            ``submit(function, *arguments)`` that returns futures spreads them: a ``dask.distributed.Client`` on a
+            cluster, a ``ProcessPoolExecutor`` here. Workers share the store, so only the specification travels.
         recompute: make the runs again even if they are recorded.
         progress: called as ``progress(done, total, spec, seconds)`` after each run.
 
@@ -145,19 +145,23 @@ def run_all(
     failures: list[tuple[RunSpec, Exception]] = []
     started, done = time.perf_counter(), 0
 
-    def finish(spec: RunSpec, result: Callable[[], object]) -> None:
+    def finish(spec: RunSpec, result: Callable[..., RunRecord | None], *arguments: object) -> bool:
+        """Count the run as done, unless another worker is still at it."""
         nonlocal done
         try:
-            result()
+            if result(*arguments) is None:
+                return False
         except Exception as error:
             failures.append((spec, error))
         done += 1
         if progress is not None:
             progress(done, len(unique), spec, time.perf_counter() - started)
+        return True
 
     if client is None:
-        for spec in unique:
-            finish(spec, lambda spec=spec: run(spec, recompute))
+        others = [spec for spec in unique if not finish(spec, run, spec, recompute, False)]
+        for spec in others:
+            finish(spec, run, spec, recompute)
     else:
         waiting = {client.submit(run, spec, recompute): spec for spec in unique}
         while waiting:
