@@ -111,6 +111,21 @@ def test_unimodal_loss_reaches_only_its_own_encoder(build, corner):
         assert reached == {m}
 
 
+def test_a_unimodal_score_that_looks_at_the_others_teaches_only_its_own_encoder():
+    """A fusion whose own unimodal score is not a zero mask (METHODS 1.5) must not let L_m out to encoder j."""
+
+    class Leaky(ConcatFusion):
+        def unimodal(self, features, modality):
+            return self.join(features)
+
+    torch.manual_seed(0)
+    model = LateFusion({NAMES[0]: mlp(3, 2), NAMES[1]: mlp(4, 3)}, Leaky({NAMES[0]: 2, NAMES[1]: 3}, 3)).double()
+    inputs, target = batch(2)
+    losses = DisentangledObjective(model, 1.0)(inputs, target)
+    losses.unimodal[NAMES[0]].backward()
+    assert {name.split(".")[1] for name in gradients(model)} == {NAMES[0]}
+
+
 def test_multimodal_loss_reaches_no_encoder_under_truncation():
     for model in (late(3), dense(3)):
         inputs, target = batch(3)

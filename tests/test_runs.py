@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -248,6 +249,29 @@ def test_interrupt_keeps_what_is_finished_and_resumes(trained, store, monkeypatc
 
 def check_grid(records, expected) -> None:
     assert [plain(r) for r in records] == [expected[runs.key(s)] for group in grid().values() for s in group]
+
+
+def test_a_run_that_another_runner_holds_is_left_for_last(store):
+    """Two runners with the same list share the work instead of waiting for each other at every run."""
+    first, second = runs.canonical(spec(seed=1)), spec(seed=0)
+    done, held, release = [], threading.Event(), threading.Event()
+
+    def other_runner() -> None:
+        with Store(store).claim(first, runs.key(first)) as mine:
+            assert mine
+            held.set()
+            release.wait(60)
+
+    def progress(number, total, finished, seconds) -> None:
+        done.append((number, finished.seed))
+        release.set()
+
+    thread = threading.Thread(target=other_runner)
+    thread.start()
+    held.wait(60)
+    records = run_all([first, second], progress=progress)
+    thread.join()
+    assert done == [(1, 0), (2, 1)] and [r.spec.seed for r in records] == [1, 0]
 
 
 def test_workers_are_processes(expected):
