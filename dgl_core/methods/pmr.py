@@ -11,11 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.branches import is_late, vector
 from dgl_core.methods.modulation import (
+    Joint,
     JointObjective,
     active,
     check_range,
+    check_target,
     evaluating,
     has_linear_fusion,
     off_diagonal,
@@ -88,6 +92,25 @@ def entropy_coefficients(scores: Tensor) -> Tensor:
     return (scores / mean_of_others(scores).clamp(min=SMALLEST) - 1).clamp(0, 1)
 
 
+def vectors(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One feature vector per modality, {m: [B, D_m]}: the encoder's, or ``pooled`` where modalities mix early."""
+    return {m: vector(z) for m, z in model.encode(inputs).items()} if is_late(model) else model.pooled(inputs)
+
+
+class PrototypeObjective(JointObjective):
+    """Vanilla loss, with one feature vector per modality from the same forward pass."""
+
+    def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Joint:
+        """``inputs``: modality -> [B, ...]; ``target``: [B] class indices."""
+        if is_late(self.model):
+            joint = super().forward(inputs, target)
+            return joint._replace(features={m: vector(z) for m, z in joint.features.items()})
+        check_target(target)
+        features = self.model.pooled(inputs)
+        fused = self.model.classify(features)
+        return Joint(self.criterion(fused, target), {FUSED: fused}, features)
+
+
 @dataclass
 class PMR(Method):
     """Prototypical modal rebalance: pull the features of the modality that is behind toward their class means.
@@ -120,8 +143,9 @@ class PMR(Method):
     **Difference.** Any number of modalities. A class that was not in the sampled batches keeps its last prototype; if
     it never had one, it is left out of the softmax and its samples out of PCE and score (the official code divides 0 by
     0). At least one batch is sampled. H_m is a mean over the batch, so that its weight does not depend on the batch
-    size; no opened file states that weight or its window. Windows are shares of the run. A model that gives no feature
-    vector per modality (dense fusion) is refused.
+    size; no opened file states that weight or its window. Windows are shares of the run. A model that mixes modalities
+    early takes part with the features right before its classifier (``pooled`` and ``classify``); one that has none is
+    refused.
 
     Args:
         alpha: weight of the prototype cross-entropy.
@@ -156,12 +180,12 @@ class PMR(Method):
         return several(self.TITLE, available)
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
-        if not hasattr(model, "encode"):
+        if not is_late(model) and not (hasattr(model, "pooled") and hasattr(model, "classify")):
             raise ValueError(
                 f"PMR needs one feature vector per modality, which {type(model).__name__} does not give. Use a "
                 "LateFusion model, or another method."
             )
-        return JointObjective(model, criterion)
+        return PrototypeObjective(model, criterion)
 
     def on_start(self, state: State) -> None:
         self._measure(state, keep=0.0)
@@ -177,8 +201,8 @@ class PMR(Method):
         targets = []
         with evaluating(state.model):
             for batch in state.batches("train", training=True, limit=limit):
-                for m, z in state.model.encode(batch.inputs).items():
-                    features[m].append(z.flatten(1))
+                for m, z in vectors(state.model, batch.inputs).items():
+                    features[m].append(z)
                 targets.append(batch.target)
         target = torch.cat(targets)
         means = {m: class_means(torch.cat(values), target, state.classes) for m, values in features.items()}
@@ -189,7 +213,7 @@ class PMR(Method):
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         joint = state.objective(batch.inputs, batch.target)
-        similarity = {m: similarities(z.flatten(1), self.prototypes[m], self.seen) for m, z in joint.features.items()}
+        similarity = {m: similarities(z, self.prototypes[m], self.seen) for m, z in joint.features.items()}
         counted = self.seen[batch.target].to(joint.loss.dtype)  # [B]
         prototype = {m: prototype_loss(values, batch.target, counted) for m, values in similarity.items()}
         total = joint.loss
@@ -214,7 +238,7 @@ class PMR(Method):
         return added
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        features = state.model.encode(inputs)
+        features = vectors(state.model, inputs)
         scores = {f"{m}_prototype": similarities(z, self.prototypes[m], self.seen) for m, z in features.items()}
         return scores | (split_logits(state.model.fusion, features) if has_linear_fusion(state.model) else {})
 

@@ -84,6 +84,10 @@ class StemSplitMMTM(LateFusion):
         """Features right before the classifier, {m: [B, D]}."""
         return self.fusion.features(self.encode(inputs), keep)
 
+    def classify(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Logits [B, K] from what ``pooled`` gives."""
+        return self.fusion.interaction.classify(features)
+
 
 class ParameterSplitMMTM(MultimodalModel):
     """MMTM, parameter split: each encoder is a whole ResNet, the fusion module is exchanges and classifier."""
@@ -91,6 +95,10 @@ class ParameterSplitMMTM(MultimodalModel):
     def pooled(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Maps:
         """Features right before the classifier, {m: [B, D]}."""
         return self.fusion.features(*self._stems(inputs, keep))
+
+    def classify(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Logits [B, K] from what ``pooled`` gives."""
+        return self.fusion.classify(features)
 
     def forward(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
         return self.fusion(*self._stems(inputs, keep))

@@ -120,6 +120,10 @@ class Interaction(nn.Module):
     def _exchange(self, number: int, maps: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return self.exchanges[number](maps) if len(self.exchanges) else maps
 
+    def classify(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Logits [B, K] from the pooled features of every modality."""
+        return self.head(torch.cat([features[m] for m in self.channels], dim=1))
+
     def forward(self, maps: Mapping[str, Tensor], tails: Mapping[str, Sequence[nn.Module]]) -> Tensor:
         """Logits [B, K]; arguments as for ``features``."""
-        return self.head(torch.cat(list(self.features(maps, tails).values()), dim=1))
+        return self.classify(self.features(maps, tails))
