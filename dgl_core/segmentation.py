@@ -59,6 +59,7 @@ class Segmentation:
 
     score = "miou"
     evaluation_batch = 16
+    reestimate = True
 
     def __init__(self, classes: int, weights: Tensor | None = None, maps: int = 0):
         if weights is not None and weights.shape != (classes,):

@@ -36,10 +36,13 @@ class Task(Protocol):
     Attributes:
         score: the result by which an epoch is selected.
         evaluation_batch: how many samples to score at once.
+        reestimate: also score each modality with batch-norm statistics measured under its mask, because with the
+            statistics of training the score says little (``segmentation.reestimated``).
     """
 
     score: str
     evaluation_batch: int
+    reestimate: bool
 
     def criterion(self, outputs: Any, target: Tensor) -> Tensor:
         """Scalar training loss; ``outputs`` as the model returns them in training (a dense model: four scales)."""
@@ -59,6 +62,7 @@ class Classification:
 
     score = "accuracy"
     evaluation_batch = 256
+    reestimate = False
 
     def criterion(self, outputs: Tensor, target: Tensor) -> Tensor:
         """``outputs`` [B, K], ``target`` [B]; mean over the batch."""

@@ -128,6 +128,14 @@ def test_decoding_happens_once_per_size_and_again_for_other_files(folder, capsys
     assert load(folder).fingerprint != first.fingerprint and "other files" in capsys.readouterr().err
 
 
+def test_verification_says_what_was_checked_or_what_is_wrong(folder):
+    said = RECIPE.verify(folder.parent)
+    assert said == "6 files match their checksums, 10 train and 5 test pictures, 4 classes"
+    swap("depth", "0015.png", None)(folder)
+    with pytest.raises(ValueError, match="depth.zip: member 0015.png is missing"):
+        RECIPE.verify(folder.parent)
+
+
 def test_validation_is_whole_runs_of_consecutive_training_numbers(folder):
     train = [n for n in range(1, 1500) if n % 13 > 5]
     for seed in range(5):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgl_core.data.nyuv2_files import FILES, Prepared, check_files, read_classes
+from dgl_core.data.nyuv2_files import FILES, Prepared, check_files, check_members, read_classes
 from dgl_core.data.recipe import Recipe, data_roots
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def load_nyuv2(
     parts = read_split(folder, seed)
     numbers = sorted(parts)
     names = read_classes(folder / "classes.csv")
+    check_members(folder, numbers)
     stored = Prepared(folder, numbers, len(names), manifest)
     rgb, depth = stored.pictures(height, width)
     target = torch.from_numpy(stored.labels())
@@ -114,9 +115,20 @@ def _read_numbers(path: Path) -> list[int]:
     return numbers
 
 
+def verify_nyuv2(root: Path | None) -> str:
+    """All files against their checksums, the lists against each other and against the zips."""
+    folder = find_nyuv2(root)
+    check_files(folder)
+    parts = read_split(folder, seed=0)
+    check_members(folder, sorted(parts))
+    train, test = (sum((part == "test") is is_test for part in parts.values()) for is_test in (False, True))
+    classes = len(read_classes(folder / "classes.csv"))
+    return f"{len(FILES)} files match their checksums, {train} train and {test} test pictures, {classes} classes"
+
+
 def available(root: Path | None) -> bool:
     """Is the set here?"""
-    return any((place / NYUV2 / file).is_file() for place in data_roots(root) for file in FILES[:1])
+    return any((place / NYUV2).is_dir() for place in data_roots(root))
 
 
 RECIPE = Recipe(
@@ -128,4 +140,7 @@ RECIPE = Recipe(
     available=available,
     generated=False,
     choices={"augment": ("esanet", "none"), "labels": ("stored", "input")},
+    licence="NYU Depth v2",
+    find=find_nyuv2,
+    verify=verify_nyuv2,
 )

@@ -80,6 +80,19 @@ def read_members(folder: Path, kind: str, numbers: Sequence[int], classes: int) 
             yield array
 
 
+def check_members(folder: Path, numbers: Sequence[int]) -> None:
+    """Each of the three zips has a member for every number.
+
+    Raises:
+        ValueError: naming the first one that is missing.
+    """
+    for file, ending in ZIPS.values():
+        with _open(folder / file) as archive:
+            missing = {f"{number:04d}.{ending}" for number in numbers} - set(archive.namelist())
+        if missing:
+            raise ValueError(f"{folder / file}: member {min(missing)} is missing; {REMEDY}")
+
+
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)

@@ -130,4 +130,5 @@ RECIPE = Recipe(
     available=lambda root: True,
     generated=True,
     choices={"augment": ("esanet", "none")},
+    licence="Generated rooms",
 )  # fmt: skip
