@@ -46,7 +46,8 @@ import dgl_core
 from dgl_core import data
 from dgl_core.data import cache, catalogue, generated
 from dgl_core.data.augment import RandomResizedCrop
-from dgl_core.data.spectrogram import FORMS, read_wav, spectrogram
+from dgl_core.data.media import read_wav
+from dgl_core.data.spectrogram import FORMS, spectrogram
 from dgl_core.figures import data as figures
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)

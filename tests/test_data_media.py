@@ -14,7 +14,8 @@ from PIL import Image
 
 from dgl_core import data
 from dgl_core.data import arrays, audiovisual, cache, generated
-from dgl_core.data.spectrogram import FORMS, read_wav, spectrogram
+from dgl_core.data.media import read_wav
+from dgl_core.data.spectrogram import FORMS, spectrogram
 
 
 @pytest.fixture(autouse=True)

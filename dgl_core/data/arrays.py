@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,6 +38,9 @@ def prepared(
 
     def write(place: Path) -> None:
         array = np.lib.format.open_memmap(place / "array.npy", "w+", dtype, (len(names), *shape))
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a killed process later
+            with open(place / "array.npy", "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
         fill(array)
         array.flush()
         rows = "".join(f"{row},{name}\n" for row, name in enumerate(names))

@@ -14,8 +14,9 @@ import numpy as np
 from dgl_core.data import cache, generated
 from dgl_core.data.arrays import prepared
 from dgl_core.data.emotions import EMOTIONS
+from dgl_core.data.media import read_frame, read_wav
 from dgl_core.data.recipe import data_roots, random_split
-from dgl_core.data.spectrogram import FORMS, read_wav, spectrogram
+from dgl_core.data.spectrogram import FORMS, spectrogram
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -96,20 +97,6 @@ def _stamp(what: str, files: Sequence[Path]) -> str:
             ) from error
         lines.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def read_frame(path: Path, size: int) -> np.ndarray:
-    """A picture file as uint8 ``[size, size, 3]``: the whole picture scaled, as the official code does in testing."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-            if image.size != (size, size):
-                image = image.resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(image)
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path}: not a readable picture ({error}); extract the frame again") from error
 
 
 def read_list(path: Path) -> list[tuple[str, int]]:
