@@ -173,7 +173,7 @@ def listen_and_look(emotion, difficulty):
     display(figures.samples({emotion: face}, {emotion: picture}, seconds=3.0))
 
 
-interact(listen_and_look, emotion=list(first), difficulty=(0.0, 1.0, 0.05))
+_ = interact(listen_and_look, emotion=list(first), difficulty=(0.0, 1.0, 0.05))
 
 # %% [markdown]
 # ## 1.6 What training does to a picture
