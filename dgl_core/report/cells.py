@@ -13,7 +13,7 @@ from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
 from dgl_core.execution import tags
-from dgl_core.report.prose import Renderer, escape, formula_or_source, math
+from dgl_core.report.prose import Renderer, escape, formula_or_source, math, unbroken
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
@@ -186,6 +186,7 @@ class Builder:
         kind = "table claims" if verdicts else "table words" if words else "table"
         table = f'<div class="{kind}"{f" id={file}" if file else ""}>{table}</div>'
         if verdicts:
+            table = unbroken(table)
             self.page.judged += verdicts
             self.page.ledger = self.page.ledger or table.replace(f" id={file}", "")
         return table
@@ -216,7 +217,9 @@ class Builder:
     def _verdict(self, outcome: str, claim: str, numbers: str) -> str:
         name = f"{self.page.name}-verdict-{len(self.page.verdicts) + 1}"
         self.page.verdicts.append((outcome.lower(), claim, numbers, name))
-        text = f'<span class="tag">{outcome.capitalize()}</span> {escape(claim)}<small>{escape(numbers)}</small>'
+        text = (
+            f'<span class="tag">{outcome.capitalize()}</span> {escape(claim)}<small>{unbroken(escape(numbers))}</small>'
+        )
         return f'<div class="verdict {outcome.lower()}" id="{name}">{text}</div>'
 
     def _check(self, title: str, detail: str | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import re
 import shlex
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +15,7 @@ from dgl_core.execution import notebook_names
 from dgl_core.files import write_atomic
 from dgl_core.progress import duration
 from dgl_core.report.cells import Builder, Page, read_cells
-from dgl_core.report.prose import escape
+from dgl_core.report.prose import escape, unbroken
 
 HERE = Path(__file__).parent
 TITLE = "Disentangled gradient learning"
@@ -94,7 +93,7 @@ def _header(entries: list[tuple[outputs.Result, Page]], profile: str, trained: i
     facts = {
         "Profile": profile,
         "Notebooks failed" if failed else "Notebooks": f"{failed} of {len(entries)}" if failed else str(len(entries)),
-        "Training runs": f"{trained + recorded} <small>{trained} made now</small>",
+        "Training runs": f"{trained + recorded} <small>{f'{trained} made now' if trained else 'all found'}</small>",
         "Checks that hold": sum(page.checks for _, page in entries),
         "Verdicts on claims": sum(len(page.verdicts) + page.judged for _, page in entries),
     }
@@ -122,18 +121,13 @@ def _claims(entries: list[tuple[outputs.Result, Page]]) -> str:
             seen.add((outcome, claim, numbers))
             rows.append(
                 f'<tr class="{outcome}"><td><span class="tag">{outcome.capitalize()}</span></td>'
-                f'<td><a href="#{name}">{escape(claim)}</a></td><td>{_unbroken(numbers)}</td></tr>'
+                f'<td><a href="#{name}">{escape(claim)}</a></td><td>{unbroken(escape(numbers))}</td></tr>'
             )
     ledger = next((page.ledger for _, page in entries if page.ledger), "")
     if rows:
         head = "<thead><tr><th>Verdict</th><th>Claim</th><th>Measured here</th></tr></thead>"
         ledger += f'<div class="table claims"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
     return f"<section><h2>What the paper claims, and how it fares</h2>{ledger}</section>" if ledger else ""
-
-
-def _unbroken(numbers: str) -> str:
-    """Numbers of a verdict as HTML; an interval and "n = 10" are not torn apart at the end of a line."""
-    return re.sub(r"\[[^\]]*\]|n = \d+|95 %", lambda part: part[0].replace(" ", "&nbsp;"), escape(numbers))
 
 
 def _gallery() -> str:

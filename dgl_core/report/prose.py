@@ -19,6 +19,11 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=True)
 
 
+def unbroken(markup: str) -> str:
+    """Numbers of a verdict; an interval or "n = 10" is not torn apart at the end of a line."""
+    return re.sub(r"\[[^\]]*\]|n = \d+|95 %", lambda part: part[0].replace(" ", "&nbsp;"), markup)
+
+
 def formula(latex: str, display: bool = False) -> str:
     """LaTeX as MathML.
 
