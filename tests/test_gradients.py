@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import FUSED, NAMES, batch, by_hand, dense, gradients, late, mlp
+from tiny import FUSED, NAMES, batch, by_hand, chain, dense, gradients, late, mlp
 from torch import nn
 
 from dgl_core.gradients import DisentangledObjective, disentangled_loss, frozen, gate
@@ -96,7 +96,7 @@ def test_fractional_gates(gates, build):
     assert_same(gradients(model), expected, 1e-12)
 
 
-@pytest.mark.parametrize("build", [late, dense])
+@pytest.mark.parametrize("build", [late, dense, chain])
 @pytest.mark.parametrize("corner", [c for c in CORNERS if c != "vanilla"])
 def test_unimodal_loss_reaches_only_its_own_encoder(build, corner):
     """In every corner, and in a dense network whose masked passes run through the other encoders' layers."""
@@ -126,8 +126,17 @@ def test_a_unimodal_score_that_looks_at_the_others_teaches_only_its_own_encoder(
     assert {name.split(".")[1] for name in gradients(model)} == {NAMES[0]}
 
 
+def test_masking_alone_would_not_do():
+    """In ``chain`` the plain masked loss does reach the other encoder: the gates, not the mask, keep it out above."""
+    model, (inputs, target) = chain(2), batch(2)
+    F.cross_entropy(model(inputs, keep=NAMES[1:2]), target).backward()
+    assert {name.split(".")[1] for name, g in gradients(model).items() if "encoders" in name and g.any()} == set(
+        NAMES[:2]
+    )
+
+
 def test_multimodal_loss_reaches_no_encoder_under_truncation():
-    for model in (late(3), dense(3)):
+    for model in (late(3), dense(3), chain(3)):
         inputs, target = batch(3)
         DisentangledObjective(model, 1.0)(inputs, target).multimodal.backward()
         assert {name.split(".")[0] for name in gradients(model)} == {"fusion"}
@@ -259,11 +268,12 @@ def test_own_criterion():
 # -- dense fusion -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("build", [dense, chain])
 @pytest.mark.parametrize("modalities", [2, 3])
 @pytest.mark.parametrize("corner", CORNERS)
-def test_dense_corners(modalities, corner):
+def test_dense_corners(build, modalities, corner):
     """Modalities mix inside: the split is by parameter; batch-norm in train mode, in encoders and in the fusion."""
-    model, (inputs, target) = dense(modalities), batch(modalities)
+    model, (inputs, target) = build(modalities), batch(modalities)
     alpha = 0.0 if corner == "vanilla" else 2.0
     expected = by_hand(copy.deepcopy(model), inputs, target, alpha, *CORNERS[corner])
     encoder_gate, fusion_gate = CORNERS[corner]
@@ -273,9 +283,10 @@ def test_dense_corners(modalities, corner):
     assert_same(gradients(model), expected, 1e-12)
 
 
+@pytest.mark.parametrize("build", [dense, chain])
 @pytest.mark.parametrize("gates", [(0.0, 0.0), (1.0, 1.0), (0.3, 0.7)])
-def test_dense_statistics_move_in_the_multimodal_pass_only(gates):
-    model, (inputs, target) = dense(3), batch(3)
+def test_dense_statistics_move_in_the_multimodal_pass_only(gates, build):
+    model, (inputs, target) = build(3), batch(3)
     plain = copy.deepcopy(model)
     plain(inputs)
     before = {n: b.clone() for n, b in model.named_buffers()}

@@ -92,6 +92,33 @@ def dense(modalities: int = 2, seed: int = 0, batch_norm: bool = True) -> Dense:
     return Dense(modalities, batch_norm=batch_norm).double()
 
 
+class Chain(MultimodalModel):
+    """The other modalities are added into the first encoder half-way, as ESANet adds depth into its colour branch.
+
+    So the masked pass of another modality runs through later layers of the first encoder: masking is not complete.
+    """
+
+    def __init__(self, modalities: int = 2, width: int = 4, classes: int = 3):
+        encoders = {
+            m: nn.ModuleDict({"first": nn.Sequential(nn.Linear(3 + i, width), nn.BatchNorm1d(width), nn.Tanh())})
+            for i, m in enumerate(NAMES[:modalities])
+        }
+        encoders[NAMES[0]]["second"] = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+        super().__init__(
+            encoders, nn.ModuleDict({"mix": nn.Linear(width, width), "classifier": nn.Linear(width, classes)})
+        )
+
+    def forward(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
+        hidden = {m: part["first"](inputs[m]) for m, part in self.encoders.items()}
+        mixed = sum(self.fusion["mix"](z) for m, z in hidden.items() if keep is None or m in keep)
+        return self.fusion["classifier"](self.encoders[NAMES[0]]["second"](mixed))
+
+
+def chain(modalities: int = 2, seed: int = 0) -> Chain:
+    torch.manual_seed(seed)
+    return Chain(modalities).double()
+
+
 def gradients(model: nn.Module) -> dict[str, Tensor]:
     """Name -> copy of the gradient, of the parameters that have one."""
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
