@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
 
+from dgl_core.gradients import FUSED
 from dgl_core.models.fusion import Fusion, check_keep
 from dgl_core.models.mmtm_blocks import Branch, Interaction, Maps
 from dgl_core.models.multimodal import LateFusion, MultimodalModel
@@ -102,6 +103,10 @@ class ParameterSplitMMTM(MultimodalModel):
 
     def forward(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
         return self.fusion(*self._stems(inputs, keep))
+
+    def all_logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        maps, tails = self._stems(inputs, None)  # no mask changes what comes before the first exchange
+        return {FUSED: self.fusion(maps, tails)} | {m: self.fusion({m: x}, tails) for m, x in maps.items()}
 
     def _stems(
         self, inputs: Mapping[str, Tensor], keep: Collection[str] | None
