@@ -64,7 +64,8 @@ dgl_core.provenance()
 # | "increasingly severe", "easy-to-learn" | 2.4 | "exactly the vanilla $g^{Uni}$", "eliminated" | 2.13 |
 # | Eq. 8 | 2.3 for the scalar, 2.5 and 2.6 for vectors | Eq. 15 | 2.14 |
 # | the bias $b_1$ | 2.7 | $\alpha$ | 2.15 |
-# | "the only way" is $z^{m_2}=0$ | 2.8 | all of it, while a model trains | 2.16, 2.17 |
+# | "the only way" is $z^{m_2}=0$ | 2.8 | "no extra structure complexity" | 2.12 |
+# | "increasingly close to 1" | 2.16 | all of it, while a model trains | 2.16, 2.17 |
 #
 # The verdict on every sentence is in the table of section 2.19.
 

@@ -160,9 +160,9 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
         panel.fill_between([1e-2, 1], 1, 10, color=RED, alpha=0.08, linewidth=0)
         panel.set(xscale="log", yscale="log", xlim=(0.03, 8), ylim=(0.03, 8), xlabel="$R$, residual", title=title)
         grown = ((ratio < 1) & (norm_ratio > 1)).sum() / (ratio < 1).sum()
-        kept = ((norm_ratio > 1) & marked).sum() / marked.sum()
+        among = ((ratio < 1) & marked & (norm_ratio > 1)).sum() / ((ratio < 1) & marked).sum()
         parts.append(f"{title}: of the draws with R < 1 the norm grows in {100 * grown:.0f} %, "
-                     f"of the marked draws in {100 * kept:.0f} %")  # fmt: skip
+                     f"of the marked ones among them in {100 * among:.0f} %")  # fmt: skip
     axes[0, 0].set_ylabel(r"$\|g^{multi}\| / \|g^{uni}\|$, feature")
     return Picture(figure, "; ".join(parts) + ".")
 
