@@ -22,9 +22,11 @@ def test_reconcilement_loss_and_gradient_hand_example():
 
 
 def test_stages_of_the_official_schedule():
-    assert [reconboost.stage_of(e, 4, 4) for e in (0, 3, 4, 7, 8, 99)] == [
-        (0, True), (0, True), (0, False), (0, False), (1, True), (12, True)
+    assert [reconboost.stage_of(e, 100, 4, 4) for e in (0, 3, 4, 7, 8, 95, 96, 99)] == [
+        (0, True), (0, True), (0, False), (0, False), (1, True), (11, False), (11, False), (11, False)
     ]  # fmt: skip
+    assert [reconboost.stage_of(e, 20, 1, 1) for e in (0, 1, 18, 19)] == [(0, True), (0, False), (9, True), (9, False)]
+    assert reconboost.stage_of(0, 1, 1, 1) == (0, False)  # too short for a stage: the first modality's joint loss
     state = trainer("reconboost", modalities=3, epochs=20)
     seen = []
     for state.epoch in range(8):

@@ -30,10 +30,14 @@ def reconcilement_loss(logits: Tensor, others: Tensor, target: Tensor, w1: float
     return ((w2 * q - w1) * log_p).mean() / logits.shape[1]
 
 
-def stage_of(epoch: int, alone: int, together: int) -> tuple[int, bool]:
-    """Stage of a 0-based epoch, and whether it is one of the first ``alone`` epochs of the stage."""
+def stage_of(epoch: int, epochs: int, alone: int, together: int) -> tuple[int, bool]:
+    """Stage of a 0-based epoch, and whether it is one of the first ``alone`` epochs of the stage.
+
+    What is left of the run after the last whole stage prolongs its second phase, so that no run ends in a first phase.
+    """
     stage, within = divmod(epoch, alone + together)
-    return stage, within < alone
+    whole = epochs // (alone + together)
+    return (stage, within < alone) if stage < whole else (max(whole - 1, 0), False)
 
 
 class Ensemble(nn.Module):
@@ -75,13 +79,14 @@ class ReconBoost(Method):
     modality reconcilement", ICML 2024; official ``train.py``, ``models/dynamic_net.py``, ``schedule.py``. As there, the
     other modalities run in training mode in phase 1, so their batch-norm statistics move and their weights do not.
 
-    **Difference.** (a) Official phases are 4 + 4 epochs; shares of the run here, 4 + 4 of 100 epochs, 1 + 1 of 20.
-    (b) The official MSE joins two detached tensors and trains nothing, whatever its weight 0.5; ``alignment`` 0 is
-    that. A positive value lets its gradient reach the current modality. (c) Stage 0 has no others, so q is uniform;
-    there it is 1 for every sample by a slip of shape (softmax over one column), which only scales the loss. (d) No
-    unimodal pre-training. (e) The optimiser is that of all methods here and keeps its momentum from stage to stage;
-    there it is made anew. (f) The fusion module of the model is not used and not trained. A masked modality is left out
-    of the sum. (g) Any number of modalities; a run that ends before every modality had its turn uses those that had.
+    **Difference.** (a) Official phases are 4 + 4 epochs; shares of the run here, 4 + 4 of 100 epochs, 1 + 1 of 20. As
+    there, scores at the end follow a phase 2: it goes on where the run is too short for another stage. (b) The official
+    MSE joins two detached tensors and trains nothing, whatever its weight 0.5; ``alignment`` 0 is that. A positive
+    value lets its gradient reach the current modality. (c) Stage 0 has no others, so q is uniform; there it is 1 for
+    every sample by a slip of shape (softmax over one column), which only scales the loss. (d) No unimodal pre-training.
+    (e) The optimiser is that of all methods here and keeps its momentum from stage to stage; there it is made anew. (f)
+    The fusion module of the model is not used and not trained. A masked modality is left out of the sum. (g) Any number
+    of modalities; a run that ends before every modality had its turn uses those that had.
 
     Args:
         w1: weight of the label, 5 on CREMA-D. w2: weight of the others, 1; more than w1 would unlearn.
@@ -116,7 +121,7 @@ class ReconBoost(Method):
     def stage(self, state: State) -> tuple[int, bool]:
         """The stage of the present epoch, and whether its modality is trained alone."""
         lengths = (whole_epochs(share, state.epochs) for share in (self.alone, self.together))
-        return stage_of(state.epoch, *lengths)
+        return stage_of(state.epoch, state.epochs, *lengths)
 
     def members(self, state: State) -> list[str]:
         """Modalities of the ensemble: those that had a turn, the present one included."""
