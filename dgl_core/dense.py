@@ -129,8 +129,7 @@ class DenseObjective(DisentangledObjective):
         values = {}
         for branch in self.branches:
             loss = self.criterion(self.run(branch, inputs), target)
-            backward(loss if branch == FUSED else self.alpha * loss)
+            backward(loss if branch == FUSED else self.alpha * loss)  # frees this graph
             values[branch] = loss.detach()
-            del loss  # and with it the graph
         multimodal = values.pop(FUSED)
         return Losses(multimodal + self.alpha * sum(values.values()), multimodal, values, {})

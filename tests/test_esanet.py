@@ -173,6 +173,14 @@ def test_a_masked_encoder_is_not_run(keep, idle):
     assert all(torch.equal(b, before[n]) for n, b in model.encoders[idle].named_buffers())
 
 
+def test_detach_stops_the_gradient_at_every_fusion():
+    model, (inputs, _) = tiny(), pictures()
+    model(inputs, detach=True)[0].sum().backward()
+    assert not any(p.grad is not None for p in model.encoders.parameters())
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(model(inputs), model(inputs, detach=True), strict=True))
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

@@ -88,9 +88,8 @@ class PictureView(nn.Module):
             for n, place in zip(self.size, draw[1:3], strict=True)
         )
         columns = torch.where(draw[3] < 0.5, columns.flip(1), columns)
-        grid = (
-            torch.stack(torch.broadcast_tensors(columns[:, None, :], rows[:, :, None]), dim=-1) * 2 - 1
-        )  # [B, h, w, 2]
+        places = torch.broadcast_tensors(columns[:, None, :], rows[:, :, None])
+        grid = torch.stack(places, dim=-1) * 2 - 1  # [B, h, w, 2], x before y, -1..1
         rgb = F.grid_sample(pictures["rgb"] / 255, grid, padding_mode="border", align_corners=False)
         moved = {m: nearest(x, rows, columns).float() for m, x in pictures.items() if m != "rgb"}
         moved["rgb"] = jitter_colours(rgb, 1 - JITTER + 2 * JITTER * draw[4:7, :, 0].T)
