@@ -129,7 +129,9 @@ def test_citation():
 # Spelled so that this file does not hold what it looks for.
 FOREIGN = {
     "a path of one machine": re.compile(r"(?<![\w.])/(?:work|root|home/(?!reader\b)\w+|Users/\w+)/"),
-    "a package index": re.compile(r"py" + r"pi\.org|python" + r"hosted\.org|download\.py" + r"torch\.org|conda\.ana" + r"conda\.org"),
+    "a package index": re.compile(
+        r"py" + r"pi\.org|python" + r"hosted\.org|download\.py" + r"torch\.org|conda\.ana" + r"conda\.org"
+    ),
     "a private folder": re.compile(r"\.\./sha" + r"red|(?<![\w/])sha" + r"red/(?:data|paper)|\.lib" + r"rary"),
 }
 ALLOWED = {("Makefile", "a private folder"), (".ci/run", "a private folder")}
