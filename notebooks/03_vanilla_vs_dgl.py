@@ -23,7 +23,7 @@
 # model is under-optimised, its encoder receives a suppressed gradient, and DGL's branches and fused model are
 # better.
 #
-# **Runtime.** smoke 1 min, cpu 4 min (10 with GRID), two cores; paper 1 h per data set on one GPU.
+# **Runtime.** smoke 1 min, cpu 4 min (10 with GRID), two cores; paper not measured yet.
 #
 # Before: [02 the theory](02_gradient_theory.ipynb). The numbers labelled *reference* come from committed run
 # records (`results/reference`), those labelled *this run* from trainings that the cell below starts if their
