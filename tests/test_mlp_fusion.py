@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dgl_core import data, models
 from dgl_core.gradients import disentangled_loss
 from dgl_core.models import build
-from dgl_core.models.fusion import CubeFusion, MixerFusion
+from dgl_core.models.fusion import CubeFusion, MixerFusion, zero_mask
 from dgl_core.models.fusion.mixing import AxisMLP
 from dgl_core.models.mlp_fusion import SequenceEncoder, StepEncoder
 from dgl_core.training import fit
@@ -99,6 +99,9 @@ def test_masks(name, fusion):
     model = network(name, **options).eval()
     (inputs, _), (other, _) = batch(SHAPES[name]), batch(SHAPES[name], seed=2)
     features = model.encode(inputs)
+    masked = [zero_mask(features, (m,)) for m in inputs]
+    for j, z in features.items():
+        assert torch.equal(sum(mask[j] for mask in masked), z)
     for m in inputs:
         logits = model(inputs, keep=(m,))
         assert logits.isfinite().all()
