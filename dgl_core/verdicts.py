@@ -100,7 +100,7 @@ def judge(
     """Judge "the difference is larger than ``threshold``" from paired differences.
 
     REPRODUCED: the whole confidence interval lies above the threshold. CONTRADICTED: the whole interval lies below it.
-    UNDECIDED: the interval holds the threshold, or there are fewer than two pairs.
+    UNDECIDED: the interval holds the threshold, there are fewer than two pairs, or all differences are equal.
 
     Args:
         claim: what the paper says, in words.
@@ -121,5 +121,6 @@ def judge(
     if len(values) > 1:
         interval = mean_interval(values, comparisons=comparisons)
         mean, low, high = interval.mean, interval.low, interval.high
-        outcome = "REPRODUCED" if low > threshold else "CONTRADICTED" if high < threshold else "UNDECIDED"
+        if interval.sd > 0:  # equal differences, as two seeds on a small test part can give, say nothing of the spread
+            outcome = "REPRODUCED" if low > threshold else "CONTRADICTED" if high < threshold else "UNDECIDED"
     return Verdict(claim, outcome, mean, low, high, len(values), unit, threshold)

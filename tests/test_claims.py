@@ -32,6 +32,7 @@ def test_branches_are_compared_as_named():
         ([-5, -6, -5, -6], "CONTRADICTED"),
         ([-5, 6, -5, 6], "UNDECIDED"),
         ([9], "UNDECIDED"),
+        ([6.2, 6.2], "UNDECIDED"),
     ],
 )
 def test_outcome_follows_the_interval(differences, outcome):
