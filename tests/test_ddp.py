@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 
 import pytest
 import torch
@@ -86,9 +85,9 @@ def two_pass(rank: int) -> dict[str, torch.Tensor]:
     return gradients(model)
 
 
-def worker(rank: int, port: int, folder: str) -> None:
+def worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=WORLD)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     try:
         found = {name: wrapped(name, rank, False) for name in CASES}
         found |= {f"{name}, accumulated": wrapped(name, rank, True) for name in CASES}
@@ -102,10 +101,7 @@ def worker(rank: int, port: int, folder: str) -> None:
 def found(tmp_path_factory) -> list[dict[str, dict[str, torch.Tensor]]]:
     """What each of the two processes ended with; one start for all tests."""
     folder = tmp_path_factory.mktemp("ddp")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(worker, (port, str(folder)), nprocs=WORLD)
+    torch.multiprocessing.spawn(worker, (str(folder),), nprocs=WORLD)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 
