@@ -7,6 +7,7 @@ import statistics
 import sys
 from collections.abc import Callable
 
+from dgl_core.data import DATASETS
 from dgl_core.records import RunSpec
 from dgl_core.runs import key, reference_root, revisions
 from dgl_core.store import Store
@@ -29,6 +30,9 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
         run = f"{record.spec.method} on {record.spec.dataset}, seed {record.spec.seed}"
         if key(record.spec) != record.key:
             differences.append(f"{run}: made by revisions {record.revisions}, now {revisions(record.spec)}")
+            continue
+        if not DATASETS[record.spec.dataset].available(None):
+            say(f"{run}: not trained again, its data are not here")
             continue
         again = train(record.spec, key=record.key, revisions=record.revisions)
         if again.data["fingerprint"] != record.data["fingerprint"]:

@@ -173,6 +173,30 @@ def run_all(
     return [found for spec in specs if (found := find(spec)) is not None]
 
 
+def same_data(record: RunRecord | None) -> RunRecord | None:
+    """The record, after its fingerprint was compared with the real data that are here now.
+
+    Generated data are part of the key by their revision; where real data are absent there is nothing to compare with.
+
+    Raises:
+        ValueError: the data here are not those that the record was made from.
+    """
+    from dgl_core import data
+
+    if record is None or data.DATASETS[record.spec.dataset].generated:
+        return record
+    if data.DATASETS[record.spec.dataset].available(None):
+        from dgl_core.training import _load
+
+        found = _load(record.spec.dataset, None, tuple(record.spec.dataset_options.items())).fingerprint
+        if found != record.data["fingerprint"]:
+            raise ValueError(
+                f"{record.spec.method} on {record.spec.dataset}, seed {record.spec.seed}, was recorded on other data "
+                "than those here now: run again with recompute=True, or restore the data."
+            )
+    return record
+
+
 def load_or_run(specs, *, recompute: bool = False):
     """Records in the shape of ``specs``: a dict of lists, or a list. What is not recorded here is trained now.
 
@@ -181,7 +205,7 @@ def load_or_run(specs, *, recompute: bool = False):
     if isinstance(specs, Mapping):
         flat = [spec for group in specs.values() for spec in group]
         run_all(flat if recompute else pending(flat), recompute=recompute)
-        return {name: [find(spec) for spec in group] for name, group in specs.items()}
+        return {name: [same_data(find(spec)) for spec in group] for name, group in specs.items()}
     return load_or_run({"": list(specs)}, recompute=recompute)[""]
 
 
