@@ -81,7 +81,7 @@ class Project:
         shutil.copytree(ROOT / "dgl_core", root / "dgl_core", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "notebooks" / "jupytext.toml", root / "notebooks")
-        self.plan = (root / "dgl_core" / "experiments.py").read_text()
+        self.plan = (root / "dgl_core" / "experiments" / "__init__.py").read_text()
         (root / "dgl_core" / "training.py").write_text(TRAINING)
         for room, text in ROOMS.items():
             shutil.rmtree(root / "dgl_core" / room)
@@ -93,7 +93,7 @@ class Project:
         path = self.root / "notebooks" / f"{name}.py"
         path.write_text(HEADER.format(title=name) + "".join(f"\n# %%\n{cell}\n" for cell in cells))
         plan = PLAN.format(names=dict.fromkeys(sorted(self.runs), ()), runs=self.runs)
-        (self.root / "dgl_core" / "experiments.py").write_text(self.plan + plan)
+        (self.root / "dgl_core" / "experiments" / "__init__.py").write_text(self.plan + plan)
         return path
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
