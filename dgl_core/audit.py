@@ -7,6 +7,8 @@ import statistics
 import sys
 from collections.abc import Callable
 
+import numpy as np
+
 from dgl_core.data import DATASETS
 from dgl_core.records import RunSpec
 from dgl_core.runs import key, reference_root, revisions
@@ -39,7 +41,7 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
             differences.append(f"{run}: the data here are other data than those of the record")
             continue
         names = [name for name in record.curves if not name.startswith("seconds/")]
-        if all(record.curves[name] == again.curves.get(name) for name in names):
+        if all(np.array_equal(record.curves[n], again.curves.get(n, []), equal_nan=True) for n in names):
             say(f"{run}: identical, {len(names)} curves")
             continue
         sisters = [100 * r.score() for r in records if _sisters(r.spec, record.spec)]

@@ -196,9 +196,7 @@ def judge(claim: Claim, rows: Rows, comparisons: int) -> verdicts.Verdict:
     consistent(rows)
     complete = all(rows.values())
     differences = claim.measure(rows) if complete else []
-    return verdicts.judge(
-        claim.text, differences, unit=claim.unit, comparisons=comparisons, threshold=claim.threshold
-    )
+    return verdicts.judge(claim.text, differences, unit=claim.unit, comparisons=comparisons, threshold=claim.threshold)
 
 
 def consistent(rows: Rows) -> None:

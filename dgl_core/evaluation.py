@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from dgl_core.gradients import FUSED
-from dgl_core.records import pack
+from dgl_core.records import pack, pack_array
+from dgl_core.segmentation import reestimated
 from dgl_core.tasks import Tally
 
 if TYPE_CHECKING:
     from dgl_core.loop import Trainer
 
 PROBE = 256  # at most about this many training samples are scored
+STATISTICS = 32  # training batches that batch-norm statistics under a mask are measured on
 
 
 @torch.no_grad()
@@ -23,10 +25,10 @@ def evaluate(trainer: Trainer) -> tuple[dict[str, float], dict[str, str]]:
     """Scores of the present model on train (a probe), val and test.
 
     Returns:
-        Columns of ``RunRecord.curves`` with their values, and the packed test predictions of every branch.
+        Columns of ``RunRecord.curves`` with their values, and what the task keeps of every branch on test, packed.
     """
     columns: dict[str, float] = {}
-    predictions: dict[str, str] = {}
+    packed: dict[str, dict[str, str]] = {}
     for part in ("train", "val", "test"):
         tallies = score(trainer, part)
         for branch, tally in tallies.items():
@@ -35,9 +37,9 @@ def evaluate(trainer: Trainer) -> tuple[dict[str, float], dict[str, str]]:
             own = {b: tally for b, tally in tallies.items() if b == FUSED or b in trainer.model.encoders}
             columns |= {f"suppression/{name}": value for name, value in trainer.task.compare(own).items()}
         if part == "test":
-            kept = {branch: tally.arrays() for branch, tally in tallies.items()}
-            predictions = {b: pack(arrays["predicted"]) for b, arrays in kept.items() if "predicted" in arrays}
-    return columns, predictions
+            for branch, tally in tallies.items():
+                packed[branch] = {k: pack(v) if k == "predicted" else pack_array(v) for k, v in tally.arrays().items()}
+    return columns, packed
 
 
 def score(trainer: Trainer, part: str) -> dict[str, Tally]:
@@ -55,4 +57,17 @@ def score(trainer: Trainer, part: str) -> dict[str, Tally]:
         branches = trainer.method.all_logits(trainer, batch.inputs) | {f"official_{m}": v for m, v in official.items()}
         for branch, outputs in branches.items():
             tallies[branch].update(outputs, batch.target)
+    if part == "test" and trainer.task.reestimate and len(trainer.model.encoders) > 1:
+        tallies |= {f"{m}_reestimated": score_reestimated(trainer, m) for m in trainer.model.encoders}
     return dict(tallies)
+
+
+def score_reestimated(trainer: Trainer, modality: str) -> Tally:
+    """One modality on the test part, with batch-norm statistics measured on passes with this modality alone."""
+    tally = trainer.task.tally()
+    batches = (batch.inputs for batch in trainer.batches("train", training=True, limit=STATISTICS))
+    with reestimated(trainer.model, batches, (modality,)) as model:
+        for rows in trainer.dataset.indices("test").split(trainer.task.evaluation_batch):
+            batch = trainer.batch(rows)
+            tally.update(model(batch.inputs, keep=(modality,)), batch.target)
+    return tally

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
-import pickle
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dgl_core import data, metrics
+from dgl_core import checkpoints, data, metrics, optimizers
 from dgl_core.environment import describe, peak_memory_mb, utc_now
 from dgl_core.evaluation import evaluate
-from dgl_core.files import write_atomic
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method
 from dgl_core.records import RunRecord, RunSpec
@@ -65,9 +61,9 @@ class Trainer:
         self.steps_per_epoch = len(self.train_index) // spec.batch_size
         if not self.steps_per_epoch:
             raise ValueError(f"batch_size {spec.batch_size} exceeds the {len(self.train_index)} training samples.")
-        self.optimizer = self._optimizer()
+        self.optimizer = optimizers.make(spec, {g: self.parameters(g) for g in (*model.encoders, "fusion", "heads")})
         self.curves: dict[str, list[float]] = defaultdict(list)
-        self.best: dict[str, tuple[float, dict[str, str]]] = {}  # protocol -> (score, packed predictions)
+        self.best: dict[str, tuple[float, dict[str, dict[str, str]]]] = {}  # protocol -> (score, packed arrays)
         self.seconds = 0.0
 
     # -- what methods see -------------------------------------------------------------------------------------------
@@ -123,7 +119,7 @@ class Trainer:
             checkpoint: file to resume from and to save to at most ``every`` seconds; deleted by the caller.
             log: called with one line per epoch.
         """
-        if checkpoint is None or not self._restore(checkpoint):
+        if checkpoint is None or not checkpoints.restore(self, checkpoint):
             self.method.on_start(self)
         saved = time.perf_counter()
         for epoch in range(self.epoch, self.epochs):
@@ -131,22 +127,21 @@ class Trainer:
             started = time.perf_counter()
             self._train_epoch()
             trained = time.perf_counter()
-            self._evaluate_epoch()
+            if (epoch + 1) % self.spec.evaluate_every == 0 or epoch + 1 == self.epochs:
+                self._evaluate_epoch()
             now = time.perf_counter()
             self.curves["seconds/training"].append(trained - started)
             self.seconds += now - started
             if checkpoint is not None and now - saved >= every and self.epoch + 1 < self.epochs:
-                self._save(checkpoint)
+                checkpoints.save(self, checkpoint)
                 saved = now
-            if log is not None:
+            if log is not None and self._scored:
                 log(self._line())
 
     def _train_epoch(self) -> None:
         spec = self.spec
         torch.manual_seed(derive_seed(spec.seed, self.epoch, "dropout"))
-        rate = spec.lr * spec.decay ** sum(self.epoch >= milestone for milestone in spec.milestones)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+        rate = optimizers.start_epoch(self.optimizer, spec, self.epoch)
         self.curves["lr"].append(rate)
         self.model.train()
         self.heads.train()
@@ -180,16 +175,22 @@ class Trainer:
     def _evaluate_epoch(self) -> None:
         self.model.eval()
         self.heads.eval()
-        columns, predictions = evaluate(self)
+        columns, kept = evaluate(self)
         loss = columns[f"train/{FUSED}/loss"]
         if not math.isfinite(loss):  # the last step broke the weights
             raise self._diverged(f"the loss of the trained model is {loss} after epoch {self.epoch}")
         for column, value in columns.items():
-            self.curves[column].append(value)
+            skipped = self.epoch - len(self.curves[column])
+            self.curves[column] += [math.nan] * skipped + [value]
         scores = {"last": math.inf} | {f"best_{p}": columns[f"{p}/{FUSED}/{self.task.score}"] for p in ("val", "test")}
         for protocol, score in scores.items():
             if protocol == "last" or protocol not in self.best or score > self.best[protocol][0]:
-                self.best[protocol] = (score, predictions)
+                self.best[protocol] = (score, kept)
+
+    @property
+    def _scored(self) -> bool:
+        """Was the model evaluated after the present epoch?"""
+        return len(self.curves[f"val/{FUSED}/{self.task.score}"]) == self.epoch + 1
 
     def _diverged(self, what: str) -> TrainingDiverged:
         spec = self.spec
@@ -202,56 +203,6 @@ class Trainer:
         inputs, target = self.dataset.batch(rows, generator)
         return Batch({m: inputs[m].to(self.dtype) for m in self.model.encoders}, target)
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        spec = self.spec
-        names = [*self.model.encoders, "fusion", "heads"]
-        scales = {m: spec.encoder_lr_scale for m in self.model.encoders}
-        groups = [
-            {"params": self.parameters(name), "name": name, "scale": scales.get(name, 1.0)}
-            for name in names
-            if self.parameters(name)
-        ]
-        if spec.optimizer == "sgd":
-            sgd = torch.optim.SGD(groups, spec.lr, spec.momentum, weight_decay=spec.weight_decay, fused=True)
-            for parameter in [p for group in groups for p in group["params"] if spec.momentum]:
-                # What it starts from anyway; left to itself it fails where a parameter gets its first gradient late.
-                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            return sgd
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
-        return kind(groups, spec.lr, betas=(spec.momentum, 0.999), weight_decay=spec.weight_decay, fused=True)
-
-    def _save(self, path: Path) -> None:
-        state = {
-            "epoch": self.epoch + 1,
-            "model": self.model.state_dict(),
-            "heads": self.heads.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "method": self.method.state_dict(),
-            "curves": dict(self.curves),
-            "best": self.best,
-            "seconds": self.seconds,
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomic(path, buffer.getvalue())
-
-    def _restore(self, path: Path) -> bool:
-        """Go on from a checkpoint; False if there is none that can be read."""
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except FileNotFoundError:
-            return False
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
-            print(f"Checkpoint {path.name} is damaged; this run starts again.", file=sys.stderr)
-            return False
-        self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
-        self.model.load_state_dict(state["model"])
-        self.heads.load_state_dict(state["heads"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.method.load_state_dict(state["method"])
-        self.curves = defaultdict(list, state["curves"])
-        return True
-
     def _line(self) -> str:
         latest = {c: v[-1] for c, v in self.curves.items()}
         score = self.task.score
@@ -262,6 +213,7 @@ class Trainer:
 
     def record(self, key: str, revisions: Mapping[str, int]) -> RunRecord:
         split = [self.dataset.split.count(part) for part in ("train", "val", "test")]
+        best = self.best.items()
         return RunRecord(
             spec=self.spec,
             key=key,
@@ -276,7 +228,8 @@ class Trainer:
                 "score": self.task.score,
             },
             curves={c: [float(f"{v:.6g}") for v in values] for c, values in sorted(self.curves.items())},
-            predictions={protocol: predictions for protocol, (_, predictions) in self.best.items()},
+            predictions={p: {b: a["predicted"] for b, a in kept.items() if "predicted" in a} for p, (_, kept) in best},
+            arrays={p: kept for p, (_, kept) in best if not any("predicted" in a for a in kept.values())},
             cost={
                 "seconds": round(self.seconds, 3),
                 "seconds_per_epoch": round(sum(self.curves["seconds/training"]) / self.epochs, 4),

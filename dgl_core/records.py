@@ -6,7 +6,9 @@ import base64
 import dataclasses
 import difflib
 import hashlib
+import io
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
@@ -80,6 +82,9 @@ class RunSpec:
         milestones, decay: the rate is multiplied by ``decay`` from each of these epochs (0-based) on.
         accumulate: batches whose gradients are averaged before one update.
         precision: "fp32", "bf16" (autocast) or "fp64".
+        schedule: "step" (milestones, decay) or "one_cycle" (lr is the peak; momentum is cycled .95-.85-.95).
+        nesterov: Nesterov momentum, SGD only.
+        evaluate_every: score the model after every so many epochs, and after the last.
     """
 
     dataset: str
@@ -101,6 +106,9 @@ class RunSpec:
     clip: float = 40.0
     seed: int = 0
     precision: str = "fp32"
+    schedule: str = "step"
+    nesterov: bool = False
+    evaluate_every: int = 1
 
     def __post_init__(self):
         for f in fields(self):
@@ -114,10 +122,14 @@ class RunSpec:
                 value = coerce(f.name, value, default)
             object.__setattr__(self, f.name, value)
         lowest = dict.fromkeys(("lr", "encoder_lr_scale", "momentum", "weight_decay", "decay", "clip"), 0)
-        for name, low in (lowest | dict.fromkeys(("epochs", "batch_size", "accumulate"), 1)).items():
+        for name, low in (lowest | dict.fromkeys(("epochs", "batch_size", "accumulate", "evaluate_every"), 1)).items():
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
-        for name, choices in (("optimizer", ("sgd", "adam", "adamw")), ("precision", ("fp32", "bf16", "fp64"))):
+        for name, choices in (
+            ("optimizer", ("sgd", "adam", "adamw")),
+            ("precision", ("fp32", "bf16", "fp64")),
+            ("schedule", ("step", "one_cycle")),
+        ):
             if getattr(self, name) not in choices:
                 raise unknown_name(name, getattr(self, name), choices)
 
@@ -165,6 +177,8 @@ class RunRecord:
             fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
             steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
         predictions: protocol -> branch -> predicted class of every test sample, packed (see ``unpack``).
+        arrays: protocol -> branch -> name -> what the task keeps for tables and pictures, packed (see
+            ``unpack_array``); segmentation: ``confusion`` [K, K] and the first predicted ``maps`` [n, H, W].
         cost: seconds, seconds_per_epoch, peak_memory_mb, parameters.
         environment: device, threads, portable, versions, commit.
         created: UTC time.
@@ -179,6 +193,7 @@ class RunRecord:
     cost: dict[str, float]
     environment: dict[str, object]
     created: str
+    arrays: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
 
     def epoch(self, protocol: str = "last") -> int:
         """0-based epoch that a protocol selects; ties go to the earliest.
@@ -192,11 +207,9 @@ class RunRecord:
         if part and column not in self.curves:
             raise ValueError(f"This {self.spec.method} run has no {part!r} part, so no {protocol!r} epoch.")
         curve = self.curves[column] if part else self.curves["lr"]
-        return int(np.argmax(curve)) if part else len(curve) - 1
+        return int(np.nanargmax(curve)) if part else len(curve) - 1  # NaN: not scored after that epoch
 
-    def score(
-        self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = ""
-    ) -> float:
+    def score(self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = "") -> float:
         """One number, a fraction, at the epoch that ``protocol`` selects; by default the score that selects epochs."""
         column = f"{part}/{branch}/{metric or self.selecting}"
         if column not in self.curves:
@@ -246,3 +259,15 @@ def pack(labels: np.ndarray) -> str:
 def unpack(text: str) -> np.ndarray:
     """Inverse of ``pack``: int64 class indices."""
     return np.frombuffer(base64.b64decode(text), dtype="<u2").astype(np.int64)
+
+
+def pack_array(array: np.ndarray) -> str:
+    """Any small array of numbers as text: an npy file, compressed, in base64."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return base64.b64encode(zlib.compress(buffer.getvalue(), 9)).decode()
+
+
+def unpack_array(text: str) -> np.ndarray:
+    """Inverse of ``pack_array``."""
+    return np.load(io.BytesIO(zlib.decompress(base64.b64decode(text))), allow_pickle=False)

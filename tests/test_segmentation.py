@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from test_esanet import pictures, tiny
 from torch import nn
 
-from dgl_core import metrics
+from dgl_core import checkpoints, metrics
 from dgl_core.data.rooms import RECIPE
 from dgl_core.loop import Trainer
 from dgl_core.methods.dense import DenseDGL
@@ -237,7 +237,7 @@ def test_rooms_go_through_the_loop_and_an_interrupted_run_ends_the_same(tmp_path
     first = trainer(DenseDGL(alpha=2.0, sequential=False), data)  # the same gradients, one backward pass
     monkeypatch.setattr(first, "epochs", 1)
     first.fit()
-    first._save(tmp_path / "checkpoint")
+    checkpoints.save(first, tmp_path / "checkpoint")
     resumed.fit(tmp_path / "checkpoint")
     assert all(
         torch.equal(a, b)
