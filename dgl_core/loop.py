@@ -226,6 +226,7 @@ class Trainer:
                 "classes": list(self.dataset.classes),
                 "modalities": list(self.model.encoders),
                 "score": self.task.score,
+                "unimodal": {"zero mask": self.method.ZERO_MASK, "official": self.method.OFFICIAL},
             },
             curves={c: [float(f"{v:.6g}") for v in values] for c, values in sorted(self.curves.items())},
             predictions={p: {b: a["predicted"] for b, a in kept.items() if "predicted" in a} for p, (_, kept) in best},

@@ -172,7 +172,8 @@ class RunRecord:
 
     Attributes:
         spec, key, revisions: what was run; see ``runs.key``.
-        data: fingerprint, source, generated (bool), counts per split, classes, modalities, score.
+        data: fingerprint, source, generated (bool), counts per split, classes, modalities, score,
+            unimodal (how branches are scored, and with what share of the bias).
         curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
             fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
             steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from tiny import FUSED, NAMES, arrays, batch, by_hand, gradients, images, late, pictures
 
 from dgl_core import loop, methods
-from dgl_core.methods import METHODS
+from dgl_core.methods import METHODS, Method
 from dgl_core.records import RunSpec, unpack
 from dgl_core.training import Trainer
 
@@ -381,6 +381,13 @@ def test_numbers_change_only_with_the_revision(name):
         )
     else:
         raise AssertionError(f"{name} has a new revision: its fingerprint is out of date; {command}")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_that_scores_modalities_in_its_own_way_says_how(name):
+    method = METHODS[name]
+    assert bool(method.OFFICIAL) == (method.official_unimodal is not Method.official_unimodal)
+    assert "bias" in method.ZERO_MASK and (not method.OFFICIAL or "b" in method.OFFICIAL)
 
 
 def update() -> int:

@@ -183,6 +183,7 @@ class AGM(Method):
     alpha: float = 1.0
     until: float = 1.0
     TITLE: ClassVar[str] = "AGM"
+    OFFICIAL: ClassVar[str] = "Shapley share of the logits over input coalitions, the bias with them"
 
     def __post_init__(self):
         check_range("alpha", self.alpha, 0)

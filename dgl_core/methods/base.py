@@ -69,11 +69,15 @@ class Method:
     Attributes:
         REVISION: raised when the numbers that the method produces change; part of the key of a run.
         TITLE: name in tables. UPDATES: optimiser updates per batch (more than one excludes accumulation).
+        ZERO_MASK, OFFICIAL: how a modality is scored by masking, and by the method's own code (``official_unimodal``),
+            with what share of the bias; both become part of the record.
     """
 
     REVISION: ClassVar[int] = 1
     TITLE: ClassVar[str] = ""
     UPDATES: ClassVar[int] = 1
+    ZERO_MASK: ClassVar[str] = "features of the others zero, whole bias b"
+    OFFICIAL: ClassVar[str] = ""
 
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
         """Modalities the method trains on, in order; all of them unless it says otherwise.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -118,6 +119,8 @@ class OwnHeads(Method):
     Where modalities mix inside the network there are no features to put a head on; there the unimodal logits are those
     of the zero mask and no head is made.
     """
+
+    OFFICIAL: ClassVar[str] = "own linear head on z_m, whole bias"
 
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
         return several(self.TITLE, available)

@@ -88,6 +88,7 @@ class MLA(Method):
     projection: bool = True
     weights: tuple[float, ...] = ()
     TITLE: ClassVar[str] = "MLA"
+    OFFICIAL: ClassVar[str] = "the shared head on z_m, whole bias"
     UPDATES: ClassVar[int] = 2  # one per modality, and so two or more
 
     def __post_init__(self):

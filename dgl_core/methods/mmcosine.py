@@ -91,6 +91,7 @@ class MMCosine(Method):
 
     scale: float = 10.0
     TITLE: ClassVar[str] = "MMCosine"
+    ZERO_MASK: ClassVar[str] = "cosines of the others zero; there is no bias"
 
     def __post_init__(self):
         if not 0 < self.scale < float("inf"):

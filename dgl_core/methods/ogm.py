@@ -88,6 +88,7 @@ class OGM(Method):
     alpha: float = 0.8
     until: float = 0.5
     TITLE: ClassVar[str] = "OGM"
+    OFFICIAL: ClassVar[str] = "W^m z_m + b / M"
     NOISE: ClassVar[bool] = False
 
     def __post_init__(self):

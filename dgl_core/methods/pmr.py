@@ -165,6 +165,7 @@ class PMR(Method):
     entropy: float = 0.01
     entropy_until: float = 0.1
     TITLE: ClassVar[str] = "PMR"
+    OFFICIAL: ClassVar[str] = "W^m z_m + b / M; _prototype: distance to the class prototypes, no bias"
 
     def __post_init__(self):
         for name in ("alpha", "entropy"):

@@ -100,6 +100,7 @@ class ReconBoost(Method):
     alone: float = 0.04
     together: float = 0.04
     TITLE: ClassVar[str] = "ReconBoost"
+    OFFICIAL: ClassVar[str] = "the shared head on z_m, whole bias"
 
     def __post_init__(self):
         for name in ("w1", "w2", "alignment"):
