@@ -68,7 +68,7 @@ class DenseObjective(DisentangledObjective):
         if self.form not in FORMS:
             raise unknown_name("form of dense DGL", self.form, FORMS)
         if hasattr(self.model, "encode"):
-            raise ValueError(f"{kind} fuses its encoders at the end, where all forms agree: use DisentangledObjective.")
+            raise ValueError(f"{kind} fuses its encoders at the end, where all forms agree: use the method 'dgl'.")
         if self.form == "activations" and self.encoder_gate:
             raise ValueError(
                 f"encoder_gate is {self.encoder_gate}, but detached activations pass nothing back: use encoder_gate 0, "

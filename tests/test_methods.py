@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import FUSED, NAMES, arrays, batch, by_hand, gradients, images, late, pictures
+from tiny import FUSED, NAMES, arrays, batch, by_hand, dense, gradients, images, late, pictures
 
 from dgl_core import loop, methods
 from dgl_core.methods import METHODS, Method
@@ -31,18 +31,22 @@ from dgl_core.training import Trainer
 every_method = pytest.mark.parametrize("name", METHODS)
 ALONE = {"unimodal", "vanilla"}  # methods that need no second modality
 EPOCHS = 3
+DENSE = {"dgl_dense"}  # methods for models that fuse inside, which refuse late fusion
 COMMON = {"epochs": EPOCHS, "batch_size": 4, "lr": 0.05, "milestones": (2,), "optimizer": "sgd"}
 
 
 def trainer(name: str, modalities: int = 2, dataset=None, options=None, **fields) -> Trainer:
-    """A trainer for pictures of ``modalities`` channels; skips where the method says that it cannot use them."""
+    """A trainer for pictures of ``modalities`` channels; skips where the method says that it cannot use them.
+
+    Methods for models that fuse inside get such a model, and vectors.
+    """
     method = methods.build(name, options or {})
-    dataset = dataset or images(modalities)
+    dataset = dataset or data_for(name, modalities)
     try:
         chosen = method.modalities(dataset.modalities)
     except ValueError as error:
         pytest.skip(str(error))
-    model = pictures(modalities)
+    model = dense(modalities) if name in DENSE else pictures(modalities)
     for m in set(model.encoders) - set(chosen):
         del model.encoders[m]
     if len(chosen) < modalities:
@@ -51,6 +55,10 @@ def trainer(name: str, modalities: int = 2, dataset=None, options=None, **fields
         torch.nn.init.zeros_(model.fusion.head.bias)
     spec = RunSpec("tiny", method=name, method_options=options or {}, **COMMON | fields)
     return Trainer(spec, method, model, dataset, torch.device("cpu"))
+
+
+def data_for(name: str, modalities: int):
+    return arrays(modalities) if name in DENSE else images(modalities)
 
 
 def outcome(done: Trainer) -> dict[str, object]:
@@ -178,7 +186,7 @@ def test_memory_is_plain(name):
 @every_method
 def test_the_test_part_never_influences_training(name):
     """Other test inputs and labels: the same weights, the same train and validation curves."""
-    ours, other = images(2), images(2)
+    ours, other = data_for(name, 2), data_for(name, 2)
     rows = other.indices("test")
     other.target[rows] = (other.target[rows] + 1) % 3
     for x in other.inputs.values():
@@ -227,6 +235,11 @@ def test_has_a_title_a_source_and_a_revision(name):
     method = METHODS[name]
     assert method.TITLE and method.REVISION >= 1 and method.UPDATES >= 1
     assert method.__doc__ and "**Source.**" in method.__doc__
+
+
+def test_a_method_for_dense_fusion_refuses_late_fusion():
+    with pytest.raises(ValueError, match="LateFusion fuses its encoders at the end.*use the method 'dgl'"):
+        Trainer(RunSpec("tiny", **COMMON), methods.build("dgl_dense"), pictures(2), images(2), torch.device("cpu"))
 
 
 def test_unknown_method():

@@ -38,10 +38,12 @@ NETWORKS = {  # data, model, options
     "cubemlp": (sequences, "cubemlp", CUBE),
 }
 LINEAR = "needs the fusion 'concat' or 'sum'"  # it normalises one linear classifier per modality
+END = "fuses its encoders at the end, where all forms agree: use the method 'dgl'"
 LATE = "mixes modalities before that"  # it puts one head on the features of every modality
 EXCLUDED = {(network, "mmcosine"): LINEAR for network in NETWORKS} | {
     (f"mmtm {split}", method): LATE for split in ("stem", "parameter") for method in ("mla", "reconboost")
 }
+EXCLUDED |= {(network, "dgl_dense"): END for network in NETWORKS if network != "mmtm parameter"}
 
 
 def prepare(network: str, method: str):

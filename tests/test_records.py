@@ -106,7 +106,7 @@ def test_a_new_field_orphans_nothing():
     @dataclass(frozen=True)
     class Later(RunSpec):
         warmup: int = 0
-        schedule: dict = dataclasses.field(default_factory=dict)
+        curriculum: dict = dataclasses.field(default_factory=dict)
 
         __hash__ = RunSpec.__hash__
 

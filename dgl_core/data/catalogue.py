@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgl_core.data import audiovisual, generated, grid, mosi, sequences, triplet
+from dgl_core.data import audiovisual, generated, grid, mosi, nyuv2, rooms, sequences, triplet
 from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ _RECIPES = (
         generated=True,
         licence="Generated features",
     ),
+    nyuv2.RECIPE,
+    rooms.RECIPE,
 )
 
 DATASETS: dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
@@ -135,6 +137,7 @@ DATASETS: dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
 LICENCES: tuple[tuple[str, str, str, str, str], ...] = (
     ("Generated emotions", "drawn faces, synthetic voices, 6 classes", "as the project (MIT)", "-", "made here"),
     ("Generated features", "2 to 5 modalities, 4 classes", "as the project (MIT)", "-", "made here"),
+    ("Generated rooms", "RGB-D pictures of drawn rooms, 13 classes", "as the project (MIT)", "-", "made here"),
     ("CREMA-D", "7442 acted clips, 91 actors, 6 emotions", "ODbL 1.0, contents DbCL 1.0", "Cao et al. 2014", "no"),
     (
         "GRID, talker s1",
@@ -170,6 +173,7 @@ PAPER: tuple[tuple[str, str, str], ...] = (
     ("NYU Depth v2", "nyuv2", "795 train, 654 test; RGB and depth; 40 classes"),
     ("GRID, talker s1", "grid_words", "not in the paper"),
     ("Generated emotions", "emotions", "not in the paper"),
+    ("Generated rooms", "rooms", "not in the paper"),
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dgl_core.methods.agm import AGM
 from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.dense import DenseDGL
 from dgl_core.methods.gblend_ogr import GBlendOGR
 from dgl_core.methods.joint import DGL, GBlend, Partial, Unimodal, Vanilla
 from dgl_core.methods.mla import MLA
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     "vanilla": Vanilla,
     "gblend": GBlend,
     "dgl": DGL,
+    "dgl_dense": DenseDGL,
     "partial": Partial,
     "ogm": OGM,
     "ogm_ge": OGMGE,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
+from dgl_core.models.esanet import esanet
 from dgl_core.models.fusion import FUSIONS, ConcatFusion, Fusion, PlainFusion, SumFusion, make_fusion
 from dgl_core.models.mlp_fusion import cubemlp, mlp
 from dgl_core.models.mmtm import mmtm
@@ -54,9 +55,10 @@ def resnet18(shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat",
 
 MODELS: dict[str, Callable[..., MultimodalModel]] = {
     "small": small, "resnet18": resnet18, "mmtm": mmtm, "mlp": mlp, "cubemlp": cubemlp,
+    "esanet": esanet,
 }  # fmt: skip
 # Raise one when the numbers of that model change.
-REVISIONS: dict[str, int] = {"small": 1, "resnet18": 1, "mmtm": 1, "mlp": 1, "cubemlp": 1}
+REVISIONS: dict[str, int] = {"small": 1, "resnet18": 1, "mmtm": 1, "mlp": 1, "cubemlp": 1, "esanet": 1}
 
 
 def model_options(name: str) -> dict[str, object]:
