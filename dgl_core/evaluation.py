@@ -45,8 +45,11 @@ def evaluate(trainer: Trainer) -> tuple[dict[str, float], dict[str, str]]:
 def score(trainer: Trainer, part: str) -> dict[str, Tally]:
     """The predictions of every branch on a part (of train: an evenly spaced probe), collected by the task's tally.
 
-    Branches are ``"fused"``, each modality (zero mask) and ``"official_<modality>"`` where a method has its own score.
+    Branches are ``"fused"``, each modality (zero mask), ``"official_<modality>"`` where a method has its own score;
+    on test also ``"without_<modality>"`` with that one missing of three or more (of two it is the other one's branch).
     """
+    modalities = list(trainer.model.encoders)
+    missing = {m: [j for j in modalities if j != m] for m in modalities if part == "test" and len(modalities) > 2}
     index = trainer.dataset.indices(part)
     if part == "train":
         index = index[:: math.ceil(len(index) / PROBE)]
@@ -55,6 +58,7 @@ def score(trainer: Trainer, part: str) -> dict[str, Tally]:
         batch = trainer.batch(rows)
         official = trainer.method.official_unimodal(trainer, batch.inputs)
         branches = trainer.method.all_logits(trainer, batch.inputs) | {f"official_{m}": v for m, v in official.items()}
+        branches |= {f"without_{m}": trainer.method.logits(trainer, batch.inputs, keep) for m, keep in missing.items()}
         for branch, outputs in branches.items():
             tallies[branch].update(outputs, batch.target)
     if part == "test" and trainer.task.reestimate and len(trainer.model.encoders) > 1:

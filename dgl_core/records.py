@@ -218,7 +218,8 @@ class RunRecord:
         return self.curves[column][self.epoch(protocol)]
 
     def branches(self) -> list[str]:
-        """Branches with a test score: "fused", the modalities, and "official_<modality>" where a method has one."""
+        """Branches with a test score: "fused", the modalities, "without_<modality>" where they are three or more, and
+        "official_<modality>" where a method has one."""
         return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith(f"/{self.selecting}")]
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from dgl_core.experiments import interaction
 from dgl_core.experiments.late_fusion import (
     CONTROL,
     LEARNING_RATES,
@@ -56,6 +57,7 @@ __all__ = [
     "branches",
     "datasets",
     "fusion_heads",
+    "interaction",
     "learning_rates",
     "plan",
     "profile_named",
@@ -81,6 +83,7 @@ NOTEBOOKS: dict[str, Callable[[str], Any]] = {
     "03_vanilla_vs_dgl": _sound_and_picture(branches),
     "04_benchmark": _sound_and_picture(table1_grid, table1, variants),
     "05_ablations": _sound_and_picture(table3, table4, fusion_heads),
+    "06_dense_and_three_modalities": interaction.table2,
 }
 
 

@@ -43,6 +43,8 @@ TITLES = {
     "emotions": "generated emotions",
     "grid_letters": "GRID letters",
     "cremad": "CREMA-D",
+    "triplet": "generated features",
+    "mosi": "CMU-MOSI",
 }
 
 
