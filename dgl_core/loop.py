@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dgl_core import checkpoints, data, metrics, optimizers
-from dgl_core.environment import describe, peak_memory_mb, utc_now
+from dgl_core import checkpoints, data, metrics, optimizers, placement, recording
+from dgl_core.distributed import Team
 from dgl_core.evaluation import evaluate
 from dgl_core.gradients import FUSED
+from dgl_core.machine import Machine
 from dgl_core.methods.base import Batch, Method
 from dgl_core.records import RunRecord, RunSpec
 
@@ -38,26 +39,37 @@ class Trainer:
     Args:
         spec: what to run; ``spec.model`` and ``spec.dataset`` only name things here.
         method, model, dataset: the objects themselves. The model is trained in place.
-        device: where to train.
+        device: where to train. machine: how this computer goes about it. team: the processes that train together.
     """
 
-    def __init__(self, spec: RunSpec, method: Method, model: nn.Module, dataset: data.Dataset, device: torch.device):
+    def __init__(
+        self,
+        spec: RunSpec,
+        method: Method,
+        model: nn.Module,
+        dataset: data.Dataset,
+        device: torch.device,
+        machine: Machine = Machine(),  # noqa: B008 (frozen)
+        team: Team = Team(),  # noqa: B008 (frozen)
+    ):
+        team.check(spec)
         if spec.accumulate > 1 and method.UPDATES > 1:
             raise ValueError(f"{spec.method} updates {method.UPDATES} times a batch, so accumulate must be 1.")
-        self.spec, self.method, self.device = spec, method, device
+        self.spec, self.method, self.device, self.machine, self.team = spec, method, device, machine, team
         dtype = torch.float64 if spec.precision == "fp64" else torch.float32
-        self.model = model.to(device, dtype)
+        self.model = model = team.prepare(model, device).to(device, dtype)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)  # the layout that convolutions run fastest in
-        self.dataset = dataset.to(device)
+        self.dataset, self.data_on = placement.place(dataset, device, machine)
         self.task = dataset.task.to(device)
         self.classes = len(dataset.classes)
         self.heads = method.heads(model, self.classes).to(device, dtype)
-        self.objective = method.objective(model, self.task.criterion)
+        objective = machine.compiled(method.objective(model, self.task.criterion))
+        self.objective, self._averaged = team.wrap(objective, method, self.heads)
         self.dtype = dtype
         self.epochs, self.epoch, self.step = spec.epochs, 0, 0
-        self.train_index = dataset.indices("train")
+        self.train_index = self.dataset.indices("train")  # where the data are: no copy, and no waiting, at each step
         self.steps_per_epoch = len(self.train_index) // spec.batch_size
         if not self.steps_per_epoch:
             raise ValueError(f"batch_size {spec.batch_size} exceeds the {len(self.train_index)} training samples.")
@@ -82,6 +94,8 @@ class Trainer:
         last = self.step + 1 == self.steps_per_epoch
         if (self.step + 1) % self.spec.accumulate and not last:
             return
+        if not self._averaged:
+            self.team.average(p.grad for group in self.optimizer.param_groups for p in group["params"])
         norms = []
         for group in self.optimizer.param_groups:
             if groups is not None and group["name"] not in groups:
@@ -96,6 +110,7 @@ class Trainer:
             torch.nn.utils.clip_grads_with_norm_(everything, self.spec.clip, total)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        torch.clear_autocast_cache()  # or another step on this batch would meet low-precision copies of old weights
 
     def batches(self, part: str, *, training: bool = False, limit: int | None = None) -> Iterator[Batch]:
         index, generator, size = self.dataset.indices(part), None, self.task.evaluation_batch
@@ -132,15 +147,16 @@ class Trainer:
             now = time.perf_counter()
             self.curves["seconds/training"].append(trained - started)
             self.seconds += now - started
-            if checkpoint is not None and now - saved >= every and self.epoch + 1 < self.epochs:
+            first = self.team.rank == 0
+            if first and checkpoint is not None and now - saved >= every and self.epoch + 1 < self.epochs:
                 checkpoints.save(self, checkpoint)
                 saved = now
-            if log is not None and self._scored:
+            if first and log is not None and self._scored:
                 log(self._line())
 
     def _train_epoch(self) -> None:
-        spec = self.spec
-        torch.manual_seed(derive_seed(spec.seed, self.epoch, "dropout"))
+        spec, rank = self.spec, self.team.rank
+        torch.manual_seed(derive_seed(spec.seed, self.epoch, "dropout", *((rank,) if rank else ())))
         rate = optimizers.start_epoch(self.optimizer, spec, self.epoch)
         self.curves["lr"].append(rate)
         self.model.train()
@@ -150,15 +166,19 @@ class Trainer:
         order = self.train_index[torch.randperm(len(self.train_index), generator=generator)]
         self._norms: dict[str, list[Tensor]] = defaultdict(list)
         logs: dict[str, list[Tensor]] = defaultdict(list)
-        for step in range(self.steps_per_epoch):  # the last, smaller batch is dropped, as in the official loader
-            self.step = step
-            rows = order[self.step * spec.batch_size : (self.step + 1) * spec.batch_size]
-            batch = self.batch(rows, generator)
+        if self.team.size > 1:
+            generator = self.generator(f"train/{rank}")  # of the augmentation; the order is common
+        rows = order.split(spec.batch_size)[: self.steps_per_epoch]  # the last, smaller batch is dropped, as officially
+        parts = map(self.team.part, rows)
+        for step, loaded in enumerate(placement.batches(self.dataset, parts, generator)):
+            self.step, batch = step, self._batch(*loaded)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
                 values = self.method.step(self, batch)
             for name, value in values.items():
                 logs[name].append(value.detach())
-        losses = {name: torch.stack(values).double().cpu() for name, values in logs.items()}
+        together = {name: torch.stack(values).double() for name, values in logs.items()}
+        self.team.average([*together.values(), *self.model.buffers(), *self.heads.buffers()])
+        losses = {name: values.cpu() for name, values in together.items()}
         bad = [
             ((~values.isfinite()).nonzero()[0].item(), n) for n, values in losses.items() if not values.isfinite().all()
         ]
@@ -200,7 +220,9 @@ class Trainer:
     # -- plumbing ---------------------------------------------------------------------------------------------------
 
     def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
-        inputs, target = self.dataset.batch(rows, generator)
+        return self._batch(*self.dataset.batch(rows, generator))
+
+    def _batch(self, inputs: Mapping[str, Tensor], target: Tensor) -> Batch:
         return Batch({m: inputs[m].to(self.dtype) for m in self.model.encoders}, target)
 
     def _line(self) -> str:
@@ -212,31 +234,4 @@ class Trainer:
         return f"epoch {self.epoch + 1:3d}/{self.epochs}: loss {loss:.3f}, validation {score} % {scores}"
 
     def record(self, key: str, revisions: Mapping[str, int]) -> RunRecord:
-        split = [self.dataset.split.count(part) for part in ("train", "val", "test")]
-        best = self.best.items()
-        return RunRecord(
-            spec=self.spec,
-            key=key,
-            revisions=dict(revisions),
-            data={
-                "fingerprint": self.dataset.fingerprint,
-                "source": self.dataset.source,
-                "generated": self.dataset.generated,
-                "counts": dict(zip(("train", "val", "test"), split, strict=True)),
-                "classes": list(self.dataset.classes),
-                "modalities": list(self.model.encoders),
-                "score": self.task.score,
-                "unimodal": {"zero mask": self.method.ZERO_MASK, "official": self.method.OFFICIAL},
-            },
-            curves={c: [float(f"{v:.6g}") for v in values] for c, values in sorted(self.curves.items())},
-            predictions={p: {b: a["predicted"] for b, a in kept.items() if "predicted" in a} for p, (_, kept) in best},
-            arrays={p: kept for p, (_, kept) in best if not any("predicted" in a for a in kept.values())},
-            cost={
-                "seconds": round(self.seconds, 3),
-                "seconds_per_epoch": round(sum(self.curves["seconds/training"]) / self.epochs, 4),
-                "peak_memory_mb": peak_memory_mb(self.device),
-                "parameters": sum(p.numel() for p in [*self.model.parameters(), *self.heads.parameters()]),
-            },
-            environment=describe(self.device),
-            created=utc_now(),
-        )
+        return recording.record(self, key, revisions)

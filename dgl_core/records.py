@@ -81,7 +81,8 @@ class RunSpec:
             its place this is the learning-rate control, because under SGD alpha does nothing else to an encoder.
         milestones, decay: the rate is multiplied by ``decay`` from each of these epochs (0-based) on.
         accumulate: batches whose gradients are averaged before one update.
-        precision: "fp32", "bf16" (autocast) or "fp64".
+        precision: "fp32" (in convolutions too), "tf32" (NVIDIA tensor cores, 10 bits of mantissa), "bf16" (autocast) or
+            "fp64".
         schedule: "step" (milestones, decay) or "one_cycle" (lr is the peak; momentum is cycled .95-.85-.95).
         nesterov: Nesterov momentum, SGD only.
         evaluate_every: score the model after every so many epochs, and after the last.
@@ -127,7 +128,7 @@ class RunSpec:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
         for name, choices in (
             ("optimizer", ("sgd", "adam", "adamw")),
-            ("precision", ("fp32", "bf16", "fp64")),
+            ("precision", ("fp32", "tf32", "bf16", "fp64")),
             ("schedule", ("step", "one_cycle")),
         ):
             if getattr(self, name) not in choices:

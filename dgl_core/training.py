@@ -13,11 +13,13 @@ import torch
 from torch import nn
 
 from dgl_core import data, methods, models
+from dgl_core.distributed import Team
 from dgl_core.gradients import check_partition
 from dgl_core.loop import REVISION, Log, Trainer, TrainingDiverged
+from dgl_core.machine import Machine, OutOfMemory
 from dgl_core.records import RunRecord, RunSpec, unknown_name
 
-__all__ = ["REVISION", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
+__all__ = ["REVISION", "OutOfMemory", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
 
 
 _TURN = threading.RLock()
@@ -42,6 +44,13 @@ def one_thread(device: torch.device):
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def _prepared(spec: RunSpec, device: torch.device, machine: Machine):
+    """Random state, threads and precision for this run alone; running out of memory is explained."""
+    with own_random_state(), one_thread(device), machine.numerics(spec, device), machine.explained(spec, device):
+        yield
+
+
 @functools.lru_cache(maxsize=4)
 def _load(name: str, root: str | None, options: tuple) -> data.Dataset:
     return data.load(name, root, **dict(options))
@@ -61,20 +70,26 @@ def train(
     log: Log | None = None,
     key: str = "",
     revisions: Mapping[str, int] | None = None,
+    machine: Machine | None = None,
+    team: Team = Team(),  # noqa: B008 (frozen)
 ) -> RunRecord:
     """Run one specification from start (or from its checkpoint) to end.
+
+    Args:
+        machine: how this computer goes about it; by default as the environment says.
 
     Raises:
         ValueError: unknown names or options, or data that the method cannot use.
         TrainingDiverged: a loss is not finite.
+        OutOfMemory: the GPU is too small; the message says what to lower.
     """
-    device = device or default_device()
+    device, machine = device or default_device(), machine or Machine.from_environment()
     method = methods.build(spec.method, spec.method_options)
     dataset = _load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
-    with own_random_state(), one_thread(device):
+    with _prepared(spec, device, machine):
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
-        trainer = Trainer(spec, method, model, dataset, device)
+        trainer = Trainer(spec, method, model, dataset, device, machine, team)
         trainer.fit(checkpoint, every, log)
         return trainer.record(key, revisions or {})
 
@@ -108,7 +123,8 @@ def fit(
         if log and (trainer.epoch + 1) % log == 0:
             print(line)
 
-    with own_random_state():
-        trainer = Trainer(spec, built, model, dataset, torch.device(device) if device else default_device())
+    where, machine = torch.device(device) if device else default_device(), Machine.from_environment()
+    with own_random_state(), machine.numerics(spec, where), machine.explained(spec, where):
+        trainer = Trainer(spec, built, model, dataset, where, machine)
         trainer.fit(log=show)
     return trainer.record("", {})
