@@ -1,0 +1,47 @@
+"""What ``diagnose`` found, as three panels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dgl_core.figures import style
+from dgl_core.figures.style import Picture
+
+if TYPE_CHECKING:
+    from dgl_core.diagnosis import Diagnosis
+
+
+def panels(found: Diagnosis) -> Picture:
+    """Suppression ratio R (quartiles), gradients of the two losses, accuracy of the branches and the fused model."""
+    names = list(found.branches)
+    places = np.arange(len(names))
+    figure, (left, middle, right) = style.new(1, 3, width=2.9, height=0.45 * len(names) + 1.4, sharey=False)
+    for place, branch in zip(places, found.branches.values(), strict=True):
+        low, centre, high = branch.ratio
+        left.plot([low, high], [place, place], "-", color=style.BLUE, linewidth=4, alpha=0.4)
+        left.plot(centre, place, "o", color=style.BLUE)
+        left.annotate(f"{100 * branch.suppressed:.0f} %", (1.02, place), xycoords=("axes fraction", "data"),
+                      va="center", fontsize=8)  # fmt: skip
+    left.axvline(1.0, color="grey", linewidth=0.8)
+    left.set_xscale("log")
+    left.set_xlabel("R, median and quartiles (right: R < 1)")
+    joint, own = ([getattr(b, kind) for b in found.branches.values()] for kind in ("joint", "own"))
+    middle.barh(places - 0.2, own, 0.36, color=style.GREEN)
+    middle.barh(places + 0.2, joint, 0.36, color=style.RED, hatch="///", edgecolor="white")
+    for place, branch in zip(places, found.branches.values(), strict=True):
+        middle.annotate(f" cos {branch.cosine:.2f}", (max(branch.joint, branch.own), place), va="center", fontsize=8)
+    middle.set_xlim(0, 1.35 * max(joint + own + [1e-12]))
+    middle.set_xlabel("gradient norm at the encoder")
+    middle.set_title("fused loss (hatched), own loss (plain)", fontsize=8)
+    left.set_title("residual left by fusion", fontsize=8)
+    right.set_title("what each branch knows", fontsize=8)
+    right.barh(places, [100 * b.accuracy for b in found.branches.values()], 0.5, color=style.SKY)
+    right.axvline(100 * found.accuracy, color=style.BLACK, linewidth=1.2)
+    right.set_xlim(0, 100)
+    right.set_xlabel("accuracy, others zero (%)\nline: fused")
+    for axes in (left, middle, right):
+        axes.set_yticks(places, names if axes is left else [""] * len(names))
+        axes.set_ylim(len(names) - 0.5, -0.5)
+    return Picture(figure, str(found))

@@ -1,0 +1,234 @@
+"""The meter: equal to theory on linear models, leaves the model as it was, refuses what it cannot measure."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import batch, dense, late
+from torch import nn
+
+from dgl_core import theory
+from dgl_core.diagnosis import diagnose
+from dgl_core.figures.style import Picture
+from dgl_core.gradients import FUSED, disentangled_loss
+from dgl_core.metrics import suppression
+from dgl_core.models import ConcatFusion, LateFusion, MultimodalModel
+
+BUILT = [lambda: late(2), lambda: late(3), lambda: late(2, "gated"), lambda: dense(2), lambda: dense(3)]
+
+
+def toy(steps: int = 60):
+    """A trained model with linear encoders, and its test part in batches of unequal size."""
+    data = theory.toy_data(samples=80)
+    model = theory.toy_model(data)
+    theory.train_toy(model, data, alpha=0.0, encoder_gate=1.0, steps=steps, every=0)
+    parts = [slice(0, 150), slice(150, 400)]
+    return model, data, [({m: x[part] for m, x in data.test.items()}, data.test_target[part]) for part in parts]
+
+
+def as_norm_and_cosine(joint: torch.Tensor, own: torch.Tensor) -> tuple[float, float, float]:
+    return joint.norm().item(), own.norm().item(), F.cosine_similarity(joint.flatten(), own.flatten(), 0).item()
+
+
+def test_gradients_on_linear_encoders_are_those_of_theory():
+    model, data, loader = toy()
+    found = diagnose(model, loader, share=1.0)
+    inputs, target = {m: x[:400] for m, x in data.test.items()}, data.test_target[:400]
+    logits, width = model.all_logits(inputs), theory.toy.WIDTH
+    for i, m in enumerate(inputs):
+        block = model.fusion.head.weight.detach()[:, i * width : (i + 1) * width]
+        gradients = [theory.feature_gradient(logits[b], block, target).T @ inputs[m] / 400 for b in (FUSED, m)]
+        branch = found.branches[m]
+        assert (branch.joint, branch.own, branch.cosine) == pytest.approx(as_norm_and_cosine(*gradients), rel=1e-10)
+
+
+def test_suppression_is_that_of_theory():
+    model, data, loader = toy()
+    found = diagnose(model, loader)
+    inputs, target = {m: x[:400] for m, x in data.test.items()}, data.test_target[:400]
+    logits = {b: x.detach() for b, x in model.all_logits(inputs).items()}
+    wanted = suppression(logits, target)
+    for m, branch in found.branches.items():
+        assert branch.ratio == pytest.approx([wanted[f"{m}/R_q{q}"] for q in (25, 50, 75)], rel=1e-9)
+        assert branch.suppressed == theory.suppressed_share(logits[FUSED], logits[m], target)
+        assert branch.accuracy == (logits[m].argmax(1) == target).double().mean().item()
+    assert found.accuracy == (logits[FUSED].argmax(1) == target).double().mean().item()
+    assert found.samples == 400
+
+
+def test_two_classes_one_sample_the_gradient_shrinks_by_exactly_the_ratio():
+    """T5: with K = 2 the two gradients are collinear and their norms differ by R."""
+    model = late(2, classes=2)
+    inputs, target = batch(2, size=1, classes=2)
+    for branch in diagnose(model, [(inputs, target)], share=1.0).branches.values():
+        assert branch.joint / branch.own == pytest.approx(branch.ratio[1], rel=1e-9)
+        assert branch.cosine == pytest.approx(1.0)
+        assert (branch.ratio[1] < 1) == (branch.suppressed == 1.0)
+
+
+@pytest.mark.parametrize("build", BUILT)
+def test_gradients_are_those_of_autograd_on_any_model(build):
+    model = build()
+    inputs, target = batch(len(model.encoders))
+    found = diagnose(model, [(inputs, target)], share=1.0)
+    model.eval()
+    for m, encoder in model.encoders.items():
+        losses = [F.cross_entropy(model(inputs, keep=keep), target) for keep in (None, (m,))]
+        gradients = [
+            torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(encoder.parameters()))]) for loss in losses
+        ]
+        branch = found.branches[m]
+        assert (branch.joint, branch.own, branch.cosine) == pytest.approx(as_norm_and_cosine(*gradients), rel=1e-9)
+
+
+def test_batches_add_up():
+    model, _, loader = toy()
+    whole = [tuple(torch.cat(part) for part in zip(*[(x[m], y) for x, y in loader], strict=True)) for m in loader[0][0]]
+    together = [({m: pair[0] for m, pair in zip(loader[0][0], whole, strict=True)}, whole[0][1])]
+    one, many = diagnose(model, together, share=1.0), diagnose(model, loader, share=1.0)
+    for m in one.branches:
+        assert many.branches[m].joint == pytest.approx(one.branches[m].joint, rel=1e-10)
+        assert many.branches[m].ratio == pytest.approx(one.branches[m].ratio, rel=1e-12)
+
+
+def test_share_takes_evenly_spaced_samples():
+    model = late(2)
+    inputs, target = batch(2)
+    half = diagnose(model, [(inputs, target)], share=0.5)
+    by_hand = diagnose(model, [({m: x[::2] for m, x in inputs.items()}, target[::2])], share=1.0)
+    assert [b.joint for b in half.branches.values()] == [b.joint for b in by_hand.branches.values()]
+    assert half.samples == 8 and by_hand.samples == 4
+
+
+@pytest.mark.parametrize("build", [lambda: late(2, batch_norm=True), lambda: dense(2)])
+def test_the_model_is_left_as_it_was(build):
+    model = build()
+    inputs, target = batch(2)
+    disentangled_loss(model, inputs, target, alpha=4.0).total.backward()
+    model.encoders["face"].eval()
+    modes = [module.training for module in model.modules()]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    random = torch.random.get_rng_state()
+    with torch.no_grad():  # it turns gradients on for itself alone
+        diagnose(model, torch.utils.data.DataLoader([({m: x[0] for m, x in inputs.items()}, 0)] * 4, 2, shuffle=True))
+        assert not torch.is_grad_enabled()
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert found.keys() == gradients.keys() and all(torch.equal(g, gradients[n]) for n, g in found.items())
+    assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_a_model_is_left_as_it_was_even_if_the_loader_breaks():
+    model = late(2, batch_norm=True)
+    with pytest.raises(ValueError, match="without labels"):
+        diagnose(model, [batch(2), {"sound": torch.zeros(2, 3)}])
+    assert all(module.training for module in model.modules())
+
+
+class Foreign(nn.Module):
+    """A network that knows nothing of this project."""
+
+    def __init__(self, twin: LateFusion):
+        super().__init__()
+        self.ear, self.eye, self.top = twin.encoders["sound"], twin.encoders["face"], twin.fusion.head
+
+    def forward(self, sound, face, use=(1.0, 1.0)):
+        return self.top(torch.cat([use[0] * self.ear(sound), use[1] * self.eye(face)], dim=1))
+
+
+def masked(model, inputs, keep):
+    return model(inputs["sound"], inputs["face"], [float(keep is None or m in keep) for m in ("sound", "face")])
+
+
+def test_a_foreign_model_needs_two_functions_and_gets_the_same_numbers():
+    twin = late(2)
+    loader = [batch(2)]
+    foreign = Foreign(twin)
+    found = diagnose(foreign, loader, encoders=lambda n: {"sound": n.ear, "face": n.eye.parameters()}, forward=masked)
+    native = diagnose(twin, loader)
+    for m in native.branches:
+        assert found.branches[m].joint == pytest.approx(native.branches[m].joint, rel=1e-12)
+        assert found.branches[m].ratio == pytest.approx(native.branches[m].ratio, rel=1e-12)
+
+
+def test_frozen_encoders_receive_nothing():
+    model = late(2)
+    model.encoders["sound"].requires_grad_(False)
+    found = diagnose(model, [batch(2)])
+    assert found.branches["sound"].joint == found.branches["sound"].own == 0.0
+    assert math.isnan(found.branches["sound"].cosine) and found.branches["face"].own > 0
+    assert "no part of" in str(found)
+
+
+class Maps(MultimodalModel):
+    """One class per pixel, at half the size of the labels."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__({m: nn.Conv2d(1, 2, 2, 2) for m in ("rgb", "depth")}, nn.Conv2d(4, 3, 1))
+
+    def forward(self, inputs, keep=None):
+        maps = [e(inputs[m]) * float(keep is None or m in keep) for m, e in self.encoders.items()]
+        return self.fusion(torch.cat(maps, dim=1))
+
+
+def test_dense_predictions_count_labelled_pixels():
+    inputs = {m: torch.randn(2, 1, 8, 8) for m in ("rgb", "depth")}
+    target = torch.randint(3, (2, 8, 8))
+    target[:, :4] = 255  # void
+    found = diagnose(Maps(), [(inputs, target)], share=1.0)
+    assert found.samples == 2 * 2 * 4  # half of 4 x 4 pixels in two pictures
+    assert all(branch.own > 0 for branch in found.branches.values())
+
+
+def overlapping(model):
+    return {"sound": model.ear, "face": [*model.eye.parameters(), model.ear[0].weight]}
+
+
+REFUSED = {
+    "without labels": lambda: diagnose(late(2), [batch(2)[0]]),
+    "target of torch.float32": lambda: diagnose(late(2), [(batch(2)[0], torch.rand(8))]),
+    "no labelled sample": lambda: diagnose(late(2), []),
+    "labels do not fit": lambda: diagnose(late(2), [(batch(2)[0], torch.full((8,), 3))]),
+    "labels do not fit logits": lambda: diagnose(late(2), [(batch(2)[0], torch.zeros(5, dtype=torch.long))]),
+    "at least two": lambda: diagnose(late(1), [batch(1)]),
+    "no MultimodalModel": lambda: diagnose(Foreign(late(2)), [batch(2)]),
+    "both functions": lambda: diagnose(Foreign(late(2)), [batch(2)], forward=masked),
+    "'ear.0.weight' belongs": lambda: diagnose(Foreign(late(2)), [batch(2)], encoders=overlapping, forward=masked),
+    "share is 0": lambda: diagnose(late(2), [batch(2)], share=0),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_bad_input_is_refused_in_one_sentence(message):
+    with pytest.raises(ValueError, match=message) as error:
+        REFUSED[message]()
+    assert "\n" not in str(error.value)
+
+
+def test_a_shared_parameter_in_a_model_of_ours_is_refused():
+    model = late(2)
+    model.encoders["face"] = nn.Sequential(nn.Linear(4, 3), model.encoders["sound"][0]).double()
+    with pytest.raises(ValueError, match="several groups"):
+        diagnose(model, [batch(2)])
+
+
+def test_what_it_says_is_what_it_found():
+    encoders = {m: nn.Linear(2, 2, bias=False) for m in ("loud", "soft")}
+    model = LateFusion(encoders, ConcatFusion({"loud": 2, "soft": 2}, 2))
+    with torch.no_grad():
+        for encoder in encoders.values():
+            encoder.weight.copy_(torch.eye(2))
+        model.fusion.head.weight.copy_(torch.tensor([[4.0, 0, 1, 0], [0, 4.0, 0, 1]]))
+        model.fusion.head.bias.zero_()
+    found = diagnose(model, [({m: torch.eye(2) for m in encoders}, torch.arange(2))])
+    assert "Most suppressed: soft" in str(found)  # the loud partner takes most of the soft one's residual
+    table = found.table()
+    assert list(table.index) == ["loud", "soft"] and table.loc["soft", "samples with s-bar < 1"] == "100 %"
+    picture = found.plot()
+    assert isinstance(picture, Picture) and picture.alt == str(found) and picture.png()[:4] == b"\x89PNG"
