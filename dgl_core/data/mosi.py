@@ -35,6 +35,7 @@ TABLE = "utterances.csv"
 FILES = {"train": "mosi_train.npz", "test": "mosi_test.npz"}
 WIDTHS = {"audio": 73, "visual": 100, "text": 100}  # in the order of Table 2
 CLASSES = ("negative", "positive")
+COUNTS = {"train": (738, 709), "test": (285, 467)}  # utterances of each class in the official parts
 FOLDS = 5
 PROTOCOLS = ("nested", "official")
 TEXTS = ("features", "transcripts")

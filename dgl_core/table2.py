@@ -1,0 +1,125 @@
+"""What stands beside the accuracies of Table 2: class balance, macro-F1, missing modalities, exclusions, verdicts."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas
+
+from dgl_core import verdicts
+from dgl_core.claims import paired
+from dgl_core.records import RunRecord
+from dgl_core.tables import ABSENT, NOT_RUN
+
+Rows = Mapping[str, Sequence[RunRecord]]
+Differences = Callable[[Rows, str, str, str, str], list[float]]
+
+
+def without(record: RunRecord, modality: str) -> float:
+    """Test accuracy when one modality is missing at test time; of two modalities that is the other one's branch."""
+    others = [m for m in record.data["modalities"] if m != modality]
+    return record.score(others[0] if len(others) == 1 else f"without_{modality}")
+
+
+# -- class balance ----------------------------------------------------------------------------------------------------
+
+
+def constant_scores(counts: Sequence[int]) -> tuple[float, float]:
+    """Accuracy and macro-F1, in per cent, of a model that names the most frequent class whatever it is shown."""
+    share = max(counts) / sum(counts)  # its recall is 1 and its precision the share; the F1 of other classes is 0
+    return 100 * share, 100 * 2 * share / (1 + share) / len(counts)
+
+
+def class_counts(dataset: str, **options: object) -> list[int]:
+    """Samples of each class in the test part; of CMU-MOSI (all folds together) known without the data."""
+    from dgl_core.data import load, mosi
+
+    if dataset == "mosi":
+        return list(mosi.COUNTS["test"])
+    loaded = load(dataset, **options)
+    found = Counter(loaded.target[loaded.indices("test")].tolist())
+    return [found[k] for k in range(len(loaded.classes))]
+
+
+def balance_table(counts: Mapping[str, Sequence[int]]) -> pandas.DataFrame:
+    """One line per data set (title -> test samples of each class): balance, and what a constant prediction scores."""
+    rows = {}
+    for title, numbers in counts.items():
+        accuracy, f1 = constant_scores(numbers)
+        sizes = " / ".join(map(str, numbers)) if len(numbers) < 7 else f"{min(numbers)} to {max(numbers)}"
+        rows[title] = [len(numbers), sizes, f"{accuracy:.1f}", f"{f1:.1f}"]
+    columns = ["classes", "test samples of each", "majority rate", "macro-F1 of the majority"]
+    return pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def f1_table(rows: Rows, branches: Sequence[str]) -> pandas.DataFrame:
+    """Accuracy / macro-F1 in per cent of every branch: the mean over records, last epoch."""
+
+    def cell(records: Sequence[RunRecord], branch: str) -> str:
+        if not records:
+            return NOT_RUN
+        if branch not in records[0].branches():
+            return ABSENT
+        means = [statistics.fmean(r.score(branch, metric=m) for r in records) for m in ("accuracy", "macro_f1")]
+        return " / ".join(f"{100 * mean:.1f}" for mean in means)
+
+    table = {b: [cell(records, b) for records in rows.values()] for b in branches}
+    return pandas.DataFrame(table, index=list(rows))
+
+
+def missing_table(rows: Rows) -> pandas.DataFrame:
+    """Mean test accuracy in per cent with all modalities and without each, for every method that has several."""
+    joint = {label: records for label, records in rows.items() if records and len(records[0].data["modalities"]) > 1}
+    modalities = next(iter(joint.values()))[0].data["modalities"]
+    table = {"all": [f"{100 * statistics.fmean(r.score() for r in v):.1f}" for v in joint.values()]}
+    for m in modalities:
+        table[f"without {m}"] = [f"{100 * statistics.fmean(without(r, m) for r in v):.1f}" for v in joint.values()]
+    return pandas.DataFrame(table, index=list(joint))
+
+
+def exclusion_table() -> pandas.DataFrame:
+    """Which method has no row in which half of Table 2, in the words of the method itself."""
+    from dgl_core.experiments.interaction import exclusions
+
+    found = [(network, row, why) for network, rows in exclusions().items() for row, why in rows.items()]
+    return pandas.DataFrame(found, columns=["network", "method", "why it has no row"]).set_index("network")
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------------------
+
+RIVALS = {  # what DGL is said to beat, and where
+    "vanilla": "joint training (Table 2)",
+    "G-Blending": "G-Blending (Table 2)",
+    "vanilla, rate x alpha": "joint training whose encoders also learn alpha times faster (our control)",
+}
+
+
+def claims(rows: Rows, row: str = "DGL", control: str = "vanilla, rate x alpha") -> list[tuple[str, str, str, str]]:
+    """(text, worse row, branch of ``row``, branch of the worse row) of everything Table 2 says of one DGL row."""
+    said = [(f"{row} is better than {text}", control if "alpha" in rival else rival, "fused", "fused")
+            for rival, text in RIVALS.items()]  # fmt: skip
+    for label in rows:
+        if label.endswith(" alone"):
+            m = label.removesuffix(" alone")
+            said.append((f"{row}'s {m} branch is better than {m} trained alone (Table 2)", label, m, m))
+    return said
+
+
+def verdict_table(rows: Rows, asked: Mapping[str, str], differences: Differences = paired) -> pandas.DataFrame:
+    """Verdicts on every claim about every DGL row, 95 % intervals corrected for all of them together.
+
+    Args:
+        rows: label -> records. asked: DGL row -> its learning-rate control.
+        differences: from rows to paired differences: by seed, or ``nested.fold_differences``.
+    """
+    said = [(row, claim) for row, control in asked.items() for claim in claims(rows, row, control)]
+    table = {}
+    for row, (text, worse, branch, other) in said:
+        found = differences(rows, row, worse, branch, other) if rows.get(row) and rows.get(worse) else []
+        verdict = verdicts.judge(text, found, comparisons=len(said))
+        interval = f"{verdict.mean:+.1f} [{verdict.low:+.1f}, {verdict.high:+.1f}]" if verdict.n > 1 else ABSENT
+        table[text] = [verdict.outcome.lower() if verdict.n else "needs records", interval, str(verdict.n)]
+    columns = ["verdict", "difference in points", "pairs"]
+    return pandas.DataFrame.from_dict(table, orient="index", columns=columns)
