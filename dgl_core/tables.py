@@ -131,6 +131,7 @@ PAPER_NAMES = {
     "audio alone": ("Audio-only",),
     "visual alone": ("Visual-only",),
     "text alone": ("Text-only",),
+    "OGM-GE": ("OGM_GE",),
     "vanilla": ("Concat", "Multimodal baseline", "Baseline", "ESANet"),
     "DGL": ("DGL", "DGL (MT+UT)", "ESANet + DGL"),
 }  # row label of our experiments -> what the paper calls that row

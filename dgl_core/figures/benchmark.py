@@ -28,41 +28,44 @@ def _dots(axes, position: float, values: Sequence[float], colour: str, marker: s
 
 
 def ranking(
-    common: Mapping[str, Sequence[RunRecord]],
-    tuned: Mapping[str, tuple[float, Sequence[RunRecord]]],
-    title: str,
+    panels: Mapping[str, Mapping[str, Sequence[RunRecord]]],
+    tuned: Mapping[str, Mapping[str, tuple[float, Sequence[RunRecord]]]],
+    cost: Mapping[str, float],
 ) -> Picture:
-    """All methods at a glance: at the common learning rate, at each method's own, and what an epoch of each costs.
+    """All methods at a glance: at the common learning rate, at each method's own, and what training with each costs.
 
     Args:
-        common: row -> records at the common rate. tuned: row -> (rate chosen on validation, its records).
-        title: the data set, for the heading.
+        panels: data set -> row -> records at the common rate; rows are sorted by their mean over the data sets.
+        tuned: data set -> row -> (rate chosen on validation, its records). cost: row -> cost relative to vanilla.
     """
-    order = sorted(common, key=lambda row: np.mean(_percent(common[row])))
-    figure, (left, right) = style.new(1, 2, width=4.2, height=0.3 * len(order) + 1.0, sharey=True)
+    labels = [row for row in next(iter(panels.values())) if all(rows.get(row) for rows in panels.values())]
+    order = sorted(labels, key=lambda row: sum(np.mean(_percent(rows[row])) for rows in panels.values()))
+    size = {"width": 9.0 / (len(panels) + 1), "height": 0.32 * len(order) + 1.0}
+    figure, axes = style.new(1, len(panels) + 1, **size, sharey=True)
     said = []
-    base = np.mean([r.cost["seconds_per_epoch"] for r in common["vanilla"]])
+    for ax, (title, rows) in zip(axes, panels.items(), strict=False):
+        for position, row in enumerate(order):
+            mean = _dots(ax, position + 0.15, _percent(rows[row]), style.BLUE)
+            text = f"{row} {mean:.1f}"
+            if row in tuned.get(title, {}):
+                rate, records = tuned[title][row]
+                own = _dots(ax, position - 0.15, _percent(records), style.ORANGE, "D")
+                text += f" (own rate {rate:g}: {own:.1f})"
+            said.append(f"{title}, {text}")
+        ax.set_title(title, fontsize=9)
+        ax.set_xlabel("fused test accuracy (%)")
     for position, row in enumerate(order):
-        mean = _dots(left, position + 0.15, _percent(common[row]), style.BLUE)
-        text = f"{row} {mean:.1f}"
-        if row in tuned:
-            rate, records = tuned[row]
-            own = _dots(left, position - 0.15, _percent(records), style.ORANGE, "D")
-            text += f" (own rate {rate:g}: {own:.1f})"
-        cost = np.mean([r.cost["seconds_per_epoch"] for r in common[row]]) / base
-        right.barh(position, cost, color=style.SKY, height=0.6)
-        said.append(text)
-    left.set_yticks(range(len(order)), order)
-    left.set_xlabel("fused test accuracy (%)")
-    right.set_xlabel("time of an epoch / vanilla's")
-    right.axvline(1.0, color="grey", linewidth=0.8)
+        axes[-1].barh(position, cost.get(row, 0.0), color=style.SKY, height=0.6)
+    axes[-1].axvline(1.0, color="grey", linewidth=0.8)
+    axes[-1].set_xlabel("cost of training / vanilla's")
+    axes[0].set_yticks(range(len(order)), order)
     handles = [
-        left.plot([], [], "o", color=style.BLUE, label="common learning rate")[0],
-        left.plot([], [], "D", color=style.ORANGE, label="own rate, chosen on validation")[0],
+        axes[0].plot([], [], "o", color=style.BLUE, label="common learning rate")[0],
+        axes[0].plot([], [], "D", color=style.ORANGE, label="own rate, chosen on validation")[0],
     ]
-    left.set_title(title, fontsize=9)
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return Picture(figure, f"{title}, fused test accuracy (%), worst to best: " + ", ".join(said) + ".")
+    costs = ", ".join(f"{row} {cost[row]:.1f}" for row in order if row in cost)
+    return Picture(figure, "Fused test accuracy (%), worst to best: " + "; ".join(said) + f". Cost: {costs}.")
 
 
 def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
