@@ -8,7 +8,7 @@ import pandas
 
 from dgl_core.claims import paired
 from dgl_core.records import RunRecord
-from dgl_core.verdicts import Interval, holm
+from dgl_core.verdicts import Interval, holm, mean_interval
 
 Rows = Mapping[str, Sequence[RunRecord]]
 DECIDING = 10  # pairs: ten find a gain of 2 points at a deviation of 1.5 in three cases of four, three in one of six
@@ -44,12 +44,15 @@ def tuned(grid: Mapping[float, Rows]) -> dict[str, tuple[float, Sequence[RunReco
 
 
 def differences(rows: Rows, against: str, branch: str = "fused") -> dict[str, Interval]:
-    """Mean paired difference in points of every other row to one row, with Holm-corrected 95 % intervals.
+    """Mean paired difference in points of every other row to one row, with 95 % intervals.
 
-    Rows without that branch (one encoder alone, for another modality) are left out.
+    The intervals of rows with at least ``DECIDING`` pairs are corrected for their number (Holm); rows with fewer decide
+    nothing, so they neither widen those nor are widened. Rows without that branch are left out.
     """
     others = [row for row in rows if row != against and rows[row] and branch in rows[row][0].branches()]
-    return holm({row: paired(rows, row, against, branch, branch) for row in others})
+    pairs = {row: found for row in others if (found := paired(rows, row, against, branch, branch))}
+    decided = holm({row: found for row, found in pairs.items() if len(found) >= DECIDING})
+    return {row: decided.get(row) or mean_interval(found) for row, found in pairs.items()}
 
 
 def differences_table(rows: Rows, against: Sequence[str], branch: str = "fused") -> pandas.DataFrame:

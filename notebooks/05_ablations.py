@@ -89,12 +89,13 @@ dgl_core.publish("figure_square", figures.rows_as_dots(panels(committed, this_ru
 
 # %% [markdown]
 # **Figure 5.1.** Test accuracy in % of every corner and control: black fused, blue audio, orange visual; small dots
-# are seeds, large ones means with 95 % intervals. The step from *vanilla* to *no truncation* is what unimodal losses
-# bring; the steps from there to *+MT*, *+UT* and *DGL* are what truncation brings.
+# are seeds, large ones means, filled and with a 95 % interval where there are ten seeds or more. The step from
+# *vanilla* to *no truncation* is what unimodal losses bring; those from there to *+MT*, *+UT* and *DGL* are what
+# truncation brings.
 
 # %% [markdown]
-# Each step in points, paired over seeds and corrected for the number of rows (Holm), against the corner without
-# truncation and against vanilla training.
+# Each step in points, paired over seeds, against the corner without truncation and against vanilla training; intervals
+# are corrected for the number of rows (Holm).
 
 # %%
 for dataset, rows in (committed if any(map(any, (r.values() for r in committed.values()))) else this_run).items():

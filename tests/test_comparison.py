@@ -111,3 +111,13 @@ def test_missing_costs_say_how_to_measure_them(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"bench_methods\.py --write"):
         costs.step_costs(tmp_path / "none.json")
     assert json.loads(costs.PATH.read_text())["environment"]["threads"] == 1
+
+
+def test_rows_that_decide_nothing_do_not_widen_those_that_do():
+    noise = [0.02 * (seed % 4) for seed in range(10)]
+    table = rows(ours=[0.6 + n for n in noise], vanilla=[0.5] * 10)
+    alone = comparison.differences(table, "vanilla")["ours"]
+    described = {f"few {i}": [record(seed, 0.4 + 0.1 * seed) for seed in range(3)] for i in range(5)}
+    assert comparison.differences(table | described, "vanilla")["ours"] == alone
+    both = comparison.differences(table | {"other": table["ours"]}, "vanilla")["ours"]
+    assert both.high - both.low > alone.high - alone.low

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dgl_core.comparison import DECIDING
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.figures.training import Panels
@@ -18,12 +19,17 @@ def _percent(records: Sequence[RunRecord], branch: str = "fused") -> list[float]
 
 
 def _dots(axes, position: float, values: Sequence[float], colour: str, marker: str = "o") -> float:
-    """Small dots for seeds, a large one for the mean, a bar for its 95 % interval (two seeds or more); the mean."""
+    """Small dots for seeds, a large mark for their mean, which is returned.
+
+    With at least ``DECIDING`` seeds the mark is filled and has a bar, its 95 % interval; with fewer it is hollow.
+    """
     interval = mean_interval(values)
+    enough = interval.n >= DECIDING
     axes.plot(values, [position] * len(values), ".", color=colour, markersize=3, alpha=0.4)
-    if interval.n > 1:
+    if enough:
         axes.plot([interval.low, interval.high], [position] * 2, "-", color=colour, linewidth=1.2, alpha=0.7)
-    axes.plot(interval.mean, position, marker, color=colour, markersize=6)
+    fill = colour if enough else "white"
+    axes.plot(interval.mean, position, marker, color=colour, markersize=6, markerfacecolor=fill)
     return interval.mean
 
 
