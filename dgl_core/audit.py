@@ -25,8 +25,13 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
 
     Args:
         count: how many records. seed: which ones. say: receives one line per record.
+
+    Raises:
+        ValueError: there are no reference records, so nothing can be said of them.
     """
     records = Store(reference_root()).records()
+    if not records:
+        raise ValueError("results/reference holds no records: check out the repository whole, then audit again.")
     differences = []
     for record in random.Random(seed).sample(records, min(count, len(records))):
         run = f"{record.spec.method} on {record.spec.dataset}, seed {record.spec.seed}"
@@ -66,7 +71,11 @@ def _sisters(one: RunSpec, other: RunSpec) -> bool:
 
 def main(arguments: list[str]) -> int:
     count = int(arguments[0]) if arguments else 3
-    differences = audit(count)
+    try:
+        differences = audit(count)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     for line in differences:
         print(f"DIFFERS  {line}", file=sys.stderr)
     print(f"Reference records: {len(differences)} differences in a sample of {count}")

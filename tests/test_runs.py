@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -187,6 +188,21 @@ def test_audit_trains_again_and_compares(monkeypatch, tmp_path):
         path.unlink()
     (old,) = changed(key="0" * 64)
     assert old.startswith("vanilla on tiny, seed 0: made by revisions")
+
+
+def test_audit_of_nothing_is_no_praise(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(audit, "reference_root", lambda: tmp_path)
+    assert audit.main([]) == 1 and "holds no records" in capsys.readouterr().err
+
+
+def test_skipped_epochs_do_not_count_as_different(monkeypatch, tmp_path):
+    for module in (runs, audit):
+        monkeypatch.setattr(module, "reference_root", lambda: tmp_path / "reference")
+    (record,) = load_or_run([spec(evaluate_every=2)])
+    assert math.isnan(record.curves["val/fused/accuracy"][0]) and record.epoch("best_val") == 1
+    runs.publish_reference([record.spec])
+    said = []
+    assert audit.audit(say=said.append) == [] and "identical" in said[0]
 
 
 # -- failing -----------------------------------------------------------------------------------------------------------
