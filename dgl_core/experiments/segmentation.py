@@ -12,6 +12,7 @@ from dgl_core.records import RunSpec, unknown_name
 DENSE_ALPHAS = (1.0, 2.0, 4.0)
 DENSE_ALPHA = {"rooms": 1.0, "nyuv2": 1.0}
 DENSE_SEEDS = (0, 1, 2)  # of the reference records
+RATE = 0.02  # of the small networks; at 0.05 one seed in two diverged, with and without DGL, at 0.1 every one
 
 # Where the paper, the released ESANet and the authors' earlier repositories disagree (METHODS 5.3), and the other half
 # of the table. Each changes the paper profile.
@@ -43,14 +44,14 @@ def _specs(profile: str, dataset: str, seeds: Iterable[int] | None, reading: str
     if profile == "paper" and dataset == "nyuv2":
         spec = spec.but(lr=0.01, epochs=300, evaluate_every=10)  # 320 x 240 filled up to 320 x 256
     elif profile == "smoke":
-        spec = spec.but(dataset_options={"images": 200, "height": 64, "width": 96}, epochs=6, evaluate_every=2)
+        spec = spec.but(dataset_options={"images": 160, "height": 64, "width": 96}, epochs=6, evaluate_every=3)
         spec = spec.but(model_options=_SMALL | {"width": 8}, lr=0.05)
     elif dataset == "rooms":
-        spec = spec.but(dataset_options={"height": 64, "width": 96}, epochs=12, evaluate_every=4)
-        spec = spec.but(model_options=_SMALL | {"width": 16}, lr=0.05)
+        spec = spec.but(dataset_options={"height": 64, "width": 96}, epochs=8, evaluate_every=4)
+        spec = spec.but(model_options=_SMALL | {"width": 16}, lr=RATE)
     else:
         spec = spec.but(dataset_options={"height": 60, "width": 80, "labels": "input"}, epochs=8, evaluate_every=4)
-        spec = spec.but(model_options=_SMALL | {"width": 16}, lr=0.05)  # filled up to 64 x 96
+        spec = spec.but(model_options=_SMALL | {"width": 16}, lr=RATE)  # filled up to 64 x 96
     spec = spec.but(**READINGS[reading])
     return [spec.but(seed=seed) for seed in (profile_named(profile).table_seeds if seeds is None else seeds)]
 
