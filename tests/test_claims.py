@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dgl_core import claims
+from dgl_core import claims, runs, theory
+from dgl_core.claims import mathematics, measures
+from dgl_core.claims.__main__ import main as command
 from dgl_core.records import RunRecord, RunSpec
 from dgl_core.verdicts import holm, judge, mean_interval
 
@@ -67,10 +69,211 @@ def test_folds_may_differ_between_seeds():
     claims.consistent({"DGL": [record(0, 0.9), record(1, 0.9, fingerprint="fold 1")]})
 
 
+def given(**rows) -> claims.Given:
+    return claims.Given("own", rows)
+
+
+def judged(name: str, comparisons: int = 1, **rows) -> claims.Judgement:
+    return claims.judge(claims.claim_named(name), given(**rows), comparisons)
+
+
+def run_row(scores, **options) -> list[RunRecord]:
+    return [record(seed, score, **options) for seed, score in enumerate(scores)]
+
+
 def test_a_claim_without_records_says_so():
-    rows = {label: [] for label in ("DGL", "vanilla")}
-    verdict = claims.judge(claims.claim_named("dgl-vanilla"), rows, comparisons=1)
-    assert (verdict.outcome, verdict.n) == ("UNDECIDED", 0)
+    assert judged("dgl-vanilla", DGL=[], vanilla=[]).text == "needs records"
+
+
+def test_a_verdict_has_interval_and_n_and_its_records():
+    found = judged("dgl-vanilla", DGL=run_row([0.6, 0.7, 0.65, 0.7, 0.68]), vanilla=run_row([0.5] * 5))
+    assert found.outcome == "reproduced" and found.text.startswith("reproduced: +16.6 [+") and "n = 5" in found.text
+    assert len(found.records) == 10
+
+
+def test_too_few_seeds_decide_nothing():
+    found = judged("dgl-vanilla", DGL=run_row([0.9, 0.91, 0.92, 0.93]), vanilla=run_row([0.1] * 4))
+    assert found.outcome == "undecided" and found.text.endswith("n = 4 (5 needed)")
+
+
+def test_of_several_parts_the_weakest_counts():
+    rows = {"DGL": run_row([0.6, 0.61, 0.6, 0.61, 0.6]), "+MT": run_row([0.4] * 5), "+UT": run_row([0.7] * 5)}
+    found = judged("mt-and-ut", **rows)
+    assert found.outcome == "contradicted" and found.text.endswith("weakest: UT alone")
+    assert judged("mt-and-ut", **rows | {"+UT": []}).text == "needs records"
+
+
+def test_mixed_models_are_refused():
+    one, other = record(0, 0.9), record(0, 0.8)
+    one.revisions["model"], other.revisions["model"] = 1, 2
+    with pytest.raises(ValueError, match="model resnet18"):
+        claims.consistent({"DGL": [one], "vanilla": [other]})
+
+
+def test_the_rate_is_chosen_on_validation():
+    rows = {"DGL @ 0.1": run_row([0.9]), "DGL @ 0.3": run_row([0.2]), "vanilla @ 0.1": run_row([0.5])}
+    for label, score in (("DGL @ 0.1", 0.1), ("DGL @ 0.3", 0.8), ("vanilla @ 0.1", 0.5)):
+        rows[label][0].curves["val/fused/accuracy"] = [score]
+    assert measures.tuned_difference(rows, "DGL", "vanilla") == pytest.approx([-30.0])
+
+
+def test_slope_is_that_of_a_straight_line():
+    labels = {1.0: "a", 2.0: "b", 4.0: "c"}
+    rows = {name: [record(0, 0.1 * alpha), record(1, 0.5)] for alpha, name in labels.items()}
+    assert measures.slope(rows, labels) == pytest.approx([10.0, 0.0])
+    rows["c"].pop()
+    assert len(measures.slope(rows, labels)) == 1
+
+
+def test_dominant_is_the_one_that_validates_better_alone():
+    rows = {"audio alone": run_row([0.9]), "visual alone": run_row([0.3]), "vanilla": run_row([0.99], audio=0.5)}
+    for label, score in (("audio alone", 0.8), ("visual alone", 0.2)):
+        rows[label][0].curves["val/fused/accuracy"] = [score]
+    assert measures.dominant_lags(rows) == pytest.approx([40.0])
+
+
+def test_a_gradient_without_its_alpha():
+    dgl, joint = record(0, 0.5), record(0, 0.5)
+    object.__setattr__(dgl, "spec", dgl.spec.but(method="dgl", method_options={"alpha": 2.0}))
+    dgl.curves["gradient/audio"], joint.curves["gradient/audio"] = [9.0, 4.0], [9.0, 1.0]
+    rows = {"DGL": [dgl], "vanilla": [joint]}
+    assert measures.larger_gradient(rows, "audio") == pytest.approx([75.0])
+    assert measures.larger_gradient(rows, "audio", per_alpha=True) == pytest.approx([50.0])
+
+
+# -- the list ---------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_enough_claims_and_each_can_be_decided():
+    assert len(claims.CLAIMS) >= 25
+    assert all(bool(claim.parts) != (claim.check is not None) for claim in claims.CLAIMS)
+
+
+@pytest.mark.parametrize("column", claims.COLUMNS)
+def test_every_row_that_a_claim_needs_is_planned(column):
+    planned = {name: source.specs(column) for name, source in claims.EXPERIMENTS.items()}
+    missing = [
+        (c.id, row) for c in claims.CLAIMS for p in c.parts for row in p.rows if not planned[p.experiment].get(row)
+    ]
+    assert not missing
+
+
+def test_every_measure_names_all_rows_that_it_reads():
+    """A row that a measure reads and does not declare could be missing, or of another revision, unnoticed."""
+    for claim in claims.CLAIMS:
+        for part in claim.parts:
+            try:
+                part.measure({row: [] for row in part.rows})
+            except KeyError as error:
+                raise AssertionError(f"{claim.id} reads the row {error}") from None
+            except (ValueError, IndexError, ZeroDivisionError):
+                pass  # nothing to average
+
+
+def test_a_ledger_of_notebook_03_has_the_claims_of_its_runs():
+    table = claims.table({"one": {"DGL": run_row([0.6]), "vanilla": run_row([0.5])}})
+    assert "DGL is better than joint training" in table.index and "DGL adds no parameters" not in table.index
+    assert table.loc["DGL is better than joint training", "one"] == "undecided: +10.0 points, n = 1 (5 needed)"
+
+
+def test_claims_without_records_do_not_widen_the_others():
+    rows = {"DGL": run_row([0.6] * 5), "vanilla": run_row([0.5] * 5)}
+    subset = [claims.claim_named("dgl-vanilla"), claims.claim_named("dgl-gblend"), claims.claim_named("eq-4")]
+    assert claims.judged_together(subset, [given(**rows), given()]) == 1
+
+
+# -- mathematics ------------------------------------------------------------------------------------------------------
+
+
+def test_a_printed_equation_that_were_right_would_be_reproduced(monkeypatch):
+    assert mathematics.printed_gradient(joint=True)[0] is False
+    monkeypatch.setattr(mathematics.theory, "printed_gradient", mathematics.theory.feature_gradient)
+    assert mathematics.printed_gradient(joint=True)[0] is True
+
+
+def test_a_leak_between_encoders_would_be_noticed(monkeypatch):
+    assert mathematics.no_interference()[0] and mathematics.unimodal_gradient()[0]
+    leaking = mathematics.disentangled_loss
+    monkeypatch.setattr(mathematics, "disentangled_loss", lambda *a, alpha: leaking(*a, alpha=alpha, encoder_gate=0.5))
+    assert not mathematics.no_interference()[0] and not mathematics.unimodal_gradient()[0]
+
+
+def test_verdicts_of_mathematics_agree_with_notebook_02():
+    verdict = {s.where + ": " + s.says: s.verdict for s in theory.SENTENCES}
+    assert not claims.claim_named("eq-4").check()[0] and verdict["Eq. 4, 7: g = (p_y − 1) W_y"] == "false"
+    assert not claims.claim_named("only-zero").check()[0] and verdict["3.1: s = 1 only for z^m2 = 0"] == "false"
+    assert claims.claim_named("no-parameters").check()[0]
+    assert verdict["3.2: no extra structure complexity"] == "proved"
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def written(folder, records) -> None:
+    folder.mkdir(exist_ok=True)
+    for number, one in enumerate(records):
+        (folder / f"{number}.json").write_text(one.to_json())
+
+
+def own_records(alpha: float = 4.0, count: int = 5) -> list[RunRecord]:
+    found = run_row([0.6 + 0.01 * seed for seed in range(count)]) + run_row([0.5] * count)
+    for one in found[:count]:
+        object.__setattr__(one, "spec", one.spec.but(method="dgl", method_options={"alpha": alpha}))
+    return found
+
+
+def test_mine_judges_the_readers_own_records(tmp_path, capsys):
+    written(tmp_path, own_records())
+    assert command(["--mine", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "dgl-vanilla" in out and "emotions (resnet18): reproduced: +12.0" in out and "other claims need rows" in out
+
+
+def test_mine_refuses_two_settings_in_one_row(tmp_path, capsys):
+    other = record(7, 0.5)
+    object.__setattr__(other, "spec", other.spec.but(lr=0.5))
+    written(tmp_path, [*own_records(), other])
+    assert command(["--mine", str(tmp_path)]) == 2
+    assert "'vanilla' has runs of different settings" in capsys.readouterr().err
+
+
+def test_of_two_alphas_the_papers_is_dgl(tmp_path):
+    written(tmp_path, [*own_records(), *own_records(alpha=2.0)[:5]])
+    rows = next(iter(claims.own(tmp_path).values())).rows("table4", ("DGL", "DGL, alpha 2", "DGL, alpha 4"))
+    assert [len(found) for found in rows.values()] == [5, 5, 5]
+    assert {r.spec.method_options["alpha"] for r in rows["DGL"]} == {4.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dgl-vanila"], "did you mean 'dgl-vanilla'"),
+        (["--mine", "nowhere"], "No run records in 'nowhere'"),
+        (["--mine", "x", "--rerun"], "give one of them"),
+    ],
+)
+def test_the_command_refuses_in_one_sentence(arguments, message, capsys):
+    assert command(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_one_claim_is_shown_with_its_records_and_the_command_that_makes_them(capsys):
+    assert command(["dgl-vanilla"]) == 0
+    out = capsys.readouterr().out
+    assert "again: python -m dgl_core.claims dgl-vanilla --rerun" in out
+    paths = [line.strip() for line in out.splitlines() if line.strip().startswith("results/reference/")]
+    assert paths and all((runs.ROOT / path).exists() for path in paths)
+
+
+def test_rerun_trains_what_the_claim_rests_on_and_judges_by_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
+    monkeypatch.setenv("DGL_DATA", str(tmp_path))
+    trained = []
+    monkeypatch.setattr(runs, "run_all", lambda specs, **options: trained.extend(specs))
+    assert command(["dgl-vanilla", "--rerun", "--seeds", "2"]) == 0
+    assert {(s.method, s.seed) for s in trained} == {(m, seed) for m in ("dgl", "vanilla") for seed in (0, 1)}
+    out = capsys.readouterr().out
+    assert "GRID letters: data not present" in out and "generated emotions: needs records" in out  # nothing was made
 
 
 def test_unknown_claim_names_the_nearest():
@@ -86,13 +289,13 @@ def test_ids_are_unique():
 def test_suppression_growth_is_a_drop_of_r():
     falling = record(0, 0.5)
     falling.curves["suppression/audio/R_mean"] = [1.0, 0.9, 0.8, 0.7, 0.5]
-    assert claims.growing_suppression({"vanilla": [falling]}, "audio") == pytest.approx([50.0])
+    assert measures.growing_suppression({"vanilla": [falling]}, "audio") == pytest.approx([50.0])
 
 
 def test_smaller_gradient_is_in_per_cent():
     alone, joint = record(0, 0.5), record(0, 0.5)
     alone.curves["gradient/audio"], joint.curves["gradient/audio"] = [2.0, 2.0], [1.0, 0.0]
-    assert claims.smaller_gradient({"audio alone": [alone], "vanilla": [joint]}, "audio") == pytest.approx([75.0])
+    assert measures.smaller_gradient({"audio alone": [alone], "vanilla": [joint]}, "audio") == pytest.approx([75.0])
 
 
 def test_holm_rejects_what_holms_test_rejects():

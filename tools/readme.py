@@ -22,7 +22,7 @@ BLOCKS = {"claims": (claims.BEGIN, claims.END), "data": ("<!-- data:begin -->", 
 
 def texts() -> dict[str, str]:
     """What belongs between the markers of each block."""
-    return {"claims": markdown_table(claims.table(claims.reference_groups())), "data": markdown_table(licences())}
+    return {"claims": markdown_table(claims.table()), "data": markdown_table(licences())}
 
 
 def renewed(readme: str) -> str:

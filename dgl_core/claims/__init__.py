@@ -1,0 +1,33 @@
+"""The ledger: what the paper claims, how we test each claim, and what the records say.
+
+Every claim names its place in the paper, the quantity that decides it (one paired difference per seed) and the
+threshold, all written before looking at the outcome. A verdict is the 95 % interval of the mean difference, corrected
+for the number of claims and columns judged together (Bonferroni): above the threshold the claim is reproduced, below
+it is contradicted, across it is undecided. Claims about equations are settled by a computation.
+
+``python -m dgl_core.claims`` prints the ledger, ``... ID`` the records behind one verdict, ``... ID --rerun`` earns it
+anew on this machine, ``... --mine FOLDER`` judges your own records. README, notebook 00 and the report show the table.
+"""
+
+from dgl_core.claims.judging import (
+    BEGIN,
+    END,
+    SEEDS,
+    Judgement,
+    consistent,
+    judge,
+    judged_together,
+    ledger,
+    replace_block,
+    rests_on,
+    table,
+)
+from dgl_core.claims.listing import CLAIMS, Claim, claim_named
+from dgl_core.claims.measures import Part, Rows, paired
+from dgl_core.claims.sources import COLUMNS, EXPERIMENTS, Given, committed, here, own, reference_groups
+
+__all__ = [
+    "BEGIN", "CLAIMS", "COLUMNS", "END", "EXPERIMENTS", "SEEDS", "Claim", "Given", "Judgement", "Part", "Rows",
+    "claim_named", "committed", "consistent", "here", "judge", "judged_together", "ledger", "own", "paired",
+    "reference_groups", "replace_block", "rests_on", "table",
+]  # fmt: skip
