@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgl_core.data import audiovisual, generated, grid, mosi, nyuv2, rooms, sequences, triplet
+from dgl_core.data import emotion_clips, generated, grid, media_recipes, mosi, nyuv2, rooms, sequences, triplet
+from dgl_core.data.media_recipes import found
 from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -17,23 +17,12 @@ _AUGMENT = ("none", "shift")
 _CHOICES = {"spectrogram": ("compact", "official", "paper"), "augment": (*_AUGMENT, "crop")}
 
 
-def _found(find: Callable[[Path | None], Path]) -> Callable[[Path | None], bool]:
-    def available(root: Path | None) -> bool:
-        try:
-            find(root)
-        except (FileNotFoundError, ValueError):
-            return False
-        return True
-
-    return available
-
-
 _GRID_FRAMES = (1, 2, 4, 8)  # evenly spaced over the word
 _RECIPES = (
     Recipe(
         name="emotions",
         title="Generated emotions",
-        load=audiovisual.load_emotions,
+        load=emotion_clips.load_emotions,
         options=asdict(generated.Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
         revision=1,
         available=lambda root: True,
@@ -42,26 +31,14 @@ _RECIPES = (
         licence="Generated emotions",
         verify=generated.verify,
     ),
-    Recipe(
-        name="cremad",
-        title="CREMA-D",
-        load=audiovisual.load_cremad,
-        options={"seed": 0, "spectrogram": "official", "frame_size": 224, "augment": "crop"},
-        revision=1,
-        available=_found(audiovisual.find_cremad),
-        generated=False,
-        choices=_CHOICES,
-        licence="CREMA-D",
-        find=audiovisual.find_cremad,
-        verify=audiovisual.verify_cremad,
-    ),
+    *media_recipes.RECIPES,
     Recipe(
         name="grid_letters",
         title="GRID letters (a stand-in)",
         load=grid.load_letters,
         options={"fold": 0, "frames": 8, "augment": "shift"},
         revision=1,
-        available=_found(grid.find_grid),
+        available=found(grid.find_grid),
         generated=False,
         choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
         licence="GRID, talker s1",
@@ -74,7 +51,7 @@ _RECIPES = (
         load=grid.load_digits,
         options={"fold": 0, "frames": 8, "augment": "shift"},
         revision=1,
-        available=_found(grid.find_grid),
+        available=found(grid.find_grid),
         generated=False,
         choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
         licence="GRID, talker s1",
@@ -87,7 +64,7 @@ _RECIPES = (
         load=grid.load_words,
         options={"frames": 8, "augment": "shift"},
         revision=1,
-        available=_found(grid.find_grid),
+        available=found(grid.find_grid),
         generated=False,
         choices={"frames": _GRID_FRAMES, "augment": _AUGMENT},
         licence="GRID, talker s1",
@@ -100,7 +77,7 @@ _RECIPES = (
         load=mosi.load_mosi,
         options={"protocol": "nested", "fold": 0, "text": "features"},
         revision=1,
-        available=_found(mosi.find_mosi),
+        available=found(mosi.find_mosi),
         generated=False,
         choices={"protocol": mosi.PROTOCOLS, "text": mosi.TEXTS},
         licence="CMU-MOSI",
@@ -112,7 +89,7 @@ _RECIPES = (
         load=sequences.load_sequences,
         options={"steps": 0, "zero": "positive"},
         revision=1,
-        available=_found(sequences.find_sequences),
+        available=found(sequences.find_sequences),
         generated=False,
         choices={"zero": sequences.ZEROS},
         find=sequences.find_sequences,

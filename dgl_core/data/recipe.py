@@ -32,6 +32,7 @@ class Recipe:
         licence: row of ``catalogue.LICENCES``.
         find: ``find(root)`` gives the folder of the set, or raises an error that says where it was looked for.
         verify: ``verify(root)`` checks every file and says in a line what was checked, or raises what is wrong.
+        prepare: ``prepare(root, **options)`` makes the arrays of a set of media files and says in a line what it did.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Recipe:
     licence: str = ""
     find: Callable[[Path | None], Path] | None = None
     verify: Callable[[Path | None], str] | None = None
+    prepare: Callable[..., str] | None = None
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """All options with the defaults filled in and each value in its declared type.
