@@ -48,6 +48,15 @@ def at_size(target: Tensor, size: Sequence[int]) -> Tensor:
     return target if tuple(size) == target.shape[-2:] else target[:, rows[:, None], columns]
 
 
+def class_iou(confusion: np.ndarray) -> np.ndarray:
+    """TP / (truth + predicted - TP) of every class of a confusion matrix [K, K] (truth by prediction), float64 [K].
+
+    NaN for a class without a true pixel.
+    """
+    hits, truth, claimed = (x.astype(np.float64) for x in (confusion.diagonal(), confusion.sum(1), confusion.sum(0)))
+    return np.where(truth > 0, hits / np.maximum(truth + claimed - hits, 1), math.nan)
+
+
 class Segmentation:
     """The segmentation task (see ``dgl_core.tasks``): loss, and a tally of the confusion matrix.
 
@@ -136,8 +145,7 @@ class SegmentationTally:
 
     def iou(self) -> Tensor:
         """TP / (truth + predicted - TP) of every class, float64 [K]; NaN for a class without a true pixel."""
-        hits, truth, claimed = (t.double() for t in (self.confusion.diagonal(), *map(self.confusion.sum, (1, 0))))
-        return torch.where(truth > 0, hits / (truth + claimed - hits), math.nan)
+        return torch.from_numpy(class_iou(self.confusion.numpy()))
 
     def result(self) -> dict[str, float]:
         """``miou``: mean over the classes that have true pixels; ``pixel_accuracy``; ``loss`` (weighted)."""
