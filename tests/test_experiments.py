@@ -48,6 +48,35 @@ def test_paper_profile_is_the_papers_schedule():
     assert spec == wanted and spec.model == "resnet18" and spec.clip == 40
 
 
+@pytest.mark.parametrize(
+    "dataset, alpha, ogm", [("cremad", 4, {}), ("kinetics_sounds", 2, {}), ("vggsound", 2, {"alpha": 0.1})]
+)
+def test_paper_profile_has_the_papers_options_on_each_set(dataset, alpha, ogm):
+    rows = experiments.table1("paper", dataset)
+    assert rows["DGL"][0].method_options == rows["G-Blending"][0].method_options == {"alpha": alpha}
+    assert rows["OGM-GE"][0].method_options == ogm and rows["vanilla, rate x alpha"][0].encoder_lr_scale == alpha
+    assert len(rows["DGL"]) == 3 and rows["DGL"][0].batch_size == 64 and rows["DGL"][0].model == "resnet18"
+
+
+def test_precision_of_the_paper_profile_is_a_choice(monkeypatch):
+    monkeypatch.setenv("DGL_PRECISION", "bf16")
+    assert experiments.base_specs("paper", "cremad")[0].precision == "bf16"
+    assert experiments.base_specs("cpu", "emotions")[0].precision == "fp32"
+    monkeypatch.setenv("DGL_PRECISION", "bf17")
+    with pytest.raises(ValueError, match="'bf17': did you mean 'bf16'"):
+        experiments.base_specs("paper", "cremad")
+
+
+def test_sets_that_are_absent_are_planned_apart(monkeypatch, tmp_path):
+    monkeypatch.setenv("DGL_DATA", str(tmp_path))
+    missing = experiments.absent("paper", ["04_benchmark", "05_ablations"])
+    assert {"cremad", "kinetics_sounds", "vggsound"} <= missing.keys() and not experiments.absent("smoke")
+    assert {spec.dataset for spec in missing["cremad"]} == {"cremad"}
+    asked = {spec.method for spec in missing["vggsound"]}
+    assert asked > {"dgl", "reconboost"} and "partial" not in asked, "Tables 3 and 4 are of CREMA-D"
+    assert not {spec.dataset for spec in experiments.plan("paper")} & missing.keys()
+
+
 @pytest.mark.parametrize(("profile", "near"), [("smok", "smoke"), ("papers", "paper")])
 def test_unknown_profile_names_the_nearest(profile, near):
     with pytest.raises(ValueError, match=near):

@@ -7,20 +7,24 @@ runner asks for all of them, and both get the same specifications, so nothing is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dgl_core.experiments import interaction
 from dgl_core.experiments.late_fusion import (
     CONTROL,
     LEARNING_RATES,
+    REAL,
     TABLE_1,
     VARIANTS,
+    absent_datasets,
     base_specs,
     branches,
     datasets,
     fusion_heads,
     learning_rates,
     table1,
+    table1_datasets,
     table1_grid,
     table3,
     table4,
@@ -37,15 +41,28 @@ from dgl_core.experiments.profiles import (
     Profile,
     profile_named,
 )
+from dgl_core.experiments.segmentation import (
+    DENSE_ALPHA,
+    DENSE_ALPHAS,
+    DENSE_SEEDS,
+    READINGS,
+    dense_alphas,
+    scenes,
+    table5,
+)
 from dgl_core.records import RunSpec, unknown_name
 
 __all__ = [
     "ALPHA",
     "CONTROL",
+    "DENSE_ALPHA",
+    "DENSE_ALPHAS",
+    "DENSE_SEEDS",
     "DESCRIPTIVE_SEEDS",
     "LEARNING_RATES",
     "NOTEBOOKS",
     "PROFILES",
+    "READINGS",
     "REFERENCE_DATASETS",
     "REFERENCE_SEEDS",
     "TABLE_1",
@@ -53,37 +70,51 @@ __all__ = [
     "VARIANTS",
     "Experiment",
     "Profile",
+    "absent",
+    "absent_datasets",
     "base_specs",
     "branches",
     "datasets",
+    "dense_alphas",
     "fusion_heads",
     "interaction",
     "learning_rates",
     "plan",
     "profile_named",
+    "scenes",
     "specs_of",
     "table1",
+    "table1_datasets",
     "table1_grid",
     "table3",
     "table4",
+    "table5",
     "variants",
 ]
 
 
-def _sound_and_picture(*experiments: Callable[[str, str], Any]) -> Callable[[str], Any]:
-    """Those experiments on every audio-visual set of the profile."""
-    return lambda profile: [experiment(profile, name) for name in datasets(profile) for experiment in experiments]
+@dataclass(frozen=True)
+class OnEverySet:
+    """Those experiments on audio-visual sets; by default on those that ``sets`` finds here for the profile."""
+
+    experiments: tuple[Callable[[str, str], Any], ...]
+    sets: Callable[[str], list[str]] = datasets
+
+    def __call__(self, profile: str, names: Iterable[str] | None = None) -> list[Any]:
+        chosen = self.sets(profile) if names is None else names
+        return [experiment(profile, name) for name in chosen for experiment in self.experiments]
 
 
 # notebook -> the experiments that it asks for, as a function of the profile
 NOTEBOOKS: dict[str, Callable[[str], Any]] = {
-    "00_start_here": _sound_and_picture(branches),
+    "00_start_here": OnEverySet((branches,)),
     "01_data": lambda profile: [],
     "02_gradient_theory": lambda profile: [],
-    "03_vanilla_vs_dgl": _sound_and_picture(branches),
-    "04_benchmark": _sound_and_picture(table1_grid, table1, variants),
-    "05_ablations": _sound_and_picture(table3, table4, fusion_heads),
+    "03_vanilla_vs_dgl": OnEverySet((branches,)),
+    "04_benchmark": OnEverySet((table1_grid, table1, variants), table1_datasets),
+    "05_ablations": OnEverySet((table3, table4, fusion_heads)),
     "06_dense_and_three_modalities": interaction.table2,
+    "07_segmentation": lambda profile: [table5(profile, dataset) for dataset in scenes(profile)],
 }
 
 
@@ -105,3 +136,14 @@ def plan(profile: str, notebooks: Iterable[str] | None = None) -> list[RunSpec]:
             raise unknown_name("notebook", notebook, NOTEBOOKS)
         specs += specs_of(NOTEBOOKS[notebook](profile))
     return specs
+
+
+def absent(profile: str, notebooks: Iterable[str] | None = None) -> dict[str, list[RunSpec]]:
+    """Audio-visual sets that are not here -> every run that the notebooks would ask for, if they were."""
+    found: dict[str, list[RunSpec]] = {name: [] for name in absent_datasets(profile)}
+    for notebook in NOTEBOOKS if notebooks is None else notebooks:
+        asks = NOTEBOOKS[notebook]
+        for name, specs in found.items():
+            if isinstance(asks, OnEverySet) and (asks.sets is not datasets or name in REAL[profile]):
+                specs += specs_of(asks(profile, [name]))
+    return found

@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from dgl_core.experiments.profiles import ALPHA, Experiment, profile_named
 from dgl_core.records import RunSpec, unknown_name
 
+# Real sets of a profile for all of its tables and figures; Table 1 alone has more.
+REAL = {"smoke": (), "cpu": ("grid_letters",), "paper": ("grid_letters", "cremad")}
+TABLE_1_ONLY = {"paper": ("kinetics_sounds", "vggsound")}
+PAPER_SETS = ("cremad", "kinetics_sounds", "vggsound")
+# METHODS 2.11: what the authors of a method use on a set of the paper where that is not their value for CREMA-D.
+ALPHAS = {"kinetics_sounds": 2.0, "vggsound": 2.0}  # DGL and G-Blending; ALPHA elsewhere
+OWN_OPTIONS = {"vggsound": {"OGM-GE": {"alpha": 0.1}, "OGM (no noise)": {"alpha": 0.1}}}
+
 
 def datasets(profile: str) -> list[str]:
     """Audio-visual sets that the profile trains on here: the generated one, and real ones where they are present."""
+    return ["emotions", *_present(REAL[profile_named(profile).name])]
+
+
+def table1_datasets(profile: str) -> list[str]:
+    """Sets of Table 1: as ``datasets``, in the paper profile also Kinetics-Sounds and VGGSound where present."""
+    return datasets(profile) + _present(TABLE_1_ONLY.get(profile, ()))
+
+
+def absent_datasets(profile: str) -> list[str]:
+    """Audio-visual sets that the profile would use, if they were here."""
+    wanted = (*REAL[profile_named(profile).name], *TABLE_1_ONLY.get(profile, ()))
+    return [name for name in wanted if name not in _present(wanted)]
+
+
+def _present(names: Iterable[str]) -> list[str]:
     from dgl_core.data import DATASETS
 
-    wanted = {"smoke": (), "cpu": ("grid_letters",), "paper": ("grid_letters", "cremad")}[profile_named(profile).name]
-    return ["emotions", *(name for name in wanted if DATASETS[name].available(None))]
+    return [name for name in names if name in DATASETS and DATASETS[name].available(None)]
+
+
+def alpha_of(dataset: str) -> float:
+    """The paper's alpha on a data set."""
+    return ALPHAS.get(dataset, ALPHA)
+
+
+def _options(dataset: str, label: str, options: dict[str, object]) -> dict[str, object]:
+    """Options of a row on a data set."""
+    own = OWN_OPTIONS.get(dataset, {}).get(label, {})
+    return options | ({"alpha": alpha_of(dataset)} if label in ("G-Blending", "DGL") else {}) | own
 
 
 def base_specs(profile: str, dataset: str, seeds: Iterable[int] | None = None, table: bool = False) -> list[RunSpec]:
     """The common part of every run of a profile on an audio-visual set: network, schedule, data; vanilla method.
 
-    The paper profile is METHODS 1.4. The smaller profiles keep its optimiser and batch-to-epoch shape and take the
-    learning rate that a grid on validation data chose for *vanilla* training (``learning_rates``), so that the joint
-    baseline is not handicapped.
+    The paper profile is METHODS 1.4, on the paper's sets in the precision that ``DGL_PRECISION`` names (fp32, tf32 or
+    bf16; a run of another precision is another run). The smaller profiles keep its optimiser and batch-to-epoch shape
+    and take the learning rate that a grid on validation data chose for *vanilla* training (``learning_rates``), so that
+    the joint baseline is not handicapped.
 
     Args:
         seeds: by default those of the profile. table: its seeds for tables with many rows.
@@ -34,8 +69,8 @@ def base_specs(profile: str, dataset: str, seeds: Iterable[int] | None = None, t
             options = {"clips": 240, "audio_difficulty": 0.1, "visual_difficulty": 0.1}  # few and easy: seconds a run
             spec = RunSpec(dataset, model="small", model_options={"width": 4}, dataset_options=options)
             spec = spec.but(lr=0.03, epochs=8, milestones=(6,), batch_size=16)
-        elif profile == "paper" and dataset == "cremad":
-            spec = RunSpec(dataset, model="resnet18")
+        elif profile == "paper" and dataset in PAPER_SETS:
+            spec = RunSpec(dataset, model="resnet18", precision=os.environ.get("DGL_PRECISION") or "fp32")
         else:
             options = {} if dataset == "emotions" else {"fold": seed % 5, "frames": 4}
             spec = RunSpec(dataset, model="small", dataset_options=options)
@@ -50,15 +85,15 @@ def branches(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> 
     Under SGD, alpha multiplies the learning rate of the encoders and does nothing else to them (METHODS D4). So every
     row that DGL is compared with appears twice: as it is, and with the encoder learning rate multiplied by alpha.
     """
-    base = base_specs(profile, dataset, seeds)
+    base, alpha = base_specs(profile, dataset, seeds), alpha_of(dataset)
     rows: Experiment = {}
     for m in ("audio", "visual"):
         rows[f"{m} alone"] = [s.but(method="unimodal", method_options={"modality": m}) for s in base]
     rows["vanilla"] = base
-    rows["G-Blending"] = [s.but(method="gblend", method_options={"alpha": ALPHA}) for s in base]
-    rows["DGL"] = [s.but(method="dgl", method_options={"alpha": ALPHA}) for s in base]
+    rows["G-Blending"] = [s.but(method="gblend", method_options={"alpha": alpha}) for s in base]
+    rows["DGL"] = [s.but(method="dgl", method_options={"alpha": alpha}) for s in base]
     for label in ("audio alone", "visual alone", "vanilla"):
-        rows[f"{label}, rate x alpha"] = [s.but(encoder_lr_scale=ALPHA) for s in rows[label]]
+        rows[f"{label}, rate x alpha"] = [s.but(encoder_lr_scale=alpha) for s in rows[label]]
     return rows
 
 
@@ -100,17 +135,21 @@ def table1(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate:
     base = base_specs(profile, dataset, seeds, table=True)
     if rate:
         base = [spec.but(lr=rate) for spec in base]
-    rows = {label: [s.but(method=m, method_options=o) for s in base] for label, (m, o) in TABLE_1.items()}
-    return rows | {CONTROL: [spec.but(encoder_lr_scale=ALPHA) for spec in rows["vanilla"]]}
+    rows = {
+        label: [s.but(method=m, method_options=_options(dataset, label, o)) for s in base]
+        for label, (m, o) in TABLE_1.items()
+    }
+    return rows | {CONTROL: [spec.but(encoder_lr_scale=alpha_of(dataset)) for spec in rows["vanilla"]]}
 
 
 def table1_grid(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
     """Table 1 at every learning rate of the same small grid: equal tuning budget, for a choice on validation data.
 
-    Without ``seeds`` the profiles for two cores have the common rate only; the whole grid is in the reference records.
+    Without ``seeds`` the profiles for two cores have the common rate only, the whole grid being in the reference
+    records, and so has VGGSound, on which a run costs as much as 25 on CREMA-D.
     """
-    rates = PAPER_RATES if profile == "paper" and dataset == "cremad" else LEARNING_RATES
-    if profile != "paper" and seeds is None:
+    rates = PAPER_RATES if profile == "paper" and dataset in PAPER_SETS else LEARNING_RATES
+    if (profile != "paper" or dataset == "vggsound") and seeds is None:
         rates = rates[1:2]
     return {rate: table1(profile, dataset, seeds, rate) for rate in rates}
 
@@ -128,7 +167,10 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 def variants(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
     """The rows of Table 1 in their other forms, at the common learning rate."""
     base = base_specs(profile, dataset, seeds, table=True)
-    return {label: [s.but(method=m, method_options=o) for s in base] for label, (m, o) in VARIANTS.items()}
+    return {
+        label: [s.but(method=m, method_options=_options(dataset, label, o)) for s in base]
+        for label, (m, o) in VARIANTS.items()
+    }
 
 
 def table3(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
@@ -136,7 +178,7 @@ def table3(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Ex
     base = base_specs(profile, dataset, seeds, table=True)
 
     def corner(encoder_gate: float, fusion_gate: float) -> list[RunSpec]:
-        gates = {"alpha": ALPHA, "encoder_gate": encoder_gate, "fusion_gate": fusion_gate}
+        gates = {"alpha": alpha_of(dataset), "encoder_gate": encoder_gate, "fusion_gate": fusion_gate}
         return [spec.but(method="partial", method_options=gates) for spec in base]
 
     rows = table1(profile, dataset, seeds)
@@ -173,7 +215,8 @@ def fusion_heads(profile: str, dataset: str, seeds: Iterable[int] | None = None)
             raise unknown_name("fusion", fusion, FUSIONS)
         with_head = [s.but(model_options=s.model_options | {"fusion": fusion}) for s in base]
         rows[f"vanilla, {fusion}"] = with_head
-        rows[f"DGL, {fusion}"] = [s.but(method="dgl", method_options={"alpha": ALPHA}) for s in with_head]
+        alpha = {"alpha": alpha_of(dataset)}
+        rows[f"DGL, {fusion}"] = [s.but(method="dgl", method_options=alpha) for s in with_head]
         if fusion in ("gated", "bilinear"):
             official = [s.but(model_options=s.model_options | {"official": True}) for s in rows[f"DGL, {fusion}"]]
             rows[f"DGL, {fusion} (official masks)"] = official

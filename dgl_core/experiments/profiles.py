@@ -43,8 +43,12 @@ TITLES = {
     "emotions": "generated emotions",
     "grid_letters": "GRID letters",
     "cremad": "CREMA-D",
+    "kinetics_sounds": "Kinetics-Sounds",
+    "vggsound": "VGGSound",
     "triplet": "generated features",
     "mosi": "CMU-MOSI",
+    "rooms": "generated rooms",
+    "nyuv2": "NYUv2",
 }
 
 
