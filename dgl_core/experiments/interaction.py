@@ -57,7 +57,7 @@ def _mmtm_specs(profile: str, dataset: str, seeds: Iterable[int] | None) -> list
     specs = []
     for spec in base_specs(profile, dataset, seeds, table=True):
         if profile == "smoke":
-            spec = spec.but(model_options={"width": 4, "blocks": 1}, epochs=6, milestones=(5,))
+            spec = spec.but(model_options={"width": 4, "blocks": 1}, epochs=4, milestones=(3,), evaluate_every=4)
         elif dataset == "emotions":
             spec = spec.but(model_options={"width": 8, "blocks": 1}, epochs=10, milestones=(7,))
         elif dataset != "cremad":
