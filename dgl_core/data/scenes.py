@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from dgl_core.records import RunSpec
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(NamedTuple):
     """One picture: ``rgb`` uint8 [H, W, 3], ``depth`` [H, W] in metres, ``label`` uint8 [H, W] (255: void)."""
 
     rgb: np.ndarray
