@@ -10,7 +10,7 @@ import pandas
 
 from dgl_core import verdicts
 from dgl_core.claims import paired
-from dgl_core.records import RunRecord
+from dgl_core.records import RunRecord, unpack
 from dgl_core.tables import ABSENT, NOT_RUN
 
 Rows = Mapping[str, Sequence[RunRecord]]
@@ -26,10 +26,14 @@ def without(record: RunRecord, modality: str) -> float:
 # -- class balance ----------------------------------------------------------------------------------------------------
 
 
-def constant_scores(counts: Sequence[int]) -> tuple[float, float]:
-    """Accuracy and macro-F1, in per cent, of a model that names the most frequent class whatever it is shown."""
-    share = max(counts) / sum(counts)  # its recall is 1 and its precision the share; the F1 of other classes is 0
-    return 100 * share, 100 * 2 * share / (1 + share) / len(counts)
+def constant_scores(counts: Sequence[int], named: int | None = None) -> tuple[float, float]:
+    """Accuracy and macro-F1, in per cent, of a model that names one class, whatever it is shown.
+
+    Args:
+        counts: test samples of each class. named: that class; by default the most frequent one.
+    """
+    share = (max(counts) if named is None else counts[named]) / sum(counts)
+    return 100 * share, 100 * 2 * share / (1 + share) / len(counts)  # recall 1, precision share; other F1 are 0
 
 
 def class_counts(dataset: str, **options: object) -> list[int]:
@@ -55,7 +59,7 @@ def balance_table(counts: Mapping[str, Sequence[int]]) -> pandas.DataFrame:
 
 
 def f1_table(rows: Rows, branches: Sequence[str]) -> pandas.DataFrame:
-    """Accuracy / macro-F1 in per cent of every branch: the mean over records, last epoch."""
+    """Accuracy / macro-F1 / share of the class that a branch names most, in per cent: means, last epoch."""
 
     def cell(records: Sequence[RunRecord], branch: str) -> str:
         if not records:
@@ -63,10 +67,17 @@ def f1_table(rows: Rows, branches: Sequence[str]) -> pandas.DataFrame:
         if branch not in records[0].branches():
             return ABSENT
         means = [statistics.fmean(r.score(branch, metric=m) for r in records) for m in ("accuracy", "macro_f1")]
+        means.append(statistics.fmean(favourite_share(r, branch) for r in records))
         return " / ".join(f"{100 * mean:.1f}" for mean in means)
 
     table = {b: [cell(records, b) for records in rows.values()] for b in branches}
     return pandas.DataFrame(table, index=list(rows))
+
+
+def favourite_share(record: RunRecord, branch: str) -> float:
+    """Share of the test samples to which a branch gives the class that it names most: 1 if it says one class to all."""
+    named = unpack(record.predictions["last"][branch])
+    return max(Counter(named.tolist()).values()) / len(named)
 
 
 def missing_table(rows: Rows) -> pandas.DataFrame:

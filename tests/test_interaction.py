@@ -152,11 +152,13 @@ def test_folds_are_what_a_verdict_counts():
 @pytest.mark.parametrize("counts", [[285, 467], [3, 1, 1], [2, 2, 2, 2]])
 def test_what_a_constant_prediction_scores(counts):
     target = torch.tensor([k for k, n in enumerate(counts) for _ in range(n)])
-    logits = torch.zeros(len(target), len(counts))
-    logits[:, counts.index(max(counts))] = 1.0
-    scores = classification(logits, target)
-    expected = 100 * scores["accuracy"], 100 * scores["macro_f1"]
-    assert table2.constant_scores(counts) == pytest.approx(expected)
+    for named in range(len(counts)):
+        logits = torch.zeros(len(target), len(counts))
+        logits[:, named] = 1.0
+        scores = classification(logits, target)
+        expected = 100 * scores["accuracy"], 100 * scores["macro_f1"]
+        assert table2.constant_scores(counts, named) == pytest.approx(expected)
+    assert table2.constant_scores(counts) == table2.constant_scores(counts, counts.index(max(counts)))
 
 
 def test_class_counts_are_those_of_the_test_part():
@@ -218,11 +220,17 @@ def test_pictures_say_what_they_show(generated):
         assert f"all {100 * records[0].score():.1f}" in missing.alt and label in dots.alt
         assert f"without strong {100 * table2.without(records[0], 'strong'):.1f}" in missing.alt
         assert f"weak_3 {100 * records[0].score('weak_3'):.1f}" in dots.alt
-    text = figures.accuracy_and_f1(four, (25.0, 10.0), {"strong": [40.0]}).alt
+    text = figures.accuracy_and_f1(four, {"none": (25.0, 10.0)}, {"strong": [40.0]}).alt
     scores = [100 * r[0].score("strong", metric="macro_f1") for r in four.values()]
     assert f"macro-F1 {min(scores):.1f} to {max(scores):.1f}" in text
     assert list(table2.missing_table(four).columns) == ["all", *(f"without {m}" for m in figures.modalities_of(four))]
-    assert table2.f1_table(four | {"empty": []}, ["fused", "touch"]).loc["empty", "fused"].startswith("not run")
+    table = table2.f1_table(four | {"empty": []}, ["strong", "touch"])
+    first = next(iter(four.values()))[0]
+    named = unpack(first.predictions["last"]["strong"]).tolist()
+    most = 100 * max(named.count(k) for k in range(4)) / len(named)
+    assert table["strong"].iloc[0].startswith(f"{100 * first.score('strong'):.1f} / ")
+    assert table["strong"].iloc[0].endswith(f" / {most:.1f}") and table["touch"].iloc[0] == "–"
+    assert table.loc["empty", "strong"].startswith("not run")
 
 
 def test_verdicts_count_every_claim_and_need_records():
