@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dgl_core.experiments import interaction
+from dgl_core.experiments import beyond, interaction
 from dgl_core.experiments.late_fusion import (
     CONTROL,
     LEARNING_RATES,
@@ -73,6 +73,7 @@ __all__ = [
     "absent",
     "absent_datasets",
     "base_specs",
+    "beyond",
     "branches",
     "datasets",
     "dense_alphas",
@@ -115,6 +116,7 @@ NOTEBOOKS: dict[str, Callable[[str], Any]] = {
     "05_ablations": OnEverySet((table3, table4, fusion_heads)),
     "06_dense_and_three_modalities": interaction.table2,
     "07_segmentation": lambda profile: [table5(profile, dataset) for dataset in scenes(profile)],
+    "08_beyond_the_paper": beyond.everything,
 }
 
 

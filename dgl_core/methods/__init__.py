@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dgl_core.methods.agm import AGM
 from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.decoupling import Adaptive, Schedule
 from dgl_core.methods.dense import DenseDGL
 from dgl_core.methods.gblend_ogr import GBlendOGR
 from dgl_core.methods.joint import DGL, GBlend, Partial, Unimodal, Vanilla
@@ -27,6 +28,8 @@ METHODS: dict[str, type[Method]] = {
     "dgl": DGL,
     "dgl_dense": DenseDGL,
     "partial": Partial,
+    "schedule": Schedule,
+    "adaptive": Adaptive,
     "ogm": OGM,
     "ogm_ge": OGMGE,
     "pmr": PMR,

@@ -1,0 +1,216 @@
+"""Numbers of notebook 08: what a fair comparison leaves of a gap, and what it takes to see one."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas
+
+from dgl_core.claims import paired
+from dgl_core.comparison import differences, fused_rows, tuned
+from dgl_core.records import PROTOCOLS, RunRecord, unpack
+from dgl_core.tables import PAPER_TABLES, spread
+from dgl_core.verdicts import Interval, Verdict, judge, mean_interval
+
+Rows = Mapping[str, Sequence[RunRecord]]
+SHOWN = {"last": "last epoch", "best_val": "best on validation", "best_test": "best on test"}
+RANKED = {"vanilla": "Concat", "OGM-GE": "OGM_GE"}  # our row -> the paper's, where they differ
+
+
+def percent(records: Sequence[RunRecord], branch: str = "fused", protocol: str = "last") -> list[float]:
+    return [100 * record.score(branch, protocol) for record in records]
+
+
+# -- equal budget -----------------------------------------------------------------------------------------------------
+
+
+def ranking(grid: Mapping[float, Rows], dataset: str = "CREMA-D") -> pandas.DataFrame:
+    """Places of the paper's table beside ours, every row of ours at its own rate; DGL's lead with its interval.
+
+    Args:
+        grid: learning rate -> rows of Table 1. dataset: of the paper's column.
+    """
+    own = tuned({rate: fused_rows(rows) for rate, rows in grid.items()})
+    records = {row: found for row, (_, found) in own.items()}
+    printed = {row: PAPER_TABLES[1][dataset].get(RANKED.get(row, row), {}).get("fused") for row in records}
+    theirs = sorted((row for row, value in printed.items() if value), key=lambda row: -printed[row])
+    ours = sorted(records, key=lambda row: -statistics.mean(percent(records[row])))
+    leads = differences(records, "DGL") if "DGL" in records else {}
+    lines = {}
+    for row in ours:
+        lines[row] = {
+            f"paper, {dataset}": f"{theirs.index(row) + 1}. ({printed[row]:.1f})" if row in theirs else "–",
+            "here": f"{ours.index(row) + 1}. ({spread(percent(records[row]))})",
+            "its rate": f"{own[row][0]:g}",
+            "DGL's lead": lead(leads[row]) if row in leads else "–",
+        }
+    return pandas.DataFrame.from_dict(lines, orient="index")
+
+
+def lead(difference: Interval) -> str:
+    """DGL minus the row, from the row minus DGL."""
+    if difference.n < 2:
+        return f"{0.0 - difference.mean:+.1f}, one pair"
+    return f"{0.0 - difference.mean:+.1f} [{-difference.high:+.1f}, {-difference.low:+.1f}], n = {difference.n}"
+
+
+# -- protocols --------------------------------------------------------------------------------------------------------
+
+
+def without_last_batch(record: RunRecord, target: np.ndarray, batch: int = 64) -> float:
+    """Test accuracy in per cent of the last epoch when an incomplete last batch is dropped (the official loader)."""
+    predicted = unpack(record.predictions["last"]["fused"])
+    if len(predicted) != len(target):
+        raise ValueError(f"{len(predicted)} predictions and {len(target)} labels: not the test part of this run.")
+    whole = len(target) // batch * batch or len(target)
+    return 100 * float((predicted == target)[:whole].mean())
+
+
+def test_labels(record: RunRecord) -> np.ndarray:
+    """Labels of a run's test part; its data have to be here (generated ones always are)."""
+    from dgl_core import data
+
+    dataset = data.load(record.spec.dataset, None, **record.spec.dataset_options)
+    return dataset.target[dataset.indices("test")].numpy()
+
+
+def inflation(rows: Rows, target: np.ndarray | None = None) -> pandas.DataFrame:
+    """Fused accuracy (%) of the last epoch, and what each other protocol adds to it; mean ± deviation over seeds.
+
+    Args:
+        target: test labels, common to all records, for the column without the last incomplete batch.
+    """
+    lines = {}
+    for row, records in fused_rows(rows).items():
+        last = percent(records)
+        line = {SHOWN["last"]: spread(last)}
+        for protocol in PROTOCOLS[1:]:
+            line[SHOWN[protocol]] = change(last, percent(records, "fused", protocol))
+        if target is not None:
+            line["last, drop_last"] = change(last, [without_last_batch(record, target) for record in records])
+        lines[row] = line
+    return pandas.DataFrame.from_dict(lines, orient="index")
+
+
+def change(before: Sequence[float], after: Sequence[float]) -> str:
+    """Mean paired change in points with its sign, ± deviation over seeds."""
+    found = [b - a for a, b in zip(before, after, strict=True)]
+    sign = "+" if statistics.mean(found) >= 0 else ""
+    return sign + spread(found)
+
+
+def gains(rows: Rows, protocol: str) -> list[float]:
+    """What a protocol adds to the last epoch, in points, over all rows and seeds."""
+    found = [(a, b) for r in fused_rows(rows).values() for a, b in zip(percent(r), percent(r, "fused", protocol),
+                                                                       strict=True)]  # fmt: skip
+    return [b - a for a, b in found]
+
+
+# -- how many seeds ---------------------------------------------------------------------------------------------------
+
+
+def paper_gaps() -> dict[str, float]:
+    """Gaps that the paper's claims rest on, in points: DGL against the second-best row of each table."""
+    gaps = {}
+    for name, rows in PAPER_TABLES[1].items():
+        others = {row: values["fused"] for row, values in rows.items() if values["fused"] and row != "DGL"}
+        second = max(others, key=others.__getitem__)
+        gaps[f"DGL over {second}, {name}"] = rows["DGL"]["fused"] - others[second]
+    table3, table4 = PAPER_TABLES[3]["CREMA-D"], PAPER_TABLES[4]["CREMA-D"]["DGL"]
+    gaps["both truncations over UT alone"] = table3["DGL (MT+UT)"]["fused"] - table3["+UT"]["fused"]
+    gaps["alpha 4 over alpha 3"] = table4["4"] - table4["3"]
+    for name, rows in PAPER_TABLES[5].items():
+        gaps[f"ESANet + DGL, {name}"] = rows["ESANet + DGL"]["fused"] - rows["ESANet"]["fused"]
+    return {name: round(gap, 2) for name, gap in gaps.items()}
+
+
+def seeds_needed(gap: float, deviation: float, power: float = 0.8, level: float = 0.05, most: int = 10_000) -> int:
+    """Pairs of seeds after which a paired two-sided t-test finds a true mean difference with this probability.
+
+    Args:
+        gap: true mean difference. deviation: standard deviation of the paired differences, both in points.
+
+    Raises:
+        ValueError: a gap or a deviation that is not positive.
+    """
+    from scipy.stats import nct, t
+
+    if not gap > 0 or not deviation > 0:
+        raise ValueError(f"gap {gap} and deviation {deviation} must be positive.")
+
+    def found(n: int) -> bool:
+        limit, shift = t.ppf(1 - level / 2, n - 1), gap / deviation * math.sqrt(n)
+        return 1 - nct.cdf(limit, n - 1, shift) + nct.cdf(-limit, n - 1, shift) >= power
+
+    low, high = 2, 2
+    while not found(high):
+        low, high = high, 2 * high
+        if high > most:
+            return most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if found(middle) else (middle + 1, high)
+    return high
+
+
+def seeds_table(deviations: Mapping[str, float]) -> pandas.DataFrame:
+    """Seeds that each gap of the paper needs at the spread measured on each data set."""
+    lines = {name: {"gap": f"{gap:.2f}"} | {title: seeds_needed(gap, sd) for title, sd in deviations.items()}
+             for name, gap in paper_gaps().items()}  # fmt: skip
+    return pandas.DataFrame.from_dict(lines, orient="index")
+
+
+def deviation(rows: Rows, row: str = "DGL", other: str = "G-Blending") -> float:
+    """Standard deviation of a paired difference over seeds, in points; NaN with fewer than two pairs."""
+    found = paired(rows, row, other) if rows.get(row) and rows.get(other) else []
+    return mean_interval(found).sd if len(found) > 1 else math.nan
+
+
+# -- maps and partial decoupling --------------------------------------------------------------------------------------
+
+
+def mean_scores(rows: Rows, labels: Sequence[Sequence[str]], branch: str = "fused") -> np.ndarray:
+    """Mean test accuracy in per cent of a grid of row labels; NaN where there is no record."""
+    return np.array(
+        [[statistics.mean(percent(rows[label], branch)) if rows.get(label) else math.nan for label in line]
+         for line in labels])  # fmt: skip
+
+
+def interior(grid: Mapping[float, Rows], corners: Sequence[str], title: str) -> Verdict | None:
+    """Is the best point inside the square better than the best corner, at equal budget?
+
+    Both are chosen by validation, each point at its own learning rate; the test part only judges the two.
+
+    Args:
+        grid: learning rate -> rows of ``experiments.beyond.decoupling``. corners: the rows that the paper knows.
+        title: the data set.
+
+    Returns:
+        The verdict on their paired test difference; None without records of both kinds.
+    """
+    own = {row: found for row, (_, found) in tuned(grid).items()}
+    kinds = [[row for row in own if (row in corners) == at_corner] for at_corner in (False, True)]
+    if not all(kinds):
+        return None
+
+    def validation(row: str) -> float:
+        return statistics.mean(record.score(part="val") for record in own[row])
+
+    inside, corner = (max(rows, key=validation) for rows in kinds)
+    return judge(f"{title}: {inside} is better than {corner}, each at its own rate", paired(own, inside, corner))
+
+
+def missing_table(rows: Rows) -> pandas.DataFrame:
+    """Test accuracy (%) of every fused row with everything there and with one modality absent."""
+    lines = {}
+    for row, records in fused_rows(rows).items():
+        names = records[0].data["modalities"]
+        line = {"all there": spread(percent(records))}
+        for m in names:
+            rest = f"without_{m}" if len(names) > 2 else next(j for j in names if j != m)
+            line[f"no {m}"] = spread(percent(records, rest)) if rest in records[0].branches() else "–"
+        lines[row] = line
+    return pandas.DataFrame.from_dict(lines, orient="index")

@@ -1,0 +1,99 @@
+"""Two processes, one batch: is the gradient that they agree on that of the whole batch?
+
+DistributedDataParallel averages each gradient once, when its bucket is complete in the first backward pass. The
+official step has two: it clears the fusion gradients after the first and lets the second write new ones, which nobody
+averages. Here one backward pass leaves everything, so there is one averaging.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dgl_core.gradients import DisentangledObjective
+from dgl_core.models import ConcatFusion, LateFusion
+
+WORLD, ALPHA, SAMPLES = 2, 4.0, 16
+FORMS = ("one backward pass", "two backward passes")
+Gradients = dict[str, Tensor]
+
+
+def example() -> tuple[LateFusion, dict[str, Tensor], Tensor]:
+    """A small model in float64 and one batch, the same in every process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoders = {m: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4)) for m in ("audio", "visual")}
+        model = LateFusion(encoders, ConcatFusion({m: 4 for m in encoders}, 3)).double()
+        inputs = {m: torch.randn(SAMPLES, 5, dtype=torch.float64) for m in encoders}
+    return model, inputs, torch.arange(SAMPLES) % 3
+
+
+class _Logits(nn.Module):
+    """What the official code wraps: the model, which returns fused and masked logits of one forward pass."""
+
+    def __init__(self, model: LateFusion):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        features = self.model.encode(inputs)
+        fused = self.model.fuse({m: z.detach() for m, z in features.items()})
+        return [fused, *(self.model.fuse(features, (m,)) for m in features)]
+
+
+def step(form: str, rows: Tensor, wrap=lambda module: module) -> Gradients:
+    """Gradients that one step leaves on the rows of the batch.
+
+    Args:
+        form: one of ``FORMS``. wrap: for example ``DistributedDataParallel``.
+    """
+    model, inputs, target = example()
+    inputs, target = {m: x[rows] for m, x in inputs.items()}, target[rows]
+    if form == FORMS[0]:
+        wrap(DisentangledObjective(model, ALPHA))(inputs, target).total.backward()
+    else:
+        fused, *unimodal = wrap(_Logits(model))(inputs)
+        (ALPHA * sum(F.cross_entropy(logits, target) for logits in unimodal)).backward(retain_graph=True)
+        for parameter in model.fusion.parameters():
+            parameter.grad = None
+        F.cross_entropy(fused, target).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+def _worker(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
+    try:
+        rows = torch.arange(SAMPLES).chunk(WORLD)[rank]
+        torch.save({form: step(form, rows, DistributedDataParallel) for form in FORMS}, f"{folder}/{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+def errors() -> dict[str, dict[str, float]]:
+    """Form -> part of the model -> largest error of a process, relative to the gradient of the whole batch.
+
+    Starts two processes. Empty where torch was built without gloo.
+    """
+    if not (dist.is_available() and dist.is_gloo_available()):
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_worker, (folder,), nprocs=WORLD)
+        found = [torch.load(f"{folder}/{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    return {form: compare([ranks[form] for ranks in found], step(form, torch.arange(SAMPLES))) for form in FORMS}
+
+
+def compare(found: list[Gradients], wanted: Gradients) -> dict[str, float]:
+    """Largest relative error of any process in the encoders, and in the fusion module."""
+    worst = {}
+    for part in ("encoders", "fusion"):
+        names = [name for name in wanted if name.startswith(part)]
+        size = max(wanted[name].abs().max().item() for name in names)
+        worst[part] = max((ranks[n] - wanted[n]).abs().max().item() for ranks in found for n in names) / size
+    return worst

@@ -1,0 +1,183 @@
+"""Notebook 08: its plan is fair, its numbers are right, its pictures say what they show."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dgl_core import beyond, experiments, runs, two_processes
+from dgl_core.experiments import beyond as plan
+from dgl_core.figures import beyond as figures
+from dgl_core.records import RunRecord, RunSpec, pack
+
+
+def record(seed: int = 0, test=(0.5,), val=(0.5,), predicted=(), **options) -> RunRecord:
+    curves = {"lr": [0.1] * len(test), "test/fused/accuracy": list(test), "val/fused/accuracy": list(val)}
+    curves |= {f"test/{m}/accuracy": [0.25] * len(test) for m in ("audio", "visual")}
+    data = {"fingerprint": "same", "modalities": ["audio", "visual"]}
+    packed = {"last": {"fused": pack(np.array(predicted, int))}}
+    spec = RunSpec("emotions", seed=seed, **options)
+    return RunRecord(spec, "k", {}, data, curves, packed, {}, {}, "now")
+
+
+# -- the plan ---------------------------------------------------------------------------------------------------------
+
+
+def keys(specs) -> list[str]:
+    return [runs.key(spec) for spec in specs]
+
+
+def test_corners_of_the_square_are_the_rows_of_table_3():
+    table, square = experiments.table3("cpu", "emotions", (0, 1)), plan.decoupling("cpu", "emotions", (0, 1))
+    for row, gates in {"DGL": (0, 0), "no truncation": (1, 1), "+MT": (0, 1), "+UT": (1, 0)}.items():
+        assert keys(table[row]) == keys(square[plan.point(*gates)])
+
+
+def test_the_diagonal_of_the_vanilla_map_is_the_grid_of_table_1():
+    rows, grid = plan.rate_maps("cpu", "emotions", (0,)), experiments.table1_grid("cpu", "emotions", (0,))
+    for rate in plan.FUSION_RATES["sgd"]:
+        assert keys(rows[plan.cell("vanilla", rate, rate)]) == keys(grid[rate]["vanilla"])
+
+
+@pytest.mark.parametrize("optimizer", plan.FUSION_RATES)
+def test_a_cell_has_the_rates_that_its_label_says(optimizer):
+    for label, (spec,) in plan.rate_maps("cpu", "emotions", (0,), optimizer).items():
+        assert label.endswith(f"encoder {spec.lr * spec.encoder_lr_scale:g}, fusion {spec.lr:g}")
+        assert spec.optimizer == optimizer and spec.method_options.get("alpha", 1.0) == 1.0
+
+
+def test_what_the_notebook_asks_for_is_planned():
+    planned = set(keys(experiments.plan("smoke", ["08_beyond_the_paper"])))
+    asked = [experiments.table1("smoke", "emotions"), plan.decoupling("smoke", "emotions")]
+    asked += [plan.rate_maps("smoke", "emotions", optimizer=o) for o in plan.FUSION_RATES]
+    asked.append(plan.adamw_alphas("smoke", "emotions"))
+    assert {key for rows in asked for specs in rows.values() for key in keys(specs)} <= planned
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ratio", "pairs"), [(0.5, 34), (1.0, 10), (2.0, 5)])
+def test_seeds_are_those_of_the_textbook(ratio, pairs):
+    """Paired t-test, two-sided 5 %, power 80 %: Cohen's tables give 34, 10 and 5 pairs (exact noncentral t: 4 or 5)."""
+    assert abs(beyond.seeds_needed(2 * ratio, 2.0) - pairs) <= (ratio == 2.0)
+
+
+def test_fewer_seeds_would_not_do():
+    generator = np.random.default_rng(0)
+    n = beyond.seeds_needed(1.0, 1.0)
+    found = []
+    for size in (n, n - 2):
+        draws = generator.normal(1.0, 1.0, (4000, size))
+        from scipy.stats import ttest_1samp
+
+        found.append((ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05).mean())
+    assert found[0] > 0.78 > found[1]
+
+
+@pytest.mark.parametrize(("gap", "deviation"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
+def test_a_gap_of_nothing_needs_no_answer(gap, deviation):
+    with pytest.raises(ValueError, match="must be positive"):
+        beyond.seeds_needed(gap, deviation)
+
+
+def test_gaps_are_the_differences_of_the_papers_tables():
+    gaps = beyond.paper_gaps()
+    assert gaps["DGL over D&R, CREMA-D"] == 3.16 and gaps["DGL over MLA, KS"] == 3.66
+    assert gaps["DGL over MLA, VGGSound"] == 1.34 and gaps["ESANet + DGL, NYUv2, ImageNet pre-train"] == 1.62
+
+
+def test_an_incomplete_last_batch_is_dropped():
+    one = record(predicted=[0, 0, 0, 0, 1])
+    target = np.array([0, 0, 0, 1, 0])
+    assert beyond.without_last_batch(one, target, batch=2) == 75.0
+    assert beyond.without_last_batch(one, target, batch=64) == 60.0  # less than one batch: all of it
+    with pytest.raises(ValueError, match="5 predictions and 4 labels"):
+        beyond.without_last_batch(one, target[:4])
+
+
+def test_protocols_are_read_from_one_record():
+    rows = {"DGL": [record(0, (0.9, 0.4, 0.6), (0.1, 0.8, 0.3)), record(1, (0.9, 0.4, 0.6), (0.1, 0.8, 0.3))]}
+    table = beyond.inflation(rows)
+    assert table.loc["DGL"].to_dict() == {
+        "last epoch": "60.0 ± 0.0 (2)", "best on validation": "-20.0 ± 0.0 (2)", "best on test": "+30.0 ± 0.0 (2)"
+    }  # fmt: skip
+    assert beyond.gains(rows, "best_test") == pytest.approx([30.0, 30.0])
+
+
+def test_inside_and_corner_are_chosen_on_validation():
+    corner, inside, other = plan.point(0, 0), plan.point(0.5, 0.5), plan.point(0.5, 1)
+    grid = {
+        0.1: {
+            corner: [record(s, (0.5,), (0.5,)) for s in (0, 1)],
+            inside: [record(s, (0.6 + 0.1 * s,), (0.9,)) for s in (0, 1)],
+            other: [record(s, (1.0,), (0.1,)) for s in (0, 1)],
+        }
+    }
+    verdict = beyond.interior(grid, [corner], "set")
+    assert verdict.claim == f"set: {inside} is better than {corner}, each at its own rate"
+    assert verdict.mean == pytest.approx(15.0)
+    assert beyond.interior({0.1: {corner: grid[0.1][corner]}}, [corner], "set") is None
+
+
+def test_a_missing_modality_of_two_leaves_the_other_branch():
+    line = beyond.missing_table({"DGL": [record(0, (0.5,))]}).loc["DGL"]
+    assert line.to_dict() == {"all there": "50.0 (1)", "no audio": "25.0 (1)", "no visual": "25.0 (1)"}
+
+
+def test_places_stand_beside_the_papers():
+    def row(score, method="vanilla"):
+        return [record(s, (score + 0.01 * s,), (score,), method=method) for s in (0, 1)]
+
+    table = beyond.ranking({0.1: {"vanilla": row(0.5), "DGL": row(0.4, "dgl"), "MLA": row(0.7, "mla")}})
+    assert list(table.index) == ["MLA", "vanilla", "DGL"]
+    assert table.loc["DGL", "paper, CREMA-D"] == "1. (77.5)" and table.loc["DGL", "here"].startswith("3. (40.5")
+    assert table.loc["vanilla", "DGL's lead"].startswith("-10.0 [")
+
+
+# -- two processes ----------------------------------------------------------------------------------------------------
+
+
+def test_on_one_process_both_forms_agree():
+    rows = torch.arange(two_processes.SAMPLES)
+    one, two = (two_processes.step(form, rows) for form in two_processes.FORMS)
+    assert max(two_processes.compare([one], two).values()) < 1e-12
+
+
+def test_a_local_fusion_gradient_is_an_error_of_the_fusion_alone():
+    rows = torch.arange(two_processes.SAMPLES)
+    whole = two_processes.step(two_processes.FORMS[0], rows)
+    half = two_processes.step(two_processes.FORMS[0], rows.chunk(2)[0])
+    mixed = {name: half[name] if name.startswith("fusion") else g for name, g in whole.items()}
+    found = two_processes.compare([whole, mixed], whole)
+    assert found["encoders"] == 0 and found["fusion"] > 1e-3
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_map_with_holes_is_drawn():
+    rows = {label: [] for label in plan.rate_maps("cpu", "emotions", (0,))}
+    rows[plan.cell("vanilla", 0.1, 0.03)] = [record(0, (0.5,))]
+    rows |= {plan.cell(m, 0.01, 0.01): [record(0, (0.25,))] for m in plan.MAPPED}
+    picture = figures.rate_maps(rows, "set", path=0.03)
+    assert "vanilla best 50.0 at encoder 0.1, fusion 0.03" in picture.alt and picture.png()[:4] == b"\x89PNG"
+
+
+def test_a_square_without_moving_gates_is_drawn():
+    picture = figures.gate_square({plan.point(0, 0.5): [record(0, (0.5,))]} | {plan.point(0, 0): []}, "set")
+    assert "fused gates 0 / 0.5: 50.0" in picture.alt
+
+
+def test_pictures_name_what_they_plot():
+    panels = {"set": {"DGL": [record(0, (0.5, 0.4))], "vanilla": [record(1, (0.5, 0.4))]}}
+    gaps = {"one": 2.0}
+    assert "best on test +10.0" in figures.protocol_gains(panels, gaps).alt
+    assert "34" in figures.seeds({"mine": 4.0}, gaps).alt
+    shares = zip(two_processes.FORMS, (0.0, 0.25), strict=True)
+    errors = {form: {"encoders": 0.0, "fusion": share} for form, share in shares}
+    assert "two backward passes, fusion: 25 %" in figures.process_errors(errors).alt
+    assert math.isfinite(figures._limits([np.array([[math.nan, 1.0]])])[1])
