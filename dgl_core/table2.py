@@ -130,7 +130,8 @@ def verdict_table(rows: Rows, asked: Mapping[str, str], differences: Differences
     for row, (text, worse, branch, other) in said:
         found = differences(rows, row, worse, branch, other) if rows.get(row) and rows.get(worse) else []
         verdict = verdicts.judge(text, found, comparisons=len(said))
-        interval = f"{verdict.mean:+.1f} [{verdict.low:+.1f}, {verdict.high:+.1f}]" if verdict.n > 1 else ABSENT
+        mean, low, high = (f"{round(v, 1) + 0.0:+.1f}" for v in (verdict.mean, verdict.low, verdict.high))  # never -0.0
+        interval = f"{mean} [{low}, {high}]" if verdict.n > 1 else ABSENT
         table[text] = [verdict.outcome.lower() if verdict.n else "needs records", interval, str(verdict.n)]
     columns = ["verdict", "difference in points", "pairs"]
     return pandas.DataFrame.from_dict(table, orient="index", columns=columns)

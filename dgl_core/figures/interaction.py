@@ -58,7 +58,7 @@ def _legend(figure, axes, modalities: Sequence[str], form: str, first: str) -> N
         axes.plot([], [], marker, color=colour, label=first if name == "fused" else form.format(name))[0]
         for name, (colour, marker) in looks(modalities).items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2 * len(figure.axes)))
 
 
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
