@@ -11,6 +11,7 @@ is drawn per process.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dgl_core.gradients import DisentangledObjective
 from dgl_core.methods.base import Method
 from dgl_core.records import RunSpec
+
+# Newer versions of torch have another name for it. Running statistics are averaged once an epoch instead.
+_NEW_NAME = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
+SYNC_BUFFERS = "forward_sync_buffers" if _NEW_NAME else "broadcast_buffers"
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,14 @@ class Team:
     def wrap(self, objective: nn.Module, method: Method, heads: nn.Module) -> tuple[nn.Module, bool]:
         """The objective in DistributedDataParallel, and True; as it is, and False, if gradients are averaged later.
 
-        DDP averages the first backward pass through the objective. That is all there is in the plain step; methods with
-        several passes, heads of their own or gradients that they change have the result averaged in ``update``.
+        DDP averages the first backward pass through the objective and wants every parameter in it. So it is with the
+        plain step and ``DisentangledObjective`` (vanilla, DGL and all of Table 3); methods with several passes, heads
+        of their own, parameters left alone or gradients that they change have the result averaged in ``update``.
         """
-        if self.size == 1 or type(method).step is not Method.step or any(True for _ in heads.parameters()):
-            return objective, self.size == 1
-        return DistributedDataParallel(objective, broadcast_buffers=False), True
+        plain = type(method).step is Method.step and not any(True for _ in heads.parameters())
+        if self.size > 1 and plain and isinstance(getattr(objective, "_orig_mod", objective), DisentangledObjective):
+            return DistributedDataParallel(objective, **{SYNC_BUFFERS: False}), True
+        return objective, self.size == 1
 
     def average(self, tensors: Iterable[Tensor | None]) -> None:
         """Replace each tensor by its mean over the processes, in place, in few messages."""
@@ -88,7 +96,13 @@ class Team:
 
 @contextmanager
 def team(device: torch.device) -> Iterator[Team]:
-    """The processes that ``torchrun`` started, with NCCL between GPUs and gloo between CPUs; otherwise alone."""
+    """The processes that ``torchrun`` started, with NCCL between GPUs and gloo between CPUs; otherwise alone.
+
+    Processes that have met already stay together.
+    """
+    if dist.is_initialized():
+        yield Team(dist.get_rank(), dist.get_world_size())
+        return
     if "WORLD_SIZE" not in os.environ or os.environ["WORLD_SIZE"] == "1":
         yield Team()
         return

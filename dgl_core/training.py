@@ -45,8 +45,8 @@ def one_thread(device: torch.device):
 
 
 @contextlib.contextmanager
-def _prepared(spec: RunSpec, device: torch.device, machine: Machine):
-    """Random state, threads and precision for this run alone; running out of memory is explained."""
+def prepared(spec: RunSpec, device: torch.device, machine: Machine):
+    """Random state, threads and precision for one run alone; running out of memory is explained."""
     with own_random_state(), one_thread(device), machine.numerics(spec, device), machine.explained(spec, device):
         yield
 
@@ -87,7 +87,7 @@ def train(
     method = methods.build(spec.method, spec.method_options)
     dataset = _load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
-    with _prepared(spec, device, machine):
+    with prepared(spec, device, machine):
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
         trainer = Trainer(spec, method, model, dataset, device, machine, team)
         trainer.fit(checkpoint, every, log)
