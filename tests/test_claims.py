@@ -101,6 +101,8 @@ def test_of_several_parts_the_weakest_counts():
     found = judged("mt-and-ut", **rows)
     assert found.outcome == "contradicted" and found.text.endswith("weakest: UT alone")
     assert judged("mt-and-ut", **rows | {"+UT": []}).text == "needs records"
+    few = judged("mt-and-ut", **rows | {"+MT": run_row([0.4])})
+    assert few.text == "undecided: -9.6 points, n = 1 (5 needed), weakest: UT alone"
 
 
 def test_mixed_models_are_refused():

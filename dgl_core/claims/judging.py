@@ -92,8 +92,9 @@ def judge(claim: Claim, records: Records, comparisons: int) -> Judgement:
         return Judgement("needs", f"needs {records.lacking(missing[0].experiment)}", None, behind)
     part, values, _ = min(measured, key=lambda item: sum(item[1]) / len(item[1]))
     verdict = verdicts.judge(claim.text, values, unit=claim.unit, comparisons=comparisons, threshold=claim.threshold)
-    if verdict.n < SEEDS:
-        verdict = dataclasses.replace(verdict, outcome="UNDECIDED", low=math.nan, high=math.nan)
+    fewest = min(len(values) for _, values, _ in measured)
+    if fewest < SEEDS:
+        verdict = dataclasses.replace(verdict, outcome="UNDECIDED", low=math.nan, high=math.nan, n=fewest)
     weakest = f", weakest: {part.label}" if len(claim.parts) > 1 else ""
     return Judgement(verdict.outcome.lower(), describe(verdict) + weakest, verdict, behind)
 
