@@ -1,6 +1,7 @@
 """Every notebook, table and figure with one command.
 
     python -m dgl_core.reproduce --profile cpu [--only 03] [--out reports/mine] [--workers 2] [--dask tcp://...]
+    python -m dgl_core.reproduce --profile paper [--per-gpu 2] [--rehearse [1|0.05|small]]
 
 First it plans: which runs do the notebooks need, which of them are recorded, how long will the others take. Then it
 trains these, executes the notebooks (a notebook is kept when nothing it depends on has changed) and writes a report.
@@ -21,11 +22,11 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from dgl_core import experiments, outputs
+from dgl_core import experiments, outputs, planning
 from dgl_core.execution import ROOT, Stopped, kernel_environment, notebook_names
 from dgl_core.progress import Clock, Progress, duration
 from dgl_core.records import RunSpec
-from dgl_core.workers import dask_workers, environment, local_workers
+from dgl_core.workers import dask_workers, environment, local_workers, visible_gpus
 
 TOGETHER = 2  # notebooks that execute at the same time
 NO_RUNS = "some of its training runs failed"
@@ -40,13 +41,22 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--only", nargs="+", default=[], metavar="NN", help="only these notebooks (03, or the whole name)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="report folder, reports/<profile> by default")
-    parser.add_argument("--workers", type=int, metavar="N", help="training processes (2, in the paper profile 1)")
+    parser.add_argument("--workers", type=int, metavar="N", help="training processes (2; paper profile: one per GPU)")
+    parser.add_argument("--per-gpu", type=int, default=1, metavar="N", help="trainings that share a GPU (1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="train on this Dask cluster; its workers share DGL_RESULTS")
+    about = "time the paper profile on random data: 1 (of true size), a share of the clips, or small"
+    parser.add_argument("--rehearse", nargs="?", const="1", default="", metavar="SIZE", help=about)
     options = parser.parse_args(arguments)
     options.portable = experiments.profile_named(options.profile).portable
     options.names = notebook_names([word for entry in options.only for word in entry.replace(",", " ").split()])
+    if options.per_gpu < 1:
+        raise ValueError(f"--per-gpu is {options.per_gpu}; it must be at least 1")
+    if options.rehearse and options.profile != "paper":
+        raise ValueError(f"--rehearse is of the paper profile; the {options.profile} profile is short enough to run")
+    options.gpus = visible_gpus() if options.profile == "paper" and not options.dask else []
     if options.workers is None:
-        options.workers = 1 if options.profile == "paper" else min(2, os.cpu_count() or 1)
+        paper = options.per_gpu * max(1, len(options.gpus))
+        options.workers = paper if options.profile == "paper" else min(2, os.cpu_count() or 1)
     if options.workers < 1:
         raise ValueError(f"--workers is {options.workers}; it must be at least 1")
     options.out = (options.out or ROOT / "reports" / options.profile).resolve()
@@ -63,29 +73,23 @@ def reproduce(options: argparse.Namespace) -> int:
     from dgl_core import report, runs
 
     started = time.monotonic()
-    specs = {name: [runs.canonical(s) for s in experiments.plan(options.profile, [name])] for name in options.names}
-    every = {spec.identity(): spec for needed in specs.values() for spec in needed}
-    todo = runs.pending(every.values())
-    estimates = _estimates(todo)
+    plan = planning.make(options.profile, options.names)
     print(f"Profile {options.profile}: {experiments.profile_named(options.profile).purpose}")
-    print(
-        f"Plan: {len(options.names)} notebooks, {len(every)} training runs; {len(every) - len(todo)} recorded", end=""
-    )
-    total = sum(estimates.values())
-    print(
-        f", {len(todo)} to train: about {duration(total / options.workers)}" if todo else ", none to train", flush=True
-    )
+    print(planning.summary(plan, options.workers), flush=True)
+    if options.profile == "paper":
+        print("\n".join(planning.table(plan)), flush=True)
 
-    failures = train(todo, estimates, options) if todo else []
-    missing = {spec.identity() for spec in runs.pending(todo)}
-    blocked = [name for name, needed in specs.items() if missing & {spec.identity() for spec in needed}]
-    results = execute_all([name for name in options.names if name not in blocked], specs, options)
+    failures = train(plan, options) if plan.todo else []
+    missing = {spec.identity() for spec in runs.pending(plan.todo)}
+    blocked = [name for name, needed in plan.needed.items() if missing & {spec.identity() for spec in needed}]
+    results = execute_all([name for name in options.names if name not in blocked], plan.needed, options)
     results += [outputs.record_failure(options.out, name, "not executed", NO_RUNS) for name in blocked]
     failures += [f"{result.name}, {result.where}\n  {result.error}" for result in results if result.error]
     for failure in failures:
         print(f"FAILED  {failure}", file=sys.stderr)
     failed = sum(result.error != "" for result in results)
-    page = report.write(options.out, options.profile, trained=len(todo) - len(missing), recorded=len(every) - len(todo))
+    recorded = len(plan.every) - len(plan.todo)
+    page = report.write(options.out, options.profile, trained=len(plan.todo) - len(missing), recorded=recorded)
     state = (
         f"{failed} of {len(options.names)} notebooks failed"
         if failed
@@ -95,22 +99,13 @@ def reproduce(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _estimates(specs: Sequence[RunSpec]) -> dict[str, float]:
-    """Estimated seconds by run; runs that differ only in the seed are asked about once."""
-    from dgl_core import runs
-
-    known: dict[str, float] = {}
-    for spec in specs:
-        alike = spec.but(seed=0).identity()
-        known.setdefault(alike, runs.estimate_seconds(spec) if alike not in known else 0)
-    return {spec.identity(): known[spec.but(seed=0).identity()] for spec in specs}
-
-
-def train(todo: Sequence[RunSpec], estimates: dict[str, float], options: argparse.Namespace) -> list[str]:
+def train(plan: planning.Plan, options: argparse.Namespace) -> list[str]:
     """Make the missing runs; returns one message (two lines) per run that failed."""
     from dgl_core import runs
 
-    clock, finished = Clock(sum(estimates.values()), options.workers), 0
+    todo, finished = plan.todo, 0
+    estimates = {spec.identity(): plan.seconds(spec) for spec in todo}
+    clock = Clock(sum(estimates.values()), options.workers)
 
     def status() -> str:
         return f"training: {finished} of {len(todo)} runs, {clock.says()}"
@@ -121,14 +116,13 @@ def train(todo: Sequence[RunSpec], estimates: dict[str, float], options: argpars
         clock.finished(estimates[spec.identity()])
         progress.say(f"  {done}/{total}  {_described(spec)}  (after {duration(seconds)})")
 
-    threads = os.cpu_count() or 1 if options.profile == "paper" else 1
-    workers = dask_workers(options.dask) if options.dask else local_workers(min(options.workers, len(todo)))
+    threads = max(1, (os.cpu_count() or 1) // options.workers) if options.profile == "paper" else 1
+    variables = kernel_environment(options.portable, threads) | {"DGL_PER_GPU": str(options.per_gpu)}
+    local = local_workers(min(options.workers, len(todo)), options.gpus)
+    workers = dask_workers(options.dask) if options.dask else local
     try:
-        with (
-            environment(kernel_environment(options.portable, threads)),
-            workers as client,
-            Progress(status) as progress,
-        ):
+        with environment(variables), workers as client, Progress(status) as progress:
+            clock.workers = len(client.nthreads()) if options.dask else options.workers
             runs.run_all(todo, client=client, progress=tick)
     except runs.RunsFailed as error:
         return [f"{_described(spec)}\n  {type(cause).__name__}: {cause}" for spec, cause in error.failures]
@@ -192,7 +186,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command: 0 everything is good, 1 something failed, 2 it was asked for something that does not exist."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return reproduce(parse(arguments))
+        options = parse(arguments)
+        if options.rehearse:
+            from dgl_core import rehearse
+
+            return rehearse.profile(options.names, options.rehearse)
+        return reproduce(options)
     except (KeyboardInterrupt, Stopped):
         print("\nInterrupted. Finished runs are recorded; the same command goes on from there.", file=sys.stderr)
         return 130

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from dgl_core.estimates import GUESS, Estimates
 from dgl_core.records import RunRecord, RunSpec, resolve_options, unknown_name
 from dgl_core.store import Store
 
@@ -228,15 +229,18 @@ def publish_reference(specs: Iterable[RunSpec]) -> int:
     return count
 
 
+def rehearsal_root() -> Path:
+    """Where reports of rehearsals are: beside the store, never in it."""
+    return results_root().parent / "rehearsal"
+
+
+def estimates(specs: Iterable[RunSpec]) -> Estimates:
+    """What is known about the time of such runs, from records here and in the reference and from rehearsals."""
+    sets = sorted({spec.dataset for spec in specs})
+    return Estimates([results_root(), *(reference_root() / name for name in sets)], rehearsal_root())
+
+
 def estimate_seconds(spec: RunSpec) -> float:
-    """Rough training time of one run: that of the most similar record here or in the reference, else a guess."""
-    similar = []
-    for root in (results_root(), reference_root() / spec.dataset):
-        for record in Store(root).records():
-            if (record.spec.dataset, record.spec.model) == (spec.dataset, spec.model):
-                same = record.spec.method == spec.method
-                similar.append((same, record.cost["seconds"] / record.spec.epochs))
-    if similar:
-        best = [seconds for same, seconds in similar if same] or [seconds for _, seconds in similar]
-        return spec.epochs * sum(best) / len(best)
-    return spec.epochs * 0.5
+    """Rough training time of one run, a guess where nothing is known; for many runs ask ``estimates`` once."""
+    known = estimates([spec]).seconds(spec)
+    return spec.epochs * GUESS if known is None else known

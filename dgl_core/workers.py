@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
 GRACE = 3.0  # seconds that a worker gets to release its claim
+FIRST_WORKER = 60.0  # seconds that the first worker of a Dask cluster gets to join; others may come later
 
 
 @contextmanager
@@ -30,13 +31,19 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def local_workers(count: int) -> Iterator[ProcessPoolExecutor]:
+def local_workers(count: int, gpus: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
     """A pool of ``count`` fresh processes; however the block is left, none of them outlives it.
 
     They are spawned, not forked, so that each reads this process's environment before it imports torch.
+
+    Args:
+        gpus: dealt out in turn, one to each process, which sees no other; several processes may get the same.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+    places = context.SimpleQueue() if gpus else None
+    for worker in range(count if gpus else 0):
+        places.put(gpus[worker % len(gpus)])
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(places,))
     try:
         yield pool
     except BaseException:
@@ -51,8 +58,20 @@ def local_workers(count: int) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _begin() -> None:
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` takes."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [word.strip() for word in named.split(",") if word.strip() not in ("", "-1")]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _begin(places=None) -> None:
     """Ctrl-C is the parent's business; a terminated worker unwinds, so that it releases its claim; no orphans."""
+    if places is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = places.get()  # before CUDA starts
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -70,7 +89,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def dask_workers(address: str) -> Iterator:
-    """The client of a running Dask scheduler.
+    """The client of a running Dask scheduler. A worker process trains one run at a time, whatever its threads.
 
     Raises:
         ValueError: nobody answers at that address, or it has no workers.
@@ -82,8 +101,12 @@ def dask_workers(address: str) -> Iterator:
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address!r}: {error}") from None
     try:
-        if not client.scheduler_info()["workers"]:
-            raise ValueError(f"the Dask scheduler at {address!r} has no workers: start some, then run this again")
+        try:
+            client.wait_for_workers(1, timeout=FIRST_WORKER)
+        except TimeoutError:
+            raise ValueError(
+                f"the Dask scheduler at {address!r} has no workers: start some, then run this again"
+            ) from None
         yield client
     finally:
         client.close()
