@@ -66,15 +66,27 @@ def differences_table(rows: Rows, against: Sequence[str], branch: str = "fused")
     return table.fillna("–")
 
 
+def standing(rows: Rows, row: str) -> str:
+    """One line: which rows are better than ``row``, which are worse, and of which nothing can be said."""
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "undecided": [], "too few seeds": []}
+    for other, interval in differences(rows, row).items():
+        enough = interval.n >= DECIDING
+        word = "better" if interval.low > 0 else "worse" if interval.high < 0 else "undecided"
+        groups[word if enough else "too few seeds"].append(other)
+    return f"Than {row} are " + "; ".join(f"{word}: {', '.join(names) or 'none'}" for word, names in groups.items())
+
+
 def official_scores(rows: Rows) -> pandas.DataFrame:
     """Unimodal test accuracies (%) as each method's own code scores them, beside the zero mask; means over seeds."""
+    from dgl_core.methods import METHODS
+
     lines = []
     for row, records in rows.items():
         for branch in records[0].branches() if records else []:
             modality = next((m for m in records[0].data["modalities"] if branch.startswith(f"official_{m}")), None)
             if modality is not None:
                 own, mask = (100 * sum(r.score(b) for r in records) / len(records) for b in (branch, modality))
-                how = records[0].data.get("unimodal", {}).get("official", "")
+                how = METHODS[records[0].spec.method].OFFICIAL
                 lines.append((row, branch.removeprefix("official_"), f"{own:.1f}", f"{mask:.1f}", how))
     return pandas.DataFrame(lines, columns=["row", "branch", "own score", "zero mask", "how"]).set_index("row")
 

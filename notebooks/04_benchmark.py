@@ -125,7 +125,8 @@ dgl_core.publish("figure_ranking", picture)
 # %% [markdown]
 # **Figure 4.1.** Fused test accuracy in %: small dots are seeds, large marks means; blue circles at the common
 # learning rate, orange diamonds at each row's own. Filled marks have ten seeds or more and a 95 % interval, hollow ones
-# only describe. Rows are sorted by the circles. Right: processor time of a training relative to vanilla's.
+# only describe; a number at the left edge is a mean outside the picture. Rows are sorted by the circles. Right: processor
+# time of a training relative to vanilla's.
 
 # %% [markdown]
 # ## 4.5 Who is better than whom
@@ -137,6 +138,7 @@ dgl_core.publish("figure_ranking", picture)
 for dataset, rows in fused.items():
     print(f"{titles[dataset]}, common rate")
     display(dgl_core.publish(f"table_differences_{dataset}", comparison.differences_table(rows, ("vanilla", "DGL"))))
+    print(comparison.standing(rows, "DGL"))
 
 # %% [markdown]
 # The same with every row at its own rate: the question of somebody who has to choose.
@@ -146,6 +148,7 @@ for dataset, choices in own.items():
     print(f"{titles[dataset]}, own rates: " + ", ".join(f"{row} {rate:g}" for row, (rate, _) in choices.items()))
     rows = {row: records for row, (_, records) in choices.items()}
     display(dgl_core.publish(f"table_tuned_{dataset}", comparison.differences_table(rows, ("vanilla", "DGL"))))
+    print(comparison.standing(rows, "DGL"))
 
 # %% [markdown]
 # ## 4.6 Each method's own unimodal score

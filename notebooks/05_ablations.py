@@ -132,8 +132,9 @@ dgl_core.publish("figure_alpha", figures.alpha_sweep(panels(committed, this_run,
 
 # %% [markdown]
 # **Figure 5.2.** Fused test accuracy in % against $\alpha$ (below) and the encoder learning rate that it stands for
-# (above): DGL, G-Blending with constant weight, and vanilla training at that encoder rate; mean, band of one standard
-# deviation where there are several seeds. A curve that bends at an end has its best value outside the sweep.
+# (above): DGL, G-Blending with constant weight, and vanilla training at that encoder rate; means over the seeds that
+# all points share, bands of one standard deviation. A curve that rises towards an end has its best value outside the
+# sweep.
 
 # %%
 for dataset in {**this_run, **committed}:

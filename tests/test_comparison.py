@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -69,10 +70,25 @@ def test_fused_rows_are_those_of_several_modalities():
 
 
 def test_own_scores_stand_beside_the_zero_mask():
-    table = comparison.official_scores({"OGM": [record(official_audio=0.45)], "vanilla": [record()]})
+    scored = record(official_audio=0.45)
+    scored = dataclasses.replace(scored, spec=scored.spec.but(method="ogm"))
+    table = comparison.official_scores({"OGM": [scored], "vanilla": [record()]})
     assert table.to_dict("records") == [
-        {"branch": "audio", "own score": "45.0", "zero mask": "40.0", "how": "with half of the bias"}
+        {"branch": "audio", "own score": "45.0", "zero mask": "40.0", "how": "W^m z_m + b / M"}
     ]
+
+
+def test_standing_names_who_is_better_and_who_cannot_be_judged():
+    noise = [0.01 * (seed % 3) for seed in range(10)]
+    table = rows(best=[0.8 + n for n in noise], DGL=[0.6] * 10, last=[0.4 + n for n in noise], few=[0.9, 0.8])
+    said = comparison.standing(table, "DGL")
+    assert said == "Than DGL are better: best; worse: last; undecided: none; too few seeds: few"
+
+
+def test_a_row_far_behind_does_not_flatten_the_picture():
+    close = {f"row {i}": [0.80 + 0.01 * i] for i in range(5)}
+    axes = benchmark.ranking({"set": rows(**close, far=[0.1])}, {}, {}).figure.axes[0]
+    assert axes.get_xlim()[0] > 70 and [text.get_text() for text in axes.texts] == [" ◂ 10.0"]
 
 
 def test_ranking_is_sorted_by_the_common_rate_and_says_both():

@@ -33,6 +33,22 @@ def _dots(axes, position: float, values: Sequence[float], colour: str, marker: s
     return interval.mean
 
 
+def _leave_out_the_far_left(axes, means: Mapping[str, float]) -> None:
+    """Start the axis where the ranking is close; a mean further left becomes a number at the edge.
+
+    Args:
+        means: row -> mean (circles), in the order of the positions.
+    """
+    middle = float(np.median(list(means.values())))
+    edge = middle - 1.5 * (max(means.values()) - middle + 1)
+    if edge <= axes.get_xlim()[0]:
+        return
+    axes.set_xlim(left=edge)
+    for position, mean in enumerate(means.values()):
+        if mean < edge:
+            axes.text(edge, position + 0.15, f" ◂ {mean:.1f}", color=style.BLUE, fontsize=8, va="center")
+
+
 def ranking(
     panels: Mapping[str, Mapping[str, Sequence[RunRecord]]],
     tuned: Mapping[str, Mapping[str, tuple[float, Sequence[RunRecord]]]],
@@ -58,6 +74,7 @@ def ranking(
                 own = _dots(ax, position - 0.15, _percent(records), style.ORANGE, "D")
                 text += f" (own rate {rate:g}: {own:.1f})"
             said.append(f"{title}, {text}")
+        _leave_out_the_far_left(ax, {row: float(np.mean(_percent(rows[row]))) for row in order})
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("fused test accuracy (%)")
     for position, row in enumerate(order):
@@ -77,7 +94,8 @@ def ranking(
 def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
     """Table 4: accuracy against alpha for DGL, G-Blending, and vanilla with the encoder rate times alpha.
 
-    The upper axis is what alpha really sets under SGD: the learning rate of the encoders.
+    The upper axis is what alpha really sets under SGD: the learning rate of the encoders. All points of a panel are
+    means over the same seeds, those that every row has.
     """
     kinds = {"DGL": ("DGL, alpha {:g}", style.BLUE, "-o"), "G-Blending": ("G-Blending, alpha {:g}", style.PURPLE, ":s")}
     kinds["vanilla, rate x alpha"] = ("vanilla, rate x {:g}", style.RED, "--^")
@@ -85,8 +103,9 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
     figure, axes = style.new(1, len(panels), height=3.0, squeeze=False)
     said = []
     for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        shared = set.intersection(*({record.spec.seed for record in records} for records in rows.values()))
         for name, (form, colour, line) in kinds.items():
-            values = [_percent(rows[form.format(alpha)], branch) for alpha in alphas]
+            values = [_percent([r for r in rows[form.format(a)] if r.spec.seed in shared], branch) for a in alphas]
             means = [np.mean(v) for v in values]
             ax.plot(alphas, means, line, color=colour, label=name, markersize=4)
             if len(values[0]) > 1:
