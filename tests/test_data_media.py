@@ -164,7 +164,7 @@ def test_missing_media_are_named(tmp_path):
     folder = make_cremad(tmp_path)
     name = "1003_DFA_SAD_XX"
     (folder / "AudioWAV" / f"{name}.wav").unlink()
-    with pytest.raises(ValueError, match=f"1 of 60 clips of cremad.*{name}.wav is missing.*drop the clip from the lists"):
+    with pytest.raises(ValueError, match=f"1 of 60 clips of cremad.*{name}.wav is missing.*drop the clip"):
         load(tmp_path)
     with pytest.raises(FileNotFoundError, match=f"1 of 60 listed clips lack.*{name}"):
         cremad.verify_cremad(tmp_path)

@@ -33,6 +33,7 @@ TICKS = 25000  # of an alignment, in a second
 RATE, HOP, WINDOW, FFT = 16000, 160, 400, 512  # 10 ms steps, 25 ms windows
 BANDS, LOW, HIGH = 40, 60.0, 7600.0  # mel bands and their range in Hz
 STEPS = 64  # of a word, 0.64 s
+SLACK = 0.05  # seconds that the sound may end before the last word does
 FLOOR = 1e-6
 MOUTH = (190, 106, 56, 84)  # top, left, height, width in the first utterance
 FACE = (96, 92, 90, 104)  # eyes and nose, which do not move while one speaks
@@ -115,8 +116,13 @@ def read_utterance(video: Path, template: np.ndarray) -> Utterance:
         )
     if sight.shape[1:] != template.shape:
         raise ValueError(f"{video}: pictures are {sight.shape[2]} x {sight.shape[1]}, not as in the first video")
-    move = find_head(sight[0], template)
-    steps = log_mel(read_video(video, None, sound=True).mono(video, RATE))
+    sound = read_video(video, None, sound=True).mono(video, RATE)
+    if len(sound) < (words[-1][2] - SLACK) * RATE:
+        raise ValueError(
+            f"{video}: truncated, its sound ends at {len(sound) / RATE:.2f} s, the last word at {words[-1][2]:.2f} s; "
+            "copy it again"
+        )
+    move, steps = find_head(sight[0], template), log_mel(sound)
     mel = np.stack([word_steps(steps, start, end) for _, start, end in words])
     lips = np.stack([word_lips(sight, start, end, move) for _, start, end in words])
     return Utterance(video.stem, words, move, lips, mel.astype(np.float32))

@@ -58,6 +58,6 @@ RECIPES = (
     ),
     _recipe(
         "folder", "A folder of your own", own.load_folder, own.prepare_folder, None,
-        options={"name": "", "length": "3s", "frames": 1}, choices={"length": own.LENGTHS},
+        options={"folder": "", "length": "3s", "frames": 1}, choices={"length": own.LENGTHS},
     ),
 )  # fmt: skip

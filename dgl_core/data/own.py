@@ -2,7 +2,7 @@
 
 Put ``my_set/<part>/<class>/<clip>.mp4`` below a data root, with parts ``train``, ``val`` and ``test`` (or just
 ``my_set/<class>/<clip>.mp4``: then the parts are cut at random), and load it with
-``data.load("folder", name="my_set")``. Any video format; a wav file with the name of a clip is taken for its sound, a
+``data.load("folder", folder="my_set")``. Any video format; a wav file with the name of a clip is taken for its sound, a
 folder with that name for its frames. Data that are no media: ``ArrayDataset``.
 """
 
@@ -23,16 +23,17 @@ PARTS = ("train", "val", "test")
 LENGTHS = ("3s", "10s")
 
 
-def load_folder(root: Path | None, *, name: str, seed: int, length: str, **view) -> Dataset:
-    """The clips of ``<root>/<name>``; those that cannot be read are left out and counted in ``source``."""
+def load_folder(root: Path | None, *, folder: str, seed: int, length: str, **view) -> Dataset:
+    """The clips of ``<root>/<folder>``; those that cannot be read are left out and counted in ``source``."""
     chosen = View(**view, long=length == "10s")
-    return load_clips(listed(root, name, seed), chosen, name="folder", key=_key(root, name), source=f"folder {name!r}")
+    clips = listed(root, folder, seed)
+    return load_clips(clips, chosen, name="folder", key=_key(root, folder), source=f"folder {folder!r}")
 
 
-def prepare_folder(root: Path | None, *, name: str, seed: int, length: str, **view) -> str:
+def prepare_folder(root: Path | None, *, folder: str, seed: int, length: str, **view) -> str:
     """Make the arrays of the set, or complete them."""
     chosen = View(**view, long=length == "10s")
-    return str(prepare_clips(listed(root, name, seed), chosen, _key(root, name), again=True))
+    return str(prepare_clips(listed(root, folder, seed), chosen, _key(root, folder), again=True))
 
 
 def find_folder(root: Path | None, name: str) -> Path:
@@ -42,7 +43,7 @@ def find_folder(root: Path | None, name: str) -> Path:
         ValueError: no name. FileNotFoundError: no such folder.
     """
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"name is {name!r}; give the name of a folder below a data root, e.g. name='my_set'")
+        raise ValueError(f"folder is {name!r}; give the name of a folder below a data root, e.g. folder='my_set'")
     looked = [place / name for place in data_roots(root)]
     for folder in looked:
         if folder.is_dir():

@@ -89,7 +89,7 @@ ORIGINS: dict[str, Origin] = {
         "PyAV and librosa; one pass over 1,000 videos",
     ),
     "folder": Origin(
-        "your own: <name>/<part>/<class>/<clip>.mp4 below a data root, see dgl_core/data/own.py",
+        "your own: <folder>/<part>/<class>/<clip>.mp4 below a data root, see dgl_core/data/own.py",
         "arrays 0.3 MB a clip and frame at 224 pixels",
         "PyAV for videos",
     ),
