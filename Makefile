@@ -1,4 +1,5 @@
 # make reproduce [PROFILE=smoke|cpu|paper] [ONLY="02 03"] [OUT=folder]   every notebook, table and figure, one report
+# make reproduce PROFILE=paper REHEARSE=1      its times and memory, on random data of true size (0.05: a share; small)
 # make test                                                              unit, contract and fault tests, notebook outputs
 # make notebooks [ONLY=03]    re-execute the committed notebooks         make audit   are the committed results true?
 # make bench                  the measured promises                      make lab     JupyterLab         make clean
@@ -7,6 +8,8 @@
 #   PYTHON=python3.12   the interpreter of .venv (3.11 or newer)
 #   TORCH_INDEX=URL     a package index for torch, for example one with CPU-only builds (smaller by gigabytes)
 #   DGL_DATA=folder     the real data sets; without them everything runs on generated data
+#   PRECISION=bf16      of the paper profile on the paper's data: fp32, tf32 or bf16 (another precision is another run)
+#   PER_GPU=2           trainings that share a GPU         DASK=tcp://host:8786   train on that cluster
 PROFILE ?= cpu
 PYTHON ?= python3
 VENV ?= .venv
@@ -27,7 +30,9 @@ endif
 .DEFAULT_GOAL := reproduce
 
 reproduce: $(VENV)/.complete
-	@$(BIN)/python -m dgl_core.reproduce --profile $(PROFILE) $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out "$(OUT)")
+	@$(if $(PRECISION),DGL_PRECISION=$(PRECISION)) $(BIN)/python -m dgl_core.reproduce --profile $(PROFILE) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out "$(OUT)") $(if $(REHEARSE),--rehearse $(REHEARSE)) \
+	  $(if $(PER_GPU),--per-gpu $(PER_GPU)) $(if $(DASK),--dask $(DASK))
 
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope
