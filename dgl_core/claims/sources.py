@@ -56,9 +56,9 @@ def _table2(name: str) -> Callable[[str], Experiment]:
 
 
 def _table5(dataset: str) -> Experiment:
-    from dgl_core.experiments import REFERENCE_SEEDS, segmentation
+    from dgl_core.experiments import segmentation
 
-    return segmentation.table5("cpu", dataset, REFERENCE_SEEDS)
+    return segmentation.table5_reference(dataset)
 
 
 SOUND = ("emotions", "grid_letters")

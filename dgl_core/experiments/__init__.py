@@ -49,6 +49,7 @@ from dgl_core.experiments.segmentation import (
     dense_alphas,
     scenes,
     table5,
+    table5_reference,
 )
 from dgl_core.records import RunSpec, unknown_name
 
@@ -90,6 +91,7 @@ __all__ = [
     "table3",
     "table4",
     "table5",
+    "table5_reference",
     "variants",
 ]
 
