@@ -55,10 +55,11 @@ def step(form: str, rows: Tensor, wrap=lambda module: module) -> Gradients:
     """
     model, inputs, target = example()
     inputs, target = {m: x[rows] for m, x in inputs.items()}, target[rows]
+    network = wrap(DisentangledObjective(model, ALPHA) if form == FORMS[0] else _Logits(model))  # alive until backward
     if form == FORMS[0]:
-        wrap(DisentangledObjective(model, ALPHA))(inputs, target).total.backward()
+        network(inputs, target).total.backward()
     else:
-        fused, *unimodal = wrap(_Logits(model))(inputs)
+        fused, *unimodal = network(inputs)
         (ALPHA * sum(F.cross_entropy(logits, target) for logits in unimodal)).backward(retain_graph=True)
         for parameter in model.fusion.parameters():
             parameter.grad = None

@@ -156,6 +156,15 @@ def test_a_local_fusion_gradient_is_an_error_of_the_fusion_alone():
     assert found["encoders"] == 0 and found["fusion"] > 1e-3
 
 
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
+def test_on_two_processes_only_one_backward_pass_is_exact():
+    found = two_processes.errors()
+    if not found:
+        pytest.skip("torch was built without gloo")
+    one, two = (found[form] for form in two_processes.FORMS)
+    assert max(one.values()) < 1e-12 and two["encoders"] < 1e-12 and two["fusion"] > 1e-3
+
+
 # -- pictures ---------------------------------------------------------------------------------------------------------
 
 
