@@ -6,6 +6,7 @@ python -m tools.readme --check  # exit status 1 if something is stale
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -39,9 +40,12 @@ def overview() -> bytes:
 
 
 def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.readme", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if something is stale")
+    check = parser.parse_args(arguments).check
     before = README.read_text()
     after = renewed(before)
-    if "--check" in arguments:
+    if check:
         if after != before:
             print("README.md is stale: run python -m tools.readme", file=sys.stderr)
         return int(after != before)
