@@ -163,3 +163,14 @@ def test_a_given_root_is_the_only_one(monkeypatch, tmp_path):
     assert data_roots()[0] == tmp_path / "env"
     monkeypatch.delenv("DGL_DATA")
     assert [root.name for root in data_roots()] == ["data"]
+
+
+def test_the_example_in_the_documentation_runs(capsys):
+    import textwrap
+
+    from dgl_core import data
+
+    example = data.__doc__.partition("::\n")[2].partition("\nImporting")[0]
+    exec(textwrap.dedent(example), {})
+    shown = capsys.readouterr().out
+    assert "3 classes, sound + face" in shown and "'face': (3, 32, 32)" in shown

@@ -1,4 +1,17 @@
-"""Data sets by name: ``load("emotions")``; your own arrays: ``ArrayDataset(...)``.
+"""Data sets by name: ``load("emotions")``; a folder of videos: ``load("folder", folder="my_set")`` (see ``own.py``).
+
+Your own arrays, first axis samples, any number of modalities::
+
+    import numpy as np
+    from dgl_core.data import ArrayDataset, random_split
+
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, 300)
+    sound = rng.normal(size=(300, 1, 40, 30)) + label[:, None, None, None]  # [N, 1, F, T]
+    face = rng.normal(size=(300, 3, 32, 32))  # [N, 3, H, W]
+    parts = random_split(label, val=0.15, test=0.2)  # or a list of "train", "val", "test"
+    dataset = ArrayDataset({"sound": sound, "face": face}, label, parts, classes=("one", "two", "three"))
+    print(dataset, dataset.shapes)
 
 Importing this package is cheap: torch is imported with the first data set.
 """

@@ -61,14 +61,14 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
         twice = [clip for clip, times in Counter(source.clip for source in sources).items() if times > 1]
         raise ValueError(f"{len(twice)} clip ids occur more than once, e.g. {twice[0]!r}; every clip needs its own id")
     how = settings(form, frames)
-    if not again and not clip_arrays.problem(folder, how):
-        known = clip_arrays.read_index(folder)
-        if {clip: entry.stamp for clip, entry in known.items()} == stamps:
-            return _report(folder)
+    if not again and _complete(folder, how, stamps):
+        return _report(folder)
     if any(_is_video(Path(source.pictures)) for source in sources):
-        video.library()  # said here, once, if it is not installed
+        video.pyav()  # said here, once, if it is not installed
     arrays = ClipArrays(folder, how)
     with arrays.lock():
+        if not again and _complete(folder, how, stamps):  # by the process that had the lock
+            return _report(folder)
         arrays.open()
         todo = set(arrays.keep(stamps))
         rows = arrays.reserve(len(todo))
@@ -79,6 +79,13 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
     with open(folder / REPORT, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("clip", "reason"), *((e.clip, e.problem) for e in report.unreadable)])
     return report
+
+
+def _complete(folder: Path, how: dict, stamps: dict[str, str]) -> bool:
+    """Whether the arrays are sound and of these very files."""
+    if clip_arrays.problem(folder, how):
+        return False
+    return {clip: entry.stamp for clip, entry in clip_arrays.read_index(folder).items()} == stamps
 
 
 def _is_video(path: Path) -> bool:

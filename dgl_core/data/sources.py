@@ -33,7 +33,7 @@ ORIGINS: dict[str, Origin] = {
     "cremad": Origin(
         "github.com/CheyneyComputerScience/CREMA-D (git lfs): put AudioWAV and VideoFlash into cremad",
         "media about 10 GB; arrays 2.2 GB (official form, 7,442 clips)",
-        "PyAV for the videos; one pass over 7,442 clips",
+        "PyAV for the videos; about 2 minutes of one core (10 to 20 ms a clip)",
         (
             Remote(
                 "cremad/train.csv",
@@ -58,7 +58,7 @@ ORIGINS: dict[str, Origin] = {
         "github.com/cvdfoundation/kinetics-dataset (Kinetics-400): put the videos of the classes that "
         "dgl_core/data/kinetics.py names into ks/train/<class>, ks/val/<class> and ks/test/<class>",
         "media about 30 GB; arrays 17 GB (official form, 19,000 clips)",
-        "PyAV; one pass over the clips",
+        "PyAV; about 15 minutes of one core (45 ms a clip; 100 ms with rule=even)",
         (
             Remote(
                 "ks/my_train.txt",
@@ -80,13 +80,13 @@ ORIGINS: dict[str, Origin] = {
         "www.robots.ox.ac.uk/~vgg/data/vggsound: put vggsound.csv into vggsound, and the ten-second clips "
         "<video>_<second, six digits>.mp4 anywhere below it",
         "media about 300 GB; arrays 165 GB (official form, 182,000 clips)",
-        "PyAV; one pass over the clips, several hours on a few cores",
+        "PyAV; about 2.5 hours of one core (45 ms a clip), shared by all cores",
     ),
     "grid_words": Origin(
         "zenodo.org/records/3625687, talker s1: videos and alignments in one folder; then "
         "'python -m dgl_core.data prepare grid --raw FOLDER'",
         "media 0.4 GB; prepared 25 MB",
-        "PyAV and librosa; one pass over 1,000 videos",
+        "PyAV and librosa; a few minutes for 1,000 videos",
     ),
     "folder": Origin(
         "your own: <folder>/<part>/<class>/<clip>.mp4 below a data root, see dgl_core/data/own.py",

@@ -56,7 +56,7 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
             names file, reason and remedy.
         ImportError: PyAV is not installed.
     """
-    av = library()
+    av = pyav()
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; copy it again, or drop the clip from the lists")
     try:
@@ -68,7 +68,7 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
 
 def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
     """All frames of a video in order, uint8 ``[H, W]`` ("gray") or ``[H, W, 3]`` ("rgb24")."""
-    av = library()
+    av = pyav()
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             if not container.streams.video:
@@ -103,7 +103,7 @@ class _Reader:
     def read(self) -> Media:
         streams = [stream for stream in (self.video, self.audio) if stream is not None]
         wanted = self._wanted()
-        resampler = library().AudioResampler(format="fltp")
+        resampler = pyav().AudioResampler(format="fltp")
         for packet in self.container.demux(streams):
             if packet.pts is not None:
                 end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -132,7 +132,7 @@ class _Reader:
 
     def _count(self) -> int:
         """Frames in the file, counted without decoding: one packet each."""
-        with library().open(f"file:{self.path}", metadata_errors="replace") as container:
+        with pyav().open(f"file:{self.path}", metadata_errors="replace") as container:
             return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
     def _look(self, packet, wanted: list[int] | int) -> None:
@@ -149,7 +149,7 @@ class _Reader:
         try:
             for frame in packet.decode():
                 self.chunks += [part.to_ndarray() for part in resampler.resample(frame)]
-        except library().FFmpegError:
+        except pyav().FFmpegError:
             self.broken += 1
 
     def _check_ends(self, streams: list) -> None:
@@ -185,7 +185,7 @@ class _Reader:
         return np.stack([scaled(image, self.frames.size) for image in self.kept]), self.kept[0].size
 
 
-def library():
+def pyav():
     """PyAV, or an error that says how to get it."""
     try:
         import av
