@@ -42,6 +42,11 @@ def test_a_share_has_fewer_clips_of_the_same_shape(workplace):
     assert torch.equal(again.inputs["audio"], data.inputs["audio"]), "written once"
 
 
+@pytest.mark.parametrize("name", ["kinetics_sounds", "vggsound"])
+def test_long_clips_are_cropped_in_time_and_have_three_frames(name):
+    assert rehearsal_data.make(name, "small").shapes == {"audio": (1, 32, 12), "visual": (3, 3, 28, 28)}
+
+
 @pytest.mark.parametrize("size", ["0", "1.5", "tiny", "-1"])
 def test_sizes_that_make_no_sense_are_refused(size):
     with pytest.raises(ValueError, match="give 1 .all clips., a share such as 0.05, or 'small'"):
