@@ -143,7 +143,7 @@ def seeds_needed(gap: float, deviation: float, power: float = 0.8, level: float 
 
     def found(n: int) -> bool:
         limit, shift = t.ppf(1 - level / 2, n - 1), gap / deviation * math.sqrt(n)
-        return 1 - nct.cdf(limit, n - 1, shift) + nct.cdf(-limit, n - 1, shift) >= power
+        return bool(nct.sf(limit, n - 1, shift) >= power)  # the other tail adds less than 0.1 %
 
     low, high = 2, 2
     while not found(high):
@@ -182,7 +182,8 @@ def mean_scores(rows: Rows, labels: Sequence[Sequence[str]], branch: str = "fuse
 def interior(grid: Mapping[float, Rows], corners: Sequence[str], title: str) -> Verdict | None:
     """Is the best point inside the square better than the best corner, at equal budget?
 
-    Both are chosen by validation, each point at its own learning rate; the test part only judges the two.
+    Both are chosen by validation, each point at its own learning rate; the test part only judges the two. Rows that
+    lack a rate are left out: they had less to choose from.
 
     Args:
         grid: learning rate -> rows of ``experiments.beyond.decoupling``. corners: the rows that the paper knows.
@@ -191,7 +192,9 @@ def interior(grid: Mapping[float, Rows], corners: Sequence[str], title: str) -> 
     Returns:
         The verdict on their paired test difference; None without records of both kinds.
     """
-    own = {row: found for row, (_, found) in tuned(grid).items()}
+    whole = {row for rows in grid.values() for row in rows if all(other.get(row) for other in grid.values())}
+    even = {rate: {row: rows[row] for row in rows if row in whole} for rate, rows in grid.items()}
+    own = {row: found for row, (_, found) in tuned(even).items()}
     kinds = [[row for row in own if (row in corners) == at_corner] for at_corner in (False, True)]
     if not all(kinds):
         return None

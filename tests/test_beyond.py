@@ -121,6 +121,7 @@ def test_inside_and_corner_are_chosen_on_validation():
     assert verdict.claim == f"set: {inside} is better than {corner}, each at its own rate"
     assert verdict.mean == pytest.approx(15.0)
     assert beyond.interior({0.1: {corner: grid[0.1][corner]}}, [corner], "set") is None
+    assert beyond.interior(grid | {0.3: {corner: grid[0.1][corner]}}, [corner], "set") is None  # unequal budgets
 
 
 def test_a_missing_modality_of_two_leaves_the_other_branch():
