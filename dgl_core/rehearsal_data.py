@@ -55,7 +55,7 @@ class Size:
 # METHODS 1.3; validation is cut from the training list, as large as the test list.
 SIZES = {
     "cremad": Size((5954, 744, 744), 6, (257, 188)),
-    "kinetics_sounds": Size((15000, 1900, 1900), 31, (129, 1251), columns=626, frames=3),
+    "ks": Size((15000, 1900, 1900), 34, (129, 1251), columns=626, frames=3),
     "vggsound": Size((154664, 13954, 13954), 309, (129, 1251), columns=626, frames=3),
 }
 

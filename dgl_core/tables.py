@@ -46,7 +46,7 @@ PAPER_TABLES: dict[int, dict[str, Rows]] = {
             DGL: 63.12 69.11 77.48
             """,
         ),
-        "KS": _rows(
+        "Kinetics-Sounds": _rows(
             "audio visual fused",
             """
             Audio-only: 48.7 - -

@@ -67,7 +67,7 @@ for row, (name, _) in experiments.TABLE_1.items():
 # with three describe.
 
 # %%
-datasets, rates = experiments.datasets(profile), experiments.LEARNING_RATES
+datasets, rates = experiments.table1_datasets(profile), experiments.LEARNING_RATES
 this_run = {d: load_or_run(experiments.table1(profile, d), recompute=recompute) for d in datasets}
 grids = {
     d: {rate: reference(experiments.table1("cpu", d, experiments.REFERENCE_SEEDS, rate)) for rate in rates}
@@ -87,9 +87,10 @@ for dataset, rows in this_run.items():
 
 # %%
 for dataset in {**this_run, **committed}:
-    paper = paper_rows(1, "CREMA-D") if dataset == "cremad" else {}
+    name = experiments.TITLES[dataset]
+    paper = paper_rows(1, name) if name in PAPER_TABLES[1] else {}
     table = results_table(paper, committed.get(dataset, {}), this_run.get(dataset, {}))
-    print(f"{experiments.TITLES[dataset]}, profile {profile}")
+    print(f"{name}, profile {profile}")
     display(dgl_core.publish(f"table_1_{dataset}", table.drop(columns=() if paper else "paper", level=1)))
 
 # %% [markdown]
@@ -98,7 +99,7 @@ for dataset in {**this_run, **committed}:
 
 # %%
 for name in PAPER_TABLES[1]:
-    if name != "CREMA-D" or "cremad" not in datasets:
+    if name not in map(experiments.TITLES.get, datasets):
         table = results_table(paper_rows(1, name), {}, {}).xs("paper", axis=1, level=1)
         print(f"{name}, the paper")
         display(dgl_core.publish(f"table_1_{name.lower().replace('-', '')}", table.assign(**{"this run": NOT_RUN})))

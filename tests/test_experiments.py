@@ -49,7 +49,7 @@ def test_paper_profile_is_the_papers_schedule():
 
 
 @pytest.mark.parametrize(
-    "dataset, alpha, ogm", [("cremad", 4, {}), ("kinetics_sounds", 2, {}), ("vggsound", 2, {"alpha": 0.1})]
+    "dataset, alpha, ogm", [("cremad", 4, {}), ("ks", 2, {}), ("vggsound", 2, {"alpha": 0.1})]
 )
 def test_paper_profile_has_the_papers_options_on_each_set(dataset, alpha, ogm):
     rows = experiments.table1("paper", dataset)
@@ -70,7 +70,7 @@ def test_precision_of_the_paper_profile_is_a_choice(monkeypatch):
 def test_sets_that_are_absent_are_planned_apart(monkeypatch, tmp_path):
     monkeypatch.setenv("DGL_DATA", str(tmp_path))
     missing = experiments.absent("paper", ["04_benchmark", "05_ablations"])
-    assert {"cremad", "kinetics_sounds", "vggsound"} <= missing.keys() and not experiments.absent("smoke")
+    assert {"cremad", "ks", "vggsound"} <= missing.keys() and not experiments.absent("smoke")
     assert {spec.dataset for spec in missing["cremad"]} == {"cremad"}
     asked = {spec.method for spec in missing["vggsound"]}
     assert asked > {"dgl", "reconboost"} and "partial" not in asked, "Tables 3 and 4 are of CREMA-D"

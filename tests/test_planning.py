@@ -74,7 +74,7 @@ def test_the_paper_plan_of_this_machine(monkeypatch, tmp_path):
     for name in ("DGL_DATA", "DGL_RESULTS"):
         monkeypatch.setenv(name, str(tmp_path / name))
     made = planning.make("paper", ["04_benchmark"])
-    assert {"cremad", "kinetics_sounds", "vggsound"} <= made.absent.keys() and len(made.todo) == len(made.every)
+    assert {"cremad", "ks", "vggsound"} <= made.absent.keys() and len(made.todo) == len(made.every)
     assert len({spec.identity() for spec in made.absent["cremad"]}) == len(made.absent["cremad"])
     assert len(planning.table(made)) == 1 + len({spec.dataset for spec in made.every}) + len(made.absent)
     assert all(made.seconds(spec) > 0 for spec in made.todo[:3])
@@ -107,4 +107,4 @@ def test_one_training_per_gpu_or_as_many_as_asked(monkeypatch, tmp_path, gpus, a
 
 
 def test_titles_exist_for_what_is_planned():
-    assert {"cremad", "kinetics_sounds", "vggsound"} <= experiments.TITLES.keys()
+    assert {"cremad", "ks", "vggsound"} <= experiments.TITLES.keys()

@@ -167,6 +167,7 @@ def dataset(
         source=source,
         generated=bool(version),
         version=version,
+        finite=True,
         transforms={
             "audio": _sound_transform(parts, audio, view),
             "visual": _frame_transform(view, stretch),

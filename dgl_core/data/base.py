@@ -39,6 +39,8 @@ class Dataset:
         source: where the values come from, in words for people.
         generated: True for a set that this project computes; such a set never passes for a real one.
         version: generator version and settings, part of the fingerprint of a generated set.
+        finite: the values are known to be finite (arrays that this project prepared and checksummed), so they are not
+            read through once more; for the largest sets that takes minutes.
         transforms: per modality a module ``transform(x, generator) -> float32``; ``x`` are stored values ``[B, ...]``;
             with a generator it augments (training), without it does not (evaluation). Default ``ToFloat``.
 
@@ -58,6 +60,7 @@ class Dataset:
         source: str = "",
         generated: bool = False,
         version: str = "",
+        finite: bool = False,
         transforms: Mapping[str, nn.Module] | None = None,
     ):
         self.inputs = dict(inputs)
@@ -71,6 +74,8 @@ class Dataset:
         self.task: Task = Classification()
         self.transforms = {m: (transforms or {}).get(m, ToFloat()) for m in self.modalities}
         self._check()
+        for modality, x in self.inputs.items() if not finite else ():
+            self._check_finite(modality, x)
         self._indices = {p: torch.tensor([i for i, s in enumerate(self.split) if s == p]) for p in PARTS}
 
     def _check(self) -> None:
@@ -101,8 +106,6 @@ class Dataset:
                 f"data set {self.name!r}: label {wrong_label} of sample {place!r} is outside the "
                 f"{len(self.classes)} classes 0..{len(self.classes) - 1}"
             )
-        for modality, x in self.inputs.items():
-            self._check_finite(modality, x)
 
     def _check_finite(self, modality: str, x: Tensor, chunk: int = 1024) -> None:
         if not x.is_floating_point():

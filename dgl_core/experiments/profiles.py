@@ -43,7 +43,7 @@ TITLES = {
     "emotions": "generated emotions",
     "grid_letters": "GRID letters",
     "cremad": "CREMA-D",
-    "kinetics_sounds": "Kinetics-Sounds",
+    "ks": "Kinetics-Sounds",
     "vggsound": "VGGSound",
     "triplet": "generated features",
     "mosi": "CMU-MOSI",
