@@ -48,9 +48,7 @@ def test_paper_profile_is_the_papers_schedule():
     assert spec == wanted and spec.model == "resnet18" and spec.clip == 40
 
 
-@pytest.mark.parametrize(
-    "dataset, alpha, ogm", [("cremad", 4, {}), ("ks", 2, {}), ("vggsound", 2, {"alpha": 0.1})]
-)
+@pytest.mark.parametrize("dataset, alpha, ogm", [("cremad", 4, {}), ("ks", 2, {}), ("vggsound", 2, {"alpha": 0.1})])
 def test_paper_profile_has_the_papers_options_on_each_set(dataset, alpha, ogm):
     rows = experiments.table1("paper", dataset)
     assert rows["DGL"][0].method_options == rows["G-Blending"][0].method_options == {"alpha": alpha}
