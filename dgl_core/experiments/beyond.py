@@ -73,9 +73,7 @@ def decoupling(profile: str, dataset: str, seeds: Iterable[int] | None = None, r
     Args:
         rate: learning rate of every row; 0 stands for the profile's common one.
     """
-    base = base_specs(profile, dataset, seeds, table=True)
-    if rate:
-        base = [spec.but(lr=rate) for spec in base]
+    base = base_specs(profile, dataset, seeds, table=True, rate=rate)
     points = [(e, f) for e in GATES for f in GATES]
     if profile != "paper" and seeds is None:
         points = [p for p in points if p in ((0.0, 0.0), (0.5, 0.5), (1.0, 1.0))]

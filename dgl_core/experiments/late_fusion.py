@@ -50,7 +50,9 @@ def _options(dataset: str, label: str, options: dict[str, object]) -> dict[str, 
     return options | ({"alpha": alpha_of(dataset)} if label in ("G-Blending", "DGL") else {}) | own
 
 
-def base_specs(profile: str, dataset: str, seeds: Iterable[int] | None = None, table: bool = False) -> list[RunSpec]:
+def base_specs(
+    profile: str, dataset: str, seeds: Iterable[int] | None = None, table: bool = False, rate: float = 0.0
+) -> list[RunSpec]:
     """The common part of every run of a profile on an audio-visual set: network, schedule, data; vanilla method.
 
     The paper profile is METHODS 1.4, on the paper's sets in the precision that ``DGL_PRECISION`` names (fp32, tf32 or
@@ -60,6 +62,7 @@ def base_specs(profile: str, dataset: str, seeds: Iterable[int] | None = None, t
 
     Args:
         seeds: by default those of the profile. table: its seeds for tables with many rows.
+        rate: learning rate; 0 stands for the profile's common one.
     """
     if seeds is None:
         seeds = profile_named(profile).table_seeds if table else profile_named(profile).seeds
@@ -75,7 +78,7 @@ def base_specs(profile: str, dataset: str, seeds: Iterable[int] | None = None, t
             options = {} if dataset == "emotions" else {"fold": seed % 5, "frames": 4}
             spec = RunSpec(dataset, model="small", dataset_options=options)
             spec = spec.but(lr=0.03, epochs=20, milestones=(14,), batch_size=32)
-        specs.append(spec.but(seed=seed))
+        specs.append(spec.but(seed=seed, lr=rate or spec.lr))
     return specs
 
 
@@ -132,9 +135,7 @@ def table1(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate:
     Args:
         rate: learning rate of every row; 0 stands for the profile's common one.
     """
-    base = base_specs(profile, dataset, seeds, table=True)
-    if rate:
-        base = [spec.but(lr=rate) for spec in base]
+    base = base_specs(profile, dataset, seeds, table=True, rate=rate)
     rows = {
         label: [s.but(method=m, method_options=_options(dataset, label, o)) for s in base]
         for label, (m, o) in TABLE_1.items()
