@@ -70,9 +70,7 @@ def standing(rows: Rows, row: str) -> str:
     """One line: which rows are better than ``row``, which are worse, and of which nothing can be said."""
     groups: dict[str, list[str]] = {"better": [], "worse": [], "undecided": [], "too few seeds": []}
     for other, interval in differences(rows, row).items():
-        enough = interval.n >= DECIDING
-        word = "better" if interval.low > 0 else "worse" if interval.high < 0 else "undecided"
-        groups[word if enough else "too few seeds"].append(other)
+        groups[_word(interval) if interval.n >= DECIDING else "too few seeds"].append(other)
     return f"Than {row} are " + "; ".join(f"{word}: {', '.join(names) or 'none'}" for word, names in groups.items())
 
 
@@ -91,9 +89,12 @@ def official_scores(rows: Rows) -> pandas.DataFrame:
     return pandas.DataFrame(lines, columns=["row", "branch", "own score", "zero mask", "how"]).set_index("row")
 
 
+def _word(interval: Interval) -> str:
+    return "better" if interval.low > 0 else "worse" if interval.high < 0 else "undecided"
+
+
 def _cell(interval: Interval) -> str:
     if interval.n < 2:
         return f"{interval.mean:+.1f} (one pair)"
-    word = "better" if interval.low > 0 else "worse" if interval.high < 0 else "undecided"
-    word = word if interval.n >= DECIDING else "descriptive"
+    word = _word(interval) if interval.n >= DECIDING else "descriptive"
     return f"{interval.mean:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}] {word}, n = {interval.n}"
