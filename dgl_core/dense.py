@@ -52,7 +52,7 @@ class DenseObjective(DisentangledObjective):
         self,
         model: nn.Module,
         alpha: float,
-        encoder_gate: float = 0.0,
+        encoder_gate: float | Mapping[str, float] = 0.0,
         fusion_gate: float = 0.0,
         criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
         form: str = "parameters",
@@ -69,7 +69,7 @@ class DenseObjective(DisentangledObjective):
             raise unknown_name("form of dense DGL", self.form, FORMS)
         if hasattr(self.model, "encode"):
             raise ValueError(f"{kind} fuses its encoders at the end, where all forms agree: use the method 'dgl'.")
-        if self.form == "activations" and self.encoder_gate:
+        if self.form == "activations" and any(map(self.share, self.model.encoders)):
             raise ValueError(
                 f"encoder_gate is {self.encoder_gate}, but detached activations pass nothing back: use encoder_gate 0, "
                 "or form 'parameters'."
@@ -99,7 +99,7 @@ class DenseObjective(DisentangledObjective):
         if owner == branch:
             return 1.0
         if branch == FUSED:
-            return self.encoder_gate
+            return self.share(owner)
         return self.fusion_gate if owner == FUSED else 0.0
 
     def run(self, branch: str, inputs: Mapping[str, Tensor]) -> Tensor:

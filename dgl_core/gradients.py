@@ -89,12 +89,13 @@ class DisentangledObjective(nn.Module):
         model: a ``MultimodalModel``: ``encoders`` (one module per modality), ``fusion`` (classifier included) and
             ``model(inputs, keep)``. With ``encode`` as well (late fusion), each encoder runs once per step.
         alpha: weight of the unimodal losses, >= 0; the paper uses 4 on CREMA-D and 2 elsewhere. 0 skips them.
-        encoder_gate: share of the multimodal gradient that reaches the encoders, in [0, 1]. DGL: 0.
+        encoder_gate: share of the multimodal gradient that reaches the encoders, in [0, 1]; DGL: 0. One number for all
+            of them, or modality -> share. May be set anew between steps.
         fusion_gate: share of the unimodal gradient that reaches the fusion module, in [0, 1]. DGL: 0.
         criterion: ``criterion(logits, target) -> scalar``; cross-entropy, mean over the batch, by default.
 
     Raises:
-        ValueError: gates outside [0, 1], negative alpha, or a parameter that is in no group or in two.
+        ValueError: gates outside [0, 1] or for other modalities, negative alpha, or a parameter that is in no group or in two.
 
     Source: Eq. 9-15 and Algorithm 1; official ``main_dgl.py`` (two backward passes, then ``fusion.grad = None``).
     Difference: one backward pass, equal to the last bit on one process; parameters are told apart by the module that
@@ -105,20 +106,28 @@ class DisentangledObjective(nn.Module):
         self,
         model: nn.Module,
         alpha: float,
-        encoder_gate: float = 0.0,
+        encoder_gate: float | Mapping[str, float] = 0.0,
         fusion_gate: float = 0.0,
         criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     ):
         super().__init__()
-        for name, value in (("encoder_gate", encoder_gate), ("fusion_gate", fusion_gate)):
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} is {value}; a gate is between 0 (truncate) and 1 (let through).")
         if not alpha >= 0.0:
             raise ValueError(f"alpha is {alpha}; the weight of the unimodal losses must be 0 or more.")
         check_partition(model)
+        each = encoder_gate if isinstance(encoder_gate, Mapping) else dict.fromkeys(model.encoders, encoder_gate)
+        if set(each) != set(model.encoders):
+            raise ValueError(f"encoder_gate names {sorted(each)}; the model has the modalities {list(model.encoders)}.")
+        for name, values in (("encoder_gate", each.values()), ("fusion_gate", [fusion_gate])):
+            for value in values:
+                if not 0.0 <= value <= 1.0:
+                    raise ValueError(f"{name} is {value}; a gate is between 0 (truncate) and 1 (let through).")
         self.model = model
-        self.alpha, self.encoder_gate, self.fusion_gate = float(alpha), float(encoder_gate), float(fusion_gate)
+        self.alpha, self.encoder_gate, self.fusion_gate = float(alpha), encoder_gate, float(fusion_gate)
         self.criterion = criterion
+
+    def share(self, m: str) -> float:
+        """The share of the multimodal gradient that reaches the encoder of modality ``m``."""
+        return self.encoder_gate[m] if isinstance(self.encoder_gate, Mapping) else self.encoder_gate
 
     def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Losses:
         """``inputs``: modality -> [B, ...]; ``target``: [B] class indices (or the dense target of the criterion)."""
@@ -133,7 +142,7 @@ class DisentangledObjective(nn.Module):
         """Encoders run once; the truncation sits on the features (MT) and on the fusion parameters (UT)."""
         model = self.model
         features = model.encode(inputs)
-        logits = {FUSED: model.fusion({m: gate(z, self.encoder_gate) for m, z in features.items()})}
+        logits = {FUSED: model.fusion({m: gate(z, self.share(m)) for m, z in features.items()})}
         if self.alpha:
             for m in features:
                 only = {j: z if j == m else z.detach() for j, z in features.items()}
@@ -149,7 +158,7 @@ class DisentangledObjective(nn.Module):
         model = self.model
         gated = {}
         for m, encoder in model.encoders.items():
-            gated |= {f"encoders.{m}.{n}": gate(p, self.encoder_gate) for n, p in encoder.named_parameters()}
+            gated |= {f"encoders.{m}.{n}": gate(p, self.share(m)) for n, p in encoder.named_parameters()}
         logits = {FUSED: functional_call(model, gated, (inputs,))}
         if self.alpha:
             for m in model.encoders:
@@ -166,7 +175,7 @@ def disentangled_loss(
     target: Tensor,
     *,
     alpha: float,
-    encoder_gate: float = 0.0,
+    encoder_gate: float | Mapping[str, float] = 0.0,
     fusion_gate: float = 0.0,
     criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> Losses:

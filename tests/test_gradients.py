@@ -96,6 +96,19 @@ def test_fractional_gates(gates, build):
     assert_same(gradients(model), expected, 1e-12)
 
 
+@pytest.mark.parametrize("build", [late, dense])
+def test_a_gate_of_its_own_for_each_modality(build):
+    model, (inputs, target) = build(3), batch(3)
+    model.eval()
+    shares = dict(zip(model.encoders, (0.0, 0.25, 1.0), strict=True))
+    expected = by_hand(model, inputs, target, 2.0, 0.0, 0.5)
+    for m, share in shares.items():
+        own = by_hand(model, inputs, target, 2.0, share, 0.5)
+        expected |= {name: g for name, g in own.items() if name.startswith(f"encoders.{m}.")}
+    disentangled_loss(model, inputs, target, alpha=2.0, encoder_gate=shares, fusion_gate=0.5).total.backward()
+    assert_same(gradients(model), expected, 1e-12)
+
+
 @pytest.mark.parametrize("build", [late, dense, chain])
 @pytest.mark.parametrize("corner", [c for c in CORNERS if c != "vanilla"])
 def test_unimodal_loss_reaches_only_its_own_encoder(build, corner):
@@ -396,6 +409,8 @@ def test_bf16_autocast(build):
     ({"alpha": float("nan")}, "alpha is nan"),
     ({"alpha": 1.0, "encoder_gate": 1.5}, "encoder_gate is 1.5"),
     ({"alpha": 1.0, "fusion_gate": -0.1}, "fusion_gate is -0.1"),
+    ({"alpha": 1.0, "encoder_gate": {NAMES[0]: 0.5}}, "encoder_gate names"),
+    ({"alpha": 1.0, "encoder_gate": {NAMES[0]: 0.5, NAMES[1]: 2.0}}, "encoder_gate is 2.0"),
 ])  # fmt: skip
 def test_values_out_of_range(bad, message):
     inputs, target = batch()

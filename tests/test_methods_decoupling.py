@@ -8,6 +8,7 @@ from test_methods import same, trainer, weights
 
 from dgl_core import methods
 from dgl_core.gradients import FUSED
+from dgl_core.methods.decoupling import PICKS
 from dgl_core.theory import suppression_ratio
 
 
@@ -46,7 +47,7 @@ def test_fusion_learns_from_the_multimodal_loss_alone():
     assert all(torch.allclose(f, w, rtol=1e-4, atol=1e-6) for f, w in zip(found, wanted, strict=True))
 
 
-@pytest.mark.parametrize("pick", ["most", "least"])
+@pytest.mark.parametrize("pick", PICKS)
 def test_the_adaptive_gate_is_the_measured_ratio(pick):
     done = trained("adaptive", pick=pick, batches=100)
     done.model.eval()
@@ -54,8 +55,17 @@ def test_the_adaptive_gate_is_the_measured_ratio(pick):
     logits = [done.model.all_logits(batch.inputs) for batch in batches]
     target = torch.cat([batch.target for batch in batches])
     joined = {b: torch.cat([x[b] for x in logits]).detach() for b in logits[0]}
-    ratios = [suppression_ratio(joined[FUSED], joined[m], target)[0].median().item() for m in done.model.encoders]
-    assert done.method.gate(done) == min(1.0, min(ratios) if pick == "most" else max(ratios))
+    ratios = {m: suppression_ratio(joined[FUSED], joined[m], target)[0].median().item() for m in done.model.encoders}
+    wanted = {"most": min(ratios.values()), "least": max(ratios.values())}.get(pick)
+    own = {m: min(1.0, ratio) for m, ratio in ratios.items()}
+    assert done.method.gate(done) == (own if pick == "own" else min(1.0, wanted))
+
+
+def test_every_modality_records_its_own_gate():
+    done = trained("adaptive", pick="own")
+    for m in done.model.encoders:
+        assert all(0 <= value <= 1 for value in done.curves[f"loss/encoder_gate_{m}"])
+    assert "loss/encoder_gate" not in done.curves
 
 
 def test_measuring_changes_nothing_in_the_model():
@@ -68,10 +78,11 @@ def test_measuring_changes_nothing_in_the_model():
     assert 0 <= done.method.gate(done) <= 1
 
 
-def test_the_measured_gate_survives_an_interruption():
+@pytest.mark.parametrize("gate", [0.25, {"one": 0.25, "other": 1.0}])
+def test_the_measured_gate_survives_an_interruption(gate):
     method = methods.build("adaptive")
-    method.load_state_dict({"gate": 0.25})
-    assert methods.build("adaptive").state_dict() != method.state_dict() and method.gate(None) == 0.25
+    method.load_state_dict({"gate": gate})
+    assert methods.build("adaptive").state_dict() != method.state_dict() and method.gate(None) == gate
 
 
 @pytest.mark.parametrize(

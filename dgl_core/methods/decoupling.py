@@ -20,22 +20,28 @@ from dgl_core.methods.joint import DGL
 from dgl_core.records import unknown_name
 from dgl_core.theory import suppression_ratio
 
+PICKS = {"most": min, "least": max, "own": None}  # which modality's R sets the gate
+
 
 @dataclass
 class _Moving(DGL):
-    """DGL with an encoder gate that is set anew in every epoch and recorded as ``loss/encoder_gate``."""
+    """DGL with an encoder gate that is set anew in every epoch and recorded as ``loss/encoder_gate``.
+
+    A gate for each modality is recorded as ``loss/encoder_gate_<modality>``.
+    """
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         self._objective = DisentangledObjective(model, self.alpha, criterion=criterion)
         return self._objective  # kept as it is: what the loop calls may be wrapped
 
-    def gate(self, state: State) -> float:
-        """The encoder gate of this epoch, in [0, 1]."""
+    def gate(self, state: State) -> float | dict[str, float]:
+        """The encoder gate of this epoch, in [0, 1]: one for all encoders, or modality -> gate."""
         raise NotImplementedError(f"{type(self).__name__} must define gate(state)")
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
-        self._objective.encoder_gate = self.gate(state)
-        return super().step(state, batch) | {"encoder_gate": torch.tensor(self._objective.encoder_gate)}
+        self._objective.encoder_gate = found = self.gate(state)
+        named = {f"encoder_gate_{m}": g for m, g in found.items()} if isinstance(found, dict) else {"encoder_gate": found}
+        return super().step(state, batch) | {name: torch.tensor(value) for name, value in named.items()}
 
 
 @dataclass
@@ -83,7 +89,8 @@ class Adaptive(_Moving):
 
     Args:
         alpha: weight of the unimodal losses.
-        pick: "most" takes the most suppressed modality, "least" the least suppressed one.
+        pick: "most" takes the most suppressed modality for all encoders, "least" the least suppressed one; "own" gives
+            each encoder the gate of its own modality.
         batches: how many training batches, without augmentation, R is measured on.
     """
 
@@ -93,11 +100,11 @@ class Adaptive(_Moving):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.pick not in ("most", "least"):
-            raise unknown_name("choice of a modality", self.pick, ("most", "least"))
+        if self.pick not in PICKS:
+            raise unknown_name("choice of a modality", self.pick, PICKS)
         if self.batches < 1:
             raise ValueError(f"batches is {self.batches}; R is measured on one batch or more.")
-        self._gate = 1.0
+        self._gate: float | dict[str, float] = 1.0
 
     def on_start(self, state: State) -> None:
         self._measure(state)
@@ -113,14 +120,15 @@ class Adaptive(_Moving):
         state.model.train(training)
         target = torch.cat([y for _, y in found])
         logits = {branch: torch.cat([x[branch] for x, _ in found]) for branch in found[0][0]}
-        medians = [suppression_ratio(logits[FUSED], logits[m], target)[0].median().item() for m in state.model.encoders]
-        self._gate = min(1.0, min(medians) if self.pick == "most" else max(medians))
+        gates = {m: min(1.0, suppression_ratio(logits[FUSED], logits[m], target)[0].median().item())
+                 for m in state.model.encoders}  # fmt: skip
+        self._gate = gates if self.pick == "own" else PICKS[self.pick](gates.values())
 
-    def gate(self, state: State) -> float:
+    def gate(self, state: State) -> float | dict[str, float]:
         return self._gate
 
     def state_dict(self) -> dict[str, object]:
         return {"gate": self._gate}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        self._gate = float(state["gate"])
+        self._gate = state["gate"]
