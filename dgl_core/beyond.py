@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas
 
-from dgl_core.claims import paired
+from dgl_core import nested
+from dgl_core.claims import Pairing, paired
 from dgl_core.comparison import differences, fused_rows, tuned
 from dgl_core.records import PROTOCOLS, RunRecord, unpack
 from dgl_core.tables import PAPER_TABLES, spread
@@ -17,7 +18,6 @@ from dgl_core.verdicts import Interval, Verdict, judge, mean_interval
 
 Rows = Mapping[str, Sequence[RunRecord]]
 SHOWN = {"last": "last epoch", "best_val": "best on validation", "best_test": "best on test"}
-RANKED = {"vanilla": "Concat", "OGM-GE": "OGM_GE"}  # our row -> the paper's, where they differ
 
 
 def percent(records: Sequence[RunRecord], branch: str = "fused", protocol: str = "last") -> list[float]:
@@ -27,24 +27,49 @@ def percent(records: Sequence[RunRecord], branch: str = "fused", protocol: str =
 # -- equal budget -----------------------------------------------------------------------------------------------------
 
 
-def ranking(grid: Mapping[float, Rows], dataset: str = "CREMA-D") -> pandas.DataFrame:
-    """Places of the paper's table beside ours, every row of ours at its own rate; DGL's lead with its interval.
+def own_rates(grid: Mapping[float, Rows], folds: bool = False) -> tuple[Rows, dict[str, str]]:
+    """Every row at its own learning rate, chosen by validation, and that rate in words.
+
+    Rows that lack a rate are left out: they had less to choose from.
 
     Args:
-        grid: learning rate -> rows of Table 1. dataset: of the paper's column.
+        grid: learning rate -> rows. folds: choose for every fold anew (``dgl_core.nested``), as on CMU-MOSI.
     """
-    own = tuned({rate: fused_rows(rows) for rate, rows in grid.items()})
-    records = {row: found for row, (_, found) in own.items()}
-    printed = {row: PAPER_TABLES[1][dataset].get(RANKED.get(row, row), {}).get("fused") for row in records}
-    theirs = sorted((row for row, value in printed.items() if value), key=lambda row: -printed[row])
-    ours = sorted(records, key=lambda row: -statistics.mean(percent(records[row])))
-    leads = differences(records, "DGL") if "DGL" in records else {}
+    whole = {row for rows in grid.values() for row in rows if all(other.get(row) for other in grid.values())}
+    even = {rate: {row: rows[row] for row in rows if row in whole} for rate, rows in grid.items()}
+    if folds:
+        choice = nested.choose(even)
+        return nested.pick(even, choice), rates_in_words(choice)
+    own = tuned(even)
+    return {row: found for row, (_, found) in own.items()}, {row: f"{rate:g}" for row, (rate, _) in own.items()}
+
+
+def rates_in_words(choice: nested.Choice) -> dict[str, str]:
+    """Row -> the different rates that its folds chose."""
+    return {row: " / ".join(f"{r:g}" for r in sorted(set(folds.values()))) for row, folds in choice.items()}
+
+
+def ranking(
+    rows: Rows, rates: Mapping[str, str], printed: Mapping[str, float], column: str, pairing: Pairing = paired
+) -> pandas.DataFrame:
+    """Places of one column of the paper beside ours, every row of ours at its own rate; DGL's lead with its interval.
+
+    Args:
+        rows: row -> records at its own rate. rates: that rate in words.
+        printed: the paper's fused accuracies in per cent. column: their title.
+        pairing: from rows to differences: by seed, or ``nested.fold_differences``.
+    """
+    rows = fused_rows(rows)
+    paper = {row: printed[row] for row in rows if printed.get(row)}
+    theirs, ours = (sorted(of, key=lambda row, of=of: -of[row]) for of in
+                    (paper, {row: statistics.mean(percent(found)) for row, found in rows.items()}))  # fmt: skip
+    leads = differences(rows, "DGL", pairing=pairing) if "DGL" in rows else {}
     lines = {}
     for row in ours:
         lines[row] = {
-            f"paper, {dataset}": f"{theirs.index(row) + 1}. ({printed[row]:.1f})" if row in theirs else "–",
-            "here": f"{ours.index(row) + 1}. ({spread(percent(records[row]))})",
-            "its rate": f"{own[row][0]:g}",
+            f"paper, {column}": f"{theirs.index(row) + 1}. ({paper[row]:.1f})" if row in theirs else "–",
+            "here": f"{ours.index(row) + 1}. ({spread(percent(rows[row]))})",
+            "its rate": rates[row],
             "DGL's lead": lead(leads[row]) if row in leads else "–",
         }
     return pandas.DataFrame.from_dict(lines, orient="index")
@@ -107,6 +132,14 @@ def gains(rows: Rows, protocol: str) -> list[float]:
     found = [(a, b) for r in fused_rows(rows).values() for a, b in zip(percent(r), percent(r, "fused", protocol),
                                                                        strict=True)]  # fmt: skip
     return [b - a for a, b in found]
+
+
+def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.DataFrame:
+    """Every gap of the paper, and what choosing the epoch on test adds on average, in points and as a share of it."""
+    added = {title: statistics.mean(gains(rows, "best_test")) for title, rows in panels.items()}
+    lines = {name: {"gap": f"{gap:.2f}"} | {t: f"{g:+.1f} ({100 * g / gap:.0f} %)" for t, g in added.items()}
+             for name, gap in gaps.items()}  # fmt: skip
+    return pandas.DataFrame.from_dict(lines, orient="index")
 
 
 # -- how many seeds ---------------------------------------------------------------------------------------------------
@@ -179,22 +212,26 @@ def mean_scores(rows: Rows, labels: Sequence[Sequence[str]], branch: str = "fuse
          for line in labels])  # fmt: skip
 
 
-def interior(grid: Mapping[float, Rows], corners: Sequence[str], title: str) -> Verdict | None:
-    """Is the best point inside the square better than the best corner, at equal budget?
-
-    Both are chosen by validation, each point at its own learning rate; the test part only judges the two. Rows that
-    lack a rate are left out: they had less to choose from.
+def best_points(rows: Rows, methods: Sequence[str]) -> dict[str, str]:
+    """For each method of a map the point with the best mean validation score, and its fused test accuracy in per cent.
 
     Args:
-        grid: learning rate -> rows of ``experiments.beyond.decoupling``. corners: the rows that the paper knows.
-        title: the data set.
-
-    Returns:
-        The verdict on their paired test difference; None without records of both kinds.
+        rows: of ``experiments.beyond.rate_maps``. methods: how their labels begin.
     """
-    whole = {row for rows in grid.values() for row in rows if all(other.get(row) for other in grid.values())}
-    even = {rate: {row: rows[row] for row in rows if row in whole} for rate, rows in grid.items()}
-    own = {row: found for row, (_, found) in tuned(even).items()}
+    best = {}
+    for method in methods:
+        found = {label: records for label, records in rows.items() if label.startswith(f"{method}, ") and records}
+        label = max(found, key=lambda label: statistics.mean(r.score(part="val") for r in found[label]))
+        best[label] = spread(percent(found[label]))
+    return best
+
+
+def finalists(own: Rows, corners: Sequence[str]) -> tuple[str, str] | None:
+    """The best point inside the square and its best corner, by validation; None without records of both kinds.
+
+    Args:
+        own: every point at its own rate. corners: the rows that the paper knows.
+    """
     kinds = [[row for row in own if (row in corners) == at_corner] for at_corner in (False, True)]
     if not all(kinds):
         return None
@@ -203,7 +240,14 @@ def interior(grid: Mapping[float, Rows], corners: Sequence[str], title: str) -> 
         return statistics.mean(record.score(part="val") for record in own[row])
 
     inside, corner = (max(rows, key=validation) for rows in kinds)
-    return judge(f"{title}: {inside} is better than {corner}, each at its own rate", paired(own, inside, corner))
+    return inside, corner
+
+
+def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = paired) -> Verdict:
+    """Is the point inside better than the corner? ``finalists`` chose both by validation; here the test part judges."""
+    inside, corner = pair
+    claim = f"{title}: {inside} is better than {corner}, each at its own rate"
+    return judge(claim, pairing(rows, inside, corner, "fused", "fused"))
 
 
 def missing_table(rows: Rows) -> pandas.DataFrame:

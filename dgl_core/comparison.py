@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas
 
-from dgl_core.claims import paired
+from dgl_core.claims import Pairing, paired
 from dgl_core.records import RunRecord
-from dgl_core.verdicts import Interval, holm, mean_interval
+from dgl_core.verdicts import DECIDING, Interval, holm, mean_interval
 
 Rows = Mapping[str, Sequence[RunRecord]]
-DECIDING = 10  # pairs: ten find a gain of 2 points at a deviation of 1.5 in three cases of four, three in one of six
 
 
 def fused_rows(rows: Rows) -> Rows:
@@ -43,14 +42,17 @@ def tuned(grid: Mapping[float, Rows]) -> dict[str, tuple[float, Sequence[RunReco
     return chosen
 
 
-def differences(rows: Rows, against: str, branch: str = "fused") -> dict[str, Interval]:
+def differences(rows: Rows, against: str, branch: str = "fused", pairing: Pairing = paired) -> dict[str, Interval]:
     """Mean paired difference in points of every other row to one row, with 95 % intervals.
 
     The intervals of rows with at least ``DECIDING`` pairs are corrected for their number (Holm); rows with fewer decide
     nothing, so they neither widen those nor are widened. Rows without that branch are left out.
+
+    Args:
+        pairing: from rows to differences: by seed, or ``nested.fold_differences``.
     """
     others = [row for row in rows if row != against and rows[row] and branch in rows[row][0].branches()]
-    pairs = {row: found for row in others if (found := paired(rows, row, against, branch, branch))}
+    pairs = {row: found for row in others if (found := pairing(rows, row, against, branch, branch))}
     decided = holm({row: found for row, found in pairs.items() if len(found) >= DECIDING})
     return {row: decided.get(row) or mean_interval(found) for row, found in pairs.items()}
 

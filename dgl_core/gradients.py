@@ -95,7 +95,8 @@ class DisentangledObjective(nn.Module):
         criterion: ``criterion(logits, target) -> scalar``; cross-entropy, mean over the batch, by default.
 
     Raises:
-        ValueError: gates outside [0, 1] or for other modalities, negative alpha, or a parameter that is in no group or in two.
+        ValueError: gates outside [0, 1] or for other modalities, negative alpha, or a parameter that is in no group or
+            in two.
 
     Source: Eq. 9-15 and Algorithm 1; official ``main_dgl.py`` (two backward passes, then ``fusion.grad = None``).
     Difference: one backward pass, equal to the last bit on one process; parameters are told apart by the module that

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas
 
 from dgl_core import verdicts
-from dgl_core.claims import paired
+from dgl_core.claims import Pairing, paired
 from dgl_core.records import RunRecord, unpack
 from dgl_core.tables import ABSENT, NOT_RUN
 
 Rows = Mapping[str, Sequence[RunRecord]]
-Differences = Callable[[Rows, str, str, str, str], list[float]]
 
 
 def without(record: RunRecord, modality: str) -> float:
@@ -118,17 +117,17 @@ def claims(rows: Rows, row: str = "DGL", control: str = "vanilla, rate x alpha")
     return said
 
 
-def verdict_table(rows: Rows, asked: Mapping[str, str], differences: Differences = paired) -> pandas.DataFrame:
+def verdict_table(rows: Rows, asked: Mapping[str, str], pairing: Pairing = paired) -> pandas.DataFrame:
     """Verdicts on every claim about every DGL row, 95 % intervals corrected for all of them together.
 
     Args:
         rows: label -> records. asked: DGL row -> its learning-rate control.
-        differences: from rows to paired differences: by seed, or ``nested.fold_differences``.
+        pairing: from rows to paired differences: by seed, or ``nested.fold_differences``.
     """
     said = [(row, claim) for row, control in asked.items() for claim in claims(rows, row, control)]
     table = {}
     for row, (text, worse, branch, other) in said:
-        found = differences(rows, row, worse, branch, other) if rows.get(row) and rows.get(worse) else []
+        found = pairing(rows, row, worse, branch, other) if rows.get(row) and rows.get(worse) else []
         verdict = verdicts.judge(text, found, comparisons=len(said))
         mean, low, high = (f"{round(v, 1) + 0.0:+.1f}" for v in (verdict.mean, verdict.low, verdict.high))  # never -0.0
         interval = f"{mean} [{low}, {high}]" if verdict.n > 1 else ABSENT

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+DECIDING = 5  # pairs; with fewer a comparison describes: at five a gap has to be 1.2 deviations wide, at three 2.5
+
 
 @dataclass(frozen=True)
 class Interval:

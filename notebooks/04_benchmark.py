@@ -63,8 +63,8 @@ for row, (name, _) in experiments.TABLE_1.items():
 # %% [markdown]
 # ## 4.2 The runs
 # Every row starts from the same weights, sees the same batches and has the same schedule. The common learning rate is
-# the one that validation data chose for *vanilla* training. Reference rows with ten seeds can decide something; those
-# with three describe.
+# the one that validation data chose for *vanilla* training. Reference rows with five seeds or more can decide
+# something; fewer describe.
 
 # %%
 datasets, rates = experiments.table1_datasets(profile), experiments.LEARNING_RATES
@@ -125,13 +125,13 @@ dgl_core.publish("figure_ranking", picture)
 
 # %% [markdown]
 # **Figure 4.1.** Fused test accuracy in %: small dots are seeds, large marks means; blue circles at the common
-# learning rate, orange diamonds at each row's own. Filled marks have ten seeds or more and a 95 % interval, hollow ones
+# learning rate, orange diamonds at each row's own. Filled marks have five seeds or more and a 95 % interval, hollow ones
 # only describe; a number at the left edge is a mean outside the picture. Rows are sorted by the circles. Right: processor
 # time of a training relative to vanilla's.
 
 # %% [markdown]
 # ## 4.5 Who is better than whom
-# Differences in points, paired over seeds, with 95 % intervals. *Better* and *worse* stand only where ten pairs or more
+# Differences in points, paired over seeds, with 95 % intervals. *Better* and *worse* stand only where five pairs or more
 # exclude zero, corrected for the number of such rows (Holm); a row with fewer pairs is descriptive. First at the common
 # rate.
 

@@ -12,6 +12,7 @@ from dgl_core import beyond, experiments, runs, two_processes
 from dgl_core.experiments import beyond as plan
 from dgl_core.figures import beyond as figures
 from dgl_core.records import RunRecord, RunSpec, pack
+from dgl_core.tables import paper_rows
 
 
 def record(seed: int = 0, test=(0.5,), val=(0.5,), predicted=(), **options) -> RunRecord:
@@ -38,23 +39,53 @@ def test_corners_of_the_square_are_the_rows_of_table_3():
 
 def test_the_diagonal_of_the_vanilla_map_is_the_grid_of_table_1():
     rows, grid = plan.rate_maps("cpu", "emotions", (0,)), experiments.table1_grid("cpu", "emotions", (0,))
-    for rate in plan.FUSION_RATES["sgd"]:
+    for rate in plan.rates("emotions")[0]:
         assert keys(rows[plan.cell("vanilla", rate, rate)]) == keys(grid[rate]["vanilla"])
 
 
-@pytest.mark.parametrize("optimizer", plan.FUSION_RATES)
-def test_a_cell_has_the_rates_that_its_label_says(optimizer):
-    for label, (spec,) in plan.rate_maps("cpu", "emotions", (0,), optimizer).items():
-        assert label.endswith(f"encoder {spec.lr * spec.encoder_lr_scale:g}, fusion {spec.lr:g}")
-        assert spec.optimizer == optimizer and spec.method_options.get("alpha", 1.0) == 1.0
+@pytest.mark.parametrize("optimizer", plan.OPTIMIZERS)
+@pytest.mark.parametrize("dataset", plan.SETS)
+def test_a_cell_has_the_rates_that_its_label_says(dataset, optimizer):
+    for label, specs in plan.rate_maps("cpu", dataset, (0,), optimizer).items():
+        for spec in specs:
+            assert label.endswith(f"encoder {spec.lr * spec.encoder_lr_scale:g}, fusion {spec.lr:g}")
+            assert spec.optimizer == optimizer and spec.method_options.get("alpha", 1.0) == 1.0
 
 
-def test_what_the_notebook_asks_for_is_planned():
+def test_maps_and_squares_of_mosi_are_those_of_its_table():
+    grid, square = experiments.interaction.table2_grid("cpu", (0,)), plan.decoupling_grid("cpu", "mosi", (0,))
+    assert tuple(grid) == tuple(square)
+    for rate, rows in square.items():
+        assert keys(rows[plan.point(0, 0)]) == keys(grid[rate]["DGL"])
+        assert keys(rows[plan.point(1, 1)]) == keys(grid[rate]["G-Blending"])
+        assert len({spec.dataset_options["fold"] for spec in rows[plan.point(0, 0)]}) == experiments.interaction.FOLDS
+    maps = plan.rate_maps("cpu", "mosi", (0,))
+    for rate in plan.rates("mosi")[0]:
+        assert keys(maps[plan.cell("vanilla", rate, rate)]) == keys(grid[rate]["vanilla"])
+
+
+def test_every_set_has_the_same_grid_for_points_and_methods():
+    for dataset in experiments.REFERENCE_DATASETS:
+        assert tuple(plan.decoupling_grid("cpu", dataset, (0,))) == tuple(experiments.table1_grid("cpu", dataset, (0,)))
+
+
+def test_profiles_for_two_cores_train_some_points_and_the_paper_profile_everything():
     planned = set(keys(experiments.plan("smoke", ["08_beyond_the_paper"])))
-    asked = [experiments.table1("smoke", "emotions"), plan.decoupling("smoke", "emotions")]
-    asked += [plan.rate_maps("smoke", "emotions", optimizer=o) for o in plan.FUSION_RATES]
-    asked.append(plan.adamw_alphas("smoke", "emotions"))
+    assert planned == {key for specs in plan.decoupling("smoke", "emotions").values() for key in keys(specs)}
+    assert plan.live("cpu") == [] and "emotions" in plan.live("paper")
+    planned = set(keys(experiments.plan("paper", ["08_beyond_the_paper"])))
+    asked = [plan.rate_maps("paper", "emotions", optimizer=o) for o in plan.OPTIMIZERS]
+    asked += [plan.adamw_alphas("paper", "emotions"), *plan.decoupling_grid("paper", "emotions").values()]
+    asked += experiments.table1_grid("paper", "emotions").values()
     assert {key for rows in asked for specs in rows.values() for key in keys(specs)} <= planned
+
+
+def test_finals_are_the_chosen_points_with_the_seeds_of_table_1():
+    chosen = {plan.point(0.5, 0): 0.1, plan.point(1, 1): 0.01}
+    rows = plan.finals("emotions", chosen)
+    assert {row: {spec.lr for spec in specs} for row, specs in rows.items()} == {r: {v} for r, v in chosen.items()}
+    seeds = experiments.REFERENCE_SEEDS
+    assert keys(rows[plan.point(1, 1)]) == keys(experiments.table1("cpu", "emotions", seeds, 0.01)["G-Blending"])
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
@@ -117,11 +148,35 @@ def test_inside_and_corner_are_chosen_on_validation():
             other: [record(s, (1.0,), (0.1,)) for s in (0, 1)],
         }
     }
-    verdict = beyond.interior(grid, [corner], "set")
+    own, rates = beyond.own_rates(grid)
+    assert beyond.finalists(own, [corner]) == (inside, corner) and rates[inside] == "0.1"
+    verdict = beyond.interior("set", own, (inside, corner))
     assert verdict.claim == f"set: {inside} is better than {corner}, each at its own rate"
     assert verdict.mean == pytest.approx(15.0)
-    assert beyond.interior({0.1: {corner: grid[0.1][corner]}}, [corner], "set") is None
-    assert beyond.interior(grid | {0.3: {corner: grid[0.1][corner]}}, [corner], "set") is None  # unequal budgets
+    assert beyond.finalists({corner: grid[0.1][corner]}, [corner]) is None
+    assert list(beyond.own_rates(grid | {0.3: {corner: grid[0.1][corner]}})[0]) == [corner]  # the others had less
+
+
+def test_folds_choose_their_own_rates():
+    def fold(number: int, val: float) -> RunRecord:
+        return record(number, (0.5,), (val,), dataset_options={"fold": number})
+
+    grid = {0.1: {"DGL": [fold(0, 0.9), fold(1, 0.1)]}, 0.01: {"DGL": [fold(0, 0.1), fold(1, 0.9)]}}
+    own, rates = beyond.own_rates(grid, folds=True)
+    assert own["DGL"] == [grid[0.1]["DGL"][0], grid[0.01]["DGL"][1]] and rates == {"DGL": "0.01 / 0.1"}
+
+
+def test_the_best_point_of_a_map_is_chosen_on_validation():
+    rows = {
+        plan.cell("DGL", 0.1, 0.1): [record(0, (0.9,), (0.1,))],
+        plan.cell("DGL", 0.3, 0.1): [record(0, (0.4,), (0.8,))],
+    }
+    assert beyond.best_points(rows, ["DGL"]) == {plan.cell("DGL", 0.3, 0.1): "40.0 (1)"}
+
+
+def test_inflation_stands_beside_the_gaps():
+    panels = {"set": {"DGL": [record(0, (0.9, 0.8))]}}
+    assert beyond.exceeded(panels, {"one": 4.0}).loc["one"].to_dict() == {"gap": "4.00", "set": "+10.0 (250 %)"}
 
 
 def test_a_missing_modality_of_two_leaves_the_other_branch():
@@ -133,7 +188,9 @@ def test_places_stand_beside_the_papers():
     def row(score, method="vanilla"):
         return [record(s, (score + 0.01 * s,), (score,), method=method) for s in (0, 1)]
 
-    table = beyond.ranking({0.1: {"vanilla": row(0.5), "DGL": row(0.4, "dgl"), "MLA": row(0.7, "mla")}})
+    rows = {"vanilla": row(0.5), "DGL": row(0.4, "dgl"), "MLA": row(0.7, "mla")}
+    printed = {name: values["fused"] for name, values in paper_rows(1, "CREMA-D").items()}
+    table = beyond.ranking(rows, dict.fromkeys(rows, "0.1"), printed, "CREMA-D")
     assert list(table.index) == ["MLA", "vanilla", "DGL"]
     assert table.loc["DGL", "paper, CREMA-D"] == "1. (77.5)" and table.loc["DGL", "here"].startswith("3. (40.5")
     assert table.loc["vanilla", "DGL's lead"].startswith("-10.0 [")
@@ -173,7 +230,7 @@ def test_a_map_with_holes_is_drawn():
     rows = {label: [] for label in plan.rate_maps("cpu", "emotions", (0,))}
     rows[plan.cell("vanilla", 0.1, 0.03)] = [record(0, (0.5,))]
     rows |= {plan.cell(m, 0.01, 0.01): [record(0, (0.25,))] for m in plan.MAPPED}
-    picture = figures.rate_maps(rows, "set", path=0.03)
+    picture = figures.rate_maps(rows, "set", plan.rates("emotions"), path=0.03)
     assert "vanilla best 50.0 at encoder 0.1, fusion 0.03" in picture.alt and picture.png()[:4] == b"\x89PNG"
 
 

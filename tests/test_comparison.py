@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from dgl_core import comparison, costs, experiments
+from dgl_core import comparison, costs, experiments, verdicts
 from dgl_core.figures import benchmark
 from dgl_core.records import RunRecord, RunSpec
 
@@ -55,7 +55,7 @@ def test_words_stand_where_enough_pairs_exclude_zero(pairs, step, words):
     noise = [0.01 * (seed % 3) for seed in range(pairs)]
     table = comparison.differences_table(rows(ours=[0.5 + step + n for n in noise], vanilla=[0.5] * pairs), ["vanilla"])
     assert words in table.loc["ours", "to vanilla"]
-    assert not re.search("better|worse", table.loc["ours", "to vanilla"]) or pairs >= comparison.DECIDING
+    assert not re.search("better|worse", table.loc["ours", "to vanilla"]) or pairs >= verdicts.DECIDING
 
 
 def test_a_difference_whose_interval_holds_zero_is_undecided():

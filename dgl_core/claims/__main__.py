@@ -12,6 +12,7 @@ from dgl_core.claims.listing import CLAIMS, Claim, claim_named
 from dgl_core.claims.sources import EXPERIMENTS, GENERATED, Records, committed, here, own, title_of
 from dgl_core.progress import duration
 from dgl_core.records import RunSpec
+from dgl_core.verdicts import DECIDING
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +53,7 @@ def _show(claims: Sequence[Claim], columns: dict[str, Records], details: bool) -
 
 def _details(claim: Claim, judged: dict[str, judging.Judgement]) -> None:
     if claim.parts:
-        print(f"  test: mean of one difference a seed above {claim.threshold:g} {claim.unit}, {judging.SEEDS} seeds or")
+        print(f"  test: mean of one difference a seed above {claim.threshold:g} {claim.unit}, {DECIDING} seeds or")
         print("        more, 95 % interval corrected for all claims judged together; of several parts the weakest")
     print(f"  rests on: {judging.rests_on(claim)}")
     for part in claim.parts:

@@ -16,7 +16,6 @@ from dgl_core.claims.sources import COLUMNS, EXPERIMENTS, Given, Records, commit
 from dgl_core.records import RunRecord
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
-SEEDS = 5  # fewer pairs describe and decide nothing
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def judge(claim: Claim, records: Records, comparisons: int) -> Judgement:
     part, values, _ = min(measured, key=lambda item: sum(item[1]) / len(item[1]))
     verdict = verdicts.judge(claim.text, values, unit=claim.unit, comparisons=comparisons, threshold=claim.threshold)
     fewest = min(len(values) for _, values, _ in measured)
-    if fewest < SEEDS:
+    if fewest < verdicts.DECIDING:
         verdict = dataclasses.replace(verdict, outcome="UNDECIDED", low=math.nan, high=math.nan, n=fewest)
     weakest = f", weakest: {part.label}" if len(claim.parts) > 1 else ""
     return Judgement(verdict.outcome.lower(), describe(verdict) + weakest, verdict, behind)
@@ -103,7 +102,7 @@ def describe(verdict: verdicts.Verdict) -> str:
     """A verdict as a table cell."""
     mean = f"{verdict.outcome.lower()}: {round(verdict.mean, 1) + 0.0:+.1f}"
     if math.isnan(verdict.low):
-        return f"{mean} {verdict.unit}, n = {verdict.n} ({SEEDS} needed)"
+        return f"{mean} {verdict.unit}, n = {verdict.n} ({verdicts.DECIDING} needed)"
     low, high = (f"{round(value, 1) + 0.0:+.1f}" for value in (verdict.low, verdict.high))
     return f"{mean} [{low}, {high}] {verdict.unit}, n = {verdict.n}"
 
@@ -114,7 +113,7 @@ def judged_together(claims: Iterable[Claim], columns: Iterable[Records]) -> int:
     for records in columns:
         for claim in claims:
             sizes = [len(differences(part, records)[0]) for part in claim.parts]
-            count += bool(sizes) and min(sizes) >= SEEDS
+            count += bool(sizes) and min(sizes) >= verdicts.DECIDING
     return max(1, count)
 
 

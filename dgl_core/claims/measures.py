@@ -10,6 +10,7 @@ from dgl_core.records import RunRecord
 
 Rows = Mapping[str, Sequence[RunRecord]]  # row of an experiment -> one record per seed
 Measure = Callable[[Rows], list[float]]
+Pairing = Callable[[Rows, str, str, str, str], list[float]]  # rows, better, worse and their branches -> differences
 AT = " @ "  # in the row names of an experiment that has learning rates as well: "DGL @ 0.03"
 
 

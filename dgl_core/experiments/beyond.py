@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from dgl_core.experiments.late_fusion import LEARNING_RATES, PAPER_RATES, base_specs, datasets, table1_grid
-from dgl_core.experiments.profiles import ALPHA, Experiment
+from dgl_core.experiments import interaction
+from dgl_core.experiments.late_fusion import LEARNING_RATES, PAPER_RATES, alpha_of, base_specs, datasets, table1_grid
+from dgl_core.experiments.profiles import DESCRIPTIVE_SEEDS, REFERENCE_DATASETS, REFERENCE_SEEDS, Experiment
 from dgl_core.records import RunSpec
 
+SETS = (*REFERENCE_DATASETS, "mosi")  # of the reference records of notebook 08
+OPTIMIZERS = ("sgd", "adamw")
 MAPPED = ("vanilla", "DGL", "G-Blending")
-FUSION_RATES = {"sgd": (0.01, 0.03, 0.1), "adamw": (0.0003, 0.001, 0.003)}
-ENCODER_RATES = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (0.0003, 0.001, 0.003)}
 ALPHAS = (1.0, 2.0, 4.0)  # of DGL under AdamW, at the middle rate
 GATES = (0.0, 0.5, 1.0)
 MOVING: dict[str, tuple[str, dict[str, object]]] = {
     "gate falls 1 to 0": ("schedule", {"start": 1.0, "end": 0.0}),
     "gate rises 0 to 1": ("schedule", {"start": 0.0, "end": 1.0}),
     "gate follows R": ("adaptive", {}),
+    "gates follow own R": ("adaptive", {"pick": "own"}),
 }
+LIVE = (0.0, 0.5, 1.0)  # encoder gate = fusion gate: the points that the profiles for two cores train themselves
+
+
+def reference_seeds(dataset: str) -> tuple[int, ...]:
+    """Seeds of the reference maps: three, and on CMU-MOSI one on each fold."""
+    return DESCRIPTIVE_SEEDS[:1] if dataset == "mosi" else DESCRIPTIVE_SEEDS
+
+
+def rates(dataset: str, optimizer: str = "sgd") -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Fusion rates and encoder rates of a map; one step more for the encoders, where alpha would lead."""
+    if optimizer == "adamw":
+        return (0.0003, 0.001, 0.003), (0.0003, 0.001, 0.003)
+    if dataset == "mosi":
+        return interaction.RATES[:3], interaction.RATES
+    return LEARNING_RATES, (*LEARNING_RATES, 0.3)
+
+
+def _base(profile: str, dataset: str, seeds: Iterable[int] | None, rate: float = 0.0) -> list[RunSpec]:
+    """The common part of every run: late fusion of sound and picture, or of the three feature vectors of CMU-MOSI."""
+    if dataset == "mosi":
+        return interaction.feature_specs(profile, dataset, seeds, rate)
+    return base_specs(profile, dataset, seeds, table=True, rate=rate)
+
+
+def _alpha(dataset: str) -> float:
+    return interaction.ALPHA_FEATURES if dataset == "mosi" else alpha_of(dataset)
 
 
 def cell(row: str, encoder: float, fusion: float) -> str:
@@ -29,12 +57,12 @@ def rate_maps(profile: str, dataset: str, seeds: Iterable[int] | None = None, op
     """Vanilla, DGL and G-Blending over a grid of encoder and fusion learning rates, at alpha 1.
 
     DGL with alpha at one rate is, under SGD, the point of its map whose encoder rate is alpha times the fusion rate
-    (METHODS D4; clipping and decay aside). Without ``seeds`` the profiles for two cores have two points of a map.
+    (METHODS D4; clipping and decay aside). CREMA-D has no map, for its cost.
     """
-    fusion_rates, encoder_rates = FUSION_RATES[optimizer], ENCODER_RATES[optimizer]
-    if profile != "paper" and seeds is None:
-        fusion_rates, encoder_rates = fusion_rates[1:2], encoder_rates[1 : 3 if optimizer == "sgd" else 2]
-    base = [spec.but(optimizer=optimizer) for spec in base_specs(profile, dataset, seeds, table=True)]
+    if dataset == "cremad":
+        return {}
+    fusion_rates, encoder_rates = rates(dataset, optimizer)
+    base = [spec.but(optimizer=optimizer) for spec in _base(profile, dataset, seeds)]
     methods = {"vanilla": ("vanilla", {}), "DGL": ("dgl", {"alpha": 1.0}), "G-Blending": ("gblend", {"alpha": 1.0})}
     rows: Experiment = {}
     for row, (method, options) in methods.items():
@@ -48,10 +76,11 @@ def rate_maps(profile: str, dataset: str, seeds: Iterable[int] | None = None, op
 
 def adamw_alphas(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
     """DGL under AdamW with growing alpha, both rates at the middle of the map: alpha should change nothing (D4)."""
-    middle = {"optimizer": "adamw", "lr": FUSION_RATES["adamw"][1]}
-    base = [spec.but(method="dgl", **middle) for spec in base_specs(profile, dataset, seeds, table=True)]
-    alphas = ALPHAS if profile == "paper" or seeds is not None else ALPHAS[::2]
-    return {f"DGL, alpha {alpha:g}": [spec.but(method_options={"alpha": alpha}) for spec in base] for alpha in alphas}
+    if dataset == "cremad":
+        return {}
+    middle = {"optimizer": "adamw", "lr": rates(dataset, "adamw")[0][1]}
+    base = [spec.but(method="dgl", **middle) for spec in _base(profile, dataset, seeds)]
+    return {f"DGL, alpha {alpha:g}": [spec.but(method_options={"alpha": alpha}) for spec in base] for alpha in ALPHAS}
 
 
 def point(encoder_gate: float, fusion_gate: float) -> str:
@@ -59,49 +88,75 @@ def point(encoder_gate: float, fusion_gate: float) -> str:
     return f"gates {encoder_gate:g} / {fusion_gate:g}"
 
 
+CORNERS = tuple(point(e, f) for e in (0.0, 1.0) for f in (0.0, 1.0))
+
+
 def _at(gates: tuple[float, float]) -> tuple[str, dict[str, object]]:
-    """Method and options of a point: the corners that have a method of their own are trained as that."""
+    """Method and options of a point, alpha aside: the corners with a method of their own are trained as that."""
     encoder, fusion = gates
     if encoder == fusion and encoder in (0.0, 1.0):
-        return ("gblend" if encoder else "dgl"), {"alpha": ALPHA}
-    return "partial", {"alpha": ALPHA, "encoder_gate": encoder, "fusion_gate": fusion}
+        return ("gblend" if encoder else "dgl"), {}
+    return "partial", {"encoder_gate": encoder, "fusion_gate": fusion}
 
 
 def decoupling(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0) -> Experiment:
     """The square of gates, and encoder gates that move during training; all at the paper's alpha.
 
+    Without ``seeds`` the profiles for two cores have three points of the square.
+
     Args:
         rate: learning rate of every row; 0 stands for the profile's common one.
     """
-    base = base_specs(profile, dataset, seeds, table=True, rate=rate)
+    base, alpha = _base(profile, dataset, seeds, rate), {"alpha": _alpha(dataset)}
     points = [(e, f) for e in GATES for f in GATES]
     if profile != "paper" and seeds is None:
-        points = [p for p in points if p in ((0.0, 0.0), (0.5, 0.5), (1.0, 1.0))]
-    rows = {point(*p): _at(p) for p in points}
-    rows |= {label: (method, {"alpha": ALPHA} | options) for label, (method, options) in MOVING.items()}
-    return {label: [s.but(method=m, method_options=o) for s in base] for label, (m, o) in rows.items()}
+        points = [(gate, gate) for gate in LIVE]
+    rows = {point(*p): _at(p) for p in points} | MOVING
+    return {label: [s.but(method=m, method_options=alpha | o) for s in base] for label, (m, o) in rows.items()}
 
 
 def decoupling_grid(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
-    """``decoupling`` at every learning rate of the grid of Table 1: the same tuning budget for every point."""
-    rates = PAPER_RATES if profile == "paper" and dataset == "cremad" else LEARNING_RATES
-    if profile != "paper" and seeds is None:
-        rates = rates[1:2]
-    return {rate: decoupling(profile, dataset, seeds, rate) for rate in rates}
+    """``decoupling`` at every learning rate that the table of this data set has: equal tuning budget for every point.
+
+    On CREMA-D at the common rate only: a run there costs as much as hundreds of the small networks.
+    """
+    tried = {"mosi": interaction.RATES, "cremad": PAPER_RATES[1:2]}.get(dataset, LEARNING_RATES)
+    return {rate: decoupling(profile, dataset, seeds, rate) for rate in tried}
+
+
+def every_epoch(profile: str, seeds: Iterable[int] | None = None) -> Experiment:
+    """CMU-MOSI as in Table 2 at the common rate, scored after every epoch: what a choice of the epoch would add."""
+    rows = interaction.table2_features(profile, "mosi", seeds)
+    return {row: [spec.but(evaluate_every=1) for spec in specs] for row, specs in rows.items()}
+
+
+def finals(dataset: str, chosen: Mapping[str, float]) -> Experiment:
+    """The two points that a verdict compares, with as many seeds as Table 1 has.
+
+    Args:
+        chosen: point -> its own learning rate, both chosen by validation on the seeds of the whole square.
+    """
+    return {row: decoupling("cpu", dataset, REFERENCE_SEEDS, rate)[row] for row, rate in chosen.items()}
+
+
+def live(profile: str) -> list[str]:
+    """Sets whose records notebook 08 makes itself; of the others it shows the committed reference records."""
+    return datasets(profile) if profile == "paper" else []
 
 
 def everything(profile: str) -> list[Experiment | dict[float, Experiment]]:
-    """All that notebook 08 asks for; the maps on the generated set only."""
-    wanted: list[Experiment | dict[float, Experiment]] = []
-    for dataset in datasets(profile):
-        wanted += [table1_grid(profile, dataset), decoupling(profile, dataset)]
-    maps = [rate_maps(profile, "emotions", optimizer=name) for name in FUSION_RATES]
-    return [*wanted, *maps, adamw_alphas(profile, "emotions")]
+    """All that notebook 08 trains: some points of the square; in the paper profile all of it."""
+    wanted: list[Experiment | dict[float, Experiment]] = [decoupling(profile, name) for name in datasets(profile)]
+    for name in live(profile):
+        wanted += [table1_grid(profile, name), decoupling_grid(profile, name), adamw_alphas(profile, name)]
+        wanted += [rate_maps(profile, name, optimizer=optimizer) for optimizer in OPTIMIZERS]
+    return wanted
 
 
-def reference_specs(dataset: str, seeds: Iterable[int]) -> list[RunSpec]:
-    """The runs behind the reference pictures of this notebook that no other experiment has, in order of use."""
-    seeds = tuple(seeds)
-    grids = [*decoupling_grid("cpu", dataset, seeds).values(), rate_maps("cpu", dataset, seeds)]
-    grids += [adamw_alphas("cpu", dataset, seeds), rate_maps("cpu", dataset, seeds, "adamw")]
-    return [spec for rows in grids for row in rows.values() for spec in row]
+def reference_specs(dataset: str) -> list[RunSpec]:
+    """The runs behind the reference pictures of notebook 08 that no other notebook has, in order of use."""
+    seeds = reference_seeds(dataset)
+    wanted = [*decoupling_grid("cpu", dataset, seeds).values(), rate_maps("cpu", dataset, seeds)]
+    wanted += [adamw_alphas("cpu", dataset, seeds), rate_maps("cpu", dataset, seeds, "adamw")]
+    wanted += [every_epoch("cpu", seeds)] if dataset == "mosi" else []
+    return [spec for rows in wanted for row in rows.values() for spec in row]

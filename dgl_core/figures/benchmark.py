@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dgl_core.comparison import DECIDING
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.figures.training import Panels
 from dgl_core.records import RunRecord
-from dgl_core.verdicts import mean_interval
+from dgl_core.verdicts import DECIDING, mean_interval
 
 
 def _percent(records: Sequence[RunRecord], branch: str = "fused") -> list[float]:

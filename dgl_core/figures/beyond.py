@@ -33,14 +33,16 @@ def _limits(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     return float(known.min()), float(known.max()) if known.max() > known.min() else float(known.min()) + 1.0
 
 
-def rate_maps(rows: beyond.Rows, title: str, optimizer: str = "sgd", path: float = 0.0) -> Picture:
+def rate_maps(
+    rows: beyond.Rows, title: str, rates: tuple[Sequence[float], Sequence[float]], path: float = 0.0
+) -> Picture:
     """Fused test accuracy over encoder rate (across) and fusion rate (up): vanilla, DGL, G-Blending on one scale.
 
     Args:
-        rows: of ``experiments.beyond.rate_maps``. path: the fusion rate along which the paper's alpha 1 to 5 runs; 0:
-            do not draw it.
+        rows: of ``experiments.beyond.rate_maps``. rates: fusion and encoder rates, of ``experiments.beyond.rates``.
+        path: the fusion rate along which the paper's alpha 1 to 5 runs; 0: do not draw it.
     """
-    x, y = plan.ENCODER_RATES[optimizer], plan.FUSION_RATES[optimizer]
+    y, x = rates
     maps = {m: beyond.mean_scores(rows, [[plan.cell(m, e, f) for e in x] for f in y]) for m in plan.MAPPED}
     limits = _limits(list(maps.values()))
     figure, axes = style.new(1, len(maps), width=2.9, height=2.6, sharey=True)
@@ -59,13 +61,14 @@ def rate_maps(rows: beyond.Rows, title: str, optimizer: str = "sgd", path: float
             ax.text(at[-1], height + 0.06, "5", fontsize=7, color=style.RED, ha="center")
     axes[0].set_ylabel("fusion rate")
     figure.colorbar(image, ax=list(axes), label="test accuracy (%)", shrink=0.8)
-    figure.suptitle(f"{title}, {optimizer}, alpha 1", fontsize=9)
-    return Picture(figure, f"{title}, {optimizer}: fused test accuracy (%) by learning rates; " + "; ".join(said) + ".")
+    figure.suptitle(f"{title}, alpha 1", fontsize=9)
+    return Picture(figure, f"{title}: fused test accuracy (%) by learning rates; " + "; ".join(said) + ".")
 
 
-def gate_square(rows: beyond.Rows, title: str, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
+def gate_square(rows: beyond.Rows, title: str) -> Picture:
     """The square of gates for the fused model and its branches, and the moving gates beside it."""
     gates = plan.GATES
+    branches = ("fused", *next(found for found in rows.values() if found)[0].data["modalities"])
     figure, axes = style.new(1, len(branches) + 1, width=2.6, height=2.6)
     said = []
     for ax, branch in zip(axes, branches, strict=False):
@@ -86,7 +89,7 @@ def gate_square(rows: beyond.Rows, title: str, branches: Sequence[str] = ("fused
                 last.plot(scores, [place + offset] * len(scores), ".", color=colour, markersize=3, alpha=0.5)
                 last.plot(np.mean(scores), place + offset, "o", color=colour, markersize=5)
                 said.append(f"{label} {branch} {np.mean(scores):.1f}")
-    names = ["DGL", *(label.replace("gate ", "gate\n", 1) for label in plan.MOVING)]
+    names = ["DGL", *(label.replace(" ", "\n", 1) for label in plan.MOVING)]
     last.set_yticks(range(len(labels)), names, fontsize=7)
     last.set_ylim(len(labels) - 0.5, -0.5)
     last.set_xlabel("accuracy (%)")

@@ -40,8 +40,8 @@ class _Moving(DGL):
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         self._objective.encoder_gate = found = self.gate(state)
-        named = {f"encoder_gate_{m}": g for m, g in found.items()} if isinstance(found, dict) else {"encoder_gate": found}
-        return super().step(state, batch) | {name: torch.tensor(value) for name, value in named.items()}
+        each = {f"_{m}": value for m, value in found.items()} if isinstance(found, dict) else {"": found}
+        return super().step(state, batch) | {f"encoder_gate{m}": torch.tensor(value) for m, value in each.items()}
 
 
 @dataclass
