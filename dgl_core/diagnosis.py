@@ -135,7 +135,8 @@ def diagnose(
         for batch in loader:
             inputs, target = _labelled(batch, next(model.parameters()).device)
             meter.score(inputs, target)
-            meter.differentiate({m: x[::stride] for m, x in inputs.items()}, target[::stride])
+            meter.collect({m: x[::stride] for m, x in inputs.items()}, target[::stride], len(target))
+        meter.differentiate()
     if not meter.samples:
         raise ValueError("The loader gave no labelled sample; nothing can be diagnosed.")
     return Diagnosis(meter.samples, meter.accuracy(FUSED), {m: Branch(**meter.branch(m)) for m in parts})

@@ -31,6 +31,7 @@ class Meter:
         self.ratio: dict[str, list[Tensor]] = {m: [] for m in parts}
         self.suppressed = dict.fromkeys(parts, 0)
         self.samples = self.differentiated = 0
+        self.kept: list[tuple[Mapping[str, Tensor], Tensor]] = []
         zeros = {m: [torch.zeros_like(p) for p in group] for m, group in parts.items()}
         self.joint, self.own = zeros, {m: [z.clone() for z in group] for m, group in zeros.items()}
 
@@ -53,8 +54,19 @@ class Meter:
             self.ratio[m].append(ratio.cpu())
             self.suppressed[m] += int((s_bar < 1).sum())
 
-    def differentiate(self, inputs: Mapping[str, Tensor], target: Tensor) -> None:
-        """Add the gradients of the summed losses; ``.grad`` of the parameters is never touched."""
+    def collect(self, inputs: Mapping[str, Tensor], target: Tensor, enough: int) -> None:
+        """Keep samples for ``differentiate``, which costs less for ``enough`` of them at once."""
+        self.kept.append((inputs, target))
+        if sum(len(y) for _, y in self.kept) >= enough:
+            self.differentiate()
+
+    def differentiate(self) -> None:
+        """Add the gradients of the summed losses of what was kept; ``.grad`` of the parameters is never touched."""
+        if not self.kept:
+            return
+        inputs = {m: torch.cat([x[m] for x, _ in self.kept]) for m in self.kept[0][0]}
+        target = torch.cat([y for _, y in self.kept])
+        self.kept.clear()
         with torch.enable_grad():
             logits, target = _rows(self.logits(inputs), target)
             losses = {branch: F.cross_entropy(values, target, reduction="sum") for branch, values in logits.items()}
