@@ -15,7 +15,7 @@ from dgl_core.data import generated
 from dgl_core.data.audiovisual import Clips, View, load_clips, prepare_clips, read_list
 from dgl_core.data.emotions import EMOTIONS
 from dgl_core.data.media_workers import Source
-from dgl_core.data.recipe import data_roots, random_split
+from dgl_core.data.recipe import find_folder, random_split
 
 if TYPE_CHECKING:
     from dgl_core.data.base import Dataset
@@ -60,14 +60,18 @@ def find_cremad(root: Path | None) -> Path:
     Raises:
         FileNotFoundError: says where it was looked for, what belongs there, and what can be used instead.
     """
-    looked = [place / CREMAD for place in data_roots(root)]
-    for folder in looked:
-        if (folder / generated.AUDIO).is_dir() and any((folder / n).is_dir() for n in (VIDEOS, generated.FRAMES)):
-            return folder
-    raise FileNotFoundError(
-        f"CREMA-D is not here: no {CREMAD}/{generated.AUDIO} with {CREMAD}/{VIDEOS} or {CREMAD}/{generated.FRAMES} in "
-        f"{', '.join(str(f.parent) for f in looked)}. Put the set there, or set DGL_DATA to the folder that holds "
-        f"{CREMAD!r}, or use the generated set 'emotions', which has the same layout"
+
+    def fits(folder: Path) -> bool:
+        pictures = any((folder / name).is_dir() for name in (VIDEOS, generated.FRAMES))
+        return pictures and (folder / generated.AUDIO).is_dir()
+
+    return find_folder(
+        root,
+        CREMAD,
+        f"CREMA-D is not here: no {CREMAD}/{generated.AUDIO} with {CREMAD}/{VIDEOS} or {CREMAD}/{generated.FRAMES}",
+        f"Put the set there, or set DGL_DATA to the folder that holds {CREMAD!r}, or use the generated set 'emotions', "
+        "which has the same layout",
+        fits,
     )
 
 

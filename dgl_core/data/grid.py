@@ -16,7 +16,7 @@ import numpy as np
 
 from dgl_core.data import cache
 from dgl_core.data.arrays import prepared
-from dgl_core.data.recipe import data_roots
+from dgl_core.data.recipe import find_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,13 +38,8 @@ def find_grid(root: Path | None) -> Path:
         FileNotFoundError: folder or file missing; says where it was looked for and what can be used instead.
         ValueError: a file differs from the manifest.
     """
-    looked = [place / FOLDER for place in data_roots(root)]
-    folder = next((place for place in looked if place.is_dir()), None)
-    if folder is None:
-        raise FileNotFoundError(
-            f"GRID is not here: no folder {FOLDER!r} in {', '.join(str(f.parent) for f in looked)}. Set DGL_DATA "
-            "to the folder that holds it, or use the generated set 'emotions'"
-        )
+    remedy = "Set DGL_DATA to the folder that holds it, or use the generated set 'emotions'"
+    folder = find_folder(root, FOLDER, f"GRID is not here: no folder {FOLDER!r}", remedy)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder / missing[0]} is missing: copy {FOLDER!r} again, or use the set 'emotions'")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from dgl_core.data.audiovisual import Clips, View, load_clips, prepare_clips
 from dgl_core.data.class_folders import Found, as_clips, plain, scan
 from dgl_core.data.media_workers import Source
-from dgl_core.data.recipe import data_roots, random_split
+from dgl_core.data.recipe import find_folder, random_split
 
 if TYPE_CHECKING:
     from dgl_core.data.base import Dataset
@@ -72,14 +72,13 @@ def find_kinetics(root: Path | None) -> Path:
     Raises:
         FileNotFoundError: says where it was looked for and what belongs there.
     """
-    looked = [place / FOLDER for place in data_roots(root)]
-    for folder in looked:
-        if any((folder / tree).is_dir() for part, tree in TREES if part == "train"):
-            return folder
-    raise FileNotFoundError(
-        f"Kinetics-Sounds is not here: no {FOLDER}/train/<class>/<clip>.mp4 in "
-        f"{', '.join(str(f.parent) for f in looked)}. Put the videos of its classes there, or set DGL_DATA to the "
-        f"folder that holds {FOLDER!r}, or use the generated set 'emotions'"
+    return find_folder(
+        root,
+        FOLDER,
+        f"Kinetics-Sounds is not here: no {FOLDER}/train/<class>/<clip>.mp4",
+        f"Put the videos of its classes there, or set DGL_DATA to the folder that holds {FOLDER!r}, or use the "
+        "generated set 'emotions'",
+        lambda folder: any((folder / tree).is_dir() for part, tree in TREES if part == "train"),
     )
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data import cache
-from dgl_core.data.recipe import data_roots
+from dgl_core.data.recipe import find_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,13 +48,8 @@ def find_mosi(root: Path | None) -> Path:
         FileNotFoundError: folder or file missing; says where it was looked for and what can be used instead.
         ValueError: a file differs from the manifest.
     """
-    looked = [place / FOLDER for place in data_roots(root)]
-    folder = next((place for place in looked if place.is_dir()), None)
-    if folder is None:
-        raise FileNotFoundError(
-            f"CMU-MOSI is not here: no folder {FOLDER!r} in {', '.join(str(f.parent) for f in looked)}. Set DGL_DATA "
-            "to the folder that holds it, or use the generated set 'triplet'"
-        )
+    remedy = "Set DGL_DATA to the folder that holds it, or use the generated set 'triplet'"
+    folder = find_folder(root, FOLDER, f"CMU-MOSI is not here: no folder {FOLDER!r}", remedy)
     needed = (*FILES.values(), TABLE)
     for name in (cache.MANIFEST, *needed):
         if not (folder / name).is_file():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.nyuv2_files import FILES, Prepared, check_files, check_members, read_classes
-from dgl_core.data.recipe import Recipe, data_roots
+from dgl_core.data.recipe import Recipe, data_roots, find_folder
 
 if TYPE_CHECKING:
     from dgl_core.data.base import Dataset
@@ -64,14 +64,12 @@ def find_nyuv2(root: Path | None) -> Path:
     Raises:
         FileNotFoundError: says where it was looked for, what belongs there, and what can be used instead.
     """
-    looked = [place / NYUV2 for place in data_roots(root)]
-    for folder in looked:
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"NYUv2 is not here: no folder {NYUV2} in {', '.join(str(f.parent) for f in looked)}. Put it there, set "
-        "DGL_DATA to the folder that holds it, make it from nyu_depth_v2_labeled.mat "
-        "(python -m dgl_core.data.nyuv2_convert --help), or use the generated set 'rooms'"
+    return find_folder(
+        root,
+        NYUV2,
+        f"NYUv2 is not here: no folder {NYUV2}",
+        "Put it there, set DGL_DATA to the folder that holds it, make it from nyu_depth_v2_labeled.mat "
+        "(python -m dgl_core.data.nyuv2_convert --help), or use the generated set 'rooms'",
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dgl_core.data.audiovisual import Clips, View, load_clips, prepare_clips
 from dgl_core.data.class_folders import as_clips, scan
-from dgl_core.data.recipe import data_roots, random_split
+from dgl_core.data.recipe import find_folder, random_split
 
 if TYPE_CHECKING:
     from dgl_core.data.base import Dataset
@@ -36,7 +36,7 @@ def prepare_folder(root: Path | None, *, folder: str, seed: int, length: str, **
     return str(prepare_clips(listed(root, folder, seed), chosen, _key(root, folder), again=True))
 
 
-def find_folder(root: Path | None, name: str) -> Path:
+def find_own(root: Path | None, name: str) -> Path:
     """The folder of the set.
 
     Raises:
@@ -44,19 +44,13 @@ def find_folder(root: Path | None, name: str) -> Path:
     """
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(f"folder is {name!r}; give the name of a folder below a data root, e.g. folder='my_set'")
-    looked = [place / name for place in data_roots(root)]
-    for folder in looked:
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"no folder {name!r} in {', '.join(str(f.parent) for f in looked)}; put {name}/<part>/<class>/<clip>.mp4 "
-        "there, or set DGL_DATA to the folder that holds it"
-    )
+    remedy = f"Put {name}/<part>/<class>/<clip>.mp4 there, or set DGL_DATA to the folder that holds it"
+    return find_folder(root, name, f"no folder {name!r}", remedy)
 
 
 def listed(root: Path | None, name: str, seed: int) -> Clips:
     """The clips of the folders; classes are the names of their folders."""
-    folder = find_folder(root, name)
+    folder = find_own(root, name)
     cut = any((folder / part).is_dir() for part in PARTS)
     found = scan([(part, folder / part) for part in PARTS] if cut else [("train", folder)], lambda label: label)
     if not found:
@@ -71,5 +65,5 @@ def listed(root: Path | None, name: str, seed: int) -> Clips:
 
 
 def _key(root: Path | None, name: str) -> str:
-    place = str(find_folder(root, name).resolve())
+    place = str(find_own(root, name).resolve())
     return f"folder-{Path(name).name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"

@@ -96,3 +96,21 @@ def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
         return [Path(root)]
     named = os.environ.get("DGL_DATA")
     return ([Path(named)] if named else []) + [project_root() / "data"]
+
+
+def find_folder(
+    root: str | os.PathLike | None, name: str, absent: str, remedy: str, fits: Callable[[Path], bool] = Path.is_dir
+) -> Path:
+    """The first folder ``name`` below a data root that ``fits``.
+
+    Args:
+        absent: what is not there, in words that go before "in" and the roots. remedy: what to do then.
+
+    Raises:
+        FileNotFoundError: none does; says what, where it was looked for, and the remedy.
+    """
+    roots = data_roots(root)
+    for folder in (place / name for place in roots):
+        if fits(folder):
+            return folder
+    raise FileNotFoundError(f"{absent} in {', '.join(map(str, roots))}. {remedy}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.mosi import CLASSES
-from dgl_core.data.recipe import data_roots
+from dgl_core.data.recipe import data_roots, find_folder
 
 if TYPE_CHECKING:
     from dgl_core.data.base import Dataset
@@ -33,14 +33,14 @@ def find_sequences(root: Path | None) -> Path:
     Raises:
         FileNotFoundError: says where it was looked for and how to make it.
     """
-    looked = [place / FOLDER for place in data_roots(root)]
-    for folder in looked:
-        if (folder / FILE).is_file():
-            return folder
-    raise FileNotFoundError(
-        f"CMU-MOSI sequences are not here: no {FOLDER}/{FILE} in {', '.join(str(f.parent) for f in looked)}. Make it "
-        f"from a pickle (python -m dgl_core.data.mosi_convert PICKLE {looked[0] / FILE}), or use the generated set "
-        "'triplet'"
+    target = data_roots(root)[0] / FOLDER / FILE
+    return find_folder(
+        root,
+        FOLDER,
+        f"CMU-MOSI sequences are not here: no {FOLDER}/{FILE}",
+        f"Make it from a pickle (python -m dgl_core.data.mosi_convert PICKLE {target}), or use the generated set "
+        "'triplet'",
+        lambda folder: (folder / FILE).is_file(),
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dgl_core.data.audiovisual import Clips, View, load_clips, prepare_clips
 from dgl_core.data.class_folders import SOUND, Found, stem
 from dgl_core.data.media import VIDEO
-from dgl_core.data.recipe import data_roots, random_split
+from dgl_core.data.recipe import find_folder, random_split
 
 if TYPE_CHECKING:
     from dgl_core.data.base import Dataset
@@ -41,13 +41,13 @@ def find_vggsound(root: Path | None) -> Path:
     Raises:
         FileNotFoundError: says where it was looked for and what belongs there.
     """
-    looked = [place / FOLDER for place in data_roots(root)]
-    for folder in looked:
-        if (folder / LIST).is_file():
-            return folder
-    raise FileNotFoundError(
-        f"VGGSound is not here: no {FOLDER}/{LIST} in {', '.join(str(f.parent) for f in looked)}. Put the official "
-        f"list there and the videos below {FOLDER}, or set DGL_DATA to the folder that holds {FOLDER!r}"
+    return find_folder(
+        root,
+        FOLDER,
+        f"VGGSound is not here: no {FOLDER}/{LIST}",
+        f"Put the official list there and the videos below {FOLDER}, or set DGL_DATA to the folder that holds "
+        f"{FOLDER!r}",
+        lambda folder: (folder / LIST).is_file(),
     )
 
 
