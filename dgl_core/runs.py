@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -174,6 +175,14 @@ def run_all(
     return [found for spec in specs if (found := find(spec)) is not None]
 
 
+@functools.lru_cache(maxsize=256)
+def _fingerprint(dataset: str, options: tuple, roots: tuple[Path, ...]) -> str:
+    """Of the data below ``roots``, as they were when first asked for: loading a set takes seconds."""
+    from dgl_core.training import _load
+
+    return _load(dataset, None, options).fingerprint
+
+
 def same_data(record: RunRecord | None) -> RunRecord | None:
     """The record, after its fingerprint was compared with the real data that are here now.
 
@@ -183,13 +192,13 @@ def same_data(record: RunRecord | None) -> RunRecord | None:
         ValueError: the data here are not those that the record was made from.
     """
     from dgl_core import data
+    from dgl_core.data.recipe import data_roots
 
     if record is None or data.DATASETS[record.spec.dataset].generated:
         return record
     if data.DATASETS[record.spec.dataset].available(None):
-        from dgl_core.training import _load
-
-        found = _load(record.spec.dataset, None, tuple(record.spec.dataset_options.items())).fingerprint
+        spec = record.spec
+        found = _fingerprint(spec.dataset, tuple(spec.dataset_options.items()), tuple(data_roots()))
         if found != record.data["fingerprint"]:
             raise ValueError(
                 f"{record.spec.method} on {record.spec.dataset}, seed {record.spec.seed}, was recorded on other data "
