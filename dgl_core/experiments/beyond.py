@@ -31,7 +31,7 @@ def reference_seeds(dataset: str) -> tuple[int, ...]:
 def rates(dataset: str, optimizer: str = "sgd") -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Fusion rates and encoder rates of a map; one step more for the encoders, where alpha would lead."""
     if optimizer == "adamw":
-        return (0.0003, 0.001, 0.003), (0.0003, 0.001, 0.003)
+        return (0.0003, 0.001, 0.003), (0.0003, 0.001, 0.003, 0.01)
     if dataset == "mosi":
         return interaction.RATES[:3], interaction.RATES
     return LEARNING_RATES, (*LEARNING_RATES, 0.3)

@@ -106,8 +106,8 @@ def protocol_gains(panels: Panels, gaps: Mapping[str, float]) -> Picture:
         for protocol, colour, hatch in (("best_test", style.RED, ""), ("best_val", style.BLUE, "///")):
             found = beyond.gains(rows, protocol)
             ax.hist(found, bins=np.arange(-8, 10, 1), color=colour, alpha=0.5, hatch=hatch, edgecolor="white",
-                    label=f"{beyond.SHOWN[protocol]}, mean {np.mean(found):+.1f}")  # fmt: skip
-            said.append(f"{title}, {beyond.SHOWN[protocol]} {np.mean(found):+.1f}")
+                    label=f"{beyond.SHOWN[protocol]}, median {np.median(found):+.1f}")  # fmt: skip
+            said.append(f"{title}, {beyond.SHOWN[protocol]} {np.median(found):+.1f}")
         for gap in gaps.values():
             ax.axvline(gap, color="k", linewidth=0.8, linestyle=":")
         ax.set_title(title, fontsize=9)
