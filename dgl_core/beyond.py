@@ -135,7 +135,7 @@ def gains(rows: Rows, protocol: str) -> list[float]:
 
 
 def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.DataFrame:
-    """Every gap of the paper, and what choosing the epoch on test adds to a run (median), in points and as its share."""
+    """Every gap of the paper, and what choosing the epoch on test adds to a run (median): points and share."""
     added = {title: statistics.median(gains(rows, "best_test")) for title, rows in panels.items()}
     lines = {name: {"gap": f"{gap:.2f}"} | {t: f"{g:+.1f} ({100 * g / gap:.0f} %)" for t, g in added.items()}
              for name, gap in gaps.items()}  # fmt: skip

@@ -8,6 +8,7 @@ from dgl_core import claims, runs, theory
 from dgl_core.claims import mathematics, measures
 from dgl_core.claims.__main__ import main as command
 from dgl_core.records import RunRecord, RunSpec
+from dgl_core.store import Store
 from dgl_core.verdicts import holm, judge, mean_interval
 
 
@@ -276,6 +277,22 @@ def test_rerun_trains_what_the_claim_rests_on_and_judges_by_it(monkeypatch, tmp_
     assert {(s.method, s.seed) for s in trained} == {(m, seed) for m in ("dgl", "vanilla") for seed in (0, 1)}
     out = capsys.readouterr().out
     assert "GRID letters: data not present" in out and "generated emotions: needs records" in out  # nothing was made
+
+
+def test_a_rerun_is_judged_as_strictly_as_the_ledger_and_names_its_own_records(monkeypatch, tmp_path, capsys):
+    """A store that holds exactly the committed records must earn exactly the committed verdict."""
+    monkeypatch.setenv("DGL_DATA", str(tmp_path))
+    claim = claims.claim_named("dgl-vanilla")
+    assert command([claim.id]) == 0
+    committed = capsys.readouterr().out
+    monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
+    for record in claims.judge(claim, claims.committed()[claims.COLUMNS[0]], 1).records:
+        Store(tmp_path).save(record)
+    assert command([claim.id, "--rerun"]) == 0
+    again = capsys.readouterr().out
+    verdicts = [next(line for line in out.splitlines() if "generated emotions:" in line) for out in (committed, again)]
+    assert verdicts[0] == verdicts[1] and "0 to train" in again
+    assert all(line.strip().startswith(str(tmp_path)) for line in again.splitlines() if line.endswith(".json"))
 
 
 def test_unknown_claim_names_the_nearest():

@@ -11,7 +11,7 @@ from dgl_core.claims import judging
 from dgl_core.claims.listing import CLAIMS, Claim, claim_named
 from dgl_core.claims.sources import EXPERIMENTS, GENERATED, Records, committed, here, own, title_of
 from dgl_core.progress import duration
-from dgl_core.records import RunSpec
+from dgl_core.records import RunRecord, RunSpec
 from dgl_core.verdicts import DECIDING
 
 
@@ -29,48 +29,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.mine:
             return _mine(claims, options.mine)
         columns = committed()
+        together = judging.judged_together(CLAIMS, columns.values())  # a rerun is judged as strictly as the ledger
         if options.rerun:
             _train(claims, options.seeds)
             columns = here()
-        _show(claims, columns, details=bool(options.id))
+        for claim, judged in judging.ledger(columns, claims, together):
+            _show(claim, columns, judged)
+            if options.id:
+                _details(claim, judged, together, rerun=options.rerun)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _show(claims: Sequence[Claim], columns: dict[str, Records], details: bool) -> None:
-    for claim, judged in judging.ledger(columns, claims):
-        print(f"{claim.id}  {claim.text}  ({claim.place})")
-        if claim.added:
-            print(f"  added later: {claim.added}")
-        for title, found in judged.items():
-            sets = ", ".join(dict.fromkeys(columns[title].title(name) for name in claim.experiments))
-            print(f"  {sets or 'for every model'}: {found.text}")
-        if details:
-            _details(claim, judged)
+def _show(claim: Claim, columns: dict[str, Records], judged: dict[str, judging.Judgement]) -> None:
+    print(f"{claim.id}  {claim.text}  ({claim.place})")
+    if claim.added:
+        print(f"  added later: {claim.added}")
+    for title, found in judged.items():
+        sets = ", ".join(dict.fromkeys(columns[title].title(name) for name in claim.experiments))
+        print(f"  {sets or 'for every model'}: {found.text}")
 
 
-def _details(claim: Claim, judged: dict[str, judging.Judgement]) -> None:
+def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, rerun: bool) -> None:
     if claim.parts:
-        print(f"  test: mean of one difference a seed above {claim.threshold:g} {claim.unit}, {DECIDING} seeds or")
-        print("        more, 95 % interval corrected for all claims judged together; of several parts the weakest")
+        print(
+            f"  test: mean of one difference a seed above {claim.threshold:g} {claim.unit}, from {DECIDING} seeds on;"
+        )
+        print(
+            f"        95 % interval corrected for the {together} of the ledger (Bonferroni), of several parts the least"
+        )
     print(f"  rests on: {judging.rests_on(claim)}")
     for part in claim.parts:
         print(f"    {part.label + ': ' if part.label else ''}rows {', '.join(map(repr, part.rows))}")
     for title, found in judged.items():
-        names = sorted({_file(record) for record in found.records})
+        names = sorted({_file(record, rerun) for record in found.records})
         print(f"  records, {title}: {len(names)}")
         for name in names:
             print(f"    {name}")
     print(f"  again: python -m dgl_core.claims {claim.id} --rerun")
 
 
-def _file(record) -> str:
+def _file(record: RunRecord, rerun: bool) -> str:
+    """Where the record lies: in this machine's store, or committed."""
+    from dgl_core import runs
     from dgl_core.store import Store
 
-    path = Store(Path("results") / "reference" / record.spec.dataset).path(record.spec, record.key)
-    return path.as_posix()
+    root = runs.results_root() if rerun else Path("results") / "reference" / record.spec.dataset
+    return Store(root).path(record.spec, record.key).as_posix()
 
 
 def _train(claims: Sequence[Claim], seeds: int) -> None:
