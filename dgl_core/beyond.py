@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas
 
-from dgl_core import nested
-from dgl_core.claims import Pairing, paired
-from dgl_core.comparison import differences, fused_rows, tuned
+from dgl_core.claims import paired
+from dgl_core.comparison import fused_rows
 from dgl_core.records import PROTOCOLS, RunRecord, unpack
 from dgl_core.tables import PAPER_TABLES, spread
-from dgl_core.verdicts import Interval, Verdict, judge, mean_interval
+from dgl_core.verdicts import mean_interval
 
 Rows = Mapping[str, Sequence[RunRecord]]
 SHOWN = {"last": "last epoch", "best_val": "best on validation", "best_test": "best on test"}
@@ -22,64 +21,6 @@ SHOWN = {"last": "last epoch", "best_val": "best on validation", "best_test": "b
 
 def percent(records: Sequence[RunRecord], branch: str = "fused", protocol: str = "last") -> list[float]:
     return [100 * record.score(branch, protocol) for record in records]
-
-
-# -- equal budget -----------------------------------------------------------------------------------------------------
-
-
-def own_rates(grid: Mapping[float, Rows], folds: bool = False) -> tuple[Rows, dict[str, str]]:
-    """Every row at its own learning rate, chosen by validation, and that rate in words.
-
-    Rows that lack a rate are left out: they had less to choose from.
-
-    Args:
-        grid: learning rate -> rows. folds: choose for every fold anew (``dgl_core.nested``), as on CMU-MOSI.
-    """
-    whole = {row for rows in grid.values() for row in rows if all(other.get(row) for other in grid.values())}
-    even = {rate: {row: rows[row] for row in rows if row in whole} for rate, rows in grid.items()}
-    if folds:
-        choice = nested.choose(even)
-        return nested.pick(even, choice), rates_in_words(choice)
-    own = tuned(even)
-    return {row: found for row, (_, found) in own.items()}, {row: f"{rate:g}" for row, (rate, _) in own.items()}
-
-
-def rates_in_words(choice: nested.Choice) -> dict[str, str]:
-    """Row -> the different rates that its folds chose."""
-    return {row: " / ".join(f"{r:g}" for r in sorted(set(folds.values()))) for row, folds in choice.items()}
-
-
-def ranking(
-    rows: Rows, rates: Mapping[str, str], printed: Mapping[str, float], column: str, pairing: Pairing = paired
-) -> pandas.DataFrame:
-    """Places of one column of the paper beside ours, every row of ours at its own rate; DGL's lead with its interval.
-
-    Args:
-        rows: row -> records at its own rate. rates: that rate in words.
-        printed: the paper's fused accuracies in per cent. column: their title.
-        pairing: from rows to differences: by seed, or ``nested.fold_differences``.
-    """
-    rows = fused_rows(rows)
-    paper = {row: printed[row] for row in rows if printed.get(row)}
-    theirs, ours = (sorted(of, key=lambda row, of=of: -of[row]) for of in
-                    (paper, {row: statistics.mean(percent(found)) for row, found in rows.items()}))  # fmt: skip
-    leads = differences(rows, "DGL", pairing=pairing) if "DGL" in rows else {}
-    lines = {}
-    for row in ours:
-        lines[row] = {
-            f"paper, {column}": f"{theirs.index(row) + 1}. ({paper[row]:.1f})" if row in theirs else "–",
-            "here": f"{ours.index(row) + 1}. ({spread(percent(rows[row]))})",
-            "its rate": rates[row],
-            "DGL's lead": lead(leads[row]) if row in leads else "–",
-        }
-    return pandas.DataFrame.from_dict(lines, orient="index")
-
-
-def lead(difference: Interval) -> str:
-    """DGL minus the row, from the row minus DGL."""
-    if difference.n < 2:
-        return f"{0.0 - difference.mean:+.1f}, one pair"
-    return f"{0.0 - difference.mean:+.1f} [{-difference.high:+.1f}, {-difference.low:+.1f}], n = {difference.n}"
 
 
 # -- protocols --------------------------------------------------------------------------------------------------------
@@ -202,7 +143,7 @@ def deviation(rows: Rows, row: str = "DGL", other: str = "G-Blending") -> float:
     return mean_interval(found).sd if len(found) > 1 else math.nan
 
 
-# -- maps and partial decoupling --------------------------------------------------------------------------------------
+# -- maps -------------------------------------------------------------------------------------------------------------
 
 
 def mean_scores(rows: Rows, labels: Sequence[Sequence[str]], branch: str = "fused") -> np.ndarray:
@@ -212,42 +153,10 @@ def mean_scores(rows: Rows, labels: Sequence[Sequence[str]], branch: str = "fuse
          for line in labels])  # fmt: skip
 
 
-def best_points(rows: Rows, methods: Sequence[str]) -> dict[str, str]:
-    """For each method of a map the point with the best mean validation score, and its fused test accuracy in per cent.
-
-    Args:
-        rows: of ``experiments.beyond.rate_maps``. methods: how their labels begin.
-    """
-    best = {}
-    for method in methods:
-        found = {label: records for label, records in rows.items() if label.startswith(f"{method}, ") and records}
-        label = max(found, key=lambda label: statistics.mean(r.score(part="val") for r in found[label]))
-        best[label] = spread(percent(found[label]))
-    return best
-
-
-def finalists(own: Rows, corners: Sequence[str]) -> tuple[str, str] | None:
-    """The best point inside the square and its best corner, by validation; None without records of both kinds.
-
-    Args:
-        own: every point at its own rate. corners: the rows that the paper knows.
-    """
-    kinds = [[row for row in own if (row in corners) == at_corner] for at_corner in (False, True)]
-    if not all(kinds):
-        return None
-
-    def validation(row: str) -> float:
-        return statistics.mean(record.score(part="val") for record in own[row])
-
-    inside, corner = (max(rows, key=validation) for rows in kinds)
-    return inside, corner
-
-
-def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = paired) -> Verdict:
-    """Is the point inside better than the corner? ``finalists`` chose both by validation; here the test part judges."""
-    inside, corner = pair
-    claim = f"{title}: {inside} is better than {corner}, each at its own rate"
-    return judge(claim, pairing(rows, inside, corner, "fused", "fused"))
+def branches_without(record: RunRecord) -> list[str]:
+    """The branch that is left when each modality in turn is absent at test time."""
+    names = record.data["modalities"]
+    return [f"without_{m}" if len(names) > 2 else next(j for j in names if j != m) for m in names]
 
 
 def missing_table(rows: Rows) -> pandas.DataFrame:
@@ -256,8 +165,7 @@ def missing_table(rows: Rows) -> pandas.DataFrame:
     for row, records in fused_rows(rows).items():
         names = records[0].data["modalities"]
         line = {"all there": spread(percent(records))}
-        for m in names:
-            rest = f"without_{m}" if len(names) > 2 else next(j for j in names if j != m)
+        for m, rest in zip(names, branches_without(records[0]), strict=True):
             line[f"no {m}"] = spread(percent(records, rest)) if rest in records[0].branches() else "–"
         lines[row] = line
     return pandas.DataFrame.from_dict(lines, orient="index")

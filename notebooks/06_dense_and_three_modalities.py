@@ -99,7 +99,7 @@ left_run = {
     d: load_or_run(interaction.table2_dense(profile, d), recompute=recompute) for d in experiments.datasets(profile)
 }
 left = {
-    d: reference(interaction.table2_dense("cpu", d, experiments.DESCRIPTIVE_SEEDS))
+    d: reference(interaction.table2_dense("cpu", d, experiments.REFERENCE_SEEDS))
     for d in experiments.REFERENCE_DATASETS
 }
 for dataset in {**left, **left_run}:
@@ -189,7 +189,7 @@ counts = table2.class_counts("mosi")
 panels = {"CMU-MOSI, nested": right or right_run, "CMU-MOSI, official split": official or official_run}
 panels = {title: rows for title, rows in panels.items() if any(rows.values())}
 triplet_run = load_or_run(interaction.table2_features(profile, "triplet"), recompute=recompute)
-triplet = reference(interaction.table2_features("cpu", "triplet", experiments.DESCRIPTIVE_SEEDS))
+triplet = reference(interaction.table2_features("cpu", "triplet", experiments.REFERENCE_SEEDS))
 if not panels:
     panels = {f"generated features, this run ({profile})": triplet_run}
 lines = {title: table2.constant_scores(counts)[0] for title in panels if title.startswith("CMU-MOSI")}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dgl_core import beyond, experiments, runs, two_processes
+from dgl_core import beyond, equal_budget, experiments, runs, two_processes
 from dgl_core.experiments import beyond as plan
 from dgl_core.figures import beyond as figures
 from dgl_core.records import RunRecord, RunSpec, pack
@@ -148,13 +148,13 @@ def test_inside_and_corner_are_chosen_on_validation():
             other: [record(s, (1.0,), (0.1,)) for s in (0, 1)],
         }
     }
-    own, rates = beyond.own_rates(grid)
-    assert beyond.finalists(own, [corner]) == (inside, corner) and rates[inside] == "0.1"
-    verdict = beyond.interior("set", own, (inside, corner))
+    own, rates = equal_budget.own_rates(grid)
+    assert equal_budget.finalists(own, [corner]) == (inside, corner) and rates[inside] == "0.1"
+    verdict = equal_budget.interior("set", own, (inside, corner))
     assert verdict.claim == f"set: {inside} is better than {corner}, each at its own rate"
     assert verdict.mean == pytest.approx(15.0)
-    assert beyond.finalists({corner: grid[0.1][corner]}, [corner]) is None
-    assert list(beyond.own_rates(grid | {0.3: {corner: grid[0.1][corner]}})[0]) == [corner]  # the others had less
+    assert equal_budget.finalists({corner: grid[0.1][corner]}, [corner]) is None
+    assert list(equal_budget.own_rates(grid | {0.3: {corner: grid[0.1][corner]}})[0]) == [corner]  # the others had less
 
 
 def test_folds_choose_their_own_rates():
@@ -162,7 +162,7 @@ def test_folds_choose_their_own_rates():
         return record(number, (0.5,), (val,), dataset_options={"fold": number})
 
     grid = {0.1: {"DGL": [fold(0, 0.9), fold(1, 0.1)]}, 0.01: {"DGL": [fold(0, 0.1), fold(1, 0.9)]}}
-    own, rates = beyond.own_rates(grid, folds=True)
+    own, rates = equal_budget.own_rates(grid, folds=True)
     assert own["DGL"] == [grid[0.1]["DGL"][0], grid[0.01]["DGL"][1]] and rates == {"DGL": "0.01 / 0.1"}
 
 
@@ -171,7 +171,7 @@ def test_the_best_point_of_a_map_is_chosen_on_validation():
         plan.cell("DGL", 0.1, 0.1): [record(0, (0.9,), (0.1,))],
         plan.cell("DGL", 0.3, 0.1): [record(0, (0.4,), (0.8,))],
     }
-    assert beyond.best_points(rows, ["DGL"]) == {plan.cell("DGL", 0.3, 0.1): "40.0 (1)"}
+    assert equal_budget.best_points(rows, ["DGL"]) == {plan.cell("DGL", 0.3, 0.1): "40.0 (1)"}
 
 
 def test_inflation_stands_beside_the_gaps():
@@ -184,13 +184,29 @@ def test_a_missing_modality_of_two_leaves_the_other_branch():
     assert line.to_dict() == {"all there": "50.0 (1)", "no audio": "25.0 (1)", "no visual": "25.0 (1)"}
 
 
+def test_the_answer_is_yes_only_where_the_interval_says_so():
+    def row(score):
+        return [record(s, (score + 0.001 * (s % 3),)) for s in range(10)]
+
+    rows = {"DGL": row(0.6), "vanilla": row(0.4), "vanilla, rate x alpha": row(0.6), "G-Blending": row(0.8)}
+    rows["vanilla, rate x alpha"] = [record(s, (0.6 + 0.01 * (-1) ** s,)) for s in range(10)]
+    rows["vanilla"][0] = record(0, (0.41,))
+    rows["G-Blending"][0] = record(0, (0.81,))
+    found = equal_budget.answers(rows)
+    words = {
+        question.split(" than ")[1]: answer.split(":")[0] for question, answer in found.items() if "fused" in question
+    }
+    assert list(words.values()) == ["yes", "undecided", "no, worse"]
+    assert found["better than joint training when one modality is absent (mean)?"].startswith("undecided: +0.0")
+
+
 def test_places_stand_beside_the_papers():
     def row(score, method="vanilla"):
         return [record(s, (score + 0.01 * s,), (score,), method=method) for s in (0, 1)]
 
     rows = {"vanilla": row(0.5), "DGL": row(0.4, "dgl"), "MLA": row(0.7, "mla")}
     printed = {name: values["fused"] for name, values in paper_rows(1, "CREMA-D").items()}
-    table = beyond.ranking(rows, dict.fromkeys(rows, "0.1"), printed, "CREMA-D")
+    table = equal_budget.ranking(rows, dict.fromkeys(rows, "0.1"), printed, "CREMA-D")
     assert list(table.index) == ["MLA", "vanilla", "DGL"]
     assert table.loc["DGL", "paper, CREMA-D"] == "1. (77.5)" and table.loc["DGL", "here"].startswith("3. (40.5")
     assert table.loc["vanilla", "DGL's lead"].startswith("-10.0 [")

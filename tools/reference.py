@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from dgl_core import beyond, runs
+from dgl_core import equal_budget, runs
 from dgl_core.experiments import beyond as plan
 from dgl_core.records import RunSpec
 from dgl_core.workers import local_workers
@@ -21,8 +21,8 @@ def finals(dataset: str) -> list[RunSpec]:
         return []
     grid = plan.decoupling_grid("cpu", dataset, plan.reference_seeds(dataset))
     records = {rate: {row: found(specs) for row, specs in rows.items()} for rate, rows in grid.items()}
-    own, rates = beyond.own_rates(records)
-    pair = beyond.finalists(own, plan.CORNERS) or ()
+    own, rates = equal_budget.own_rates(records)
+    pair = equal_budget.finalists(own, plan.CORNERS) or ()
     rows = plan.finals(dataset, {row: float(rates[row]) for row in pair})
     return [spec for specs in rows.values() for spec in specs]
 
