@@ -89,10 +89,12 @@ def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.Da
 def paper_gaps() -> dict[str, float]:
     """Gaps that the paper's claims rest on, in points: DGL against the second-best row of each table."""
     gaps = {}
-    for name, rows in PAPER_TABLES[1].items():
+    columns = {name: (1, name) for name in PAPER_TABLES[1]} | {"CREMA-D, MMTM": (2, "CREMA-D"), "MOSI": (2, "MOSI")}
+    for title, (number, name) in columns.items():
+        rows = PAPER_TABLES[number][name]
         others = {row: values["fused"] for row, values in rows.items() if values["fused"] and row != "DGL"}
         second = max(others, key=others.__getitem__)
-        gaps[f"DGL over {second}, {name}"] = rows["DGL"]["fused"] - others[second]
+        gaps[f"DGL over {second}, {title}"] = rows["DGL"]["fused"] - others[second]
     table3, table4 = PAPER_TABLES[3]["CREMA-D"], PAPER_TABLES[4]["CREMA-D"]["DGL"]
     gaps["both truncations over UT alone"] = table3["DGL (MT+UT)"]["fused"] - table3["+UT"]["fused"]
     gaps["alpha 4 over alpha 3"] = table4["4"] - table4["3"]
