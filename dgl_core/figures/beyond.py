@@ -112,8 +112,8 @@ def protocol_gains(panels: Panels, gaps: Mapping[str, float]) -> Picture:
             ax.axvline(gap, color="k", linewidth=0.8, linestyle=":")
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("points above the last epoch")
-        ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
         ax.legend(fontsize=7, loc="upper left")
+    axes[0, 0].set_ylim(0, 1.3 * axes[0, 0].get_ylim()[1])  # shared: room for the legends
     axes[0, 0].set_ylabel("runs")
     listed = ", ".join(f"{gap:.2f}" for gap in gaps.values())
     return Picture(figure, f"Points above the last epoch: {'; '.join(said)}. Gaps of the paper: {listed}.")
