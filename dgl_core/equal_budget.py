@@ -108,6 +108,16 @@ def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = p
     return judge(claim, pairing(rows, inside, corner, "fused", "fused"))
 
 
+def plainly(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts of ``interior`` on several sets, in one sentence."""
+    count = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in ("REPRODUCED", "CONTRADICTED")}
+    left = len(verdicts) - sum(count.values())
+    return (
+        f"The best point that is no corner beats the best corner on {count['REPRODUCED']} of {len(verdicts)} sets, "
+        f"loses to it on {count['CONTRADICTED']}, and cannot be told from it on {left}."
+    )
+
+
 ASKED = {  # a rival of DGL -> how a question names it
     "vanilla": "joint training",
     "vanilla, rate x alpha": "joint training with the encoder rate times alpha",

@@ -237,6 +237,7 @@ for dataset in [d for d in sets if common[d] in squares[d] and all(squares[d][co
 # CMU-MOSI the five folds), and the test part judges that one pair.
 
 # %%
+judged = []
 for dataset, square in squares.items():
     rows, rates = equal_budget.own_rates(square, folds=dataset == "mosi")
     pair = equal_budget.finalists(rows, plan.CORNERS)
@@ -246,7 +247,8 @@ for dataset, square in squares.items():
     if dataset not in live and dataset != "mosi":
         rows = reference(plan.finals(dataset, {row: float(rates[row]) for row in pair}))
     pairing = nested.fold_differences if dataset == "mosi" else claims.paired
-    print(equal_budget.interior(titles[dataset], rows, pair, pairing))
+    judged.append(equal_budget.interior(titles[dataset], rows, pair, pairing))
+print(*judged, equal_budget.plainly(judged), sep="\n")
 
 # %% [markdown]
 # *Undecided* means that a gain is too small for so few seeds. The gates that the adaptive rules chose, epoch by epoch:

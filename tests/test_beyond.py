@@ -152,6 +152,7 @@ def test_inside_and_corner_are_chosen_on_validation():
     own, rates = equal_budget.own_rates(grid)
     assert equal_budget.finalists(own, [corner]) == (inside, corner) and rates[inside] == "0.1"
     verdict = equal_budget.interior("set", own, (inside, corner))
+    assert "beats the best corner on 0 of 1 sets, loses to it on 0" in equal_budget.plainly([verdict])
     assert verdict.claim == f"set: {inside} is better than {corner}, each at its own rate"
     assert verdict.mean == pytest.approx(15.0)
     assert equal_budget.finalists({corner: grid[0.1][corner]}, [corner]) is None
