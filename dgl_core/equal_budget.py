@@ -32,6 +32,19 @@ def own_rates(grid: Mapping[float, Rows], folds: bool = False) -> tuple[Rows, di
     return {row: found for row, (_, found) in own.items()}, {row: f"{rate:g}" for row, (rate, _) in own.items()}
 
 
+def committed(dataset: str) -> tuple[Rows, dict[str, str], Pairing]:
+    """Table 1 (CMU-MOSI: Table 2) of the reference, every row at its own rate; those rates; how rows are paired."""
+    from dgl_core.experiments import REFERENCE_SEEDS, interaction, table1_grid
+    from dgl_core.runs import reference
+
+    if dataset != "mosi":
+        grid = table1_grid("cpu", dataset, REFERENCE_SEEDS)
+        return *own_rates({rate: reference(rows) for rate, rows in grid.items()}), paired
+    first, every = (interaction.table2_grid("cpu", seeds) for seeds in ((0,), interaction.NESTED_SEEDS))
+    choice = nested.choose({rate: reference(rows) for rate, rows in first.items()})
+    return reference(nested.pick(every, choice)), rates_in_words(choice), nested.fold_differences
+
+
 def rates_in_words(choice: nested.Choice) -> dict[str, str]:
     """Row -> the different rates that its folds chose."""
     return {row: " / ".join(f"{r:g}" for r in sorted(set(folds.values()))) for row, folds in choice.items()}
@@ -125,8 +138,20 @@ ASKED = {  # a rival of DGL -> how a question names it
 }
 
 
+def answers_table() -> pandas.DataFrame:
+    """``answers`` of the reference records, one column a data set."""
+    from dgl_core.experiments import TITLES
+    from dgl_core.experiments.beyond import SETS
+
+    kept = {TITLES[dataset]: committed(dataset) for dataset in SETS}
+    columns = {title: answers(rows, pairing) for title, (rows, _, pairing) in kept.items()}
+    return pandas.DataFrame(columns).rename_axis(index="does DGL give")
+
+
 def answers(rows: Rows, pairing: Pairing = paired) -> dict[str, str]:
-    """Is DGL worth it? Questions and what the records say, corrected for all of them together (Bonferroni).
+    """What does DGL give? Questions and what the records say, corrected for all of them together (Bonferroni).
+
+    With a modality absent at test time: the mean over the modalities.
 
     Args:
         rows: row -> records at its own rate. pairing: from rows to differences: by seed, or by fold.
@@ -135,7 +160,7 @@ def answers(rows: Rows, pairing: Pairing = paired) -> dict[str, str]:
     for row, name in ASKED.items():
         questions[f"a better fused model than {name}?"] = pairing(rows, "DGL", row, "fused", "fused")
         each = [pairing(rows, "DGL", row, b, b) for b in branches_without(rows["DGL"][0])]
-        questions[f"better than {name} when one modality is absent (mean)?"] = list(
+        questions[f"more accuracy than {name}, when one modality is absent?"] = list(
             map(statistics.mean, zip(*each, strict=True))
         )
     said = {"REPRODUCED": "yes", "CONTRADICTED": "no, worse", "UNDECIDED": "undecided"}

@@ -132,21 +132,12 @@ for dataset in sets:
 # the others describe.
 
 # %%
-columns, own = {"mosi": (2, "MOSI")}, {}
-for dataset in [d for d in sets if d != "mosi"]:
-    seeds = None if dataset in live else experiments.REFERENCE_SEEDS
-    grid = experiments.table1_grid(profile if dataset in live else "cpu", dataset, seeds)
-    grid = {rate: (load_or_run if dataset in live else reference)(rows) for rate, rows in grid.items()}
+own = {d: equal_budget.committed(d) for d in sets if d not in live}
+for dataset in live:
+    grid = {rate: load_or_run(rows) for rate, rows in experiments.table1_grid(profile, dataset).items()}
     own[dataset] = (*equal_budget.own_rates(grid), claims.paired)
-    columns[dataset] = (1, "CREMA-D")
-tried = {rate: reference(rows) for rate, rows in interaction.table2_grid("cpu", (0,)).items()}
-choice = nested.choose(tried)
-chosen = reference(nested.pick(interaction.table2_grid("cpu", interaction.NESTED_SEEDS), choice))
-own["mosi"] = chosen, equal_budget.rates_in_words(choice), nested.fold_differences
-
-# %%
 for dataset, (rows, rates, pairing) in own.items():
-    number, column = columns[dataset]
+    number, column = (2, "MOSI") if dataset == "mosi" else (1, "CREMA-D")
     printed = {row: values["fused"] for row, values in paper_rows(number, column).items()}
     print(f"{titles[dataset]}: fused test accuracy (%), mean ± deviation (runs)")
     table = equal_budget.ranking(rows, rates, printed, column, pairing)
@@ -245,10 +236,13 @@ for dataset, square in squares.items():
         print(f"{titles[dataset]}: no records yet; python -m tools.reference {dataset}")
         continue
     if dataset not in live and dataset != "mosi":
+        before = claims.paired(rows, *pair)
+        print(f"{titles[dataset]}: {sum(before) / len(before):+.1f} points on the {len(before)} seeds of the map, then:")
         rows = reference(plan.finals(dataset, {row: float(rates[row]) for row in pair}))
     pairing = nested.fold_differences if dataset == "mosi" else claims.paired
     judged.append(equal_budget.interior(titles[dataset], rows, pair, pairing))
-print(*judged, equal_budget.plainly(judged), sep="\n")
+    print(judged[-1])
+print(equal_budget.plainly(judged))
 
 # %% [markdown]
 # *Undecided* means that a gain is too small for so few seeds. The gates that the adaptive rules chose, epoch by epoch:
@@ -320,7 +314,7 @@ dgl_core.publish("figure_diagnosis", report.plot())
 
 # %%
 answers = {titles[d]: equal_budget.answers(rows, pairing) for d, (rows, _, pairing) in own.items() if rows.get("DGL")}
-display(dgl_core.publish("table_answers", pandas.DataFrame(answers)))
+display(dgl_core.publish("table_answers", pandas.DataFrame(answers).rename_axis(index="does DGL give")))
 
 # %% [markdown]
 # Read it from the top. Where DGL does not beat joint training, there is no reason to use it. Where it does, but not with

@@ -1,4 +1,4 @@
-"""Renew what README shows from records and code: the claims table, the data table and the overview picture.
+"""Renew what README shows from records and code: the answers, the claims, the data and the overview picture.
 
 python -m tools.readme          # writes
 python -m tools.readme --check  # exit status 1 if something is stale
@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dgl_core import claims, runs
+from dgl_core import claims, equal_budget, runs
 from dgl_core.data.catalogue import licences
 from dgl_core.figures import style
 from dgl_core.figures import training as figures
@@ -18,12 +18,13 @@ from dgl_core.files import write_atomic
 from dgl_core.tables import markdown_table
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCKS = {"claims": (claims.BEGIN, claims.END), "data": ("<!-- data:begin -->", "<!-- data:end -->")}
+BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "claims", "data")}
 
 
 def texts() -> dict[str, str]:
     """What belongs between the markers of each block."""
-    return {"claims": markdown_table(claims.table()), "data": markdown_table(licences())}
+    tables = {"answers": equal_budget.answers_table(), "claims": claims.table(), "data": licences()}
+    return {name: markdown_table(table) for name, table in tables.items()}
 
 
 def renewed(readme: str) -> str:

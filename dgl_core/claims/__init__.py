@@ -10,8 +10,6 @@ anew on this machine, ``... --mine FOLDER`` judges your own records. README, not
 """
 
 from dgl_core.claims.judging import (
-    BEGIN,
-    END,
     Judgement,
     consistent,
     judge,
@@ -26,7 +24,7 @@ from dgl_core.claims.measures import Pairing, Part, Rows, paired
 from dgl_core.claims.sources import COLUMNS, EXPERIMENTS, Given, committed, here, own, reference_groups
 
 __all__ = [
-    "BEGIN", "CLAIMS", "COLUMNS", "END", "EXPERIMENTS", "Claim", "Given", "Judgement", "Pairing", "Part", "Rows",
+    "CLAIMS", "COLUMNS", "EXPERIMENTS", "Claim", "Given", "Judgement", "Pairing", "Part", "Rows",
     "claim_named", "committed", "consistent", "here", "judge", "judged_together", "ledger", "own", "paired",
     "reference_groups", "replace_block", "rests_on", "table",
 ]  # fmt: skip

@@ -15,8 +15,6 @@ from dgl_core.claims.measures import Part, Rows
 from dgl_core.claims.sources import COLUMNS, EXPERIMENTS, Given, Records, committed
 from dgl_core.records import RunRecord
 
-BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
-
 
 @dataclass(frozen=True)
 class Judgement:
