@@ -25,7 +25,7 @@ def test_a_stale_block_is_noticed():
 
 
 def test_a_missing_marker_is_an_error():
-    with pytest.raises(ValueError, match="claims:begin"):
+    with pytest.raises(ValueError, match="answers:begin"):
         readme.renewed("no markers here")
 
 
