@@ -217,7 +217,7 @@ for dataset in {**this_run, **committed}:
 # - CREMA-D, on which the paper's ablations were made. Sizes of effects do not carry over.
 # - The inside of the square: gates between 0 and 1 are notebook 08's.
 # - $\alpha$ under Adam, where a constant factor on the loss of an encoder does nothing (notebook 08).
-# - Rows with three seeds describe. Only differences over five pairs or more are called better or worse.
+# - Rows with fewer than five seeds describe; only differences over five pairs or more are called better or worse.
 #
 # **Exercises.** (1) Which of the four corners would you train, if you were only interested in the branches? (2) Set
 # $\alpha=0.25$ for DGL by `RunSpec(..., method_options={"alpha": 0.25})` and compare with `encoder_lr_scale=0.25`.

@@ -102,8 +102,14 @@ def test_of_several_parts_the_weakest_counts():
     found = judged("mt-and-ut", **rows)
     assert found.outcome == "contradicted" and found.text.endswith("weakest: UT alone")
     assert judged("mt-and-ut", **rows | {"+UT": []}).text == "needs records"
-    few = judged("mt-and-ut", **rows | {"+MT": run_row([0.4])})
-    assert few.text == "undecided: -9.6 points, n = 1 (5 needed), weakest: UT alone"
+    few = judged("mt-and-ut", **rows | {"+UT": run_row([0.4])})
+    assert few.text == "undecided: +20.0 points, n = 1 (5 needed), weakest: UT alone"
+
+
+def test_one_part_can_contradict_while_another_waits_for_seeds():
+    rows = {"DGL": run_row([0.6, 0.61, 0.6, 0.61, 0.6]), "+MT": run_row([0.4]), "+UT": run_row([0.7] * 5)}
+    found = judged("mt-and-ut", **rows)
+    assert found.outcome == "contradicted" and found.text.endswith("n = 5, weakest: UT alone")
 
 
 def test_mixed_models_are_refused():

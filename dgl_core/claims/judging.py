@@ -75,6 +75,8 @@ def differences(part: Part, records: Records) -> tuple[list[float], tuple[RunRec
 def judge(claim: Claim, records: Records, comparisons: int) -> Judgement:
     """One claim on one column. Of several parts the weakest counts, since the claim says that all of them hold.
 
+    A part with too few seeds keeps a claim from being reproduced; another part can contradict it all the same.
+
     Args:
         comparisons: how many claims and columns are judged together (Bonferroni).
     """
@@ -87,13 +89,24 @@ def judge(claim: Claim, records: Records, comparisons: int) -> Judgement:
     missing = [part for part, values, _ in measured if not values]
     if missing:
         return Judgement("needs", f"needs {records.lacking(missing[0].experiment)}", None, behind)
-    part, values, _ = min(measured, key=lambda item: sum(item[1]) / len(item[1]))
-    verdict = verdicts.judge(claim.text, values, unit=claim.unit, comparisons=comparisons, threshold=claim.threshold)
-    fewest = min(len(values) for _, values, _ in measured)
-    if fewest < verdicts.DECIDING:
+    part, verdict = _weakest(claim, measured, comparisons)
+    decided = [item for item in measured if len(item[1]) >= verdicts.DECIDING]
+    if len(decided) < len(measured):
+        fewest = min(len(values) for _, values, _ in measured)
         verdict = dataclasses.replace(verdict, outcome="UNDECIDED", low=math.nan, high=math.nan, n=fewest)
+        against = _weakest(claim, decided, comparisons) if decided else None
+        if against and against[1].outcome == "CONTRADICTED":
+            part, verdict = against
     weakest = f", weakest: {part.label}" if len(claim.parts) > 1 else ""
     return Judgement(verdict.outcome.lower(), describe(verdict) + weakest, verdict, behind)
+
+
+def _weakest(
+    claim: Claim, measured: Sequence[tuple[Part, list[float], tuple[RunRecord, ...]]], comparisons: int
+) -> tuple[Part, verdicts.Verdict]:
+    """The part with the smallest mean difference, and the verdict on it."""
+    part, values, _ = min(measured, key=lambda item: sum(item[1]) / len(item[1]))
+    return part, verdicts.judge(claim.text, values, unit=claim.unit, comparisons=comparisons, threshold=claim.threshold)
 
 
 def describe(verdict: verdicts.Verdict) -> str:
@@ -106,12 +119,12 @@ def describe(verdict: verdicts.Verdict) -> str:
 
 
 def judged_together(claims: Iterable[Claim], columns: Iterable[Records]) -> int:
-    """How many intervals a ledger has: pairs of claim and column with enough seeds for one."""
+    """How many intervals a ledger has: pairs of claim and column of which some part has enough seeds for one."""
     count = 0
     for records in columns:
         for claim in claims:
             sizes = [len(differences(part, records)[0]) for part in claim.parts]
-            count += bool(sizes) and min(sizes) >= verdicts.DECIDING
+            count += all(sizes) and max(sizes, default=0) >= verdicts.DECIDING
     return max(1, count)
 
 
