@@ -22,8 +22,8 @@
 # **Claim checked.** Sec. 4.2 ("best performance on all datasets"), Tables 1, 3 and 4 as evidence, and $\alpha$ as
 # what "calibrates the optimization of the modality encoder".
 #
-# **Runtime.** smoke under a minute, cpu a few minutes on two cores: both show committed records and train some points
-# of one square. The paper profile trains everything on the sets that it finds.
+# **Runtime.** smoke half a minute, cpu about a minute on two cores: both show committed records and train the two
+# adaptive methods. The paper profile trains everything on the sets that it finds.
 #
 # Before: [05 the ablations](05_ablations.ipynb). Every part below reads run records; what has no record is said, with
 # the command that makes it.
@@ -253,7 +253,7 @@ now = {d: load_or_run(plan.decoupling(profile, d), recompute=recompute) for d in
 shown = {titles[d]: square.get(common[d], {}) for d, square in squares.items() if d not in live}
 shown |= {f"{experiments.TITLES[d]}, this run ({profile})": rows for d, rows in now.items()}
 for title, rows in shown.items():
-    adaptive = [r for row in ("gate follows R", "gates follow own R") for r in rows.get(row, [])[:1]]
+    adaptive = [r for row in plan.LIVE for r in rows.get(row, [])[:1]]
     curves = {name: values for record in adaptive for name, values in record.curves.items() if "encoder_gate" in name}
     for name, gates in curves.items():
         print(f"{title}, {name.removeprefix('loss/')}:", " ".join(f"{gate:.2f}" for gate in gates))
