@@ -346,7 +346,7 @@ def mine(deviation=2.0):
 # - Large networks and the paper's data: rates, spreads and gates are those of small networks on a generated set and
 #   one talker.
 # - A search: three learning rates a method (four on CMU-MOSI), three values a gate, and few seeds for the maps. They
-#   describe.
+#   describe; where the best point lies at the edge of its map, a better one may lie outside.
 # - On GRID a row's rate is one for all folds, so the validation part of one fold may hold test samples of another.
 # - Whether another measure than $R$ would drive the gate better.
 #
