@@ -43,7 +43,6 @@ import dgl_core
 from dgl_core import beyond, claims, data, equal_budget, experiments, models, nested, two_processes
 from dgl_core.diagnosis import diagnose
 from dgl_core.experiments import beyond as plan
-from dgl_core.experiments import interaction
 from dgl_core.figures import beyond as figures
 from dgl_core.runs import load_or_run, reference
 from dgl_core.tables import paper_rows
@@ -85,10 +84,9 @@ for dataset in sets:
 # rate against fusion rate. Which methods were allowed to walk?
 
 # %%
-common = {d: interaction.RATE if d == "mosi" else experiments.LEARNING_RATES[1] for d in sets}
 for dataset, rows in sgd.items():
     rates = plan.rates(dataset)
-    picture = figures.rate_maps(rows, f"{titles[dataset]}, SGD", rates, common[dataset])
+    picture = figures.rate_maps(rows, f"{titles[dataset]}, SGD", rates, plan.common_rate(dataset))
     display(dgl_core.publish(f"figure_rate_maps_{dataset}", picture))
 
 # %% [markdown]
@@ -214,8 +212,10 @@ for dataset in sets:
     seeds = None if dataset in live else plan.reference_seeds(dataset)
     grid = plan.decoupling_grid(profile if dataset in live else "cpu", dataset, seeds)
     squares[dataset] = {rate: (load_or_run if dataset in live else reference)(rows) for rate, rows in grid.items()}
-for dataset in [d for d in sets if common[d] in squares[d] and all(squares[d][common[d]].values())]:
-    picture = figures.gate_square(squares[dataset][common[dataset]], titles[dataset])
+    rows = squares[dataset][plan.common_rate(dataset)]
+    if not all(rows.values()):
+        continue
+    picture = figures.gate_square(rows, titles[dataset])
     display(dgl_core.publish(f"figure_gates_{dataset}", picture))
 
 # %% [markdown]
@@ -250,7 +250,7 @@ print(equal_budget.plainly(judged))
 
 # %%
 now = {d: load_or_run(plan.decoupling(profile, d), recompute=recompute) for d in experiments.datasets(profile)}
-shown = {titles[d]: square.get(common[d], {}) for d, square in squares.items() if d not in live}
+shown = {titles[d]: square[plan.common_rate(d)] for d, square in squares.items() if d not in live}
 shown |= {f"{experiments.TITLES[d]}, this run ({profile})": rows for d, rows in now.items()}
 for title, rows in shown.items():
     adaptive = [r for row in plan.LIVE for r in rows.get(row, [])[:1]]

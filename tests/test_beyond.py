@@ -64,6 +64,12 @@ def test_maps_and_squares_of_mosi_are_those_of_its_table():
         assert keys(maps[plan.cell("vanilla", rate, rate)]) == keys(grid[rate]["vanilla"])
 
 
+def test_every_square_is_there_at_the_common_rate():
+    for dataset in (*plan.SETS, "cremad"):
+        assert plan.common_rate(dataset) in plan.decoupling_grid("paper", dataset)
+        assert dataset == "cremad" or plan.common_rate(dataset) in plan.rates(dataset)[0]
+
+
 def test_every_set_has_the_same_grid_for_points_and_methods():
     for dataset in experiments.REFERENCE_DATASETS:
         assert tuple(plan.decoupling_grid("cpu", dataset, (0,))) == tuple(experiments.table1_grid("cpu", dataset, (0,)))
