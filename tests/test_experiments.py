@@ -73,6 +73,9 @@ def test_sets_that_are_absent_are_planned_apart(monkeypatch, tmp_path):
     asked = {spec.method for spec in missing["vggsound"]}
     assert asked > {"dgl", "reconboost"} and "partial" not in asked, "Tables 3 and 4 are of CREMA-D"
     assert not {spec.dataset for spec in experiments.plan("paper")} & missing.keys()
+    later = experiments.absent("paper", ["06_dense_and_three_modalities", "07_segmentation", "08_beyond_the_paper"])
+    assert {spec.model for spec in later["cremad"]} == {"mmtm", "resnet18"} and not later["ks"]
+    assert {"schedule", "adaptive", "partial", "agm"} <= {spec.method for spec in later["cremad"]}
 
 
 @pytest.mark.parametrize(("profile", "near"), [("smok", "smoke"), ("papers", "paper")])

@@ -108,16 +108,20 @@ class OnEverySet:
         return [experiment(profile, name) for name in chosen for experiment in self.experiments]
 
 
-# notebook -> the experiments that it asks for, as a function of the profile
-NOTEBOOKS: dict[str, Callable[[str], Any]] = {
+def _scenes(profile: str, names: Iterable[str] | None = None) -> list[Any]:
+    return [table5(profile, dataset) for dataset in scenes(profile)] if names is None else []
+
+
+# notebook -> the experiments that it asks for, as a function of the profile and, if given, of audio-visual sets
+NOTEBOOKS: dict[str, Callable[..., Any]] = {
     "00_start_here": OnEverySet((branches,)),
-    "01_data": lambda profile: [],
-    "02_gradient_theory": lambda profile: [],
+    "01_data": OnEverySet(()),
+    "02_gradient_theory": OnEverySet(()),
     "03_vanilla_vs_dgl": OnEverySet((branches,)),
     "04_benchmark": OnEverySet((table1_grid, table1, variants), table1_datasets),
     "05_ablations": OnEverySet((table3, table4, fusion_heads)),
     "06_dense_and_three_modalities": interaction.table2,
-    "07_segmentation": lambda profile: [table5(profile, dataset) for dataset in scenes(profile)],
+    "07_segmentation": _scenes,
     "08_beyond_the_paper": beyond.everything,
 }
 
@@ -148,6 +152,6 @@ def absent(profile: str, notebooks: Iterable[str] | None = None) -> dict[str, li
     for notebook in NOTEBOOKS if notebooks is None else notebooks:
         asks = NOTEBOOKS[notebook]
         for name, specs in found.items():
-            if isinstance(asks, OnEverySet) and (asks.sets is not datasets or name in REAL[profile]):
+            if name in REAL[profile] or getattr(asks, "sets", datasets) is not datasets:
                 specs += specs_of(asks(profile, [name]))
     return found

@@ -148,10 +148,15 @@ def live(profile: str) -> list[str]:
     return datasets(profile) if profile == "paper" else []
 
 
-def everything(profile: str) -> list[Experiment | dict[float, Experiment]]:
-    """All that notebook 08 trains: the measured gates; in the paper profile all of it."""
-    wanted: list[Experiment | dict[float, Experiment]] = [decoupling(profile, name) for name in datasets(profile)]
-    for name in live(profile):
+def everything(profile: str, names: Iterable[str] | None = None) -> list[Experiment | dict[float, Experiment]]:
+    """All that notebook 08 trains: the measured gates; in the paper profile all of it.
+
+    Args:
+        names: audio-visual sets; by default those that are here.
+    """
+    names = datasets(profile) if names is None else list(names)
+    wanted: list[Experiment | dict[float, Experiment]] = [decoupling(profile, name) for name in names]
+    for name in names if profile == "paper" else []:
         wanted += [table1_grid(profile, name), decoupling_grid(profile, name), adamw_alphas(profile, name)]
         wanted += [rate_maps(profile, name, optimizer=optimizer) for optimizer in OPTIMIZERS]
     return wanted
