@@ -54,8 +54,8 @@ def _show(claim: Claim, columns: dict[str, Records], judged: dict[str, judging.J
 
 def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, rerun: bool) -> None:
     if claim.parts:
-        print(f"  test: mean of one difference a seed above {claim.threshold:g} {claim.unit}, {DECIDING} seeds or more;")
-        print(f"        95 % interval, corrected for the {together} of the ledger (Bonferroni); the weakest part counts")
+        print(f"  test: mean difference per seed above {claim.threshold:g} {claim.unit}, from {DECIDING} seeds on;")
+        print(f"        95 % interval, corrected for {together} in the ledger (Bonferroni); the weakest part decides")
     print(f"  rests on: {judging.rests_on(claim)}")
     for part in claim.parts:
         print(f"    {part.label + ': ' if part.label else ''}rows {', '.join(map(repr, part.rows))}")
