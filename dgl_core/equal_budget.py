@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,7 @@ from dgl_core.beyond import branches_without, percent
 from dgl_core.claims import Pairing, Rows, paired
 from dgl_core.comparison import differences, fused_rows, tuned
 from dgl_core.tables import spread
-from dgl_core.verdicts import Interval, Verdict, judge
+from dgl_core.verdicts import DECIDING, Interval, Verdict, judge
 
 
 def own_rates(grid: Mapping[float, Rows], folds: bool = False) -> tuple[Rows, dict[str, str]]:
@@ -118,7 +119,13 @@ def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = p
     """Is the point inside better than the corner? ``finalists`` chose both by validation; here the test part judges."""
     inside, corner = pair
     claim = f"{title}: {inside} is better than {corner}, each at its own rate"
-    return judge(claim, pairing(rows, inside, corner, "fused", "fused"))
+    return _decide(claim, pairing(rows, inside, corner, "fused", "fused"))
+
+
+def _decide(claim: str, gaps: Sequence[float], comparisons: int = 1) -> Verdict:
+    """``verdicts.judge``, but with fewer than ``DECIDING`` pairs nothing is decided."""
+    verdict = judge(claim, gaps, comparisons=comparisons)
+    return verdict if len(gaps) >= DECIDING else dataclasses.replace(verdict, outcome="UNDECIDED")
 
 
 def plainly(verdicts: Sequence[Verdict]) -> str:
@@ -164,5 +171,5 @@ def answers(rows: Rows, pairing: Pairing = paired) -> dict[str, str]:
             map(statistics.mean, zip(*each, strict=True))
         )
     said = {"REPRODUCED": "yes", "CONTRADICTED": "no, worse", "UNDECIDED": "undecided"}
-    found = {question: judge(question, gaps, comparisons=len(questions)) for question, gaps in questions.items()}
+    found = {question: _decide(question, gaps, len(questions)) for question, gaps in questions.items()}
     return {q: f"{said[v.outcome]}: {v.mean:+.1f} [{v.low:+.1f}, {v.high:+.1f}], n = {v.n}" for q, v in found.items()}

@@ -160,7 +160,12 @@ def test_inside_and_corner_are_chosen_on_validation():
     verdict = equal_budget.interior("set", own, (inside, corner))
     assert "beats the best corner on 0 of 1 sets, loses to it on 0" in equal_budget.plainly([verdict])
     assert verdict.claim == f"set: {inside} is better than {corner}, each at its own rate"
-    assert verdict.mean == pytest.approx(15.0)
+    assert verdict.mean == pytest.approx(15.0) and verdict.outcome == "UNDECIDED"  # two pairs decide nothing
+    many = {
+        row: [record(s, (score + 0.01 * (s % 2),)) for s in range(5)] for row, score in ((inside, 0.9), (corner, 0.1))
+    }
+    many[corner][0] = record(0, (0.2,))
+    assert equal_budget.interior("set", many, (inside, corner)).outcome == "REPRODUCED"
     assert equal_budget.finalists({corner: grid[0.1][corner]}, [corner]) is None
     assert list(equal_budget.own_rates(grid | {0.3: {corner: grid[0.1][corner]}})[0]) == [corner]  # the others had less
 
