@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas
 
-from dgl_core.claims import paired
+from dgl_core.claims import Rows, paired
 from dgl_core.comparison import fused_rows
 from dgl_core.records import PROTOCOLS, RunRecord, unpack
 from dgl_core.tables import PAPER_TABLES, spread
 from dgl_core.verdicts import mean_interval
 
-Rows = Mapping[str, Sequence[RunRecord]]
 SHOWN = {"last": "last epoch", "best_val": "best on validation", "best_test": "best on test"}
 
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas
 
-from dgl_core.claims import Pairing, paired
+from dgl_core.claims import Pairing, Rows, paired, validation
 from dgl_core.records import RunRecord
 from dgl_core.verdicts import DECIDING, Interval, holm, mean_interval
-
-Rows = Mapping[str, Sequence[RunRecord]]
 
 
 def fused_rows(rows: Rows) -> Rows:
@@ -31,11 +29,7 @@ def tuned(grid: Mapping[float, Rows]) -> dict[str, tuple[float, Sequence[RunReco
     """
     chosen = {}
     for row in dict.fromkeys(row for rows in grid.values() for row in rows):
-        scores = {
-            rate: sum(r.score(part="val") for r in rows[row]) / len(rows[row])
-            for rate, rows in sorted(grid.items())
-            if rows.get(row)
-        }
+        scores = {rate: validation(rows[row]) for rate, rows in sorted(grid.items()) if rows.get(row)}
         if scores:
             rate = max(scores, key=scores.__getitem__)
             chosen[row] = (rate, grid[rate][row])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +9,7 @@ import pandas
 
 from dgl_core import nested
 from dgl_core.beyond import branches_without, percent
-from dgl_core.claims import Pairing, Rows, paired
+from dgl_core.claims import Pairing, Rows, paired, validation
 from dgl_core.comparison import differences, fused_rows, tuned
 from dgl_core.tables import spread
 from dgl_core.verdicts import DECIDING, Interval, Verdict, judge
@@ -93,7 +92,7 @@ def best_points(rows: Rows, methods: Sequence[str]) -> dict[str, str]:
     best = {}
     for method in methods:
         found = {label: records for label, records in rows.items() if label.startswith(f"{method}, ") and records}
-        label = max(found, key=lambda label: statistics.mean(r.score(part="val") for r in found[label]))
+        label = max(found, key=lambda label: validation(found[label]))
         best[label] = spread(percent(found[label]))
     return best
 
@@ -107,11 +106,7 @@ def finalists(own: Rows, corners: Sequence[str]) -> tuple[str, str] | None:
     kinds = [[row for row in own if (row in corners) == at_corner] for at_corner in (False, True)]
     if not all(kinds):
         return None
-
-    def validation(row: str) -> float:
-        return statistics.mean(record.score(part="val") for record in own[row])
-
-    inside, corner = (max(rows, key=validation) for rows in kinds)
+    inside, corner = (max(rows, key=lambda row: validation(own[row])) for rows in kinds)
     return inside, corner
 
 
@@ -119,13 +114,7 @@ def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = p
     """Is the point inside better than the corner? ``finalists`` chose both by validation; here the test part judges."""
     inside, corner = pair
     claim = f"{title}: {inside} is better than {corner}, each at its own rate"
-    return _decide(claim, pairing(rows, inside, corner, "fused", "fused"))
-
-
-def _decide(claim: str, gaps: Sequence[float], comparisons: int = 1) -> Verdict:
-    """``verdicts.judge``, but with fewer than ``DECIDING`` pairs nothing is decided."""
-    verdict = judge(claim, gaps, comparisons=comparisons)
-    return verdict if len(gaps) >= DECIDING else dataclasses.replace(verdict, outcome="UNDECIDED")
+    return judge(claim, pairing(rows, inside, corner, "fused", "fused"), fewest=DECIDING)
 
 
 def plainly(verdicts: Sequence[Verdict]) -> str:
@@ -171,5 +160,5 @@ def answers(rows: Rows, pairing: Pairing = paired) -> dict[str, str]:
             map(statistics.mean, zip(*each, strict=True))
         )
     said = {"REPRODUCED": "yes", "CONTRADICTED": "no, worse", "UNDECIDED": "undecided"}
-    found = {question: _decide(question, gaps, len(questions)) for question, gaps in questions.items()}
+    found = {q: judge(q, gaps, comparisons=len(questions), fewest=DECIDING) for q, gaps in questions.items()}
     return {q: f"{said[v.outcome]}: {v.mean:+.1f} [{v.low:+.1f}, {v.high:+.1f}], n = {v.n}" for q, v in found.items()}

@@ -97,12 +97,18 @@ def _signed(value: float) -> str:
 
 
 def judge(
-    claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
+    claim: str,
+    differences: Sequence[float],
+    *,
+    unit: str = "points",
+    comparisons: int = 1,
+    threshold: float = 0.0,
+    fewest: int = 2,
 ) -> Verdict:
     """Judge "the difference is larger than ``threshold``" from paired differences.
 
     REPRODUCED: the whole confidence interval lies above the threshold. CONTRADICTED: the whole interval lies below it.
-    UNDECIDED: the interval holds the threshold, there are fewer than two pairs, or all differences are equal.
+    UNDECIDED: the interval holds the threshold, there are fewer than ``fewest`` pairs, or all differences are equal.
 
     Args:
         claim: what the paper says, in words.
@@ -110,6 +116,7 @@ def judge(
         unit: of the differences; percentage "points" by default.
         comparisons: how many claims are judged together; widens the interval so that all hold at 95 %.
         threshold: what the mean difference has to exceed.
+        fewest: pairs below which nothing is decided.
 
     Raises:
         ValueError: a difference is not finite (a run that failed must be left out by name, not averaged in).
@@ -123,6 +130,8 @@ def judge(
     if len(values) > 1:
         interval = mean_interval(values, comparisons=comparisons)
         mean, low, high = interval.mean, interval.low, interval.high
-        if interval.sd > 0:  # equal differences, as two seeds on a small test part can give, say nothing of the spread
+        if (
+            interval.sd > 0 and interval.n >= fewest
+        ):  # equal differences, as two seeds on a small test part can give, say nothing of the spread
             outcome = "REPRODUCED" if low > threshold else "CONTRADICTED" if high < threshold else "UNDECIDED"
     return Verdict(claim, outcome, mean, low, high, len(values), unit, threshold)

@@ -122,7 +122,7 @@ dgl_core.publish("figure_table_2_left", figures.branch_dots(shown))
 
 # %% [markdown]
 # **Figure 6.1.** Table 2, left, as a picture: mean test accuracy in % of the fused model (black circle) and of each
-# branch (blue square audio, orange triangle visual), with 95 % intervals where there are three seeds. On one lip frame
+# branch (blue square audio, orange triangle visual), with 95 % intervals from three seeds on. On one lip frame
 # of a letter there is little to see, alone or in company: GRID's visual branch is little above chance at best.
 
 # %% [markdown]

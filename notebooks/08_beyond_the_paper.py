@@ -40,7 +40,7 @@ from IPython.display import display
 from ipywidgets import interact
 
 import dgl_core
-from dgl_core import beyond, claims, data, equal_budget, experiments, models, nested, two_processes
+from dgl_core import beyond, claims, data, equal_budget, experiments, models, two_processes
 from dgl_core.diagnosis import diagnose
 from dgl_core.experiments import beyond as plan
 from dgl_core.figures import beyond as figures
@@ -240,8 +240,7 @@ for dataset, square in squares.items():
         before = claims.paired(rows, *pair)
         print(f"{titles[dataset]}: {sum(before) / len(before):+.1f} points on the {len(before)} seeds of the map, then:")
         rows = reference(plan.finals(dataset, {row: float(rates[row]) for row in pair}))
-    pairing = nested.fold_differences if dataset == "mosi" else claims.paired
-    judged.append(equal_budget.interior(titles[dataset], rows, pair, pairing))
+    judged.append(equal_budget.interior(titles[dataset], rows, pair, own[dataset][2]))
     print(judged[-1])
 print(equal_budget.plainly(judged))
 

@@ -20,11 +20,11 @@ from dgl_core.claims.judging import (
     table,
 )
 from dgl_core.claims.listing import CLAIMS, Claim, claim_named
-from dgl_core.claims.measures import Pairing, Part, Rows, paired
+from dgl_core.claims.measures import Pairing, Part, Rows, paired, validation
 from dgl_core.claims.sources import COLUMNS, EXPERIMENTS, Given, committed, here, own, reference_groups
 
 __all__ = [
     "CLAIMS", "COLUMNS", "EXPERIMENTS", "Claim", "Given", "Judgement", "Pairing", "Part", "Rows",
     "claim_named", "committed", "consistent", "here", "judge", "judged_together", "ledger", "own", "paired",
-    "reference_groups", "replace_block", "rests_on", "table",
+    "reference_groups", "replace_block", "rests_on", "table", "validation",
 ]  # fmt: skip

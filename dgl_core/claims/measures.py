@@ -49,6 +49,11 @@ def score(record: RunRecord, branch: str) -> float:
     return record.score(branch)
 
 
+def validation(records: Sequence[RunRecord]) -> float:
+    """Mean validation score of the last epoch: what every choice is made by."""
+    return sum(record.score(part="val") for record in records) / len(records)
+
+
 def better(experiment: str, row: str, than: str, branch: str = "fused", other: str = "fused", label: str = "") -> Part:
     """The part "this branch of this row scores higher than that branch of that row"."""
     return Part(experiment, (row, than), lambda rows: paired(rows, row, than, branch, other), label)
@@ -95,11 +100,7 @@ def near_zero(rows: Rows, modality: str, near: float = 0.1) -> list[float]:
 def dominant_lags(rows: Rows) -> list[float]:
     """Points by which the stronger modality (on validation, alone) scores lower as a branch of the joint model."""
     alone = [label for label in rows if label.endswith(" alone")]
-
-    def validation(label: str) -> float:
-        return sum(r.score(part="val") for r in rows[label]) / len(rows[label])
-
-    dominant = max(alone, key=validation)
+    dominant = max(alone, key=lambda label: validation(rows[label]))
     return paired(rows, dominant, "vanilla", "fused", dominant.removesuffix(" alone"))
 
 
@@ -139,8 +140,7 @@ def slope(rows: Rows, labels: Mapping[float, str]) -> list[float]:
 def at_best_rate(rows: Rows, label: str) -> Sequence[RunRecord]:
     """A row at the learning rate with the best mean validation score of the last epoch; ties: the lowest rate."""
     choices = {float(name.split(AT)[1]): found for name, found in rows.items() if name.startswith(label + AT) and found}
-    return choices[max(sorted(choices), key=lambda rate: sum(r.score(part="val") for r in choices[rate])
-                       / len(choices[rate]))]  # fmt: skip
+    return choices[max(sorted(choices), key=lambda rate: validation(choices[rate]))]
 
 
 def tuned_difference(rows: Rows, better: str, worse: str) -> list[float]:
