@@ -11,8 +11,15 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-# With one thread and these set before torch is imported, a training is bit-identical on all x86-64 processors.
-PORTABLE_NUMERICS = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+# With one thread and these set before torch and numpy are imported, a training is bit-identical on all x86-64
+# processors. Each names one library's kernels: torch's own, MKL's, oneDNN's, and those of the OpenBLAS that numpy and
+# scipy bring, which would otherwise choose by the processor's maker and model.
+PORTABLE_NUMERICS = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OPENBLAS_CORETYPE": "Nehalem",
+}
 
 
 def is_portable() -> bool:

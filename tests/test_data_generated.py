@@ -21,6 +21,7 @@ from dgl_core.data import cache, generated
 from dgl_core.data.emotions import EMOTIONS, SENTENCES
 from dgl_core.data.generated import Settings
 from dgl_core.data.portable import cosine, decibel, exponential, semitones, sine
+from dgl_core.environment import PORTABLE_NUMERICS
 
 TINY = Settings(clips=18, seed=5)
 # SHA-256 over the media of TINY. If it changes, raise generated.VERSION and write the new value here.
@@ -44,7 +45,7 @@ def test_another_processor_gives_the_same_bytes():
     script = str(Path(__file__).with_name("media_digest.py"))
     result = subprocess.run(
         [emulator, "-cpu", "Nehalem", sys.executable, script, str(TINY.clips), str(TINY.seed), "3"],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | PORTABLE_NUMERICS | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
     )

@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,17 @@ import pytest
 from dgl_core.environment import PORTABLE_NUMERICS
 
 ROOT = Path(__file__).resolve().parents[1]
+# The digest with the packages of requirements.lock, on every x86-64 machine (recorded on an AMD processor with AVX512).
+# It is renewed with those packages, or when the training loop's numbers change (then REVISION rises too).
+LOCKED = {"torch": "2.13.0", "numpy": "2.4.6", "scipy": "1.17.1"}
+DIGEST = "42568878729040aacc87ae17bbeb4055fb26a63a236238c85f97dc68cc68fdd4"
 EMULATOR = shutil.which("qemu-x86_64")
 
 TRAIN = """
 import hashlib, sys
 sys.path[:0] = [{root!r}, {tests!r}]
+import numpy as np
+import scipy.linalg
 import torch
 torch.set_num_threads(1)
 import tiny
@@ -37,12 +44,15 @@ for tensor in model.state_dict().values():
     digest.update(tensor.contiguous().numpy().tobytes())
 curves = {{c: v for c, v in record.curves.items() if not c.startswith("seconds/")}}
 digest.update(repr(curves).encode())
+matrix = np.random.default_rng(0).normal(size=(60, 60))  # numpy and scipy each bring a BLAS of their own
+digest.update((matrix @ matrix).tobytes() + np.linalg.solve(matrix, matrix[0]).tobytes())
+digest.update(scipy.linalg.svdvals(matrix).tobytes() + scipy.linalg.blas.dgemm(1.0, matrix, matrix).tobytes())
 print(torch.backends.cpu.get_cpu_capability(), digest.hexdigest())
 """
 
 
 def digest(*emulator: str) -> str:
-    """Digest of weights and curves of a short DGL training in a process of its own."""
+    """Digest of a short DGL training (weights, curves) and of matrix algebra in numpy and scipy, in a new process."""
     code = TRAIN.format(root=str(ROOT), tests=str(ROOT / "tests"))
     environment = os.environ | PORTABLE_NUMERICS | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [*emulator, sys.executable, "-c", code]
@@ -61,6 +71,14 @@ def native() -> str:
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="portable numerics are a promise for x86-64")
 def test_the_same_digest_again(native):
     assert digest() == native
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="portable numerics are a promise for x86-64")
+def test_the_digest_of_every_machine(native):
+    found = {name: metadata.version(name).split("+")[0] for name in LOCKED}
+    if found != LOCKED:
+        pytest.skip(f"the digest was recorded with {LOCKED}, here are {found}")
+    assert native == DIGEST
 
 
 @pytest.mark.skipif(EMULATOR is None, reason="needs qemu-x86_64 (apt-get install qemu-user)")
