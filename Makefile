@@ -30,7 +30,7 @@ endif
 .DEFAULT_GOAL := reproduce
 
 reproduce: $(VENV)/.complete
-	@$(if $(PRECISION),DGL_PRECISION=$(PRECISION)) $(BIN)/python -m dgl_core.reproduce --profile $(PROFILE) \
+	@$(if $(PRECISION),DGL_PRECISION=$(PRECISION)) $(BIN)/python -m dgl_core reproduce --profile $(PROFILE) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out "$(OUT)") $(if $(REHEARSE),--rehearse $(REHEARSE)) \
 	  $(if $(PER_GPU),--per-gpu $(PER_GPU)) $(if $(DASK),--dask $(DASK))
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from dgl_core.execution import kernel_environment
+from dgl_core.reproduce.execute import kernel_environment
 
 os.environ.update(kernel_environment(portable=True))
 os.environ["PYTHONHASHSEED"] = "0"

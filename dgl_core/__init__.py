@@ -1,18 +1,34 @@
 """The DGL paper companion: disentangled gradient learning, its baselines and its theory, small enough to read.
 
-Start with ``dgl_core.gradients`` (the method), then ``dgl_core.models`` (what it trains) and ``dgl_core.training``
-(the one loop). Notebooks use the five names below; they are imported on first use, so ``import dgl_core`` is cheap.
+Read four files first: ``gradients`` (the method), ``suppression`` (what it cures), ``diagnosis`` (both, measured on any
+model) and ``utils``. Nine folders hold the rest; each imports only those to its left: models, methods, data, training,
+runs, verdicts, paper, figures, reproduce. The public names below are imported on first use, so ``import dgl_core`` is
+cheap.
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
-__all__ = ["check", "provenance", "publish", "start", "verdict"]
+
+_HOMES = {
+    "gradients": ("DisentangledObjective", "disentangled_loss"),
+    "diagnosis": ("diagnose",),
+    "models": ("ConcatFusion", "LateFusion"),
+    "methods": ("METHODS",),
+    "data": ("ArrayDataset",),
+    "training": ("RunSpec", "fit"),
+    "runs": ("load_or_run", "reference"),
+    "reproduce.notebook": ("check", "provenance", "publish", "start", "verdict"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str):
-    if name in __all__:
-        from dgl_core import notebook
-
-        return getattr(notebook, name)
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"dgl_core.{_HOME_OF[name]}"), name)
     raise AttributeError(f"module 'dgl_core' has no attribute {name!r}")

@@ -41,13 +41,13 @@ import torch
 from torch import nn
 
 import dgl_core
-from dgl_core import claims, experiments
 from dgl_core.diagnosis import diagnose
-from dgl_core.figures import graph
-from dgl_core.figures import theory as theory_figures
-from dgl_core.figures import training as figures
+from dgl_core.figures import curves, diagnosis
+from dgl_core.figures.theory import graph, inequality
 from dgl_core.gradients import DisentangledObjective, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion, build
+from dgl_core.paper.claims import judging
+from dgl_core.paper.experiments import late_fusion, profiles
 from dgl_core.runs import load_or_run, reference
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
@@ -81,7 +81,7 @@ dgl_core.publish("figure_2", graph.gradient_paths(objectives, batch, torch.arang
 # the paper's own chain (Eq. 4 to 8) says more than holds.
 
 # %%
-dgl_core.publish("figure_reason", theory_figures.ratio_curves())
+dgl_core.publish("figure_reason", inequality.ratio_curves())
 
 # %% [markdown]
 # **Figure 0.2.** The suppression ratio $R$: below 1 fusion shrinks the residual, above 1 it enlarges it. The surer
@@ -92,20 +92,20 @@ dgl_core.publish("figure_reason", theory_figures.ratio_curves())
 # Reference panels rest on committed records of ten seeds, the last panel on the runs of this profile.
 
 # %%
-datasets = experiments.datasets(profile)
-this_run = {d: load_or_run(experiments.branches(profile, d), recompute=recompute) for d in datasets}
+datasets = late_fusion.datasets(profile)
+this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute) for d in datasets}
 committed = {
-    d: reference(experiments.branches("cpu", d, experiments.REFERENCE_SEEDS)) for d in experiments.REFERENCE_DATASETS
+    d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-panels = figures.panels(committed, this_run, profile)
-dgl_core.publish("figure_effect", figures.encoder_curves(panels, "visual", ("vanilla", "DGL")))
+panels = curves.panels(committed, this_run, profile)
+dgl_core.publish("figure_effect", curves.encoder_curves(panels, "visual", ("vanilla", "DGL")))
 
 # %% [markdown]
 # **Figure 0.3.** Test accuracy in % of the visual encoder: alone, inside the joint model, inside DGL; mean and
 # range over n seeds. The joint model leaves the encoder behind, DGL does not.
 
 # %%
-dgl_core.publish("figure_gradient", figures.gradient_curves(panels, "visual", ("alone", "vanilla")))
+dgl_core.publish("figure_gradient", curves.gradient_curves(panels, "visual", ("alone", "vanilla")))
 
 # %% [markdown]
 # **Figure 0.4.** Norm of the gradient that reaches the visual encoder, alone and in the joint model, logarithmic
@@ -117,7 +117,7 @@ dgl_core.publish("figure_gradient", figures.gradient_curves(panels, "visual", ("
 # training whose encoders learn $\alpha$ times faster: the row *vanilla, rate x alpha*.
 
 # %%
-dgl_core.publish("figure_gain", figures.row_overview(panels))
+dgl_core.publish("figure_gain", curves.row_overview(panels))
 
 # %% [markdown]
 # **Figure 0.5.** Last-epoch test accuracy in % of the fused model and of its branches, one small dot a seed, one
@@ -150,7 +150,7 @@ dgl_core.check("0.5a three modalities, one line changed: the toy task is learnt"
 # %%
 report = diagnose(mine, [(inputs, target)], share=1.0)
 print(report)
-dgl_core.publish("figure_diagnosis", report.plot())
+dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 
 # %% [markdown]
 # **Figure 0.6.** Left: $R$ of each modality, median and quartiles over samples, and the share of samples that fusion
@@ -161,11 +161,11 @@ dgl_core.publish("figure_diagnosis", report.plot())
 # ## 0.7 The ledger
 # One line a claim: its place in the paper, and the verdict. Of runs: the 95 % interval of the mean paired difference
 # over seeds, widened for all claims and columns judged together; *undecided* means that it holds the threshold, or that
-# there are too few seeds. Of equations: a computation. `python -m dgl_core.claims ID` shows the records behind a line,
+# there are too few seeds. Of equations: a computation. `python -m dgl_core claims ID` shows the records behind a line,
 # `--rerun` trains them anew.
 
 # %%
-dgl_core.publish("table_ledger", claims.table())
+dgl_core.publish("table_ledger", judging.table())
 
 # %% [markdown]
 # ## 0.8 Where to go next

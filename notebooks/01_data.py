@@ -44,11 +44,12 @@ from ipywidgets import interact
 
 import dgl_core
 from dgl_core import data
-from dgl_core.data import cache, catalogue, generated
-from dgl_core.data.augment import RandomResizedCrop
-from dgl_core.data.media import read_wav
-from dgl_core.data.spectrogram import FORMS, spectrogram
-from dgl_core.figures import data as figures
+from dgl_core.data import catalogue, transforms
+from dgl_core.data.files import cache
+from dgl_core.data.generated.emotions import files, voice
+from dgl_core.data.media.sound import read_wav
+from dgl_core.data.media.spectrogram import FORMS, spectrogram
+from dgl_core.figures import samples
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
 
@@ -57,7 +58,7 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 1.1 The paper's sets, and what is here
-# The counts of the paper (Section 4.1) beside what this profile loads. `python -m dgl_core.data status` says the same
+# The counts of the paper (Section 4.1) beside what this profile loads. `python -m dgl_core data status` says the same
 # in a terminal, with the folders looked in and the licences.
 
 # %%
@@ -76,12 +77,12 @@ dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
 # %%
 clips = 240 if profile == "smoke" else 1500
 dataset = data.load("emotions", clips=clips)
-plain = generated.Settings(clips=clips, audio_difficulty=0.0, visual_difficulty=0.0)
-first = {dataset.classes[clip.label]: clip for clip in generated.clip_list(plain)[:6]}  # one clip of each class
-sounds = {name: generated.sound(plain, clip) / 32768 for name, clip in first.items()}
-faces = {name: generated.picture(plain, clip) for name, clip in first.items()}
+plain = files.Settings(clips=clips, audio_difficulty=0.0, visual_difficulty=0.0)
+first = {dataset.classes[clip.label]: clip for clip in files.clip_list(plain)[:6]}  # one clip of each class
+sounds = {name: files.sound(plain, clip) / 32768 for name, clip in first.items()}
+faces = {name: files.picture(plain, clip) for name, clip in first.items()}
 pictures = {name: spectrogram(sound, FORMS["official"]) for name, sound in sounds.items()}
-dgl_core.publish("figure_1_1", figures.samples(faces, pictures, seconds=3.0))
+dgl_core.publish("figure_1_1", samples.samples(faces, pictures, seconds=3.0))
 
 # %% [markdown]
 # **Figure 1.1.** One clip of each class at difficulty 0: the face, and the spectrogram (time in s, frequency in kHz,
@@ -91,7 +92,7 @@ dgl_core.publish("figure_1_1", figures.samples(faces, pictures, seconds=3.0))
 # %% tags=["nbval-skip"]
 for name, sound in sounds.items():
     print(name, first[name].name)
-    display(Audio(sound, rate=generated.RATE))
+    display(Audio(sound, rate=voice.RATE))
 
 # %% [markdown]
 # *(The players appear when the notebook runs; a page on GitHub cannot play sound.)*
@@ -106,10 +107,10 @@ table = pandas.crosstab(labels, pandas.Series(dataset.split, name="part")).loc[l
 dgl_core.publish("table_counts", table)
 
 # %%
-made = generated.Settings(clips=clips)  # difficulties as in training
-folder = generated.ensure(made)
-clip = generated.clip_list(made)[0]
-again = generated.wav_bytes(generated.sound(made, clip))
+made = files.Settings(clips=clips)  # difficulties as in training
+folder = files.ensure(made)
+clip = files.clip_list(made)[0]
+again = files.wav_bytes(files.sound(made, clip))
 manifest = cache.read_manifest(folder)
 actors = {part: {dataset.ids[i][:4] for i in dataset.indices(part).tolist()} for part in data.PARTS}
 dgl_core.check("1.3a every clip is in exactly one part", table.to_numpy().sum() == len(set(dataset.ids)) == clips)
@@ -128,10 +129,10 @@ dgl_core.check("1.3e made again: the same bytes", again == (folder / "AudioWAV" 
 
 # %%
 name = "ANG"
-path = folder / "AudioWAV" / f"{generated.clip_list(made)[dataset.classes.index(name)].name}.wav"
+path = folder / "AudioWAV" / f"{files.clip_list(made)[dataset.classes.index(name)].name}.wav"
 forms = {form: spectrogram(read_wav(path, FORMS[form].rate), FORMS[form]) for form in ("official", "paper", "compact")}
-waveform = read_wav(path, generated.RATE)
-dgl_core.publish("figure_1_2", figures.forms(waveform, generated.RATE, forms["official"], forms["paper"]))
+waveform = read_wav(path, voice.RATE)
+dgl_core.publish("figure_1_2", samples.forms(waveform, voice.RATE, forms["official"], forms["paper"]))
 
 # %% [markdown]
 # **Figure 1.2.** One angry clip as a waveform (amplitude against s) and as the two spectrograms (frequency bins against
@@ -155,9 +156,9 @@ print("compact form for CPUs, means over 4 x 4 blocks of the official one:", sha
 
 # %%
 levels = (0.0, 0.2, 0.45, 0.7, 1.0)
-sweep = {level: generated.Settings(clips=clips, visual_difficulty=level) for level in levels}
-shown = {level: {name: generated.picture(sweep[level], clip) for name, clip in first.items()} for level in levels}
-dgl_core.publish("figure_1_3", figures.difficulty(shown))
+sweep = {level: files.Settings(clips=clips, visual_difficulty=level) for level in levels}
+shown = {level: {name: files.picture(sweep[level], clip) for name, clip in first.items()} for level in levels}
+dgl_core.publish("figure_1_3", samples.difficulty(shown))
 
 # %% [markdown]
 # **Figure 1.3.** The same six clips at five difficulties (rows; 0.45 is the default). Identity stays; the expression
@@ -166,11 +167,11 @@ dgl_core.publish("figure_1_3", figures.difficulty(shown))
 
 # %% tags=["nbval-skip"]
 def listen_and_look(emotion, difficulty):
-    chosen = generated.Settings(clips=clips, audio_difficulty=difficulty, visual_difficulty=difficulty)
-    sound = generated.sound(chosen, first[emotion]) / 32768
-    display(Audio(sound, rate=generated.RATE))
-    face, picture = generated.picture(chosen, first[emotion]), spectrogram(sound, FORMS["official"])
-    display(figures.samples({emotion: face}, {emotion: picture}, seconds=3.0))
+    chosen = files.Settings(clips=clips, audio_difficulty=difficulty, visual_difficulty=difficulty)
+    sound = files.sound(chosen, first[emotion]) / 32768
+    display(Audio(sound, rate=voice.RATE))
+    face, picture = files.picture(chosen, first[emotion]), spectrogram(sound, FORMS["official"])
+    display(samples.samples({emotion: face}, {emotion: picture}, seconds=3.0))
 
 
 _ = interact(listen_and_look, emotion=list(first), difficulty=(0.0, 1.0, 0.05))
@@ -182,11 +183,11 @@ _ = interact(listen_and_look, emotion=list(first), difficulty=(0.0, 1.0, 0.05))
 
 # %%
 stored = faces["HAP"]
-crop = RandomResizedCrop(80)
+crop = transforms.RandomResizedCrop(80)
 batch = torch.from_numpy(stored).repeat(5, 1, 1, 1)
 x = crop(batch, torch.Generator().manual_seed(seed)) * crop.std + crop.mean  # back to 0..255
 crops = x.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-dgl_core.publish("figure_1_4", figures.augmented(stored, crops))
+dgl_core.publish("figure_1_4", samples.augmented(stored, crops))
 
 # %% [markdown]
 # **Figure 1.4.** A stored frame and five training views of it.
@@ -210,7 +211,7 @@ else:
     rows = [letters.target.tolist().index(k) for k in range(3)]
     lips = {letters.classes[k]: letters.inputs["visual"][row].numpy() for k, row in enumerate(rows)}
     mels = {letters.classes[k]: letters.inputs["audio"][row].numpy() for k, row in enumerate(rows)}
-    display(figures.words(lips, mels))
+    display(samples.words(lips, mels))
     tests = [set(data.load("grid_letters", settings.data_root, fold=k).indices("test").tolist()) for k in range(5)]
     dgl_core.check("1.7a five folds test every utterance once", sorted(set().union(*tests)) == list(range(1000)))
 

@@ -24,7 +24,7 @@
 #
 # **Runtime.** About half a minute on one CPU core in every profile; nothing is downloaded and no record is needed.
 #
-# The statements are functions of [`dgl_core.theory`](../dgl_core/theory/__init__.py), tested on random inputs in
+# The statements are functions of [`dgl_core.paper.theory`](../dgl_core/paper/theory/__init__.py), tested on random inputs in
 # `tests/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After:
 # [3. Vanilla against DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
 
@@ -43,10 +43,13 @@ import torch.nn.functional as F
 from torch.autograd.functional import jacobian
 
 import dgl_core
-from dgl_core import check, figures, publish, theory, verdict, widgets
-from dgl_core.figures import graph, toy
+from dgl_core import check, publish, suppression, verdict
+from dgl_core.figures.theory import graph, inequality, widgets
+from dgl_core.figures.theory import toy as theory_toy
 from dgl_core.gradients import DisentangledObjective, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion
+from dgl_core.paper.theory import cases as theory_cases
+from dgl_core.paper.theory import feature, field, residual, sentences, toy
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
 
@@ -136,8 +139,8 @@ check("2.1c Eq. 3 is not yet the gradient at theta_1", (dz_dtheta - at_theta).ab
 # With more than two modalities $v$ is the sum over all others and nothing below changes.
 
 # %%
-u, v = theory.partial_logits(z, W, b, "m1")
-s = theory.partial_scores(v, y)
+u, v = feature.partial_logits(z, W, b, "m1")
+s = residual.partial_scores(v, y)
 own = u.gather(1, y[:, None]).exp()[:, 0]
 p_multi = (u + v).softmax(1).gather(1, y[:, None])[:, 0]
 check("2.2a the bracket of Eq. 4 is p_y - 1", (own / (u.exp() * s).sum(1) - p_multi).abs().max() < 1e-12)
@@ -155,7 +158,7 @@ for name, keep, logits in (("Eq. 4, fused", None, u + v), ("Eq. 7, alone", ("m1"
     features = {m: value.clone().requires_grad_() for m, value in z.items()}
     loss = F.cross_entropy(model.fuse(features, keep=keep), y, reduction="sum")
     autograd = torch.autograd.grad(loss, features["m1"])[0]
-    exact, printed = (f(logits, W["m1"], y) for f in (theory.feature_gradient, theory.printed_gradient))
+    exact, printed = (f(logits, W["m1"], y) for f in (feature.feature_gradient, feature.printed_gradient))
     dropped = logits.softmax(1).scatter(1, y[:, None], 0.0) @ W["m1"]
     check(f"2.2b T1 is the gradient: {name}", (exact - autograd).abs().max() < 1e-12, "max error < 1e-12")
     check(f"2.2c printed + dropped = exact: {name}", (printed + dropped - exact).abs().max() < 1e-12)
@@ -163,8 +166,8 @@ for name, keep, logits in (("Eq. 4, fused", None, u + v), ("Eq. 7, alone", ("m1"
     print(f"      {name}: the printed vector is off by {100 * off.median():.0f} % of the exact one (median)")
 
 # %%
-case = theory.suppressed()  # p alone (.5, .3, .2), s = (1, .5, .25), three class rows at 120 degrees
-publish("figure_2_1", figures.theory.printed_against_exact(case))
+case = theory_cases.suppressed()  # p alone (.5, .3, .2), s = (1, .5, .25), three class rows at 120 degrees
+publish("figure_2_1", inequality.printed_against_exact(case))
 
 # %% [markdown]
 # **Figure 2.1.** One sample, three classes. Grey: the rows $W_k$ of the classifier in the plane of the feature.
@@ -189,7 +192,7 @@ draws = torch.Generator().manual_seed(seed)
 u, v = (2 * torch.randn(20_000, 5, dtype=torch.float64, generator=draws) for _ in range(2))
 y = torch.randint(5, (20_000,), generator=draws)
 p_uni, p_multi = (logits.softmax(1).gather(1, y[:, None])[:, 0] for logits in (u, u + v))
-s, s_bar = theory.partial_scores(v, y), theory.mean_partial_score(u, v, y)
+s, s_bar = residual.partial_scores(v, y), residual.mean_partial_score(u, v, y)
 check("2.3a p_y grows exactly when s-bar < 1", torch.equal(p_multi > p_uni, s_bar < 1), "0 of 20000 draws disagree")
 odds = (p_uni / (1 - p_uni)) / (p_multi / (1 - p_multi))
 check("2.3b s-bar is the ratio of the odds", (odds / s_bar - 1).abs().max() < 1e-6, "relative error < 1e-6")
@@ -206,14 +209,14 @@ eq5 = s.scatter(1, y[:, None], 0.0).max(1).values < 1
 check("2.3c Eq. 6: s_y = 1", (s.gather(1, y[:, None]) == 1).all())
 check("2.3d Eq. 5 implies s-bar < 1", (s_bar[eq5] < 1).all(), f"{int(eq5.sum())} draws")
 check("2.3e Eq. 5 is not necessary", ((s_bar < 1) & ~eq5).any(), f"{int(((s_bar < 1) & ~eq5).sum())} draws without it")
-case = theory.amplified()
+case = theory_cases.amplified()
 print(f"v = (0, 2, 0), p alone = (.5, .3, .2): s-bar = {case.s_bar:.2f}, p_y falls to {case.p_multi[0]:.2f}")
 check("2.3f Eq. 5 can fail and fusion amplifies", case.s[1] > 1 and case.ratio > 1, f"R = {case.ratio:.2f}")
 
 # %%
-cases = {"suppressed": theory.suppressed(), "amplified": theory.amplified(), "C1": theory.growing_norm()}
+cases = {"suppressed": theory_cases.suppressed(), "amplified": theory_cases.amplified(), "C1": theory_cases.growing_norm()}
 beliefs = [(0.5, 0.3, 0.2), (0.4, 0.3, 0.3), (0.5, 0.475, 0.025)]
-publish("figure_2_2", figures.theory.suppression_region(beliefs, cases))
+publish("figure_2_2", inequality.suppression_region(beliefs, cases))
 
 # %% [markdown]
 # **Figure 2.2.** Three classes. Axes: by how much modality 2 prefers the target to each wrong class (logit margins).
@@ -231,8 +234,8 @@ rows = {}
 for classes in (2, 3, 6, 10):
     heads = [torch.randn(4000, classes, dtype=torch.float64, generator=draws) for _ in range(2)]
     start_y = torch.randint(classes, (4000,), generator=draws)
-    margins = theory.partial_scores(heads[1], start_y).scatter(1, start_y[:, None], 0.0).max(1).values < 1
-    share = theory.suppressed_share(heads[0] + heads[1], heads[0], start_y)
+    margins = residual.partial_scores(heads[1], start_y).scatter(1, start_y[:, None], 0.0).max(1).values < 1
+    share = residual.suppressed_share(heads[0] + heads[1], heads[0], start_y)
     rows[classes] = {"Eq. 5 holds, %": 100 * margins.double().mean().item(), "s-bar < 1, %": 100 * share}
 table = pandas.DataFrame(rows).T.round(0).astype(int).rename_axis("classes")
 near = all(abs(row["Eq. 5 holds, %"] - 100 / classes) < 3 for classes, row in rows.items())
@@ -251,19 +254,19 @@ publish("table_2_1", table)
 # or $\bar s$ falls.
 
 # %%
-ratio, s_bar = theory.suppression_ratio(u + v, u, y)  # computed from log odds: no digit is lost as p -> 1
-closed = theory.closed_form_ratio(p_uni, s_bar)
+ratio, s_bar = suppression.suppression_ratio(u + v, u, y)  # computed from log odds: no digit is lost as p -> 1
+closed = residual.closed_form_ratio(p_uni, s_bar)
 check("2.4a T3, the closed form", (closed / ratio - 1).abs().max() < 1e-9, "relative error < 1e-9")
 p, sizes = torch.linspace(0.01, 0.99, 99).double(), torch.logspace(-2, 2, 81).double()
-grid = theory.closed_form_ratio(p[:, None], sizes)  # [p, s-bar]
+grid = residual.closed_form_ratio(p[:, None], sizes)  # [p, s-bar]
 check("2.4b R grows with s-bar", (grid.diff(dim=1) > 0).all())
 check("2.4c R falls with p where s-bar < 1", (grid.diff(dim=0)[:, sizes < 0.99] < 0).all(), "rises where s-bar > 1")
-case = theory.suppressed()
+case = theory_cases.suppressed()
 print(f"by hand, s = (1, 1/2, 1/4) and p = (.5, .3, .2): s-bar = (.3/2 + .2/4)/.5 = {case.s_bar:.2f}")
 print(f"R = 4/7 = {case.ratio:.4f}, p_y of the fused model = 1 - (4/7)/2 = {case.p_multi[0]:.4f}")
 
 # %%
-publish("figure_2_3", figures.theory.ratio_curves())
+publish("figure_2_3", inequality.ratio_curves())
 
 # %% [markdown]
 # **Figure 2.3.** Left: $R$ against the confidence of the modality alone, one curve for each $\bar s$. Middle: $R$
@@ -279,12 +282,12 @@ publish("figure_2_3", figures.theory.ratio_curves())
 
 # %%
 easy, hard = torch.tensor([5.0, 6.0, 0.0]), torch.tensor([1.0, 0.0, 0.0])  # partial logits, target is class 0
-worst = [theory.partial_scores(logits, torch.tensor(0))[1:].max() for logits in (easy, hard)]
+worst = [residual.partial_scores(logits, torch.tensor(0))[1:].max() for logits in (easy, hard)]
 check("2.4d a larger score of the target is not a larger margin", easy[0] > hard[0] and worst[0] > 1 > worst[1],
       f"scores 5 against 1, largest s_k {worst[0]:.2f} against {worst[1]:.2f}")  # fmt: skip
 few = torch.arange(2000)
 moving = v[few].clone().requires_grad_()
-slope = torch.autograd.grad(theory.suppression_ratio(u[few] + moving, u[few], y[few])[0].sum(), moving)[0]
+slope = torch.autograd.grad(suppression.suppression_ratio(u[few] + moving, u[few], y[few])[0].sum(), moving)[0]
 at_target = slope.gather(1, y[few][:, None])[:, 0]
 others = slope.scatter(1, y[few][:, None], torch.inf).min(1).values
 check("2.4e R falls with v_y, rises with every other v_k", (at_target < 0).all() and (others > 0).all(), "2000 draws")
@@ -300,11 +303,11 @@ check("2.4e R falls with v_y, rises with every other v_k", (at_target < 0).all()
 # $\bar s\lt 1$.
 
 # %%
-r = theory.residual(u, y)
+r = residual.residual(u, y)
 missing = 1 - p_uni
 check("2.5a T4: the 1-norm", (r.abs().sum(1) - 2 * missing).abs().max() < 1e-12, "max error < 1e-12")
 check("2.5b T4: the max-norm", (r.abs().max(1).values - missing).abs().max() < 1e-12, "max error < 1e-12")
-low, high = theory.residual_norm_bounds(5)
+low, high = residual.residual_norm_bounds(5)
 factor = r.norm(dim=1) / r.abs().max(1).values
 check("2.5c T4: the 2-norm", (factor > low - 1e-12).all() and (factor < high + 1e-12).all(), "0 of 20000 draws outside")
 
@@ -319,18 +322,18 @@ check("2.5c T4: the 2-norm", (factor > low - 1e-12).all() and (factor < high + 1
 # %%
 def gradients(u, v, weight, y):
     """g alone and g fused, [N, D] each."""
-    return [theory.feature_gradient(logits, weight, y) for logits in (u, u + v)]
+    return [feature.feature_gradient(logits, weight, y) for logits in (u, u + v)]
 
 
 two = torch.randn(2, 8, dtype=torch.float64, generator=draws)
 picked = y[:4000] % 2
 alone, fused = gradients(u[:4000, :2], v[:4000, :2], two, picked)
-R, _ = theory.suppression_ratio((u + v)[:4000, :2], u[:4000, :2], picked)
+R, _ = suppression.suppression_ratio((u + v)[:4000, :2], u[:4000, :2], picked)
 check("2.5d T5: two classes", ((fused - R[:, None] * alone).norm(dim=1) / fused.norm(dim=1)).max() < 1e-7)
 equal = v[:, :1].repeat(1, 5).scatter(1, y[:, None], 0.0)  # v_k = c for all k != y, v_y = 0
 five = torch.randn(5, 8, dtype=torch.float64, generator=draws)
 alone, fused = gradients(u, equal, five, y)
-R, _ = theory.suppression_ratio(u + equal, u, y)
+R, _ = suppression.suppression_ratio(u + equal, u, y)
 check("2.5e T6: equal margins", ((fused - R[:, None] * alone).norm(dim=1) / fused.norm(dim=1)).max() < 1e-7)
 
 # %% [markdown]
@@ -344,29 +347,29 @@ check("2.5e T6: equal margins", ((fused - R[:, None] * alone).norm(dim=1) / fuse
 # $\Vert g^{Multi}\Vert\le\Vert g^{Uni}\Vert$.
 
 # %%
-frame = theory.simplex_etf(5, 8, draws)  # five unit rows at equal angles
+frame = feature.simplex_etf(5, 8, draws)  # five unit rows at equal angles
 y = torch.zeros(20_000, dtype=torch.long)
 alone, fused = (g.norm(dim=1) for g in gradients(u, v, frame, y))
-R, _ = theory.suppression_ratio(u + v, u, y)
-delta, largest = theory.norm_range(frame, 0)
+R, _ = suppression.suppression_ratio(u + v, u, y)
+delta, largest = feature.norm_range(frame, 0)
 bound = R * largest / delta * alone
 check("2.5f T7: the upper bound", (fused <= bound + 1e-9).all(), f"D / delta = {largest / delta:.2f}")
 check("2.5g T7: R < delta / D is enough", (fused < alone)[R < delta / largest].all())
-even = theory.evenly_suppressed(u, v, y)
-holds = theory.acute_differences(frame, 0) and (fused <= alone + 1e-12)[even].all()
+even = feature.evenly_suppressed(u, v, y)
+holds = feature.acute_differences(frame, 0) and (fused <= alone + 1e-12)[even].all()
 check("2.5h T8: acute rows, evenly suppressed", holds, f"{int(even.sum())} draws, 0 violations")
 check("2.5i T8 needs its second condition", (fused > alone)[(R < 1) & ~even].any())
 
 # %%
-heads = theory.random_heads(4000, 6, 2, draws)
-pairs = theory.random_heads(1500, 2, 16, draws)
+heads = theory_cases.random_heads(4000, 6, 2, draws)
+pairs = theory_cases.random_heads(1500, 2, 16, draws)
 some = slice(0, 4000)
 panels = {
     "T5: K = 2": pairs | {"marked": torch.ones_like(pairs["margins"])},
     "random rows in a plane, K = 6": heads | {"marked": heads["margins"]},
     "simplex frame, K = 5": {"ratio": R[some], "norm_ratio": (fused / alone)[some], "marked": even[some]},
 }
-publish("figure_2_4", figures.theory.norms_against_ratio(panels, {"simplex frame, K = 5": largest / delta}))
+publish("figure_2_4", inequality.norms_against_ratio(panels, {"simplex frame, K = 5": largest / delta}))
 
 # %% [markdown]
 # **Figure 2.4.** Does the norm at the feature follow the scalar $R$? One dot a draw, on the diagonal if it does.
@@ -384,7 +387,7 @@ publish("figure_2_4", figures.theory.norms_against_ratio(panels, {"simplex frame
 # * **C3.** It does not even survive a sum: if every sample's gradient shrinks, the batch's may grow.
 
 # %%
-c1, c2, c3 = theory.growing_norm(), theory.random_heads(20_000, 6, 16, draws), theory.growing_batch()
+c1, c2, c3 = theory_cases.growing_norm(), theory_cases.random_heads(20_000, 6, 16, draws), theory_cases.growing_batch()
 grows = c2["norm_ratio"] > 1
 from_zero = (c1.s[1:] < 1).all() and c1.g_uni.norm() < 1e-12 and c1.g_multi.norm() > 0.2
 check("2.6a C1: Eq. 5 holds, the norm grows from 0", from_zero, f"R {c1.ratio:.2f}, norm {c1.g_multi.norm():.4f}")
@@ -392,10 +395,10 @@ check("2.6b C2: with R < 1 the norm can grow", (grows & (c2["ratio"] < 1)).any()
 check("2.6c C2: with Eq. 5 the norm can grow", (grows & c2["margins"]).any())
 shrunk, grown = (c3[1].abs() < c3[0].abs()).all(), c3[1].sum().abs() > c3[0].sum().abs()
 check("2.6d C3: samples shrink, their sum grows", shrunk and grown, "(1, -1) becomes (0.9, -0.1)")
-zero = theory.vanishing_gradient()
+zero = theory_cases.vanishing_gradient()
 check("2.6e 'abs(g) > 0' fails: both gradients vanish", zero.g_multi.norm() < 1e-12 and zero.p_multi[0] < 0.5,
       f"p_y = {zero.p_multi[0]:.1f}, the scalar is {zero.p_multi[0] - 1:.1f}")  # fmt: skip
-publish("figure_2_5", figures.theory.counterexamples(c1, c2, c3))
+publish("figure_2_5", inequality.counterexamples(c1, c2, c3))
 
 # %% [markdown]
 # **Figure 2.5.** Left, C1: a circle for the zero gradient alone, an arrow for the fused one. Middle, C2: ratio of the
@@ -417,13 +420,13 @@ bias, first = torch.tensor([-0.8, 0.8, 0.0]).double(), torch.tensor([0])
 shares = torch.linspace(0, 1, 41).double()
 curves = {}
 for m in sample:
-    split = [theory.partial_logits(sample, blocks, bias, m, c) for c in shares.tolist()]
-    curves[m] = torch.cat([theory.suppression_ratio(own + rest, own, first)[0] for own, rest in split])
+    split = [feature.partial_logits(sample, blocks, bias, m, c) for c in shares.tolist()]
+    curves[m] = torch.cat([suppression.suppression_ratio(own + rest, own, first)[0] for own, rest in split])
     check(f"2.7a {m}: the fused logits do not depend on c", torch.stack([a + d for a, d in split]).std(0).max() < 1e-12)
     check(f"2.7b {m}: R is on both sides of 1", curves[m][0] > 1 > curves[m][-1], f"c = 0: {curves[m][0]:.2f}, "
           f"c = 1/2: {curves[m][20]:.2f}, c = 1: {curves[m][-1]:.2f}")  # fmt: skip
 check("2.7c a bias without class index cancels", torch.allclose((bias + 3).softmax(0), bias.softmax(0)))
-publish("figure_2_6", figures.theory.bias_split(shares, curves))
+publish("figure_2_6", inequality.bias_split(shares, curves))
 
 # %% [markdown]
 # **Figure 2.6.** One sample, one fused model. $R$ of each modality against the share of the bias that it is given.
@@ -440,9 +443,9 @@ publish("figure_2_6", figures.theory.bias_split(shares, curves))
 
 # %%
 block = torch.randn(6, 512, dtype=torch.float64, generator=draws) / 512**0.5  # the classifier block of CREMA-D's size
-silent = theory.silent_feature(block, 0, draws)
-scores = theory.partial_scores(block @ silent, torch.tensor(0))
-rank = torch.linalg.matrix_rank(theory.class_differences(block, 0))
+silent = theory_cases.silent_feature(block, 0, draws)
+scores = residual.partial_scores(block @ silent, torch.tensor(0))
+rank = torch.linalg.matrix_rank(feature.class_differences(block, 0))
 check("2.8a a feature of length 1 with every s_k = 1", silent.norm() > 0.999 and (scores - 1).abs().max() < 1e-14,
       f"|s - 1| < 1e-14, in a space of dimension {512 - int(rank)} of 512")  # fmt: skip
 u6 = torch.randn(1000, 6, dtype=torch.float64, generator=draws)
@@ -496,8 +499,8 @@ check("2.9a smaller gradients, faster convergence", ends["suppressed"] < 1e-6 < 
 # hardly moves.
 
 # %%
-publish("figure_2_7", figures.theory.belief_and_push(
-    {"suppressed": theory.suppressed(), "amplified": theory.amplified(), "C1": theory.growing_norm()}))  # fmt: skip
+publish("figure_2_7", inequality.belief_and_push(
+    {"suppressed": theory_cases.suppressed(), "amplified": theory_cases.amplified(), "C1": theory_cases.growing_norm()}))  # fmt: skip
 
 # %% [markdown]
 # **Figure 2.7.** Top: belief of the modality alone (hatched) and of the fused model (black). Bottom: the push $-g$
@@ -547,7 +550,7 @@ for name, options in {"vanilla": {"alpha": 0.0, "encoder_gate": 1.0}, "DGL": {"a
     losses = disentangled_loss(tiny, point, torch.tensor([0]), **options)
     received[name] = torch.cat(torch.autograd.grad(losses.total, list(point.values()))).flatten()
     print(f"{name:<8} gradient at (z_1, z_2): " + ", ".join(f"{value:+.4f}" for value in received[name].tolist()))
-R = theory.suppression_ratio(losses.logits["fused"], losses.logits["m1"], torch.tensor([0]))[0].item()
+R = suppression.suppression_ratio(losses.logits["fused"], losses.logits["m1"], torch.tensor([0]))[0].item()
 factor = received["vanilla"] / (received["DGL"] / 4.0)
 check("2.11b vanilla / (DGL / alpha) = R", (factor - R).abs().max() < 1e-12, f"{R:.4f}")
 
@@ -597,7 +600,7 @@ def received_by(model, inputs, **options):
 
 
 got = received_by(model, inputs, alpha=4.0)
-at_feature = 4.0 * theory.feature_gradient(z["m1"] @ W["m1"].T + b, W["m1"], y) / B
+at_feature = 4.0 * feature.feature_gradient(z["m1"] @ W["m1"].T + b, W["m1"], y) / B
 check("2.13a D1", (got["encoders.m1.weight"] - at_feature.T @ inputs["m1"]).abs().max() < 1e-12, "max error < 1e-12")
 loud = received_by(model, inputs | {"m2": 100 * inputs["m2"]}, alpha=4.0)
 check("2.13b D2, to the last bit", torch.equal(got["encoders.m1.weight"], loud["encoders.m1.weight"]))
@@ -632,17 +635,17 @@ check("2.13e joint clipping couples the modalities again", norms["m2 a hundred t
 # different losses.
 
 # %%
-data = theory.toy_data(seed=seed, samples=40)  # two generated modalities, easy and hard; see 2.16
+data = toy.toy_data(seed=seed, samples=40)  # two generated modalities, easy and hard; see 2.16
 objectives = {"vanilla": (0.0, 1.0, 0.0), "G-Blending": (1.0, 1.0, 1.0), "DGL": (1.0, 0.0, 0.0)}
 jacobians = {}
 for name, (alpha, encoder_gate, fusion_gate) in objectives.items():
-    objective = DisentangledObjective(theory.toy_model(data, seed), alpha, encoder_gate, fusion_gate)
-    jacobians[name] = theory.field_jacobian(objective, data.train, data.train_target)
+    objective = DisentangledObjective(toy.toy_model(data, seed), alpha, encoder_gate, fusion_gate)
+    jacobians[name] = field.field_jacobian(objective, data.train, data.train_target)
 encoder_size = sum(parameter.numel() for parameter in objective.model.encoders.parameters())
 for name in ("vanilla", "G-Blending"):
-    check(f"2.14a {name}: J is symmetric", theory.asymmetry(jacobians[name]) < 1e-7, "max asymmetry < 1e-7")
-check("2.14b DGL: J is not symmetric", theory.asymmetry(jacobians["DGL"]) > 0.01)
-publish("figure_2_9", toy.asymmetries(jacobians, encoder_size))
+    check(f"2.14a {name}: J is symmetric", field.asymmetry(jacobians[name]) < 1e-7, "max asymmetry < 1e-7")
+check("2.14b DGL: J is not symmetric", field.asymmetry(jacobians["DGL"]) > 0.01)
+publish("figure_2_9", theory_toy.asymmetries(jacobians, encoder_size))
 
 # %% [markdown]
 # **Figure 2.9.** Derivative of the update with respect to all parameters, minus its transpose (encoder parameters
@@ -653,12 +656,12 @@ publish("figure_2_9", toy.asymmetries(jacobians, encoder_size))
 # %%
 rises = {}
 for trial in range(3):
-    data = theory.toy_data(seed=trial)
-    trained = theory.toy_model(data, trial)
-    theory.train_toy(trained, data, steps=300, every=0)
+    data = toy.toy_data(seed=trial)
+    trained = toy.toy_model(data, trial)
+    toy.train_toy(trained, data, steps=300, every=0)
     batch = (data.train, data.train_target)
-    slope = theory.multimodal_slope(DisentangledObjective(trained, alpha=1.0), *batch)
-    vanilla = theory.multimodal_slope(DisentangledObjective(trained, alpha=0.0, encoder_gate=1.0), *batch)
+    slope = field.multimodal_slope(DisentangledObjective(trained, alpha=1.0), *batch)
+    vanilla = field.multimodal_slope(DisentangledObjective(trained, alpha=0.0, encoder_gate=1.0), *batch)
     print(f"toy task {trial} after 300 steps: L_multi {'rises' if slope > 0 else 'falls'} along the DGL step")
     rises[trial] = (slope > 0, vanilla < 0)
 check("2.14c a DGL step can raise L_multi", any(rise for rise, _ in rises.values()))
@@ -672,14 +675,14 @@ check("2.14d a vanilla step never does, to first order", all(falls for _, falls 
 # without weight decay and clipping. Adam divides the factor out: there $\alpha$ does nothing.
 
 # %%
-data = theory.toy_data(seed=seed)
+data = toy.toy_data(seed=seed)
 rate = "alpha 1, encoder rate x 4"
 controls = {"alpha 4": {"alpha": 4.0}, rate: {"encoder_lr_scale": 4.0}, "alpha 1": {}}
 panels, weights = {"SGD with momentum": {}, "Adam": {}}, {}
 for panel, optimizer in zip(panels.values(), ("sgd", "adam"), strict=True):
     for run, options in controls.items():
-        fresh = theory.toy_model(data, seed)
-        panel[run] = theory.train_toy(fresh, data, lr=0.01, steps=150, every=5, optimizer=optimizer, **options)
+        fresh = toy.toy_model(data, seed)
+        panel[run] = toy.train_toy(fresh, data, lr=0.01, steps=150, every=5, optimizer=optimizer, **options)
         weights[optimizer, run] = torch.nn.utils.parameters_to_vector(fresh.parameters()).detach()
 
 # %%
@@ -690,7 +693,7 @@ def apart(first, second):
 check("2.15a SGD: alpha is the encoder learning rate", apart(("sgd", "alpha 4"), ("sgd", rate)) < 1e-12, "< 1e-12")
 check("2.15b Adam: alpha is inert", apart(("adam", "alpha 4"), ("adam", "alpha 1")) < 1e-6, "all weights, < 1e-6")
 check("2.15c Adam: the learning rate is not", apart(("adam", rate), ("adam", "alpha 1")) > 0.01)
-publish("figure_2_10", toy.alpha_controls(panels, "train/hard/loss"))
+publish("figure_2_10", theory_toy.alpha_controls(panels, "train/hard/loss"))
 
 # %% [markdown]
 # **Figure 2.10.** Training loss of the hard modality. Left: under SGD, $\alpha=4$ (red) lies under $\alpha=1$ with
@@ -709,17 +712,17 @@ publish("figure_2_10", toy.alpha_controls(panels, "train/hard/loss"))
 
 # %%
 methods = {"vanilla": {"alpha": 0.0, "encoder_gate": 1.0}, "DGL": {"alpha": 1.0}}
-data = theory.toy_data(seed=seed)
-models = {name: theory.toy_model(data, seed) for name in methods}
-runs = {name: theory.train_toy(models[name], data, **options) for name, options in methods.items()}
+data = toy.toy_data(seed=seed)
+models = {name: toy.toy_model(data, seed) for name in methods}
+runs = {name: toy.train_toy(models[name], data, **options) for name, options in methods.items()}
 columns = {"share": "s-bar < 1, share", "s_bar_median": "s-bar, median", "R_median": "R, median",
            "R_mean": "R, mean", "R_total": "R of the batch"}  # fmt: skip
 rows = {(name, m): {text: curves[f"suppression/{m}/{column}"][-1] for column, text in columns.items()}
-        for name, curves in runs.items() for m in theory.TWO}  # fmt: skip
+        for name, curves in runs.items() for m in toy.TWO}  # fmt: skip
 publish("table_2_2", pandas.DataFrame(rows).T.map("{:.2g}".format).rename_axis(["after 300 steps", "modality"]))
 
 # %%
-publish("figure_2_11", toy.training(runs))
+publish("figure_2_11", theory_toy.training(runs))
 
 # %% [markdown]
 # **Figure 2.11.** Under vanilla training (top) $L^{Multi}$ leaves both encoders little gradient (thin lines) while
@@ -736,12 +739,12 @@ publish("figure_2_11", toy.training(runs))
 TRIALS = 10
 scores = {name: [] for name in ("vanilla", "DGL", "easy", "hard")}
 for trial in range(TRIALS):
-    data = theory.toy_data(seed=trial)
+    data = toy.toy_data(seed=trial)
     for name, options in methods.items():
-        scores[name].append(theory.train_toy(theory.toy_model(data, trial), data, every=30, **options))
-    for m in theory.TWO:  # the same encoder and a head of its own, trained alone
+        scores[name].append(toy.train_toy(toy.toy_model(data, trial), data, every=30, **options))
+    for m in toy.TWO:  # the same encoder and a head of its own, trained alone
         only = data._replace(train={m: data.train[m]}, test={m: data.test[m]})
-        scores[m].append(theory.train_toy(theory.toy_model(only, trial), only, every=300, **methods["vanilla"]))
+        scores[m].append(toy.train_toy(toy.toy_model(only, trial), only, every=300, **methods["vanilla"]))
 
 
 def gain(first, second, branch):
@@ -756,14 +759,14 @@ def gain(first, second, branch):
 # of samples with $\bar s\ge 1$ in points.
 
 # %%
-for m in theory.TWO:
+for m in toy.TWO:
     verdict(f"2.16a toy: {m} alone beats its branch in vanilla", gain(m, "vanilla", m), comparisons=9)
-for branch in (*theory.TWO, "fused"):
+for branch in (*toy.TWO, "fused"):
     verdict(f"2.16b toy: DGL beats vanilla, {branch}", gain("DGL", "vanilla", branch), comparisons=9)
-log_r = {m: [torch.tensor(c[f"suppression/{m}/R_total"]).log10() for c in scores["vanilla"]] for m in theory.TWO}
+log_r = {m: [torch.tensor(c[f"suppression/{m}/R_total"]).log10() for c in scores["vanilla"]] for m in toy.TWO}
 tens = {"unit": "powers of ten", "comparisons": 9}
 verdict("2.16c toy: easy suppresses hard more", [e[-1] - h[-1] for e, h in zip(*log_r.values(), strict=True)], **tens)
-for m in theory.TWO:
+for m in toy.TWO:
     verdict(f"2.16d toy: R of {m} falls from step 30 to 300", [r[1] - r[-1] for r in log_r[m]], **tens)
 spared = [100 * (1 - c["suppression/easy/share"][-1]) for c in scores["vanilla"]]
 verdict("2.16e toy: some samples of easy are not suppressed", spared, comparisons=9)
@@ -773,9 +776,9 @@ verdict("2.16e toy: some samples of easy are not suppressed", spared, comparison
 # $W$ and $z$ are not normalised, and cross-entropy always asks for more.
 
 # %%
-data, trained = theory.toy_data(seed=seed), models["vanilla"]
+data, trained = toy.toy_data(seed=seed), models["vanilla"]
 features = trained.encode(data.train)
-parts = dict(zip(features, trained.fusion.head.weight.split(theory.toy.WIDTH, dim=1), strict=True))
+parts = dict(zip(features, trained.fusion.head.weight.split(toy.WIDTH, dim=1), strict=True))
 means = {m: (features[m] @ parts[m].T).gather(1, data.train_target[:, None]).mean().item() for m in features}
 print("mean of W_y z after vanilla training:", {m: round(value, 2) for m, value in means.items()})
 check("2.16f W_y z passes 1", max(means.values()) > 1)
@@ -787,14 +790,14 @@ check("2.16f W_y z passes 1", max(means.values()) > 1)
 # are more to help each other, and every ratio falls further.
 
 # %%
-data = theory.toy_data(theory.THREE, seed=seed)
-three = {name: theory.train_toy(theory.toy_model(data, seed), data, **options) for name, options in methods.items()}
-for m in theory.TWO:
+data = toy.toy_data(toy.THREE, seed=seed)
+three = {name: toy.train_toy(toy.toy_model(data, seed), data, **options) for name, options in methods.items()}
+for m in toy.TWO:
     final = [curves["vanilla"][f"suppression/{m}/R_total"][-1] for curves in (runs, three)]
     print(f"R of the batch, {m}: {final[0]:.2g} with two modalities, {final[1]:.2g} with three")
 own_loss = three["DGL"]["train/medium/loss"]
 print(f"DGL, training loss of the medium branch: {own_loss[10]:.2f} at step 100, {own_loss[-1]:.2f} at step 300")
-publish("figure_2_12", toy.training(three))
+publish("figure_2_12", theory_toy.training(three))
 
 # %% [markdown]
 # **Figure 2.12.** As Figure 2.11, with three modalities; every $R$ is smaller than with two. In this task the medium
@@ -805,10 +808,10 @@ publish("figure_2_12", toy.training(three))
 # %%
 pairs = {name: [] for name in methods}
 for trial in range(TRIALS):
-    data = theory.toy_data(theory.THREE, seed=trial)
+    data = toy.toy_data(toy.THREE, seed=trial)
     for name, options in methods.items():
-        pairs[name].append(theory.train_toy(theory.toy_model(data, trial), data, every=300, **options))
-for branch in (*theory.THREE, "fused"):
+        pairs[name].append(toy.train_toy(toy.toy_model(data, trial), data, every=300, **options))
+for branch in (*toy.THREE, "fused"):
     ends = [[100 * curves[f"test/{branch}/accuracy"][-1] for curves in pairs[name]] for name in ("DGL", "vanilla")]
     gains = [a - c for a, c in zip(*ends, strict=True)]
     verdict(f"2.17a toy with three: DGL beats vanilla, {branch}", gains, comparisons=4)
@@ -821,7 +824,7 @@ for branch in (*theory.THREE, "fused"):
 
 # %%
 corners = {"vanilla": (0.0, 1.0, 0.0), "+MT": (1.0, 0.0, 1.0), "+UT": (1.0, 1.0, 0.0), "DGL": (1.0, 0.0, 0.0)}
-publish("figure_2_13", toy.gates(corners))
+publish("figure_2_13", theory_toy.gates(corners))
 
 # %% [markdown]
 # **Figure 2.13.** The four corners on the task of 2.16: test accuracy above, training loss below. On this task all
@@ -840,7 +843,7 @@ widgets.gate_explorer()
 
 # %%
 pandas.set_option("display.max_colwidth", None)
-publish("table_2_3", theory.verdict_table())
+publish("table_2_3", sentences.verdict_table())
 
 # %% [markdown]
 # **What this does not show.** All theorems are about one step, at a shared point, for cross-entropy with a linear

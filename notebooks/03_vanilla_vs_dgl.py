@@ -41,12 +41,14 @@ from IPython.display import display
 from ipywidgets import interact
 
 import dgl_core
-from dgl_core import claims, experiments
-from dgl_core.figures import training as figures
+from dgl_core.figures import curves
 from dgl_core.gradients import disentangled_loss
 from dgl_core.models import build
+from dgl_core.paper.claims import judging
+from dgl_core.paper.experiments import late_fusion, profiles
+from dgl_core.paper.printed import paper_rows
+from dgl_core.paper.tables.results import results_table
 from dgl_core.runs import load_or_run, reference
-from dgl_core.tables import paper_rows, results_table
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
 
@@ -62,12 +64,12 @@ dgl_core.provenance()
 # encoder weights: they are pairs.
 
 # %%
-datasets = experiments.datasets(profile)
-this_run = {d: load_or_run(experiments.branches(profile, d), recompute=recompute) for d in datasets}
+datasets = late_fusion.datasets(profile)
+this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute) for d in datasets}
 committed = {
-    d: reference(experiments.branches("cpu", d, experiments.REFERENCE_SEEDS)) for d in experiments.REFERENCE_DATASETS
+    d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-panels = figures.panels(committed, this_run, profile)
+panels = curves.panels(committed, this_run, profile)
 for title, rows in panels.items():
     print(f"{title}: {len(rows)} rows, {sum(map(len, rows.values()))} runs")
 
@@ -84,7 +86,7 @@ for dataset, rows in this_run.items():
 # 12). Joint training is scored after every epoch on the test part; no epoch is chosen by it.
 
 # %%
-dgl_core.publish("figure_1a", figures.branch_curves(panels))
+dgl_core.publish("figure_1a", curves.branch_curves(panels))
 
 # %% [markdown]
 # **Figure 3.1** (the paper's Fig. 1a). Test accuracy in % of the jointly trained model and of its two branches
@@ -97,14 +99,14 @@ dgl_core.publish("figure_1a", figures.branch_curves(panels))
 # both modalities, and DGL's branches beside the joint model's.
 
 # %%
-dgl_core.publish("figure_1b", figures.encoder_curves(panels, "audio", ("vanilla", "DGL")))
+dgl_core.publish("figure_1b", curves.encoder_curves(panels, "audio", ("vanilla", "DGL")))
 
 # %% [markdown]
 # **Figure 3.2** (the paper's Fig. 1b). Test accuracy in % of audio: alone, as a branch of the joint model, as a
 # branch of DGL. A dashed line below the solid one is the under-optimisation that the paper speaks of.
 
 # %%
-dgl_core.publish("figure_1b_visual", figures.encoder_curves(panels, "visual", ("vanilla", "DGL")))
+dgl_core.publish("figure_1b_visual", curves.encoder_curves(panels, "visual", ("vanilla", "DGL")))
 
 # %% [markdown]
 # **Figure 3.3.** The same for the visual modality.
@@ -116,7 +118,7 @@ dgl_core.publish("figure_1b_visual", figures.encoder_curves(panels, "visual", ("
 # different points.
 
 # %%
-dgl_core.publish("figure_1c", figures.gradient_curves(panels, "audio"))
+dgl_core.publish("figure_1c", curves.gradient_curves(panels, "audio"))
 
 # %% [markdown]
 # **Figure 3.4** (the paper's Fig. 1c). Gradient norm at the audio encoder, logarithmic axis. The joint model's
@@ -130,7 +132,7 @@ dgl_core.publish("figure_1c", figures.gradient_curves(panels, "audio"))
 # and count: for how many samples is $\bar s<1$, and for how many is every single $s_k<1$, as Eq. 5 asserts for all?
 
 # %%
-dgl_core.publish("figure_3a", figures.suppression_curves(panels, "audio"))
+dgl_core.publish("figure_3a", curves.suppression_curves(panels, "audio"))
 
 # %% [markdown]
 # **Figure 3.5** (the paper's Fig. 3a). Above: median of $\bar s$ over training samples at the audio branch
@@ -138,7 +140,7 @@ dgl_core.publish("figure_3a", figures.suppression_curves(panels, "audio"))
 # with $\bar s<1$ (line) and with every $s_k<1$ (dotted).
 
 # %%
-dgl_core.publish("figure_3a_ratio", figures.ratio_curves(panels, "audio"))
+dgl_core.publish("figure_3a_ratio", curves.ratio_curves(panels, "audio"))
 
 # %% [markdown]
 # **Figure 3.6.** What follows for the gradient: $R=(1-p_y^{multi})/(1-p_y^{uni})$, the factor between the residuals
@@ -164,7 +166,7 @@ for m, encoder in model.encoders.items():
     dgl_core.check(f"3.6a {m}: gradient = alpha x unimodal gradient", error < 1e-12, "max error < 1e-12")
 
 # %%
-dgl_core.publish("figure_3b", figures.gradient_curves(panels, "audio", ("alone", "vanilla", "DGL")))
+dgl_core.publish("figure_3b", curves.gradient_curves(panels, "audio", ("alone", "vanilla", "DGL")))
 
 # %% [markdown]
 # **Figure 3.7** (the paper's Fig. 3b). Gradient norm at the audio encoder in joint training and in DGL, whose
@@ -177,11 +179,11 @@ dgl_core.publish("figure_3b", figures.gradient_curves(panels, "audio", ("alone",
 for dataset, rows in this_run.items():
     paper = paper_rows(1, "CREMA-D") if dataset == "cremad" else {}
     table = results_table(paper, committed.get(dataset, {}), rows)
-    print(f"{experiments.TITLES[dataset]}, profile {profile}: accuracy in %, mean ± deviation (n), last epoch")
+    print(f"{profiles.TITLES[dataset]}, profile {profile}: accuracy in %, mean ± deviation (n), last epoch")
     display(dgl_core.publish(f"table_rows_{dataset}", table))
 
 # %%
-dgl_core.publish("figure_rows", figures.row_overview(panels))
+dgl_core.publish("figure_rows", curves.row_overview(panels))
 
 # %% [markdown]
 # **Figure 3.8.** Every row at a glance: last-epoch test accuracy in %, one small dot a seed, one large dot the
@@ -198,24 +200,24 @@ for row in ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL"):
 
 # %% [markdown]
 # ## 3.8 Verdicts
-# Each claim has a measure and a threshold written in `dgl_core/claims.py`. The interval is a 95 % interval of the
+# Each claim has a measure and a threshold written in `dgl_core/paper/claims.py`. The interval is a 95 % interval of the
 # mean paired difference, widened for all claims and panels judged together; "reproduced" means that all of it lies
 # beyond the threshold.
 
 # %%
-dgl_core.publish("table_claims", claims.table(panels))
+dgl_core.publish("table_claims", judging.table(panels))
 
 # %% [markdown]
 # ## 3.9 Try it
 # The two modalities side by side, and below them a widget to switch between them in a live notebook.
 
 # %%
-dgl_core.publish("figure_1c_visual", figures.gradient_curves(panels, "visual", ("alone", "vanilla", "DGL")))
+dgl_core.publish("figure_1c_visual", curves.gradient_curves(panels, "visual", ("alone", "vanilla", "DGL")))
 
 # %% tags=["nbval-skip"]
 @interact(modality=["visual", "audio"])
 def gradients(modality):
-    return figures.gradient_curves(panels, modality, ("alone", "vanilla", "DGL"))
+    return curves.gradient_curves(panels, modality, ("alone", "vanilla", "DGL"))
 
 
 # %% [markdown]

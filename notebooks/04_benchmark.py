@@ -39,11 +39,16 @@ from dataclasses import dataclass
 from IPython.display import display
 
 import dgl_core
-from dgl_core import comparison, costs, data, experiments, methods, models
-from dgl_core.figures import benchmark as figures
+from dgl_core import data, methods, models
+from dgl_core.figures import ranking
+from dgl_core.paper import costs
+from dgl_core.paper.experiments import late_fusion, profiles
+from dgl_core.paper.printed import PAPER_TABLES, paper_rows
+from dgl_core.paper.tables import differences
+from dgl_core.paper.tables.results import NOT_RUN, results_table
 from dgl_core.runs import load_or_run, reference
-from dgl_core.tables import NOT_RUN, PAPER_TABLES, paper_rows, results_table
-from dgl_core.training import fit
+from dgl_core.training.train import fit
+from dgl_core.verdicts import selection
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
 
@@ -56,7 +61,7 @@ dgl_core.provenance()
 # which parameters, or when they are updated; its docstring says how, from which source, and where we had to deviate.
 
 # %%
-for row, (name, _) in experiments.TABLE_1.items():
+for row, (name, _) in late_fusion.TABLE_1.items():
     idea = next(line.strip() for line in methods.METHODS[name].__doc__.splitlines() if line.strip())
     print(f"{row:13s} {name:11s} {idea}")
 
@@ -67,15 +72,15 @@ for row, (name, _) in experiments.TABLE_1.items():
 # something; fewer describe.
 
 # %%
-datasets, rates = experiments.table1_datasets(profile), experiments.LEARNING_RATES
-this_run = {d: load_or_run(experiments.table1(profile, d), recompute=recompute) for d in datasets}
+datasets, rates = late_fusion.table1_datasets(profile), late_fusion.LEARNING_RATES
+this_run = {d: load_or_run(late_fusion.table1(profile, d), recompute=recompute) for d in datasets}
 grids = {
-    d: {rate: reference(experiments.table1("cpu", d, experiments.REFERENCE_SEEDS, rate)) for rate in rates}
-    for d in experiments.REFERENCE_DATASETS
+    d: {rate: reference(late_fusion.table1("cpu", d, profiles.REFERENCE_SEEDS, rate)) for rate in rates}
+    for d in profiles.REFERENCE_DATASETS
 }
-committed = {d: reference(experiments.table1("cpu", d, experiments.REFERENCE_SEEDS)) for d in grids}
+committed = {d: reference(late_fusion.table1("cpu", d, profiles.REFERENCE_SEEDS)) for d in grids}
 for dataset in [d for d in datasets if d not in grids]:
-    grids[dataset] = {rate: load_or_run(rows) for rate, rows in experiments.table1_grid(profile, dataset).items()}
+    grids[dataset] = {rate: load_or_run(rows) for rate, rows in late_fusion.table1_grid(profile, dataset).items()}
 for dataset, rows in this_run.items():
     seeds = {tuple(record.spec.seed for record in records) for records in rows.values()}
     dgl_core.check(f"4.2a {len(rows)} rows of {dataset} are paired by seed", len(seeds) == 1)
@@ -87,7 +92,7 @@ for dataset, rows in this_run.items():
 
 # %%
 for dataset in {**this_run, **committed}:
-    name = experiments.TITLES[dataset]
+    name = profiles.TITLES[dataset]
     paper = paper_rows(1, name) if name in PAPER_TABLES[1] else {}
     table = results_table(paper, committed.get(dataset, {}), this_run.get(dataset, {}))
     print(f"{name}, profile {profile}")
@@ -99,7 +104,7 @@ for dataset in {**this_run, **committed}:
 
 # %%
 for name in PAPER_TABLES[1]:
-    if name not in map(experiments.TITLES.get, datasets):
+    if name not in map(profiles.TITLES.get, datasets):
         table = results_table(paper_rows(1, name), {}, {}).xs("paper", axis=1, level=1)
         print(f"{name}, the paper")
         display(dgl_core.publish(f"table_1_{name.lower().replace('-', '')}", table.assign(**{"this run": NOT_RUN})))
@@ -112,14 +117,14 @@ for name in PAPER_TABLES[1]:
 
 # %%
 shown = {d: rows for d, rows in (this_run | committed).items() if any(rows.values())} or this_run
-fused = {d: comparison.fused_rows(rows) for d, rows in shown.items()}
-own = {d: comparison.tuned({rate: comparison.fused_rows(rows) for rate, rows in grids[d].items()}) for d in fused}
-titles = experiments.TITLES
+fused = {d: differences.fused_rows(rows) for d, rows in shown.items()}
+own = {d: selection.tuned({rate: differences.fused_rows(rows) for rate, rows in grids[d].items()}) for d in fused}
+titles = profiles.TITLES
 measured = costs.step_costs()
-picture = figures.ranking(
+picture = ranking.ranking(
     {titles[d]: rows for d, rows in fused.items()},
     {titles[d]: rows for d, rows in own.items()},
-    {row: cost["ratio"] for row, cost in measured.items()} | {experiments.CONTROL: measured["vanilla"]["ratio"]},
+    {row: cost["ratio"] for row, cost in measured.items()} | {late_fusion.CONTROL: measured["vanilla"]["ratio"]},
 )
 dgl_core.publish("figure_ranking", picture)
 
@@ -138,8 +143,8 @@ dgl_core.publish("figure_ranking", picture)
 # %%
 for dataset, rows in fused.items():
     print(f"{titles[dataset]}, common rate")
-    display(dgl_core.publish(f"table_differences_{dataset}", comparison.differences_table(rows, ("vanilla", "DGL"))))
-    print(comparison.standing(rows, "DGL"))
+    display(dgl_core.publish(f"table_differences_{dataset}", differences.differences_table(rows, ("vanilla", "DGL"))))
+    print(differences.standing(rows, "DGL"))
 
 # %% [markdown]
 # The same with every row at its own rate: the question of somebody who has to choose.
@@ -148,8 +153,8 @@ for dataset, rows in fused.items():
 for dataset, choices in own.items():
     print(f"{titles[dataset]}, own rates: " + ", ".join(f"{row} {rate:g}" for row, (rate, _) in choices.items()))
     rows = {row: records for row, (_, records) in choices.items()}
-    display(dgl_core.publish(f"table_tuned_{dataset}", comparison.differences_table(rows, ("vanilla", "DGL"))))
-    print(comparison.standing(rows, "DGL"))
+    display(dgl_core.publish(f"table_tuned_{dataset}", differences.differences_table(rows, ("vanilla", "DGL"))))
+    print(differences.standing(rows, "DGL"))
 
 # %% [markdown]
 # ## 4.6 Each method's own unimodal score
@@ -159,7 +164,7 @@ for dataset, choices in own.items():
 # %%
 for dataset, rows in fused.items():
     print(titles[dataset])
-    display(dgl_core.publish(f"table_own_scores_{dataset}", comparison.official_scores(rows)))
+    display(dgl_core.publish(f"table_own_scores_{dataset}", differences.official_scores(rows)))
 
 # %% [markdown]
 # ## 4.7 Other forms of the rows
@@ -169,8 +174,8 @@ for dataset, rows in fused.items():
 
 # %%
 for dataset in {**this_run, **committed}:
-    now = load_or_run(experiments.variants(profile, dataset)) if dataset in this_run else {}
-    kept = reference(experiments.variants("cpu", dataset, experiments.REFERENCE_SEEDS))
+    now = load_or_run(late_fusion.variants(profile, dataset)) if dataset in this_run else {}
+    kept = reference(late_fusion.variants("cpu", dataset, profiles.REFERENCE_SEEDS))
     print(titles[dataset])
     display(dgl_core.publish(f"table_variants_{dataset}", results_table({}, kept, now).drop(columns="paper", level=1)))
 
@@ -186,7 +191,7 @@ display(dgl_core.publish("table_cost", costs.table(measured)))
 # ## 4.9 Add a method
 # A method is one class with a `step`, and one line in the registry. Here: DGL whose truncation closes gradually, so
 # that the multimodal loss still steers the encoders in the first epochs. In the library the class is a file in
-# `dgl_core/methods`, the line stands in its `__init__.py`, and a line in `TABLE_1` (`dgl_core/experiments`) makes it a
+# `dgl_core/methods`, the line stands in its `__init__.py`, and a line in `TABLE_1` (`dgl_core/paper/experiments`) makes it a
 # row of the tables above.
 
 

@@ -38,13 +38,15 @@ from IPython.display import display
 from ipywidgets import interact
 
 import dgl_core
-from dgl_core import comparison, experiments
-from dgl_core.figures import benchmark as figures
-from dgl_core.figures.training import panels
+from dgl_core.figures import ranking
+from dgl_core.figures.curves import panels
 from dgl_core.gradients import DisentangledObjective
 from dgl_core.models import build
+from dgl_core.paper.experiments import late_fusion, profiles
+from dgl_core.paper.printed import paper_rows
+from dgl_core.paper.tables import differences
+from dgl_core.paper.tables.results import results_table
 from dgl_core.runs import load_or_run, reference
-from dgl_core.tables import paper_rows, results_table
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
 
@@ -55,8 +57,8 @@ dgl_core.provenance()
 # %%
 def runs_of(experiment):
     """Records of an experiment: committed ones and those of this run, by data set."""
-    kept = {d: reference(experiment("cpu", d, experiments.REFERENCE_SEEDS)) for d in experiments.REFERENCE_DATASETS}
-    made = {d: load_or_run(experiment(profile, d), recompute=recompute) for d in experiments.datasets(profile)}
+    kept = {d: reference(experiment("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS}
+    made = {d: load_or_run(experiment(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)}
     return kept, made
 
 
@@ -76,16 +78,16 @@ def runs_of(experiment):
 # $\alpha$.
 
 # %%
-committed, this_run = runs_of(experiments.table3)
+committed, this_run = runs_of(late_fusion.table3)
 for dataset in {**this_run, **committed}:
-    print(f"{experiments.TITLES[dataset]}, accuracy in %, mean ± deviation (n), last epoch")
+    print(f"{profiles.TITLES[dataset]}, accuracy in %, mean ± deviation (n), last epoch")
     table = results_table(paper_rows(3, "CREMA-D"), committed.get(dataset, {}), this_run.get(dataset, {}))
     paper_is_cremad = table if dataset == "cremad" else table.drop(columns="paper", level=1)
     display(dgl_core.publish(f"table_3_{dataset}", paper_is_cremad))
 
 # %%
 print("the paper, CREMA-D, fused accuracy in %:", {r: v["fused"] for r, v in paper_rows(3, "CREMA-D").items()})
-dgl_core.publish("figure_square", figures.rows_as_dots(panels(committed, this_run, profile)))
+dgl_core.publish("figure_square", ranking.rows_as_dots(panels(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.1.** Test accuracy in % of every corner and control: black fused, blue audio, orange visual; small dots
@@ -99,8 +101,8 @@ dgl_core.publish("figure_square", figures.rows_as_dots(panels(committed, this_ru
 
 # %%
 for dataset, rows in (committed if any(map(any, (r.values() for r in committed.values()))) else this_run).items():
-    print(experiments.TITLES[dataset])
-    table = comparison.differences_table(rows, ("no truncation", "vanilla"))
+    print(profiles.TITLES[dataset])
+    table = differences.differences_table(rows, ("no truncation", "vanilla"))
     display(dgl_core.publish(f"table_truncation_{dataset}", table))
 
 # %% [markdown]
@@ -127,8 +129,8 @@ for part, factor in (("encoders.audio.", 4), ("encoders.visual.", 4), ("fusion."
 # training, which the paper does not show.
 
 # %%
-committed, this_run = runs_of(experiments.table4)
-dgl_core.publish("figure_alpha", figures.alpha_sweep(panels(committed, this_run, profile)))
+committed, this_run = runs_of(late_fusion.table4)
+dgl_core.publish("figure_alpha", ranking.alpha_sweep(panels(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.2.** Fused test accuracy in % against $\alpha$ (below) and the encoder learning rate that it stands for
@@ -138,7 +140,7 @@ dgl_core.publish("figure_alpha", figures.alpha_sweep(panels(committed, this_run,
 
 # %%
 for dataset in {**this_run, **committed}:
-    print(experiments.TITLES[dataset])
+    print(profiles.TITLES[dataset])
     table = results_table({}, committed.get(dataset, {}), this_run.get(dataset, {}), branches=("fused",))
     display(dgl_core.publish(f"table_4_{dataset}", table.drop(columns="paper", level=1)))
 for row, values in paper_rows(4, "CREMA-D").items():
@@ -148,13 +150,13 @@ for row, values in paper_rows(4, "CREMA-D").items():
 # The branches move too. Audio first; the widget below switches between them in a live notebook.
 
 # %%
-dgl_core.publish("figure_alpha_audio", figures.alpha_sweep(panels(committed, this_run, profile), "audio"))
+dgl_core.publish("figure_alpha_audio", ranking.alpha_sweep(panels(committed, this_run, profile), "audio"))
 
 
 # %% tags=["nbval-skip"]
 @interact(branch=["audio", "visual", "fused"])
 def sweep(branch):
-    return figures.alpha_sweep(panels(committed, this_run, profile), branch)
+    return ranking.alpha_sweep(panels(committed, this_run, profile), branch)
 
 
 # %% [markdown]
@@ -198,8 +200,8 @@ for fusion in ("concat", "sum", "film", "gated", "bilinear", "attention"):
     dgl_core.check(f"5.3a {fusion}: masks do not leak, the multimodal loss reaches no encoder", same and cut)
 
 # %%
-committed, this_run = runs_of(experiments.fusion_heads)
-dgl_core.publish("figure_heads", figures.rows_as_dots(panels(committed, this_run, profile)))
+committed, this_run = runs_of(late_fusion.fusion_heads)
+dgl_core.publish("figure_heads", ranking.rows_as_dots(panels(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.4.** Test accuracy in % of vanilla training and of DGL with every fusion head, and of DGL with the masks
@@ -208,7 +210,7 @@ dgl_core.publish("figure_heads", figures.rows_as_dots(panels(committed, this_run
 
 # %%
 for dataset in {**this_run, **committed}:
-    print(experiments.TITLES[dataset])
+    print(profiles.TITLES[dataset])
     table = results_table({}, committed.get(dataset, {}), this_run.get(dataset, {}))
     display(dgl_core.publish(f"table_heads_{dataset}", table.drop(columns="paper", level=1)))
 

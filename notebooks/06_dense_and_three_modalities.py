@@ -39,17 +39,18 @@ from ipywidgets import interact
 from torch import nn
 
 import dgl_core
-from dgl_core import comparison, data, experiments, nested, table2
-from dgl_core.experiments import interaction
-from dgl_core.figures import interaction as figures
-from dgl_core.gradients import disentangled_loss
+from dgl_core import data, disentangled_loss, fit, load_or_run, reference
+from dgl_core.data.sets import mosi
+from dgl_core.figures import modalities
 from dgl_core.models import MultimodalModel, build
-from dgl_core.runs import load_or_run, reference
-from dgl_core.tables import paper_rows, results_table
-from dgl_core.training import fit
+from dgl_core.paper.experiments import late_fusion, profiles, table2
+from dgl_core.paper.printed import paper_rows
+from dgl_core.paper.tables import balance, differences
+from dgl_core.paper.tables.results import results_table
+from dgl_core.verdicts import selection, statistics
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
-TITLES = experiments.TITLES
+TITLES = profiles.TITLES
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -62,7 +63,7 @@ dgl_core.provenance()
 # the same reason.
 
 # %%
-dgl_core.publish("table_exclusions", table2.exclusion_table())
+dgl_core.publish("table_exclusions", balance.exclusion_table())
 
 # %% [markdown]
 # ## 6.2 What is an encoder, when modalities mix early?
@@ -74,7 +75,7 @@ dgl_core.publish("table_exclusions", table2.exclusion_table())
 # %%
 shapes = {"audio": (1, 16, 16), "visual": (3, 16, 16)}
 batch = {m: torch.randn(4, *shape, dtype=torch.float64) for m, shape in shapes.items()}
-for name, split in interaction.SPLITS.items():
+for name, split in table2.SPLITS.items():
     model = build("mmtm", shapes, 3, seed, width=4, blocks=1, split=split).double()
     disentangled_loss(model, batch, torch.tensor([0, 1, 2, 0]), alpha=4.0).total.backward()
     learnt = {m: [p.grad.clone() for p in e.parameters()] for m, e in model.encoders.items()}
@@ -96,11 +97,11 @@ for name, split in interaction.SPLITS.items():
 
 # %%
 left_run = {
-    d: load_or_run(interaction.table2_dense(profile, d), recompute=recompute) for d in experiments.datasets(profile)
+    d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)
 }
 left = {
-    d: reference(interaction.table2_dense("cpu", d, experiments.REFERENCE_SEEDS))
-    for d in experiments.REFERENCE_DATASETS
+    d: reference(table2.table2_dense("cpu", d, profiles.REFERENCE_SEEDS))
+    for d in profiles.REFERENCE_DATASETS
 }
 for dataset in {**left, **left_run}:
     paper = paper_rows(2, "CREMA-D") if dataset == "cremad" else {}
@@ -118,7 +119,7 @@ dgl_core.publish("table_2_left_paper", numbers.drop(columns=["reference", "this 
 # %%
 shown = {f"{TITLES[d]}, reference": rows for d, rows in left.items() if all(rows.values())}
 shown = shown or {f"{TITLES[d]}, this run ({profile})": rows for d, rows in left_run.items()}
-dgl_core.publish("figure_table_2_left", figures.branch_dots(shown))
+dgl_core.publish("figure_table_2_left", modalities.branch_dots(shown))
 
 # %% [markdown]
 # **Figure 6.1.** Table 2, left, as a picture: mean test accuracy in % of the fused model (black circle) and of each
@@ -132,7 +133,7 @@ dgl_core.publish("figure_table_2_left", figures.branch_dots(shown))
 # %%
 for dataset, rows in left.items():
     if all(rows.values()):
-        table = comparison.differences_table(rows, ("vanilla", "DGL-S", "DGL-P"))
+        table = differences.differences_table(rows, ("vanilla", "DGL-S", "DGL-P"))
         print(TITLES[dataset])
         display(dgl_core.publish(f"table_s_and_p_{dataset}", table))
 
@@ -144,16 +145,16 @@ for dataset, rows in left.items():
 # looked at once. The profiles for two cores run the common rate alone.
 
 # %%
-absent = {row: [] for row in interaction.table2_features("smoke", "mosi")}
-grid = {rate: reference(rows) for rate, rows in interaction.table2_grid("cpu", (0,)).items()}
-choice = nested.choose(grid)
-right = reference(nested.pick(interaction.table2_grid("cpu", interaction.NESTED_SEEDS), choice))
-official = reference(interaction.table2_official("cpu", experiments.DESCRIPTIVE_SEEDS))
+absent = {row: [] for row in table2.table2_features("smoke", "mosi")}
+grid = {rate: reference(rows) for rate, rows in table2.table2_grid("cpu", (0,)).items()}
+choice = selection.choose(grid)
+right = reference(selection.pick(table2.table2_grid("cpu", table2.NESTED_SEEDS), choice))
+official = reference(table2.table2_official("cpu", profiles.DESCRIPTIVE_SEEDS))
 right_run, official_run = absent, absent
-if "mosi" in interaction.feature_sets(profile):
-    runs = {r: load_or_run(rows, recompute=recompute) for r, rows in interaction.table2_grid(profile).items()}
-    right_run = nested.pick(runs, nested.choose(runs))
-    official_run = load_or_run(interaction.table2_official(profile), recompute=recompute)
+if "mosi" in table2.feature_sets(profile):
+    runs = {r: load_or_run(rows, recompute=recompute) for r, rows in table2.table2_grid(profile).items()}
+    right_run = selection.pick(runs, selection.choose(runs))
+    official_run = load_or_run(table2.table2_official(profile), recompute=recompute)
 for row, folds in choice.items():
     print(f"{row:22s}", " ".join(f"{rate:g}" for _, rate in sorted(folds.items())))
 
@@ -177,23 +178,23 @@ dgl_core.publish("table_2_right_official", results_table(paper_rows(2, "MOSI"), 
 # Nothing learned from labels at all: text as TF-IDF of the words spoken, on the same folds, at the common learning rate.
 
 # %%
-words = reference(interaction.table2_transcripts("cpu", (0,)))
+words = reference(table2.table2_transcripts("cpu", (0,)))
 words_run = {row: [] for row in words}
 if right_run is not absent:
-    words_run = load_or_run(interaction.table2_transcripts(profile), recompute=recompute)
+    words_run = load_or_run(table2.table2_transcripts(profile), recompute=recompute)
 table = results_table({}, words, words_run, branches).drop(columns="paper", level=1)
 dgl_core.publish("table_2_right_transcripts", table)
 
 # %%
-counts = table2.class_counts("mosi")
+counts = balance.class_counts("mosi")
 panels = {"CMU-MOSI, nested": right or right_run, "CMU-MOSI, official split": official or official_run}
 panels = {title: rows for title, rows in panels.items() if any(rows.values())}
-triplet_run = load_or_run(interaction.table2_features(profile, "triplet"), recompute=recompute)
-triplet = reference(interaction.table2_features("cpu", "triplet", experiments.REFERENCE_SEEDS))
+triplet_run = load_or_run(table2.table2_features(profile, "triplet"), recompute=recompute)
+triplet = reference(table2.table2_features("cpu", "triplet", profiles.REFERENCE_SEEDS))
 if not panels:
     panels = {f"generated features, this run ({profile})": triplet_run}
-lines = {title: table2.constant_scores(counts)[0] for title in panels if title.startswith("CMU-MOSI")}
-dgl_core.publish("figure_table_2_right", figures.branch_dots(panels, lines))
+lines = {title: balance.constant_scores(counts)[0] for title in panels if title.startswith("CMU-MOSI")}
+dgl_core.publish("figure_table_2_right", modalities.branch_dots(panels, lines))
 
 # %% [markdown]
 # **Figure 6.2.** Table 2, right, as a picture: mean test accuracy in % of the fused model and of each branch; bars are
@@ -210,9 +211,9 @@ dgl_core.publish("figure_table_2_right", figures.branch_dots(panels, lines))
 below = [row for row, values in paper_rows(2, "MOSI").items() if (values["audio"] or 100) < 50]
 print(f"paper, MOSI: audio is below 50 % in {len(below)} rows: {', '.join(below)}")
 options = triplet_run["vanilla"][0].spec.dataset_options
-balance = {"CMU-MOSI, official test part": counts}
-balance["generated features, this run"] = table2.class_counts("triplet", **options)
-dgl_core.publish("table_class_balance", table2.balance_table(balance))
+sizes = {"CMU-MOSI, official test part": counts}
+sizes["generated features, this run"] = balance.class_counts("triplet", **options)
+dgl_core.publish("table_class_balance", balance.balance_table(sizes))
 
 # %% [markdown]
 # Accuracy / macro-F1 / share of the class that the branch names most, in %, on the official split. The classes of its
@@ -221,14 +222,14 @@ dgl_core.publish("table_class_balance", table2.balance_table(balance))
 # %%
 source = official if all(official.values()) else triplet_run
 names = branches if source is official else ("strong", "weak_1", "weak_2", "fused")
-dgl_core.publish("table_macro_f1", table2.f1_table(source, names))
+dgl_core.publish("table_macro_f1", balance.f1_table(source, names))
 
 # %%
-constants = {name: table2.constant_scores(counts, k) for k, name in enumerate(data.mosi.CLASSES)}
+constants = {name: balance.constant_scores(counts, k) for k, name in enumerate(mosi.CLASSES)}
 if source is triplet_run:
-    constants = {"one class": table2.constant_scores(balance["generated features, this run"])}
+    constants = {"one class": balance.constant_scores(sizes["generated features, this run"])}
 paper = {m: [v[m] for v in paper_rows(2, "MOSI").values() if v[m]] for m in branches}
-picture = figures.accuracy_and_f1(source, constants, paper if source is official else {})
+picture = modalities.accuracy_and_f1(source, constants, paper if source is official else {})
 dgl_core.publish("figure_accuracy_and_f1", picture)
 
 # %% [markdown]
@@ -242,7 +243,7 @@ dgl_core.publish("figure_accuracy_and_f1", picture)
 # The same numbers for the nested protocol.
 
 # %%
-dgl_core.publish("table_macro_f1_nested", table2.f1_table(right if any(right.values()) else right_run, branches))
+dgl_core.publish("table_macro_f1_nested", balance.f1_table(right if any(right.values()) else right_run, branches))
 
 # %% [markdown]
 # ## 6.7 A modality is missing at test time
@@ -252,7 +253,7 @@ dgl_core.publish("table_macro_f1_nested", table2.f1_table(right if any(right.val
 # %%
 lossy = {**shown, **{title: rows for title, rows in panels.items() if "official" not in title}}
 two, three = ({t: rows for t, rows in lossy.items() if (t in shown) is early} for early in (True, False))
-dgl_core.publish("figure_missing_mmtm", figures.missing_modality(two))
+dgl_core.publish("figure_missing_mmtm", modalities.missing_modality(two))
 
 # %% [markdown]
 # **Figure 6.4.** MMTM: mean test accuracy in % with both modalities (black) and without one of them. Without audio
@@ -260,7 +261,7 @@ dgl_core.publish("figure_missing_mmtm", figures.missing_modality(two))
 # stand alone.
 
 # %%
-dgl_core.publish("figure_missing_three", figures.missing_modality(three, lines))
+dgl_core.publish("figure_missing_three", modalities.missing_modality(three, lines))
 
 # %% [markdown]
 # **Figure 6.5.** Three modalities: mean test accuracy in % with all of them and with each one missing. Where a marker
@@ -270,7 +271,7 @@ dgl_core.publish("figure_missing_three", figures.missing_modality(three, lines))
 for title, rows in lossy.items():
     print(title)
     name = title.split(",")[0].lower().replace(" ", "_").replace("-", "_")
-    display(dgl_core.publish(f"table_missing_{name}", table2.missing_table(rows)))
+    display(dgl_core.publish(f"table_missing_{name}", balance.missing_table(rows)))
 
 # %% [markdown]
 # ## 6.8 The same without any data
@@ -285,7 +286,7 @@ table = results_table({}, triplet, triplet_run, names).drop(columns="paper", lev
 display(dgl_core.publish("table_2_right_generated", table))
 generated = {"generated features, reference": triplet} if all(triplet.values()) else {}
 generated |= {f"generated features, this run ({profile})": triplet_run}
-dgl_core.publish("figure_generated", figures.missing_modality(generated))
+dgl_core.publish("figure_generated", modalities.missing_modality(generated))
 
 # %% [markdown]
 # **Figure 6.6.** Generated features: mean test accuracy in % with all modalities and with each one missing; four
@@ -294,7 +295,7 @@ dgl_core.publish("figure_generated", figures.missing_modality(generated))
 # %% tags=["nbval-skip"]
 @interact(title=list(lossy | generated))
 def missing(title):
-    return figures.missing_modality({title: (lossy | generated)[title]})
+    return modalities.missing_modality({title: (lossy | generated)[title]})
 
 
 # %% [markdown]
@@ -302,8 +303,8 @@ def missing(title):
 # The same generator with three and four weak modalities; the same methods, not a line changed.
 
 # %%
-more_run = load_or_run(interaction.more_modalities(profile), recompute=recompute)
-more = reference(interaction.more_modalities("cpu", experiments.DESCRIPTIVE_SEEDS))
+more_run = load_or_run(table2.more_modalities(profile), recompute=recompute)
+more = reference(table2.more_modalities("cpu", profiles.DESCRIPTIVE_SEEDS))
 many = ("strong", "weak_1", "weak_2", "weak_3", "weak_4", "fused")
 dgl_core.publish("table_more_modalities", results_table({}, more, more_run, many).drop(columns="paper", level=1))
 
@@ -371,14 +372,14 @@ for m, encoder in mine.encoders.items():
 # $\alpha$ times faster.
 
 # %%
-controls = {row: f"{experiments.CONTROL} ({row[-1]})" for row in interaction.SPLITS}
+controls = {row: f"{late_fusion.CONTROL} ({row[-1]})" for row in table2.SPLITS}
 for dataset, rows in left.items():
     if all(rows.values()):
         print(f"{TITLES[dataset]}, MMTM, reference")
-        display(dgl_core.publish(f"table_verdicts_{dataset}", table2.verdict_table(rows, controls)))
+        display(dgl_core.publish(f"table_verdicts_{dataset}", balance.verdict_table(rows, controls)))
 
 # %%
-judged = table2.verdict_table(right, {"DGL": experiments.CONTROL}, nested.fold_differences)
+judged = balance.verdict_table(right, {"DGL": late_fusion.CONTROL}, statistics.fold_differences)
 print("CMU-MOSI, nested, reference")
 dgl_core.publish("table_verdicts_mosi", judged)
 
@@ -394,5 +395,5 @@ dgl_core.publish("table_verdicts_mosi", judged)
 #   need their head's help to be learnt.
 #
 # **Exercises.** (1) The transcripts have four rows here; which method gains most on them in
-# `interaction.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which claim of 6.11 changes when DGL
+# `table2.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which claim of 6.11 changes when DGL
 # is compared at every method's own learning rate on the generated set?

@@ -39,16 +39,15 @@ import torch
 from IPython.display import display
 
 import dgl_core
-from dgl_core import claims, dense_costs, experiments
-from dgl_core.data.room_looks import CLASSES
-from dgl_core.data.scenes import scenes
-from dgl_core.dense import FORMS, DenseObjective
-from dgl_core.figures import segmentation as figures
-from dgl_core.figures.training import panels as side_by_side
-from dgl_core.models import build
-from dgl_core.runs import load_or_run, reference
-from dgl_core.segmentation import Segmentation
-from dgl_core.tables import ABSENT, paper_rows, results_table
+from dgl_core import load_or_run, models, reference
+from dgl_core.data.generated.rooms.looks import CLASSES
+from dgl_core.data.tasks.label_maps import Segmentation
+from dgl_core.figures import curves, label_maps
+from dgl_core.methods.dense_dgl import FORMS, DenseObjective
+from dgl_core.paper import dense_costs, printed, scenes
+from dgl_core.paper.experiments import profiles, table5
+from dgl_core.paper.tables.results import ABSENT, results_table
+from dgl_core.verdicts import statistics
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
 
@@ -62,16 +61,16 @@ dgl_core.provenance()
 # tells them; some furniture wears the look of another class, so only depth tells it. Neither modality suffices.
 
 # %%
-specs = experiments.table5(profile, "rooms")
-pictures = scenes(specs["DGL"][0])
-dgl_core.publish("figure_7_1", figures.look(pictures, CLASSES))
+specs = table5.table5(profile, "rooms")
+pictures = scenes.scenes(specs["DGL"][0])
+dgl_core.publish("figure_7_1", label_maps.look(pictures, CLASSES))
 
 # %% [markdown]
 # **Figure 7.1.** Four generated test pictures: colour, depth in m (dark is near), labels; *void* is clutter that
 # nobody labelled and that counts nowhere.
 
 # %%
-again = scenes(specs["DGL"][0])
+again = scenes.scenes(specs["DGL"][0])
 pairs = [(a, b) for one, two in zip(pictures, again, strict=True) for a, b in zip(one, two, strict=True)]
 dgl_core.check("7.1a the same rooms, to the last bit", all((a == b).all() for a, b in pairs))
 dgl_core.check("7.1b colour, depth and labels have one size", len({x.shape[:2] for x in pictures[0]}) == 1)
@@ -87,7 +86,7 @@ dgl_core.check("7.1b colour, depth and labels have one size", len({x.shape[:2] f
 
 # %%
 shapes = {"rgb": (3, 32, 64), "depth": (1, 32, 64)}
-model = build("esanet", shapes, classes=5, seed=seed, width=4, blocks=(1, 1, 1, 1), decoder_blocks=1).double()
+model = models.build("esanet", shapes, classes=5, seed=seed, width=4, blocks=(1, 1, 1, 1), decoder_blocks=1).double()
 batch = {m: torch.randn(2, *shape, dtype=torch.float64) for m, shape in shapes.items()}
 target = torch.randint(5, (2, 32, 64))
 criterion = Segmentation(5).criterion
@@ -137,7 +136,7 @@ dgl_core.check("7.2c alpha does not reach the fusion", all(torch.equal(grads[n],
 # ## 7.3 What a step costs
 # A DGL step needs three passes. They can run one after another, each graph freed before the next (our default), or
 # as one sum with one backward pass: the same gradients. The *floor* counts only operations whose result is used
-# (`dgl_core/dense_costs.py`): gradients that are thrown away are never computed, and depth alone skips the RGB
+# (`dgl_core/paper/dense_costs.py`): gradients that are thrown away are never computed, and depth alone skips the RGB
 # encoder.
 
 # %%
@@ -161,15 +160,15 @@ dgl_core.publish("table_costs", dense_costs.table())
 # are longer than those of the cpu profile.
 
 # %%
-datasets = experiments.scenes(profile)
-this_run = {d: load_or_run(experiments.table5(profile, d), recompute=recompute) for d in datasets}
-committed = {d: reference(experiments.table5_reference(d)) for d in ("rooms", "nyuv2")}
-panels = side_by_side(committed, this_run, profile)
+datasets = table5.scenes(profile)
+this_run = {d: load_or_run(table5.table5(profile, d), recompute=recompute) for d in datasets}
+committed = {d: reference(table5.table5_reference(d)) for d in ("rooms", "nyuv2")}
+panels = curves.panels(committed, this_run, profile)
 chosen = {}
 for dataset in committed:
-    grid = reference(experiments.dense_alphas("cpu", dataset))
+    grid = reference(table5.dense_alphas("cpu", dataset))
     found = {f"alpha {a}": f"{100 * r[0].score(part='val'):.1f}" if r else ABSENT for a, r in grid.items()}
-    chosen[experiments.TITLES[dataset]] = found | {"used": f"{experiments.DENSE_ALPHA[dataset]:g}"}
+    chosen[profiles.TITLES[dataset]] = found | {"used": f"{table5.DENSE_ALPHA[dataset]:g}"}
 dgl_core.publish("table_alpha", pandas.DataFrame.from_dict(chosen, orient="index"))
 
 # %% [markdown]
@@ -182,10 +181,10 @@ dgl_core.publish("table_alpha", pandas.DataFrame.from_dict(chosen, orient="index
 
 # %%
 for dataset in committed:
-    paper = paper_rows(5, "NYUv2, from scratch") if dataset == "nyuv2" else {}
+    paper = printed.paper_rows(5, "NYUv2, from scratch") if dataset == "nyuv2" else {}
     table = results_table(paper, committed[dataset], this_run.get(dataset, {}), branches=("fused",))
     epochs = committed[dataset]["vanilla"][0].spec.epochs if committed[dataset]["vanilla"] else 0
-    print(f"{experiments.TITLES[dataset]}: test mIoU in %, mean ± deviation (n); reference after {epochs} epochs")
+    print(f"{profiles.TITLES[dataset]}: test mIoU in %, mean ± deviation (n); reference after {epochs} epochs")
     display(dgl_core.publish(f"table_5_{dataset}", table))
 
 # %% [markdown]
@@ -195,11 +194,11 @@ for dataset in committed:
 # %%
 judged = 3 * len(committed)  # fused, RGB, depth on every set
 for dataset, rows in committed.items():
-    claim = f"DGL has the higher mIoU on {experiments.TITLES[dataset]}, scaled down"
-    dgl_core.verdict(claim, claims.paired(rows, "DGL", "vanilla"), comparisons=judged)
+    claim = f"DGL has the higher mIoU on {profiles.TITLES[dataset]}, scaled down"
+    dgl_core.verdict(claim, statistics.paired(rows, "DGL", "vanilla"), comparisons=judged)
 
 # %%
-dgl_core.publish("figure_7_2", figures.learning_curves(panels))
+dgl_core.publish("figure_7_2", label_maps.learning_curves(panels))
 
 # %% [markdown]
 # **Figure 7.2.** Validation mIoU in % at the epochs where it was measured (lines: means over n seeds, bands: lowest to
@@ -211,15 +210,15 @@ dgl_core.publish("figure_7_2", figures.learning_curves(panels))
 
 # %%
 shown = committed["rooms"] if all(committed["rooms"].values()) else this_run["rooms"]
-pictures = scenes(shown["DGL"][0].spec)
-dgl_core.publish("figure_7_3", figures.predictions(pictures, shown))
+pictures = scenes.scenes(shown["DGL"][0].spec)
+dgl_core.publish("figure_7_3", label_maps.predictions(pictures, shown))
 
 # %% [markdown]
 # **Figure 7.3.** Colour, depth, truth, and the labels predicted by vanilla training, by DGL, and by DGL with one
 # modality masked (batch-norm statistics re-estimated); first seed, last epoch.
 
 # %%
-dgl_core.publish("figure_7_4", figures.agreement(pictures, shown))
+dgl_core.publish("figure_7_4", label_maps.agreement(pictures, shown))
 
 # %% [markdown]
 # **Figure 7.4.** Where DGL helps and where it hurts in the same pictures: blue, only DGL is right; red, only vanilla
@@ -229,15 +228,15 @@ dgl_core.publish("figure_7_4", figures.agreement(pictures, shown))
 if profile == "smoke" or "nyuv2" not in datasets:
     print("NYUv2: not shown in this profile, or not here")
 else:
-    real = scenes(this_run["nyuv2"]["DGL"][0].spec, root=settings.data_root)
-    display(figures.look(real, this_run["nyuv2"]["DGL"][0].data["classes"]))
-    display(figures.predictions(real, this_run["nyuv2"]))
+    real = scenes.scenes(this_run["nyuv2"]["DGL"][0].spec, root=settings.data_root)
+    display(label_maps.look(real, this_run["nyuv2"]["DGL"][0].data["classes"]))
+    display(label_maps.predictions(real, this_run["nyuv2"]))
 
 # %% [markdown]
 # ## 7.7 Which classes gain, which lose
 
 # %%
-dgl_core.publish("figure_7_5", figures.class_differences(panels))
+dgl_core.publish("figure_7_5", label_maps.class_differences(panels))
 
 # %% [markdown]
 # **Figure 7.5.** IoU of DGL minus IoU of vanilla training for every class with test pixels, in points; bars are means,
@@ -250,7 +249,7 @@ dgl_core.publish("figure_7_5", figures.class_differences(panels))
 # untouched.
 
 # %%
-dgl_core.publish("figure_7_6", figures.masked(panels))
+dgl_core.publish("figure_7_6", label_maps.masked(panels))
 
 # %% [markdown]
 # **Figure 7.6.** Test mIoU in % of RGB alone and depth alone inside the trained models: hollow, statistics as trained;
@@ -260,15 +259,15 @@ dgl_core.publish("figure_7_6", figures.masked(panels))
 branches = ("rgb", "rgb_reestimated", "depth", "depth_reestimated")
 for dataset in committed:
     table = results_table({}, committed[dataset], this_run.get(dataset, {}), branches)
-    print(f"{experiments.TITLES[dataset]}: test mIoU in %, one modality masked")
+    print(f"{profiles.TITLES[dataset]}: test mIoU in %, one modality masked")
     display(dgl_core.publish(f"table_masked_{dataset}", table.drop(columns="paper", level=1)))
 
 # %%
 for dataset, rows in committed.items():
     for m in ("rgb", "depth"):
-        claim = f"{m} alone is better in DGL on {experiments.TITLES[dataset]}, re-estimated"
+        claim = f"{m} alone is better in DGL on {profiles.TITLES[dataset]}, re-estimated"
         branch = f"{m}_reestimated"
-        dgl_core.verdict(claim, claims.paired(rows, "DGL", "vanilla", branch, branch), comparisons=judged)
+        dgl_core.verdict(claim, statistics.paired(rows, "DGL", "vanilla", branch, branch), comparisons=judged)
 
 # %% [markdown]
 # ## What this does not show

@@ -40,13 +40,13 @@ from IPython.display import display
 from ipywidgets import interact
 
 import dgl_core
-from dgl_core import beyond, claims, data, equal_budget, experiments, models, two_processes
-from dgl_core.diagnosis import diagnose
-from dgl_core.experiments import beyond as plan
-from dgl_core.figures import beyond as figures
-from dgl_core.runs import load_or_run, reference
-from dgl_core.tables import paper_rows
-from dgl_core.training import fit
+from dgl_core import data, diagnose, fit, load_or_run, models, reference
+from dgl_core.figures import diagnosis, maps
+from dgl_core.paper.experiments import beyond, late_fusion, profiles
+from dgl_core.paper.printed import paper_rows
+from dgl_core.paper.tables import equal_budget, protocols
+from dgl_core.paper.theory import two_processes
+from dgl_core.verdicts import selection, statistics
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
 
@@ -60,21 +60,21 @@ dgl_core.provenance()
 # profile `paper` shows its own runs where it has the data.
 
 # %%
-live = plan.live(profile)
-sets = [*live, *(d for d in plan.SETS if d not in live)]
-titles = {d: f"{experiments.TITLES[d]}, {'this run' if d in live else 'reference'}" for d in sets}
+live = beyond.live(profile)
+sets = [*live, *(d for d in beyond.SETS if d not in live)]
+titles = {d: f"{profiles.TITLES[d]}, {'this run' if d in live else 'reference'}" for d in sets}
 
 
 def records(make, dataset, **options):
     if dataset in live:
         return load_or_run(make(profile, dataset, **options), recompute=recompute)
-    return reference(make("cpu", dataset, plan.reference_seeds(dataset), **options))
+    return reference(make("cpu", dataset, beyond.reference_seeds(dataset), **options))
 
 
-maps = {(d, o): records(plan.rate_maps, d, optimizer=o) for d in sets for o in plan.OPTIMIZERS}
-sgd, adamw = ({d: maps[d, o] for d in sets if maps[d, o] and all(maps[d, o].values())} for o in plan.OPTIMIZERS)
+grids = {(d, o): records(beyond.rate_maps, d, optimizer=o) for d in sets for o in beyond.OPTIMIZERS}
+sgd, adamw = ({d: grids[d, o] for d in sets if grids[d, o] and all(grids[d, o].values())} for o in beyond.OPTIMIZERS)
 for dataset in sets:
-    if not all(maps[dataset, "sgd"].values()):
+    if not all(grids[dataset, "sgd"].values()):
         print(f"{titles[dataset]}: not all records are here; python -m tools.reference {dataset}")
 
 # %% [markdown]
@@ -85,8 +85,8 @@ for dataset in sets:
 
 # %%
 for dataset, rows in sgd.items():
-    rates = plan.rates(dataset)
-    picture = figures.rate_maps(rows, f"{titles[dataset]}, SGD", rates, plan.common_rate(dataset))
+    rates = beyond.rates(dataset)
+    picture = maps.rate_maps(rows, f"{titles[dataset]}, SGD", rates, beyond.common_rate(dataset))
     display(dgl_core.publish(f"figure_rate_maps_{dataset}", picture))
 
 # %% [markdown]
@@ -97,7 +97,7 @@ for dataset, rows in sgd.items():
 # %%
 for dataset, rows in sgd.items():
     print(f"{titles[dataset]}: best point of each map by validation, and its test accuracy (%)")
-    for label, score in equal_budget.best_points(rows, plan.MAPPED).items():
+    for label, score in equal_budget.best_points(rows, beyond.MAPPED).items():
         print(f"    {label}: {score}")
 
 # %% [markdown]
@@ -106,8 +106,8 @@ for dataset, rows in sgd.items():
 
 # %%
 for dataset, rows in adamw.items():
-    rates = plan.rates(dataset, "adamw")
-    picture = figures.rate_maps(rows, f"{titles[dataset]}, AdamW", rates)
+    rates = beyond.rates(dataset, "adamw")
+    picture = maps.rate_maps(rows, f"{titles[dataset]}, AdamW", rates)
     display(dgl_core.publish(f"figure_rate_maps_adamw_{dataset}", picture))
 
 # %% [markdown]
@@ -115,8 +115,8 @@ for dataset, rows in adamw.items():
 
 # %%
 for dataset in sets:
-    rows = {row: r for row, r in records(plan.adamw_alphas, dataset).items() if r}
-    scores = {row: f"{sum(beyond.percent(r)) / len(r):.1f}" for row, r in rows.items()}
+    rows = {row: r for row, r in records(beyond.adamw_alphas, dataset).items() if r}
+    scores = {row: f"{sum(statistics.percent(r)) / len(r):.1f}" for row, r in rows.items()}
     print(f"{titles[dataset]}, AdamW, fused accuracy (%) by alpha:", scores)
 
 # %% [markdown]
@@ -133,8 +133,8 @@ for dataset in sets:
 # %%
 own = {d: equal_budget.committed(d) for d in sets if d not in live}
 for dataset in live:
-    grid = {rate: load_or_run(rows) for rate, rows in experiments.table1_grid(profile, dataset).items()}
-    own[dataset] = (*equal_budget.own_rates(grid), claims.paired)
+    grid = {rate: load_or_run(rows) for rate, rows in late_fusion.table1_grid(profile, dataset).items()}
+    own[dataset] = (*selection.own_rates(grid), statistics.paired)
 for dataset, (rows, rates, pairing) in own.items():
     number, column = (2, "MOSI") if dataset == "mosi" else (1, "CREMA-D")
     printed = {row: values["fused"] for row, values in paper_rows(number, column).items()}
@@ -149,13 +149,13 @@ for dataset, (rows, rates, pairing) in own.items():
 # batch dropped from the test part, as its loader does. The last one needs the labels, so it is shown for generated data.
 
 # %%
-panels = {d: experiments.table1("cpu", d, experiments.REFERENCE_SEEDS) for d in sets if d not in (*live, "mosi")}
+panels = {d: late_fusion.table1("cpu", d, profiles.REFERENCE_SEEDS) for d in sets if d not in (*live, "mosi")}
 panels = {d: reference(rows) for d, rows in panels.items()}
-panels |= {d: load_or_run(experiments.table1(profile, d)) for d in live}
-panels["mosi"] = reference(plan.every_epoch("cpu", plan.reference_seeds("mosi")))
+panels |= {d: load_or_run(late_fusion.table1(profile, d)) for d in live}
+panels["mosi"] = reference(beyond.every_epoch("cpu", beyond.reference_seeds("mosi")))
 panels = {titles[d]: rows for d, rows in panels.items() if rows["DGL"] and rows["G-Blending"]}
-gaps = beyond.paper_gaps()
-dgl_core.publish("figure_protocols", figures.protocol_gains(panels, gaps))
+gaps = protocols.paper_gaps()
+dgl_core.publish("figure_protocols", maps.protocol_gains(panels, gaps))
 
 # %% [markdown]
 # **Figure 8.3.** How many points a run gains over its last epoch when the epoch is chosen on test (red) or on
@@ -165,11 +165,11 @@ dgl_core.publish("figure_protocols", figures.protocol_gains(panels, gaps))
 # %%
 for title, rows in panels.items():
     record = rows["DGL"][0]
-    target = beyond.test_labels(record) if record.data["generated"] else None  # real sets may not be here
+    target = protocols.test_labels(record) if record.data["generated"] else None  # real sets may not be here
     print(title)
-    table = beyond.inflation(rows, target)
+    table = protocols.inflation(rows, target)
     display(dgl_core.publish(f"table_protocols_{record.spec.dataset}", table))
-    test_minus_last = beyond.gains(rows, "best_test")
+    test_minus_last = protocols.gains(rows, "best_test")
     dgl_core.check("8.4a choosing the epoch on test never lowers the test score", min(test_minus_last) >= 0)
 
 # %% [markdown]
@@ -177,7 +177,7 @@ for title, rows in panels.items():
 # runs above) as a share of each gap.
 
 # %%
-dgl_core.publish("table_inflation_and_gaps", beyond.exceeded(panels, gaps))
+dgl_core.publish("table_inflation_and_gaps", protocols.exceeded(panels, gaps))
 
 # %% [markdown]
 # ## 8.5 How many seeds?
@@ -185,14 +185,14 @@ dgl_core.publish("table_inflation_and_gaps", beyond.exceeded(panels, gaps))
 # studies, at the spread that we measure between DGL and G-Blending?
 
 # %%
-spreads = {title: beyond.deviation(rows) for title, rows in panels.items()}
-dgl_core.publish("figure_seeds", figures.seeds(spreads, gaps))
+spreads = {title: protocols.deviation(rows) for title, rows in panels.items()}
+dgl_core.publish("figure_seeds", maps.seeds(spreads, gaps))
 
 # %% [markdown]
 # **Figure 8.4.** Seeds needed against the true gap, logarithmic axis; dots are the gaps of the paper.
 
 # %%
-display(dgl_core.publish("table_seeds", beyond.seeds_table(spreads)))
+display(dgl_core.publish("table_seeds", protocols.seeds_table(spreads)))
 
 # %% [markdown]
 # Mind that the spread is ours: small networks and a few hundred test samples (on CMU-MOSI five films apart, so its
@@ -209,13 +209,13 @@ display(dgl_core.publish("table_seeds", beyond.seeds_table(spreads)))
 # %%
 squares = {}
 for dataset in sets:
-    seeds = None if dataset in live else plan.reference_seeds(dataset)
-    grid = plan.decoupling_grid(profile if dataset in live else "cpu", dataset, seeds)
+    seeds = None if dataset in live else beyond.reference_seeds(dataset)
+    grid = beyond.decoupling_grid(profile if dataset in live else "cpu", dataset, seeds)
     squares[dataset] = {rate: (load_or_run if dataset in live else reference)(rows) for rate, rows in grid.items()}
-    rows = squares[dataset][plan.common_rate(dataset)]
+    rows = squares[dataset][beyond.common_rate(dataset)]
     if not all(rows.values()):
         continue
-    picture = figures.gate_square(rows, titles[dataset])
+    picture = maps.gate_square(rows, titles[dataset])
     display(dgl_core.publish(f"figure_gates_{dataset}", picture))
 
 # %% [markdown]
@@ -231,15 +231,15 @@ for dataset in sets:
 # %%
 judged = []
 for dataset, square in squares.items():
-    rows, rates = equal_budget.own_rates(square, folds=dataset == "mosi")
-    pair = equal_budget.finalists(rows, plan.CORNERS)
+    rows, rates = selection.own_rates(square, folds=dataset == "mosi")
+    pair = selection.finalists(rows, beyond.CORNERS)
     if pair is None:
         print(f"{titles[dataset]}: no records yet; python -m tools.reference {dataset}")
         continue
     if dataset not in live and dataset != "mosi":
-        before = claims.paired(rows, *pair)
+        before = statistics.paired(rows, *pair)
         print(f"{titles[dataset]}: {sum(before) / len(before):+.1f} points on the {len(before)} seeds of the map, then:")
-        rows = reference(plan.finals(dataset, {row: float(rates[row]) for row in pair}))
+        rows = reference(beyond.finals(dataset, {row: float(rates[row]) for row in pair}))
     judged.append(equal_budget.interior(titles[dataset], rows, pair, own[dataset][2]))
     print(judged[-1])
 print(equal_budget.plainly(judged))
@@ -248,11 +248,11 @@ print(equal_budget.plainly(judged))
 # *Undecided* means that a gain is too small for so few seeds. The gates that the adaptive rules chose, epoch by epoch:
 
 # %%
-now = {d: load_or_run(plan.decoupling(profile, d), recompute=recompute) for d in experiments.datasets(profile)}
-shown = {titles[d]: square[plan.common_rate(d)] for d, square in squares.items() if d not in live}
-shown |= {f"{experiments.TITLES[d]}, this run ({profile})": rows for d, rows in now.items()}
+now = {d: load_or_run(beyond.decoupling(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)}
+shown = {titles[d]: square[beyond.common_rate(d)] for d, square in squares.items() if d not in live}
+shown |= {f"{profiles.TITLES[d]}, this run ({profile})": rows for d, rows in now.items()}
 for title, rows in shown.items():
-    adaptive = [r for row in plan.LIVE for r in rows.get(row, [])[:1]]
+    adaptive = [r for row in beyond.LIVE for r in rows.get(row, [])[:1]]
     curves = {name: values for record in adaptive for name, values in record.curves.items() if "encoder_gate" in name}
     for name, gates in curves.items():
         print(f"{title}, {name.removeprefix('loss/')}:", " ".join(f"{gate:.2f}" for gate in gates))
@@ -266,7 +266,7 @@ for title, rows in shown.items():
 # %%
 for dataset, (rows, _, _) in own.items():
     print(f"{titles[dataset]}: test accuracy (%), every row at its own learning rate")
-    display(dgl_core.publish(f"table_missing_{dataset}", beyond.missing_table(rows)))
+    display(dgl_core.publish(f"table_missing_{dataset}", protocols.missing_table(rows)))
 
 # %% [markdown]
 # ## 8.8 Two processes
@@ -283,7 +283,7 @@ for form, parts in errors.items():
     worst = max(parts.values())
     dgl_core.check(f"8.8a {form}: {'exact' if exact else 'wrong'} on two processes",
                    worst < 1e-9 if exact else worst > 1e-3)  # fmt: skip
-dgl_core.publish("figure_processes", figures.process_errors(errors))
+dgl_core.publish("figure_processes", maps.process_errors(errors))
 
 # %% [markdown]
 # **Figure 8.6.** Largest error of the gradients that two processes end with, relative to the largest gradient of the
@@ -301,7 +301,7 @@ model = models.build("small", clips.shapes, len(clips.classes), seed, width=4)
 fit(model, "vanilla", clips, epochs=4, milestones=(3,), lr=0.03, batch_size=16, seed=seed)
 report = diagnose(model, [clips.batch(rows) for rows in clips.indices("test").split(64)], share=1.0)
 print(report)
-dgl_core.publish("figure_diagnosis", report.plot())
+dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 
 # %% [markdown]
 # **Figure 8.7.** Left: what fusion leaves of each modality's residual, $R$, median and quartiles over samples. Middle:
@@ -321,20 +321,20 @@ display(dgl_core.publish("table_answers", pandas.DataFrame(answers).rename_axis(
 # the third line, a higher learning rate for the encoders does the same. Where it beats both but not G-Blending, the
 # unimodal losses do the work, and the truncation, which is what is new, is not needed. The lines on an absent modality
 # ask for branches instead of the fused model. For another model and other data: 8.9, and
-# `python -m dgl_core.claims --mine FOLDER` on records of your own.
+# `python -m dgl_core claims --mine FOLDER` on records of your own.
 
 # %% [markdown]
 # ## 8.11 Try it
 # Where would a gap be visible? Below: the seeds for a spread of your own.
 
 # %%
-dgl_core.publish("figure_seeds_mine", figures.seeds({"mine": 2.0}, gaps))
+dgl_core.publish("figure_seeds_mine", maps.seeds({"mine": 2.0}, gaps))
 
 
 # %% tags=["nbval-skip"]
 @interact(deviation=(0.5, 6.0, 0.5))
 def mine(deviation=2.0):
-    return figures.seeds({"mine": deviation}, gaps)
+    return maps.seeds({"mine": deviation}, gaps)
 
 
 # %% [markdown]
@@ -350,5 +350,5 @@ def mine(deviation=2.0):
 # - Whether another measure than $R$ would drive the gate better.
 #
 # **Exercises.** (1) In 8.6, let the adaptive gate follow the least suppressed modality (`pick="least"`). (2) How many
-# seeds does the largest gap of your own last paper need? (3) `python -m dgl_core.claims dgl-rate-control-tuned`: which
+# seeds does the largest gap of your own last paper need? (3) `python -m dgl_core claims dgl-rate-control-tuned`: which
 # record would you want to see retrained?

@@ -32,8 +32,8 @@ profile = "smoke"
 # Instead of training: each run takes FAKE_SECONDS and fails where the test wants it to.
 TRAINING = """
 import os, time
-from dgl_core.environment import utc_now
-from dgl_core.records import RunRecord
+from dgl_core.training.environment import utc_now
+from dgl_core.training.records import RunRecord
 
 REVISION = 1
 
@@ -81,8 +81,9 @@ class Project:
         shutil.copytree(ROOT / "dgl_core", root / "dgl_core", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "notebooks" / "jupytext.toml", root / "notebooks")
-        self.plan = (root / "dgl_core" / "experiments" / "__init__.py").read_text()
-        (root / "dgl_core" / "training.py").write_text(TRAINING)
+        self.plan = (root / "dgl_core" / "paper" / "experiments" / "__init__.py").read_text()
+        (root / "dgl_core" / "training" / "train.py").write_text(TRAINING)
+        (root / "dgl_core" / "training" / "loop.py").write_text("REVISION = 1\n")
         for room, text in ROOMS.items():
             shutil.rmtree(root / "dgl_core" / room)
             (root / "dgl_core" / f"{room}.py").write_text(text)
@@ -93,12 +94,12 @@ class Project:
         path = self.root / "notebooks" / f"{name}.py"
         path.write_text(HEADER.format(title=name) + "".join(f"\n# %%\n{cell}\n" for cell in cells))
         plan = PLAN.format(names=dict.fromkeys(sorted(self.runs), ()), runs=self.runs)
-        (self.root / "dgl_core" / "experiments" / "__init__.py").write_text(self.plan + plan)
+        (self.root / "dgl_core" / "paper" / "experiments" / "__init__.py").write_text(self.plan + plan)
         return path
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
-        """Start ``python -m dgl_core.reproduce --profile smoke`` on this project."""
-        command = [sys.executable, "-m", "dgl_core.reproduce", "--profile", "smoke", *arguments]
+        """Start ``python -m dgl_core reproduce --profile smoke`` on this project."""
+        command = [sys.executable, "-m", "dgl_core", "reproduce", "--profile", "smoke", *arguments]
         if "--out" not in arguments:
             command += ["--out", str(self.out)]
         environment = os.environ | {"DGL_RESULTS": str(self.store), "PYTHONPATH": str(self.root)} | variables

@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from dgl_core.data import generated
+from dgl_core.data.generated.emotions import files
 
 
-def media_digest(settings: generated.Settings, step: int = 1) -> str:
+def media_digest(settings: files.Settings, step: int = 1) -> str:
     """SHA-256 over names, sounds and pictures of every ``step``-th clip."""
     digest = hashlib.sha256()
-    for clip in generated.clip_list(settings)[::step]:
+    for clip in files.clip_list(settings)[::step]:
         digest.update(clip.name.encode())
-        digest.update(generated.sound(settings, clip).astype("<i2").tobytes())
-        digest.update(generated.picture(settings, clip).tobytes())
+        digest.update(files.sound(settings, clip).astype("<i2").tobytes())
+        digest.update(files.picture(settings, clip).tobytes())
     return digest.hexdigest()
 
 
 if __name__ == "__main__":
     clips, seed, step = map(int, sys.argv[1:])
-    print(media_digest(generated.Settings(clips=clips, seed=seed), step))
+    print(media_digest(files.Settings(clips=clips, seed=seed), step))

@@ -9,7 +9,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from dgl_core.execution import declared_parameters, tags
+from dgl_core.reproduce.execute import declared_parameters, tags
 
 TAGS = {"parameters", "nbval-ignore-output", "nbval-skip", "raises-exception"}
 HEADINGS = ("**Question.**", "**Claim checked.**", "**Runtime.**")

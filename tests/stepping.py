@@ -6,8 +6,8 @@ import torch
 from tiny import NAMES, gradients, images, pictures
 
 from dgl_core import methods
-from dgl_core.loop import Trainer
-from dgl_core.records import RunSpec
+from dgl_core.training.loop import Trainer
+from dgl_core.training.records import RunSpec
 
 A, B, C = NAMES[:3]
 

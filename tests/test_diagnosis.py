@@ -10,21 +10,23 @@ import torch.nn.functional as F
 from tiny import batch, dense, late
 from torch import nn
 
-from dgl_core import theory
-from dgl_core.diagnosis import diagnose
+from dgl_core.diagnosis import diagnose, main
+from dgl_core.figures.diagnosis import panels
 from dgl_core.figures.style import Picture
 from dgl_core.gradients import FUSED, disentangled_loss
-from dgl_core.metrics import suppression
 from dgl_core.models import ConcatFusion, LateFusion, MultimodalModel
+from dgl_core.paper.theory import feature, residual
+from dgl_core.paper.theory import toy as theory_toy
+from dgl_core.suppression import suppression_columns
 
 BUILT = [lambda: late(2), lambda: late(3), lambda: late(2, "gated"), lambda: dense(2), lambda: dense(3)]
 
 
 def toy(steps: int = 60):
     """A trained model with linear encoders, and its test part in batches of unequal size."""
-    data = theory.toy_data(samples=80)
-    model = theory.toy_model(data)
-    theory.train_toy(model, data, alpha=0.0, encoder_gate=1.0, steps=steps, every=0)
+    data = theory_toy.toy_data(samples=80)
+    model = theory_toy.toy_model(data)
+    theory_toy.train_toy(model, data, alpha=0.0, encoder_gate=1.0, steps=steps, every=0)
     parts = [slice(0, 150), slice(150, 400)]
     return model, data, [({m: x[part] for m, x in data.test.items()}, data.test_target[part]) for part in parts]
 
@@ -37,10 +39,10 @@ def test_gradients_on_linear_encoders_are_those_of_theory():
     model, data, loader = toy()
     found = diagnose(model, loader, share=1.0)
     inputs, target = {m: x[:400] for m, x in data.test.items()}, data.test_target[:400]
-    logits, width = model.all_logits(inputs), theory.toy.WIDTH
+    logits, width = model.all_logits(inputs), theory_toy.WIDTH
     for i, m in enumerate(inputs):
         block = model.fusion.head.weight.detach()[:, i * width : (i + 1) * width]
-        gradients = [theory.feature_gradient(logits[b], block, target).T @ inputs[m] / 400 for b in (FUSED, m)]
+        gradients = [feature.feature_gradient(logits[b], block, target).T @ inputs[m] / 400 for b in (FUSED, m)]
         branch = found.branches[m]
         assert (branch.joint, branch.own, branch.cosine) == pytest.approx(as_norm_and_cosine(*gradients), rel=1e-10)
 
@@ -50,10 +52,10 @@ def test_suppression_is_that_of_theory():
     found = diagnose(model, loader)
     inputs, target = {m: x[:400] for m, x in data.test.items()}, data.test_target[:400]
     logits = {b: x.detach() for b, x in model.all_logits(inputs).items()}
-    wanted = suppression(logits, target)
+    wanted = suppression_columns(logits, target)
     for m, branch in found.branches.items():
         assert branch.ratio == pytest.approx([wanted[f"{m}/R_q{q}"] for q in (25, 50, 75)], rel=1e-9)
-        assert branch.suppressed == theory.suppressed_share(logits[FUSED], logits[m], target)
+        assert branch.suppressed == residual.suppressed_share(logits[FUSED], logits[m], target)
         assert branch.accuracy == (logits[m].argmax(1) == target).double().mean().item()
     assert found.accuracy == (logits[FUSED].argmax(1) == target).double().mean().item()
     assert found.samples == 400
@@ -230,5 +232,40 @@ def test_what_it_says_is_what_it_found():
     assert "Most suppressed: soft" in str(found)  # the loud partner takes most of the soft one's residual
     table = found.table()
     assert list(table.index) == ["loud", "soft"] and table.loc["soft", "samples with s-bar < 1"] == "100 %"
-    picture = found.plot()
+    picture = panels(found)
     assert isinstance(picture, Picture) and picture.alt == str(found) and picture.png()[:4] == b"\x89PNG"
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+MINE = """
+import torch
+from torch import nn
+from dgl_core.models import ConcatFusion, LateFusion
+
+def mine():
+    torch.manual_seed(0)
+    model = LateFusion({"ear": nn.Linear(4, 3), "eye": nn.Linear(5, 3)}, ConcatFusion({"ear": 3, "eye": 3}, classes=3))
+    return model, [({"ear": torch.randn(12, 4), "eye": torch.randn(12, 5)}, torch.arange(12) % 3)]
+
+def other():
+    return 3
+"""
+
+
+def test_the_command_diagnoses_a_model_of_the_reader(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(MINE)
+    assert main([f"{tmp_path / 'mine.py'}:mine", "--share", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "ear" in out and "eye" in out and "Fused accuracy" in out
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [("absent.py:mine", "names no file"), ("mine.py:yours", "no function"), ("mine.py:other", "must")],
+)
+def test_the_command_names_what_is_wrong(tmp_path, capsys, monkeypatch, place, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
+    assert main([place]) == 2
+    assert says in capsys.readouterr().err

@@ -9,9 +9,9 @@ from stepping import make
 from tiny import NAMES, arrays, mlp
 from torch import nn
 
-from dgl_core.loop import Trainer
 from dgl_core.methods.base import Batch
 from dgl_core.models import ConcatFusion, LateFusion
+from dgl_core.training.loop import Trainer
 
 
 def equal_widths(modalities: int = 2, width: int = 4, batch_norm: bool = True, seed: int = 0) -> LateFusion:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from dgl_core.execution import NOTEBOOKS, ROOT, NotebookFailed, kernel_environment, notebook_names
+from dgl_core.reproduce.execute import NOTEBOOKS, ROOT, NotebookFailed, kernel_environment, notebook_names
 from tools.notebooks import rebuild
 
 
@@ -40,7 +40,7 @@ def audit_notebooks(names: list[str]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     # The records were made with native numerics, so they are trained again in a process of that kind.
-    records = subprocess.run([sys.executable, "-m", "dgl_core.audit", *arguments], cwd=ROOT).returncode
+    records = subprocess.run([sys.executable, "-m", "dgl_core", "audit", *arguments], cwd=ROOT).returncode
     os.environ.update(kernel_environment(portable=True))
     try:
         differences = audit_notebooks(notebook_names())

@@ -16,11 +16,10 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from dgl_core import experiments
-from dgl_core.execution import NOTEBOOKS, NotebookFailed, execute, kernel_environment, notebook_names, text
-from dgl_core.files import write_atomic
-from dgl_core.progress import Progress
-from dgl_core.workers import environment, local_workers
+from dgl_core.paper import experiments
+from dgl_core.reproduce.execute import NOTEBOOKS, NotebookFailed, execute, kernel_environment, notebook_names, text
+from dgl_core.runs.workers import environment, local_workers
+from dgl_core.utils import Progress, write_atomic
 from tools.normalise_notebooks import normalise
 
 WORKERS = 2
@@ -47,17 +46,17 @@ def rebuild(names: Sequence[str]) -> dict[str, str]:
 
     Raises:
         NotebookFailed: a notebook failed; the others are not reported.
-        dgl_core.runs.RunsFailed: a training run failed.
+        dgl_core.runs.run.RunsFailed: a training run failed.
     """
     with tempfile.TemporaryDirectory(prefix="dgl_store_") as store:
         variables = kernel_environment(portable=True) | {"DGL_RESULTS": store}
         with environment(variables):
-            from dgl_core import runs
+            from dgl_core.runs import run
 
-            todo = runs.pending(experiments.plan("smoke", names))
+            todo = run.pending(experiments.plan("smoke", names))
             if todo:
                 with local_workers(WORKERS) as pool, Progress(lambda: f"training {len(todo)} runs"):
-                    runs.run_all(todo, client=pool)
+                    run.run_all(todo, client=pool)
             with ThreadPoolExecutor(WORKERS) as pool, Progress(lambda: f"executing {', '.join(names)}"):
                 done = pool.map(lambda name: execute(NOTEBOOKS / f"{name}.py"), names)
                 return {name: text(normalise(notebook)) for name, notebook in zip(names, done, strict=True)}

@@ -10,12 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from dgl_core import claims, equal_budget, runs
+from dgl_core import utils
 from dgl_core.data.catalogue import licences
-from dgl_core.figures import style
-from dgl_core.figures import training as figures
-from dgl_core.files import write_atomic
-from dgl_core.tables import markdown_table
+from dgl_core.figures import curves, style
+from dgl_core.paper.claims import judging, records
+from dgl_core.paper.tables import equal_budget
+from dgl_core.paper.tables.results import markdown_table
+from dgl_core.utils import write_atomic
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "claims", "data")}
@@ -23,21 +24,21 @@ BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in (
 
 def texts() -> dict[str, str]:
     """What belongs between the markers of each block."""
-    tables = {"answers": equal_budget.answers_table(), "claims": claims.table(), "data": licences()}
+    tables = {"answers": equal_budget.answers_table(), "claims": judging.table(), "data": licences()}
     return {name: markdown_table(table) for name, table in tables.items()}
 
 
 def renewed(readme: str) -> str:
     """README with every block made anew."""
     for name, text in texts().items():
-        readme = claims.replace_block(readme, *BLOCKS[name], text)
+        readme = judging.replace_block(readme, *BLOCKS[name], text)
     return readme
 
 
 def overview() -> bytes:
     """The picture at the top: every row of notebook 03 on the reference sets, as PNG."""
     style.apply()
-    return figures.row_overview(claims.reference_groups()).png()
+    return curves.row_overview(records.reference_groups()).png()
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
             print("README.md is stale: run python -m tools.readme", file=sys.stderr)
         return int(after != before)
     write_atomic(README, after)
-    write_atomic(runs.reference_root() / "overview.png", overview())
+    write_atomic(utils.reference_root() / "overview.png", overview())
     print(f"README.md: {'renewed' if after != before else 'already current'}")
     return 0
 

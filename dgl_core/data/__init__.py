@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dgl_core.data.base import PARTS, ArrayDataset, Dataset
     from dgl_core.data.catalogue import DATASETS
+    from dgl_core.data.dataset import PARTS, ArrayDataset, Dataset
     from dgl_core.data.recipe import Recipe, random_split
 
 _HOMES = {
-    "PARTS": "base", "ArrayDataset": "base", "Dataset": "base",
+    "PARTS": "dataset", "ArrayDataset": "dataset", "Dataset": "dataset",
     "DATASETS": "catalogue", "Recipe": "recipe", "random_split": "recipe",
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ def load(name: str, root: str | os.PathLike | None = None, **options: Any) -> Da
         FileNotFoundError: the data are not there; the message says where they were looked for and what to do.
     """
     from dgl_core.data.catalogue import DATASETS
-    from dgl_core.records import unknown_name
+    from dgl_core.utils import unknown_name
 
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)

@@ -6,9 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgl_core.data import emotion_clips, generated, grid, media_recipes, mosi, nyuv2, rooms, sequences, triplet
+from dgl_core.data import media_recipes, sequences
+from dgl_core.data.generated import triplet
+from dgl_core.data.generated.emotions import clips, files
+from dgl_core.data.generated.rooms import pictures
 from dgl_core.data.media_recipes import found
 from dgl_core.data.recipe import Recipe
+from dgl_core.data.sets import grid, mosi, nyuv2
 
 if TYPE_CHECKING:
     import pandas
@@ -22,14 +26,14 @@ _RECIPES = (
     Recipe(
         name="emotions",
         title="Generated emotions",
-        load=emotion_clips.load_emotions,
-        options=asdict(generated.Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
+        load=clips.load_emotions,
+        options=asdict(files.Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
         revision=1,
         available=lambda root: True,
         generated=True,
         choices=_CHOICES,
         licence="Generated emotions",
-        verify=generated.verify,
+        verify=files.verify,
     ),
     *media_recipes.RECIPES,
     Recipe(
@@ -105,7 +109,7 @@ _RECIPES = (
         licence="Generated features",
     ),
     nyuv2.RECIPE,
-    rooms.RECIPE,
+    pictures.RECIPE,
 )
 
 DATASETS: dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}

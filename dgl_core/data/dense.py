@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgl_core.data.augment import IMAGENET_MEAN, IMAGENET_STD
-from dgl_core.data.base import Dataset
-from dgl_core.segmentation import VOID, Segmentation, at_size, median_frequency
+from dgl_core.data.dataset import Dataset
+from dgl_core.data.tasks.label_maps import VOID, Segmentation, at_size, median_frequency
+from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 AUGMENTATIONS = ("esanet", "none")
 LARGEST_ZOOM, JITTER = 1.4, 0.1

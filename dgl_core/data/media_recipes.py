@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dgl_core.data import cremad, kinetics, own, vggsound
+from dgl_core.data.media.video import RULES
 from dgl_core.data.recipe import Recipe
-from dgl_core.data.video import RULES
+from dgl_core.data.sets import cremad, kinetics, own, vggsound
 
 _CHOICES = {"spectrogram": ("compact", "official", "paper"), "augment": ("none", "shift", "crop"), "rule": RULES}
 _VIEW = {"spectrogram": "official", "frame_size": 224, "augment": "crop", "rule": "1fps"}

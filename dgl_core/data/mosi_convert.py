@@ -20,7 +20,7 @@ import numpy as np
 
 from dgl_core.data.safe_pickle import load_pickle
 from dgl_core.data.sequences import PARTS, check_sequences
-from dgl_core.files import write_atomic
+from dgl_core.utils import write_atomic
 
 SPLITS = {"train": "train", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 NAMES = {"audio": "audio", "vision": "visual", "visual": "visual", "video": "visual", "text": "text"}

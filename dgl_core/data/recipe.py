@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgl_core.records import coerce, unknown_name
+from dgl_core.utils import coerce, data_roots, unknown_name
 
 if TYPE_CHECKING:
-    from dgl_core.data.base import Dataset
+    from dgl_core.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -82,20 +82,6 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
         parts[rows[:n_test]] = "test"
         parts[rows[n_test : n_test + n_val]] = "val"
     return parts.tolist()
-
-
-def project_root() -> Path:
-    """The folder of the checked-out project, or the current one where the package is installed elsewhere."""
-    root = Path(__file__).resolve().parents[2]
-    return root if (root / "pyproject.toml").exists() else Path.cwd()
-
-
-def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
-    """Folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
-    if root:
-        return [Path(root)]
-    named = os.environ.get("DGL_DATA")
-    return ([Path(named)] if named else []) + [project_root() / "data"]
 
 
 def find_folder(

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgl_core.data.mosi import CLASSES
-from dgl_core.data.recipe import data_roots, find_folder
+from dgl_core.data.recipe import find_folder
+from dgl_core.data.sets.mosi import CLASSES
+from dgl_core.utils import data_roots
 
 if TYPE_CHECKING:
-    from dgl_core.data.base import Dataset
+    from dgl_core.data.dataset import Dataset
 
 FOLDER, FILE = "mosi_sequences", "sequences.npz"
 PARTS = ("train", "val", "test")
@@ -61,8 +62,8 @@ def load_sequences(root: Path | None, *, steps: int, zero: str) -> Dataset:
     arrays = read_sequences(path)
     import torch
 
-    from dgl_core.data.base import Dataset
-    from dgl_core.data.features import StandardiseFeatures
+    from dgl_core.data.dataset import Dataset
+    from dgl_core.data.transforms import StandardiseFeatures
 
     modalities = [m for m in arrays["train"] if m not in ("label", "id")]
     lengths = {m: arrays["train"][m].shape[1] for m in modalities}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dgl_core.data.fetch import Remote
+from dgl_core.data.files.fetch import Remote
 
 _RAW = "https://raw.githubusercontent.com"
 _OGM = f"{_RAW}/GeWu-Lab/OGM-GE_CVPR2022"
@@ -56,7 +56,7 @@ ORIGINS: dict[str, Origin] = {
     ),
     "ks": Origin(
         "github.com/cvdfoundation/kinetics-dataset (Kinetics-400): put the videos of the classes that "
-        "dgl_core/data/kinetics.py names into ks/train/<class>, ks/val/<class> and ks/test/<class>",
+        "dgl_core/data/sets/kinetics.py names into ks/train/<class>, ks/val/<class> and ks/test/<class>",
         "media about 30 GB; arrays 17 GB (official form, 19,000 clips)",
         "PyAV; about 15 minutes of one core (45 ms a clip; 100 ms with rule=even)",
         (
@@ -84,23 +84,23 @@ ORIGINS: dict[str, Origin] = {
     ),
     "grid_words": Origin(
         "zenodo.org/records/3625687, talker s1: videos and alignments in one folder; then "
-        "'python -m dgl_core.data prepare grid --raw FOLDER'",
+        "'python -m dgl_core data prepare grid --raw FOLDER'",
         "media 0.4 GB; prepared 25 MB",
         "PyAV and librosa; a few minutes for 1,000 videos",
     ),
     "folder": Origin(
-        "your own: <folder>/<part>/<class>/<clip>.mp4 below a data root, see dgl_core/data/own.py",
+        "your own: <folder>/<part>/<class>/<clip>.mp4 below a data root, see dgl_core/data/sets/own.py",
         "arrays 0.3 MB a clip and frame at 224 pixels",
         "PyAV for videos",
     ),
     "mosi": Origin(
-        "github.com/declare-lab/multimodal-deep-learning, contextual-multimodal-fusion/data: see dgl_core/data/mosi.py",
+        "github.com/declare-lab/multimodal-deep-learning, contextual-multimodal-fusion/data: see data/sets/mosi.py",
         "2 MB",
         "nothing",
     ),
     "nyuv2": Origin(
         "cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html, the labeled set (a MATLAB file); then "
-        "'python -m dgl_core.data.nyuv2_convert'",
+        "'python -m dgl_core.data.sets.convert.nyuv2'",
         "media 2.8 GB; arrays 0.7 GB",
         "h5py",
     ),

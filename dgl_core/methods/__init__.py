@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dgl_core.methods.agm import AGM
 from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.decoupling import Adaptive, Schedule
-from dgl_core.methods.dense import DenseDGL
-from dgl_core.methods.gblend_ogr import GBlendOGR
-from dgl_core.methods.joint import DGL, GBlend, Partial, Unimodal, Vanilla
-from dgl_core.methods.mla import MLA
-from dgl_core.methods.mmcosine import MMCosine
-from dgl_core.methods.mmpareto import MMPareto
-from dgl_core.methods.ogm import OGM, OGMGE
-from dgl_core.methods.pmr import PMR
-from dgl_core.methods.reconboost import ReconBoost
-from dgl_core.methods.relearn import Relearn
-from dgl_core.records import resolve_options, unknown_name
+from dgl_core.methods.baselines.agm import AGM
+from dgl_core.methods.baselines.gblend import GBlend, GBlendOGR
+from dgl_core.methods.baselines.mla import MLA
+from dgl_core.methods.baselines.mmcosine import MMCosine
+from dgl_core.methods.baselines.mmpareto import MMPareto
+from dgl_core.methods.baselines.ogm import OGM, OGMGE
+from dgl_core.methods.baselines.pmr import PMR
+from dgl_core.methods.baselines.reconboost import ReconBoost
+from dgl_core.methods.baselines.relearn import Relearn
+from dgl_core.methods.dense_dgl import DenseDGL
+from dgl_core.methods.dgl import DGL, Partial
+from dgl_core.methods.moving_gates import Adaptive, Schedule
+from dgl_core.methods.vanilla import Unimodal, Vanilla
+from dgl_core.utils import resolve_options, unknown_name
 
 __all__ = ["METHODS", "Batch", "Method", "State", "build"]
 

@@ -1,4 +1,4 @@
-"""What a training method is. The loop in ``dgl_core.training`` owns everything else, once for all methods."""
+"""What a training method is. The loop in ``dgl_core.training.train`` owns everything else, once for all methods."""
 
 from __future__ import annotations
 

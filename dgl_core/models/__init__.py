@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from dgl_core.models.esanet import esanet
+from dgl_core.models.esanet.network import esanet
 from dgl_core.models.fusion import FUSIONS, ConcatFusion, Fusion, PlainFusion, SumFusion, make_fusion
-from dgl_core.models.mlp_fusion import cubemlp, mlp
-from dgl_core.models.mmtm import mmtm
+from dgl_core.models.initial import initialise, seeded
+from dgl_core.models.mmtm.network import mmtm
 from dgl_core.models.multimodal import LateFusion, MultimodalModel
-from dgl_core.models.resnet import ResNet, ResNet18, initialise
-from dgl_core.models.seeding import seeded
-from dgl_core.records import unknown_name
+from dgl_core.models.resnet import ResNet, ResNet18
+from dgl_core.models.vectors import cubemlp, mlp
+from dgl_core.utils import unknown_name
 
 __all__ = [
     "FUSIONS", "MODELS", "ConcatFusion", "Fusion", "LateFusion", "MultimodalModel", "PlainFusion", "ResNet", "ResNet18",

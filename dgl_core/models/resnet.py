@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dgl_core.models.initial import initialise
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch-norm and a shortcut (He et al., CVPR 2016)."""
@@ -78,22 +80,6 @@ class ResNet(nn.Module):
         maps = self.layers(self.stem(x))  # [B * T, D, h, w]
         pooled = maps.mean(dim=(2, 3))  # [B * T, D]
         return pooled.unflatten(0, (-1, frames)).mean(dim=1)  # [B, D]
-
-
-def initialise(module: nn.Module) -> None:
-    """Kaiming-normal convolutions (fan out, ReLU), Xavier-normal linear layers, batch-norm at one and zero.
-
-    Source: official ``utils/utils.py:weight_init``, applied to the whole model.
-    """
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(module, nn.Linear):
-        nn.init.xavier_normal_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.ones_(module.weight)
-        nn.init.zeros_(module.bias)
 
 
 class ResNet18(ResNet):

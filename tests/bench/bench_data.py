@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 
 from dgl_core import data
-from dgl_core.data import generated
-from dgl_core.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from dgl_core.data.generated.emotions import acting, files, voice
+from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 CLIPS, BATCH = 120, 64
 FLOOR_SOUND, FLOOR_SAMPLE = 100.0, 3.0
@@ -35,17 +35,17 @@ MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD
 
 def make_folder(root: Path) -> Path:
     """A folder like CREMA-D: wav at 16 kHz, frames of 480 x 360."""
-    settings, folder = generated.Settings(clips=CLIPS), root / "cremad"
+    settings, folder = files.Settings(clips=CLIPS), root / "cremad"
     lists = {"train": [], "test": []}
-    (folder / generated.AUDIO).mkdir(parents=True)
-    for clip in generated.clip_list(settings):
-        sound = librosa.resample(generated.sound(settings, clip) / 32768, orig_sr=generated.RATE, target_sr=16000)
-        soundfile.write(folder / generated.AUDIO / f"{clip.name}.wav", sound, 16000)
-        (folder / generated.FRAMES / clip.name).mkdir(parents=True)
-        frame = Image.fromarray(generated.picture(settings, clip)).resize((480, 360), Image.Resampling.BICUBIC)
-        frame.save(folder / generated.FRAMES / clip.name / "00000.jpg", quality=92)
+    (folder / files.AUDIO).mkdir(parents=True)
+    for clip in files.clip_list(settings):
+        sound = librosa.resample(files.sound(settings, clip) / 32768, orig_sr=voice.RATE, target_sr=16000)
+        soundfile.write(folder / files.AUDIO / f"{clip.name}.wav", sound, 16000)
+        (folder / files.FRAMES / clip.name).mkdir(parents=True)
+        frame = Image.fromarray(files.picture(settings, clip)).resize((480, 360), Image.Resampling.BICUBIC)
+        frame.save(folder / files.FRAMES / clip.name / "00000.jpg", quality=92)
         part = "test" if clip.number >= CLIPS - 18 else "train"
-        lists[part].append(f"{clip.name},{generated.EMOTIONS[clip.label]}\n")
+        lists[part].append(f"{clip.name},{acting.EMOTIONS[clip.label]}\n")
     for part, lines in lists.items():
         (folder / f"{part}.csv").write_text("".join(lines))
     return folder
@@ -92,8 +92,8 @@ def main() -> int:
         folder = make_folder(Path(place))
         dataset = data.load("cremad", place, spectrogram="official", frame_size=224, augment="crop")
         rows = dataset.indices("train")[:BATCH]
-        wavs = [folder / generated.AUDIO / f"{dataset.ids[i]}.wav" for i in rows.tolist()]
-        frames = [folder / generated.FRAMES / dataset.ids[i] / "00000.jpg" for i in rows.tolist()]
+        wavs = [folder / files.AUDIO / f"{dataset.ids[i]}.wav" for i in rows.tolist()]
+        frames = [folder / files.FRAMES / dataset.ids[i] / "00000.jpg" for i in rows.tolist()]
         rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
         parts = {m: copy.copy(dataset) for m in dataset.modalities}
         for modality, part in parts.items():

@@ -29,14 +29,17 @@ from official import Way, gains, log_gradients, plain_forward
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dgl_core import experiments, methods, models, placement, rehearsal_data, runs, training
-from dgl_core.environment import describe, peak_memory_mb, utc_now
-from dgl_core.files import write_atomic
+from dgl_core import methods, models
 from dgl_core.gradients import DisentangledObjective
-from dgl_core.loop import Trainer
-from dgl_core.machine import Machine
-from dgl_core.progress import duration
-from dgl_core.records import RunSpec
+from dgl_core.paper.experiments import late_fusion
+from dgl_core.reproduce import rehearsal_data
+from dgl_core.runs import run as runs
+from dgl_core.training import streaming, train
+from dgl_core.training.environment import describe, peak_memory_mb, utc_now
+from dgl_core.training.loop import Trainer
+from dgl_core.training.machine import Machine
+from dgl_core.training.records import RunSpec
+from dgl_core.utils import duration, write_atomic
 
 ALPHA, CLIP, CLIPS, EPOCHS = 4.0, 40.0, 6698, 100
 RATIO, SECONDS, GAIN = 1.03, 180.0, 10.0  # aims
@@ -49,7 +52,7 @@ class Bench:
     def __init__(self, small: bool, steps: int, device: torch.device, folder: Path):
         self.small, self.steps, self.device, self.folder = small, steps, device, folder
         self.data = rehearsal_data.make("cremad", "small" if small else "1")
-        self.spec = experiments.base_specs("paper", "cremad", [0])[0].but(method_options={})
+        self.spec = late_fusion.base_specs("paper", "cremad", [0])[0].but(method_options={})
         if small:
             self.spec = self.spec.but(model="small", model_options={"width": 2}, batch_size=8)
         self.backend = "eager" if small else "inductor"
@@ -78,11 +81,11 @@ class Bench:
 
     def batches(self, resident: bool) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Augmented training batches without end."""
-        data = self.data.to(self.device) if resident else placement.Streamed(self.data, self.device)
+        data = self.data.to(self.device) if resident else streaming.Streamed(self.data, self.device)
         index, generator = data.indices("train"), torch.Generator().manual_seed(0)
         while True:
             order = index[torch.randperm(len(index), generator=generator)].split(self.spec.batch_size)[:-1]
-            yield from placement.batches(data, order, generator)
+            yield from streaming.batches(data, order, generator)
 
     def step(self, way: Way, file) -> Callable[[], None]:
         """One training step: batch, forward, backward, clipping, update, logging."""
@@ -141,7 +144,7 @@ class Bench:
     def loop(self, precision: str) -> dict[str, float]:
         """Seconds of a step of DGL and vanilla in the real loop (they take turns), of an evaluation, of a whole run."""
         found: dict[str, list[float]] = {"vanilla": [], "dgl": []}
-        with training.prepared(self.spec.but(precision=precision), self.device, Machine()):
+        with train.prepared(self.spec.but(precision=precision), self.device, Machine()):
             trainers = {method: self.trainer(method, precision) for method in found}
             for turn in range(4):  # the first is the warm-up
                 for method, run in trainers.items():
@@ -226,7 +229,7 @@ def main(arguments: list[str]) -> int:
     if not options.small and not torch.cuda.is_available():
         print("No GPU here, nothing is measured; --small proves the command on a CPU.")
         return 0
-    device = torch.device("cpu") if options.small else training.default_device()
+    device = torch.device("cpu") if options.small else train.default_device()
     options.out.mkdir(parents=True, exist_ok=True)
     found = report(Bench(options.small, min(options.steps, 2) if options.small else options.steps, device, options.out))
     path = options.out / ("gpu_evidence_small.json" if options.small else "gpu_evidence.json")

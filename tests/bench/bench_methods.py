@@ -21,13 +21,14 @@ import time
 
 import torch
 
-from dgl_core import experiments, methods, models
-from dgl_core.costs import PATH
+from dgl_core import methods, models
 from dgl_core.data import ArrayDataset
-from dgl_core.environment import describe
-from dgl_core.files import write_atomic
-from dgl_core.loop import Trainer
-from dgl_core.records import RunSpec
+from dgl_core.paper.costs import PATH
+from dgl_core.paper.experiments import late_fusion
+from dgl_core.training.environment import describe
+from dgl_core.training.loop import Trainer
+from dgl_core.training.records import RunSpec
+from dgl_core.utils import write_atomic
 
 ROOM = 1.15
 EPOCHS = 20  # as in the profiles for two cores; some methods act a fixed number of times in a run
@@ -88,7 +89,7 @@ def train_all(rows: dict[str, tuple[str, dict[str, object]]], seed: int, epochs:
 
 def main(arguments: list[str]) -> int:
     torch.set_num_threads(1)
-    rows = {row: choice for row, choice in experiments.TABLE_1.items() if " alone" not in row} | experiments.VARIANTS
+    rows = {row: choice for row, choice in late_fusion.TABLE_1.items() if " alone" not in row} | late_fusion.VARIANTS
     quick = "--quick" in arguments
     train_all({"vanilla": rows["vanilla"]}, 0, 1)  # warm-up
     seconds = [train_all(rows, seed, 2 if quick else EPOCHS) for seed in range(1 if quick else 3)]

@@ -3,7 +3,7 @@
     PYTHONPATH=. python tests/bench/bench_segmentation.py [--quick] [--write]
 
 The network of the ``cpu`` profile on NYUv2 (width 16, one block a stage, 64 x 96, batch 8), one process, one thread.
-Operations and bytes are counted (``dgl_core.dense_costs``); time is processor time, the forms of a step take turns, and
+Operations and bytes are counted (``paper.dense_costs``); time is processor time, the forms of a step take turns, and
 the ratio of the lower quartiles counts, the median over three parts of the measurement, which also stand in brackets.
 Exit status 1 if a promise is broken: passes one after another hold at most 10 % more memory than vanilla, and no form
 needs more operations than the floor (1 % for small things). ``--write`` keeps the numbers for notebook 07.
@@ -23,11 +23,11 @@ import time
 import torch
 
 from dgl_core import models
-from dgl_core.dense import DenseObjective
-from dgl_core.dense_costs import PATH, floor, graph_bytes, operations
-from dgl_core.environment import describe
-from dgl_core.files import write_atomic
-from dgl_core.segmentation import Segmentation
+from dgl_core.data.tasks.label_maps import Segmentation
+from dgl_core.methods.dense_dgl import DenseObjective
+from dgl_core.paper.dense_costs import PATH, floor, graph_bytes, operations
+from dgl_core.training.environment import describe
+from dgl_core.utils import write_atomic
 
 CLASSES, BATCH, SIZE = 40, 8, (64, 96)
 MEMORY, OPERATIONS = 1.10, 1.01  # promises: times vanilla, times the floor

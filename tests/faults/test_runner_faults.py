@@ -10,9 +10,10 @@ import time
 
 import pytest
 
-from dgl_core import files, reproduce
-from dgl_core.environment import PORTABLE_NUMERICS
-from dgl_core.files import write_atomic
+from dgl_core import utils
+from dgl_core.reproduce import command
+from dgl_core.training.environment import PORTABLE_NUMERICS
+from dgl_core.utils import write_atomic
 
 
 def alive(project) -> list[str]:
@@ -128,7 +129,7 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
     def full(*unused):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(utils.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         write_atomic(path, "new")
     assert path.read_text() == "old" and [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
@@ -147,13 +148,13 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
 )
 def test_a_request_for_something_that_does_not_exist_is_one_line(arguments, message, capsys, monkeypatch, tmp_path):
     if "--dask" in arguments:
-        from dgl_core.workers import dask_workers
+        from dgl_core.runs.workers import dask_workers
 
         with pytest.raises(ValueError, match="no Dask scheduler answers"), dask_workers(arguments[1]):
             pass
         return
     monkeypatch.setattr(signal, "signal", lambda *unused: None)
-    assert reproduce.main(arguments) == 2
+    assert command.main(arguments) == 2
     errors = capsys.readouterr().err
     assert message in errors and errors.count("\n") == 1
 
@@ -162,9 +163,9 @@ def test_a_read_only_report_folder_is_refused_before_any_work(project, capsys, m
     def read_only(*unused, **options):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(reproduce.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(command.tempfile, "TemporaryFile", read_only)
     monkeypatch.setattr(signal, "signal", lambda *unused: None)
-    assert reproduce.main(["--profile", "smoke", "--out", str(project.out)]) == 2
+    assert command.main(["--profile", "smoke", "--out", str(project.out)]) == 2
     assert "Read-only file system; choose another folder with --out" in capsys.readouterr().err
 
 

@@ -9,13 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from dgl_core import files, runs, training
+from dgl_core import utils
 from dgl_core.data import DATASETS, ArrayDataset, Recipe
 from dgl_core.methods import METHODS
 from dgl_core.models import ConcatFusion, LateFusion
-from dgl_core.records import RunSpec
-from dgl_core.runs import RunsFailed, load_or_run, run_all
-from dgl_core.training import TrainingDiverged, fit
+from dgl_core.runs import keys, store
+from dgl_core.runs import run as runs
+from dgl_core.runs.run import RunsFailed, load_or_run, run_all
+from dgl_core.training import loop
+from dgl_core.training import train as training
+from dgl_core.training.loop import TrainingDiverged
+from dgl_core.training.records import RunSpec
+from dgl_core.training.train import fit
 
 SAMPLES = 24
 
@@ -124,7 +129,7 @@ def test_the_first_bad_step_of_any_loss_is_named():
         return losses
 
     method.step = late
-    trainer = training.Trainer(spec(method="dgl"), method, model(), vectors(), torch.device("cpu"))
+    trainer = loop.Trainer(spec(method="dgl"), method, model(), vectors(), torch.device("cpu"))
     with pytest.raises(TrainingDiverged, match="the face loss is inf at epoch 0, step 1"):
         trainer.fit()
 
@@ -157,7 +162,7 @@ def test_weights_that_break_in_the_last_step_are_never_saved(tmp_path):
         return losses
 
     method.step = breaking
-    trainer = training.Trainer(spec(), method, model(), vectors(), torch.device("cpu"))
+    trainer = loop.Trainer(spec(), method, model(), vectors(), torch.device("cpu"))
     with pytest.raises(TrainingDiverged, match="the loss of the trained model is nan after epoch 1"):
         trainer.fit(tmp_path / "checkpoint", every=0)
     state = torch.load(tmp_path / "checkpoint", weights_only=True)
@@ -170,9 +175,9 @@ def test_weights_that_break_in_the_last_step_are_never_saved(tmp_path):
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file", b"no checkpoint at all"])
 def test_a_damaged_checkpoint_starts_again(workplace, capsys, damage):
     whole = training.train(spec())
-    made = runs.canonical(spec())
+    made = keys.canonical(spec())
     workplace.mkdir()
-    path = runs.Store(workplace).path(made, runs.key(made)).with_suffix(".checkpoint")
+    path = store.Store(workplace).path(made, keys.key(made)).with_suffix(".checkpoint")
     path.write_bytes(damage)
     (record,) = load_or_run([spec()])
     assert f"Checkpoint {path.name} is damaged; this run starts again." in capsys.readouterr().err
@@ -184,7 +189,7 @@ def test_half_a_checkpoint_starts_again(tmp_path, capsys):
     checkpoint = tmp_path / "run.checkpoint"
 
     def fresh():
-        return training.Trainer(spec(), METHODS["vanilla"](), model(), vectors(), torch.device("cpu"))
+        return loop.Trainer(spec(), METHODS["vanilla"](), model(), vectors(), torch.device("cpu"))
 
     fresh().fit(checkpoint, every=0)
     checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
@@ -203,7 +208,7 @@ def full_disk(monkeypatch, suffix: str) -> list[str]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return replace(source, target)
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(utils.os, "replace", full)
     return refused
 
 
@@ -219,7 +224,7 @@ def test_a_disk_that_is_full_when_a_record_is_written(workplace, monkeypatch):
         load_or_run([spec(), spec(seed=1)])
     assert len(refused) == 1 and len(epochs) == 3
     assert sorted(p.suffix for p in workplace.iterdir()) == [".checkpoint", ".json"]
-    monkeypatch.setattr(files.os, "replace", os.rename)
+    monkeypatch.setattr(utils.os, "replace", os.rename)
     both = load_or_run([spec(), spec(seed=1)])
     assert both[0] == first and len(epochs) == 4, "only the last epoch is trained again"
 

@@ -13,7 +13,7 @@ from dgl_core.models.fusion.base import Fusion, PlainFusion, check_keep, zero_ma
 from dgl_core.models.fusion.linear import ConcatFusion, SumFusion
 from dgl_core.models.fusion.mixing import CubeFusion, MixerFusion, MLPFusion
 from dgl_core.models.fusion.multiplicative import BilinearFusion, FiLMFusion, GatedFusion
-from dgl_core.records import unknown_name
+from dgl_core.utils import unknown_name
 
 __all__ = [
     "FUSIONS", "AttentionFusion", "BilinearFusion", "ConcatFusion", "CubeFusion", "FiLMFusion", "Fusion", "GatedFusion",

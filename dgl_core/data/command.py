@@ -1,0 +1,185 @@
+"""What data are here, what is missing and where to get it; fetching lists, preparing media, checking files.
+
+python -m dgl_core data status [NAME ...]
+python -m dgl_core data fetch NAME [...]
+python -m dgl_core data prepare NAME [option=value ...]
+python -m dgl_core data prepare grid --raw FOLDER [--to FOLDER]
+python -m dgl_core data verify NAME [...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dgl_core.data.catalogue import DATASETS, LICENCES
+from dgl_core.data.files import cache
+from dgl_core.data.recipe import Recipe
+from dgl_core.data.sources import ORIGINS
+from dgl_core.utils import data_roots, unknown_name
+
+
+def status(recipe: Recipe, root: Path | None) -> list[str]:
+    """What there is to know about one data set without reading it, as lines."""
+    licence = next((f"{use}; cite: {cite}" for name, _, use, cite, _ in LICENCES if name == recipe.licence), "")
+    options = ", ".join(f"{key}={value!r}" for key, value in recipe.options.items())
+    lines = [f"{recipe.name}: {recipe.title}", f"  options  {options}"]
+    if recipe.generated:
+        lines.append(f"  here     generated on first use and kept in {cache.cache_root()} ({_kept(recipe.name)})")
+    elif recipe.find is not None:
+        try:
+            folder = recipe.find(root)
+            lines.append(f"  here     {folder} ({_size(folder)})")
+        except FileNotFoundError as error:
+            lines.append(f"  missing  {error}")
+        except ValueError as error:
+            lines.append(f"  broken   {error}")
+    elif recipe.name != "folder":
+        lines.append("  here" if recipe.available(root) else "  missing")
+    lines += [f"  prepared {line}" for line in _prepared(recipe)]
+    origin = ORIGINS.get(recipe.name)
+    if origin is not None:
+        lines += [f"  from     {origin.where}", f"  size     {origin.size}", f"  takes    {origin.takes}"]
+        lines += [f"  list     {_list(remote, root)}" for remote in origin.lists]
+    return lines + ([f"  licence  {licence}"] if licence else [])
+
+
+def fetch(recipe: Recipe, root: Path | None) -> str:
+    """Get what can be got by machine.
+
+    Raises:
+        ValueError: nothing can, or a download failed; the message says what to do.
+    """
+    from dgl_core.data.files.fetch import fetch_all
+
+    origin = ORIGINS.get(recipe.name)
+    if origin is None or not origin.lists:
+        by_hand = f"it comes from {origin.where}" if origin else "it is generated on first use"
+        raise ValueError(f"nothing to fetch: {by_hand}")
+    lines = fetch_all(origin.lists, data_roots(root)[0])
+    return "\n  ".join([*lines, f"the media are not fetched: {origin.where}"])
+
+
+def prepare(recipe: Recipe, root: Path | None, settings: list[str]) -> str:
+    """Make the arrays of a set of media files.
+
+    Raises:
+        ValueError: the set has no media, or a setting that is no ``option=value``.
+    """
+    if recipe.prepare is None:
+        with_media = ", ".join([name for name, r in DATASETS.items() if r.prepare is not None] + ["grid"])
+        raise ValueError(f"has no media to prepare; sets that have: {with_media}")
+    options = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign:
+            raise ValueError(f"{setting!r} is no option=value; options: {', '.join(recipe.options)}")
+        default = recipe.options.get(key)
+        options[key] = int(value) if isinstance(default, int) and value.lstrip("-").isdecimal() else value
+    return recipe.prepare(root, **recipe.check(options))
+
+
+def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> str:
+    """The word set from the raw corpus, in a folder or a zip or tar file.
+
+    Raises:
+        ValueError: no folder given.
+    """
+    from dgl_core.data.files.fetch import unpack
+    from dgl_core.data.sets.convert.grid import convert
+    from dgl_core.data.sets.grid import FOLDER
+
+    if raw is None:
+        raise ValueError(f"say where the raw videos are with --raw FOLDER ({ORIGINS['grid_words'].where})")
+    if raw.is_file():
+        folder = raw.with_name(f"{raw.name}.unpacked")
+        cache.say(f"unpacked {unpack(raw, folder)} files into {folder}")
+        raw = next((p.parent for p in sorted(folder.rglob("*.align"))), folder)
+    return convert(raw, target or data_roots(root)[0] / FOLDER)
+
+
+def verify(recipe: Recipe, root: Path | None) -> str:
+    """Check one data set completely.
+
+    Raises:
+        FileNotFoundError, ValueError: what is wrong, with file and remedy.
+    """
+    if recipe.verify is not None:
+        return recipe.verify(root)
+    return repr(recipe.load(root, **recipe.check({})))
+
+
+def _prepared(recipe: Recipe) -> list[str]:
+    """The arrays that were made from media of a set, and how complete they are."""
+    from dgl_core.data.media import clip_arrays
+
+    lines = []
+    for file in sorted(cache.cache_root().glob(f"{recipe.name}*/*/settings.json") if recipe.prepare else ()):
+        entries = clip_arrays.read_index(file.parent).values()
+        bad = sum(bool(entry.problem) for entry in entries)
+        state = "complete" if (file.parent / "cache.json").is_file() else "not finished, prepare goes on there"
+        unread = f", {bad} could not be read (unreadable.csv)" if bad else ""
+        lines.append(f"{file.parent} ({len(entries) - bad} clips{unread}, {_size(file.parent)}, {state})")
+    return lines
+
+
+def _list(remote, root: Path | None) -> str:
+    places = [place / remote.path for place in data_roots(root)]
+    here = next((place for place in places if place.is_file()), None)
+    if here is None:
+        return f"{remote.path} missing ({remote.size / 1e3:.0f} kB): 'fetch' gets it from {remote.urls[0]}"
+    return f"{here}" + ("" if remote.right(here) else ": not the official one (SHA-256 differs)")
+
+
+def _kept(name: str) -> str:
+    folders = [folder for folder in cache.cache_root().glob(f"{name}-*") if folder.is_dir()]
+    total = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    return f"{len(folders)} sets there now, {total / 1e6:.0f} MB"
+
+
+def _size(folder: Path) -> str:
+    return f"{sum(file.stat().st_size for file in folder.rglob('*') if file.is_file()) / 1e6:.0f} MB"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dgl data", description="What data are here, and are they right?")
+    parser.add_argument("--root", type=Path, help="folder of the real sets (default: DGL_DATA, then ./data)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("status", help="what is here and where to get the rest").add_argument("names", nargs="*")
+    commands.add_parser("fetch", help="download the official lists").add_argument("names", nargs="+")
+    making = commands.add_parser("prepare", help="videos and sounds into arrays; can be interrupted")
+    making.add_argument("names", nargs=1, metavar="name")
+    making.add_argument("settings", nargs="*", help="options of the data set, as option=value")
+    making.add_argument("--raw", type=Path, help="folder (or zip or tar file) of the raw GRID corpus")
+    making.add_argument("--to", type=Path, help="folder of the prepared GRID set")
+    commands.add_parser("verify", help="check files and checksums").add_argument("names", nargs="+")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    failed = False
+    for name in options.names or DATASETS:
+        try:
+            if options.command == "prepare" and name == "grid":
+                print(f"grid: {prepare_grid(options.raw, options.to, options.root)}")
+                continue
+            if name not in DATASETS:
+                raise unknown_name("data set", name, DATASETS)
+            recipe = DATASETS[name]
+            if options.command == "status":
+                print("\n".join(status(recipe, options.root)))
+            elif options.command == "fetch":
+                print(f"{name}: {fetch(recipe, options.root)}")
+            elif options.command == "prepare":
+                print(f"{name}: {prepare(recipe, options.root, options.settings)}")
+            else:
+                print(f"{name}: right: {verify(recipe, options.root)}")
+        except (OSError, ValueError, ImportError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failed = True
+        except KeyboardInterrupt:
+            print(f"{name}: interrupted; the same command goes on where it was", file=sys.stderr)
+            return 130
+    return int(failed)

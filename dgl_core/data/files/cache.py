@@ -1,0 +1,158 @@
+"""Folders that appear whole or not at all, and checksums that are computed once per file version."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from dgl_core.utils import project_root, write_atomic
+
+MANIFEST = "MANIFEST.sha256"
+
+
+def cache_root() -> Path:
+    """Where generated sets and prepared arrays are kept: ``$DGL_DATA_CACHE``, else ``data/generated``."""
+    named = os.environ.get("DGL_DATA_CACHE")
+    return Path(named) if named else project_root() / "data" / "generated"
+
+
+def say(message: str) -> None:
+    """A line for the person at the terminal; stderr, so that a notebook's compared output stays the same."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path], str], what: str) -> Path:
+    """Return ``folder`` complete: reused when it is sound, else written beside it and moved into place in one step.
+
+    Args:
+        folder: where it shall be.
+        write: fills an empty folder.
+        problem: what is wrong with a folder, "" when nothing is.
+        what: the thing in words, for messages.
+
+    Raises:
+        OSError: the place cannot be written; the message names the variable that moves it.
+    """
+    if folder.exists():
+        reason = problem(folder)
+        if not reason:
+            return folder
+        say(f"{what} in {folder}: {reason}; making it again")
+    for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > 3600:
+                shutil.rmtree(leftover, ignore_errors=True)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    try:
+        fresh.mkdir(parents=True)
+        write(fresh)
+        _move_in(fresh, folder, problem)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write {what} to {folder} ({error.strerror or error}): free some space there "
+            "or set DGL_DATA_CACHE to a folder that can be written"
+        ) from error  # fmt: skip
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
+    for _ in range(3):  # another process may put its own copy there, or take a broken one away, at any moment
+        try:
+            os.replace(fresh, folder)
+            return
+        except OSError:
+            if not folder.exists():
+                raise
+            if not problem(folder):
+                return
+        broken = fresh.with_name(fresh.name + ".broken")
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(folder, broken)
+        shutil.rmtree(broken, ignore_errors=True)
+    os.replace(fresh, folder)
+
+
+def sha256(path: Path) -> str:
+    """Checksum of one file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, files: Iterable[Path]) -> None:
+    """Write ``MANIFEST.sha256`` (the format of ``sha256sum``) over files given relative to ``folder``."""
+    lines = [f"{sha256(folder / file)}  {file.as_posix()}\n" for file in sorted(files)]
+    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """``{file: checksum}`` as ``MANIFEST.sha256`` has it."""
+    entries = {}
+    for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
+        checksum, _, file = line.partition("  ")
+        if len(checksum) != 64 or not file or Path(file).is_absolute() or ".." in Path(file).parts:
+            raise ValueError(f"{folder / MANIFEST}: {line!r} is no line of a SHA-256 manifest; fetch the folder again")
+        entries[file] = checksum
+    return entries
+
+
+def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
+    """Files of ``folder`` that are missing or differ from their checksum: ``{file: "missing" | "wrong checksum"}``.
+
+    A file that was right before and has kept its size and modification time is not read again.
+    """
+    memory = _Memory()
+    wrong = {}
+    for file, checksum in expected.items():
+        path = folder / file
+        if not path.is_file():
+            wrong[file] = "missing"
+        elif not memory.knows(path, checksum):
+            if sha256(path) == checksum:
+                memory.add(path, checksum)
+            else:
+                wrong[file] = "wrong checksum"
+    memory.save()
+    return wrong
+
+
+class _Memory:
+    """Which files had which checksum at which size and time; lost without harm."""
+
+    def __init__(self):
+        self.path = cache_root() / "verified.json"
+        self.new: dict[str, list] = {}
+        self.known = self._read()
+
+    def _read(self) -> dict[str, list]:
+        try:
+            known = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    @staticmethod
+    def _entry(path: Path, checksum: str) -> list:
+        status = path.stat()
+        return [checksum, status.st_size, status.st_mtime_ns]
+
+    def knows(self, path: Path, checksum: str) -> bool:
+        return self.known.get(str(path.resolve())) == self._entry(path, checksum)
+
+    def add(self, path: Path, checksum: str) -> None:
+        self.new[str(path.resolve())] = self._entry(path, checksum)
+
+    def save(self) -> None:
+        if not self.new:
+            return
+        with contextlib.suppress(OSError):  # a read-only place costs time, not correctness
+            write_atomic(self.path, json.dumps(self._read() | self.new))

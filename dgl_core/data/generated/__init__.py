@@ -1,0 +1,1 @@
+"""Generated data sets: the same bits on every x86-64 processor, always available."""

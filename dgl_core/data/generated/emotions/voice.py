@@ -1,0 +1,134 @@
+"""A small speech synthesiser: glottal pulses and noise through the formants of a vocal tract, syllable by syllable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import lfilter, sosfilt
+
+from dgl_core.data.generated.emotions.acting import SENTENCES, bell
+from dgl_core.data.generated.portable import cosine, decibel, exponential, semitones, sine
+
+RATE = 22050  # Hz, the rate at which the official code loads its sound
+_STEP = 220  # samples per control frame, 10 ms
+_VOWELS = {  # first three formants of an adult man (Hz)
+    "a": (730, 1090, 2440), "e": (530, 1840, 2480), "i": (270, 2290, 3010), "o": (570, 840, 2410),
+    "u": (300, 870, 2240), "-": (500, 1500, 2500),
+}  # fmt: skip
+_HUM = (250, 1100, 2300)
+_WIDTHS = np.array([70.0, 100.0, 140.0, 220.0, 300.0])  # formant bandwidths (Hz)
+_HISS, _HUMMED = "hsfz", "mnlwrj"
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """What an actor brings to every clip: resting pitch (Hz), vocal tract length factor, own speed and loudness."""
+
+    pitch: float
+    tract: float
+    tempo: float
+    level: float
+
+
+def speaker(rng: np.random.Generator) -> Speaker:
+    """A random actor: half of them with low voices, half with high ones."""
+    high = rng.random() < 0.5
+    pitch = (165.0 + 60.0 * rng.random()) if high else (90.0 + 45.0 * rng.random())
+    tract = (1.08 if high else 0.95) + 0.12 * rng.random()
+    return Speaker(pitch, tract, 0.2 * rng.random() - 0.1, 4.0 * rng.random() - 2.0)
+
+
+def speak(rng: np.random.Generator, code: str, who: Speaker, cues: dict[str, float], noise: float) -> np.ndarray:
+    """One spoken sentence.
+
+    Args:
+        rng: source of the small irregularities.
+        code: sentence, key of ``SENTENCES``.
+        who: the actor.
+        cues: vocal cues (``emotions.act_voice``).
+        noise: 0..1, level of the room's noise (-62 to -38 dB).
+
+    Returns:
+        int16 ``[n]``, 1.4 to 4 s at 22 050 Hz.
+    """
+    tracks = _plan(rng, code, who, cues)
+    frames = len(tracks["f0"])
+    time = np.arange(frames * _STEP) / _STEP
+    f0, voiced, hissed = (np.interp(time, np.arange(frames), tracks[t]) for t in ("f0", "voiced", "hissed"))
+    phase = np.cumsum(f0 / RATE)
+    part = (phase - np.floor(phase)) / (0.55 + 0.25 * cues["breath"])  # of the open phase
+    pulse = np.where(part < 1.0, part * (2.0 - 3.0 * part), 0.0)  # derivative of the glottal flow p^2 - p^3
+    dark = 0.93 - 0.6 * cues["bright"]
+    pulse = lfilter([1.0 - dark], [1.0, -dark], pulse) * (1.0 + dark)
+    air = 2.0 * rng.random(len(time)) - 1.0
+    throat = voiced * ((1.0 - 0.7 * cues["breath"]) * pulse + 0.12 * cues["breath"] * air)
+    sound = _tract(throat, tracks["formants"]) + 0.15 * hissed * lfilter([1.0, -0.9], [1.0], air)
+    sound = sound * (0.25 * decibel(cues["level"] + who.level - 6.0) / np.abs(sound).max())
+    silence = np.zeros(int((0.08 + 0.12 * rng.random()) * RATE))
+    sound = np.concatenate([silence, sound, silence])
+    room = decibel(-62.0 + 24.0 * noise) * lfilter([0.5], [1.0, -0.5], 2.0 * rng.random(len(sound)) - 1.0)
+    return np.rint(np.clip(sound + room, -1.0, 1.0) * 32767.0).astype(np.int16)
+
+
+def _plan(rng: np.random.Generator, code: str, who: Speaker, cues: dict[str, float]) -> dict[str, np.ndarray]:
+    """Control tracks at 100 Hz: pitch (Hz) ``[F]``, voice and hiss gains ``[F]``, formants (Hz) ``[F, 5]``."""
+    syllables = SENTENCES[code].split()
+    slow = semitones(-12.0 * (cues["tempo"] + who.tempo))  # 2^-tempo
+    stress = 0.5 + 0.5 * bell(rng, len(syllables)) * 0.5  # which syllables carry the sentence
+    f0, voiced, hissed, formants = [], [], [], []
+    for k, syllable in enumerate(syllables):
+        consonant, vowel = syllable[0], syllable[-1]
+        place = k / max(len(syllables) - 1, 1)
+        length = float(slow) * (0.15 + 0.06 * stress[k]) * (1.0 if vowel != "-" else 0.4)
+        lead, body = _lead(consonant, who), max(int(length * 100), 5)
+        n = len(lead[0]) + body
+        local = np.arange(n) / n
+        swing = cues["swing"] * (stress[k] - 0.5 + 0.5 * sine(0.5 * place)) + cues["slope"] * (place - 0.5)
+        f0.append(cues["pitch"] + swing + cues["accent"] * (local - 0.5))
+        hissed.append(np.concatenate([lead[1], np.zeros(body)]))
+        rise = np.minimum(1.0, np.arange(1, body + 1) / (1.0 + (1.0 - cues["attack"]) * 8.0))
+        fall = np.minimum(1.0, np.arange(body, 0, -1) / (2.0 + (1.0 - cues["attack"]) * 8.0))
+        voiced.append(np.concatenate([lead[0], rise * fall * decibel(3.0 * stress[k] - 3.0 * place)]))
+        target = np.array([*(who.tract * f for f in _VOWELS[vowel]), 3500.0 * who.tract, 4500.0 * who.tract])
+        formants.append(np.concatenate([lead[2], np.tile(target, (body, 1))]))
+    f0, formants = np.concatenate(f0), np.concatenate(formants)
+    tremor = sine(np.arange(len(f0)) * (7.0 / 100) + rng.random()) + 0.7 * bell(rng, len(f0))
+    ends = np.concatenate([formants[:1], formants[:1], formants, formants[-1:], formants[-1:]])
+    formants = (ends[:-4] + ends[1:-3] + ends[2:-2] + ends[3:-1] + ends[4:]) / 5.0  # the tongue takes 50 ms to move
+    return {
+        "f0": who.pitch * semitones(f0 + cues["shake"] * tremor),
+        "voiced": np.concatenate(voiced),
+        "hissed": np.concatenate(hissed),
+        "formants": formants,
+    }
+
+
+def _lead(consonant: str, who: Speaker) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Voice gain, hiss gain ``[n]`` and formants ``[n, 5]`` of a consonant: hissed, hummed, stopped or none."""
+    if consonant == "-":
+        voice, hiss = np.zeros(0), np.zeros(0)
+    elif consonant in _HISS:
+        voice, hiss = np.zeros(9), np.array([0.3, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.3])
+    elif consonant in _HUMMED:
+        voice, hiss = np.full(6, 0.3), np.zeros(6)
+    else:
+        voice, hiss = np.zeros(7), np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.2, 0.4])
+    target = np.array([*(who.tract * f for f in _HUM), 3500.0 * who.tract, 4500.0 * who.tract])
+    return voice, hiss, np.tile(target, (len(voice), 1))
+
+
+def _tract(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
+    """Five second-order resonances in a row; coefficients change every 10 ms at most, the state is carried over."""
+    radius = exponential(-np.pi * _WIDTHS / RATE)  # [5]
+    first, second = 2.0 * radius * cosine(formants / RATE), -radius * radius  # [F, 5], [5]
+    sections = np.zeros((len(formants), 5, 6))
+    sections[..., 0] = 1.0 - first - second  # gain 1 at 0 Hz
+    sections[..., 3], sections[..., 4], sections[..., 5] = 1.0, -first, -second
+    changes = np.flatnonzero((formants[1:] != formants[:-1]).any(axis=1)) + 1
+    bounds = [0, *changes.tolist(), len(formants)]
+    state, output = np.zeros((5, 2)), np.empty_like(source)
+    for begin, end in zip(bounds, bounds[1:], strict=False):
+        piece = slice(begin * _STEP, end * _STEP)
+        output[piece], state = sosfilt(sections[begin], source[piece], zi=state)
+    return output

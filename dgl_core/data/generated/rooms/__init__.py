@@ -1,0 +1,1 @@
+"""Generated RGB-D rooms for semantic segmentation."""

@@ -1,0 +1,134 @@
+"""Generated RGB-D rooms: the offline stand-in for NYUv2, always labelled as generated.
+
+Planes and boxes in perspective with exact depth. Flat things (door, window, picture, rug) can only be told by colour;
+furniture whose surface wears the look of another class, or of the wall behind it, only by depth. So both are needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dgl_core.data.files import cache
+from dgl_core.data.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dgl_core.data.dataset import Dataset
+
+VERSION = 1  # raised when the same settings give other pictures
+PARTS = {"test": 0.25, "val": 0.15}  # shares; every picture is a room of its own, so the order is the split
+
+
+def load_rooms(
+    root: Path | None,
+    *,
+    images: int,
+    seed: int,
+    mislead: float,
+    height: int,
+    width: int,
+    multiple: int,
+    augment: str,
+) -> Dataset:
+    """The generated set, made on first use; it lives in the cache, so ``root`` is not used.
+
+    Args:
+        images: how many, one room each. seed: of the rooms; picture k is the same in a set of any length.
+        mislead: share of surfaces that wear the look of another class, 0..1.
+        height, width, multiple, augment: as ``nyuv2.load_nyuv2``.
+    """
+    import torch
+
+    from dgl_core.data.dense import DenseDataset
+    from dgl_core.data.generated.rooms.looks import CLASSES
+
+    for name, value, low, high in (
+        ("images", images, 8, 100_000), ("mislead", mislead, 0, 1), ("height", height, 16, 480),
+        ("width", width, 16, 640),
+    ):  # fmt: skip
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value}; give {low} to {high}")
+    arrays = ensure(images, seed, mislead, height, width)
+    return DenseDataset(
+        {"rgb": torch.from_numpy(arrays["rgb"]), "depth": torch.from_numpy(arrays["depth"])},
+        torch.from_numpy(arrays["label"]),
+        split(images),
+        name="rooms",
+        classes=CLASSES,
+        source=f"generated rooms: {images} pictures, seed {seed}, misleading surfaces {mislead:g}",
+        generated=True,
+        version=f"rooms {VERSION} seed {seed} mislead {mislead:g} size {height}x{width}",
+        multiple=multiple,
+        augment=augment,
+    )
+
+
+def split(images: int) -> list[str]:
+    """ "train", "val" or "test" for each picture, in blocks."""
+    counts = {part: max(1, round(share * images)) for part, share in PARTS.items()}
+    train = images - sum(counts.values())
+    return ["train"] * train + ["val"] * counts["val"] + ["test"] * counts["test"]
+
+
+def draw(number: int, seed: int, mislead: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Picture ``number``: RGB uint8 [H, W, 3], depth int16 [H, W] (mm), label uint8 [H, W]."""
+    from dgl_core.data.generated.rooms.render import render
+    from dgl_core.data.generated.rooms.scene import Furnisher
+
+    rng = np.random.Generator(np.random.PCG64([seed, number]))
+    return render(Furnisher(rng, mislead).room(), height, width, rng)
+
+
+def ensure(images: int, seed: int, mislead: float, height: int, width: int) -> dict[str, np.ndarray]:
+    """The set as memory-mapped arrays ``rgb`` [N, 3, H, W], ``depth`` and ``label`` [N, H, W], drawn where missing."""
+    settings = json.dumps([VERSION, images, seed, mislead, height, width])
+    name = f"rooms-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+    shapes = {
+        "rgb": ((3, height, width), np.uint8),
+        "depth": ((height, width), np.int16),
+        "label": ((height, width), np.uint8),
+    }
+
+    def write(folder: Path) -> None:
+        cache.say(f"drawing {images} rooms of {height} x {width} once")
+        arrays = {
+            kind: np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", dtype, (images, *shape))
+            for kind, (shape, dtype) in shapes.items()
+        }
+        for number in range(images):
+            rgb, depth, label = draw(number, seed, mislead, height, width)
+            arrays["rgb"][number], arrays["depth"][number] = rgb.transpose(2, 0, 1), depth
+            arrays["label"][number] = label
+        for array in arrays.values():
+            array.flush()
+        (folder / "settings.json").write_text(settings, encoding="utf-8")
+        cache.write_manifest(folder, [Path(f"{kind}.npy") for kind in shapes])
+
+    def problem(folder: Path) -> str:
+        try:
+            sums = cache.read_manifest(folder)
+        except (OSError, ValueError):
+            return "half-written"
+        return "".join(f"{file}: {why}" for file, why in cache.wrong_files(folder, sums).items())
+
+    folder = cache.ensure(cache.cache_root() / name, write, problem, "the generated rooms")
+    return {kind: np.load(folder / f"{kind}.npy", mmap_mode="c", allow_pickle=False) for kind in shapes}
+
+
+RECIPE = Recipe(
+    "rooms",
+    "Generated rooms (RGB-D, 13 classes)",
+    load_rooms,
+    {
+        "images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet",
+    },
+    revision=1,
+    available=lambda root: True,
+    generated=True,
+    choices={"augment": ("esanet", "none")},
+    licence="Generated rooms",
+)  # fmt: skip

@@ -1,0 +1,121 @@
+"""Generated features of three modalities (or more): a strong one that is sometimes blind, and weak ones that see then.
+
+Every sample has one of four classes, two bits. The strong modality shows the class as a direction: easy to learn. In
+some samples it is blind and shows noise alone; there, and in few others, the weak modalities show it. A weak modality
+shows each bit as the *product* of two signs, so no linear map of it tells anything: an encoder has to be trained.
+
+The same options give the same bytes on every x86-64 processor: uniform numbers, sums and products only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dgl_core.data.generated.emotions.acting import bell
+from dgl_core.data.recipe import random_split
+
+if TYPE_CHECKING:
+    from dgl_core.data.dataset import Dataset
+
+VERSION = 1  # raised when the same options give other values
+CLASSES = ("none", "first", "second", "both")  # which of the two bits are set
+SIZE = 24  # numbers in a feature vector, and in each step of a sequence
+MOST = 5  # modalities
+BLIND = 0.3  # share of the samples in which the strong modality shows noise alone
+HELP = 0.85  # share of those in which a weak modality shows the class
+STRAY = 0.2  # share of the other samples in which it does all the same
+STRONG, WEAK = 2.0, 1.6  # length of what is shown, where the noise has deviation NOISE in every number
+NOISE = 0.5
+
+
+def names(modalities: int) -> tuple[str, ...]:
+    """("strong", "weak_1", "weak_2", ...)."""
+    return ("strong", *(f"weak_{i}" for i in range(1, modalities)))
+
+
+def load_triplet(root: Path | None, *, samples: int, modalities: int, steps: int, seed: int) -> Dataset:
+    """The generated set; ``root`` is not used.
+
+    Args:
+        samples: how many, as equal as possible over the classes.
+        modalities: one strong and ``modalities - 1`` weak ones, 2 to 5.
+        steps: 0 for one feature vector per sample; otherwise sequences of this length whose middle half (moved at
+            random) shows the class, the rest is noise.
+        seed: of everything random.
+
+    Raises:
+        ValueError: an option outside its range.
+    """
+    for name, value, low, high in (
+        ("samples", samples, 60, 100_000),
+        ("modalities", modalities, 2, MOST),
+        ("steps", steps, 0, 200),
+        ("seed", seed, 0, 2**31),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value}; the generated feature set takes {low} to {high}")
+    import torch
+
+    from dgl_core.data.dataset import Dataset
+
+    label, blind = plan(samples, seed)
+    inputs = {}
+    for number, name in enumerate(names(modalities)):
+        own = np.random.Generator(np.random.PCG64(np.random.SeedSequence((VERSION, seed, number))))
+        if number == 0:
+            shown = _strong(own, label) * (~blind)[:, None]
+        else:
+            shown = _weak(own, label, informed=own.random(samples) < np.where(blind, HELP, STRAY))
+        inputs[name] = torch.from_numpy(_observed(own, shown, steps).astype(np.float32))
+    return Dataset(
+        inputs,
+        torch.from_numpy(label),
+        random_split(label, seed=seed),
+        name="triplet",
+        classes=CLASSES,
+        source=f"generated features: {samples} samples, {modalities} modalities, {steps} steps, seed {seed}",
+        generated=True,
+        version=f"triplet {VERSION} {samples} {modalities} {steps} {seed}",
+    )
+
+
+def plan(samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Class of every sample ``[N]``, and whether its strong modality is blind ``[N]``."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((VERSION, seed))))
+    return rng.permutation(np.arange(samples) % len(CLASSES)), rng.random(samples) < BLIND
+
+
+def _directions(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Rows of plus and minus one over the root of SIZE: about orthogonal, of length one, ``[count, SIZE]``."""
+    return np.where(rng.random((count, SIZE)) < 0.5, -1.0, 1.0) / np.sqrt(float(SIZE))
+
+
+def _strong(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
+    """One direction per class, ``[N, SIZE]``."""
+    return STRONG * _directions(rng, len(CLASSES))[label]
+
+
+def _weak(rng: np.random.Generator, label: np.ndarray, informed: np.ndarray) -> np.ndarray:
+    """Two pairs of signed directions; the product of a pair's signs is a bit of the class where ``informed``."""
+    random_bits = rng.integers(0, 2, (len(label), 2))
+    bits = np.where(informed[:, None], np.stack([label & 1, label >> 1], axis=1), random_bits)  # [N, 2]
+    first = np.where(rng.random((len(label), 2)) < 0.5, -1.0, 1.0)
+    second = first * np.where(bits == 1, 1.0, -1.0)
+    directions = _directions(rng, 4)
+    return WEAK * sum(
+        sign[:, bit, None] * directions[2 * bit + place] for bit in (0, 1) for place, sign in enumerate((first, second))
+    )
+
+
+def _observed(rng: np.random.Generator, shown: np.ndarray, steps: int) -> np.ndarray:
+    """What is shown plus noise: ``[N, SIZE]``, or ``[N, steps, SIZE]`` with it in a window of half the steps."""
+    if not steps:
+        return shown + NOISE * bell(rng, shown.size).reshape(shown.shape)
+    long = max(1, steps // 2)
+    start = rng.integers(0, steps - long + 1, len(shown))
+    window = (np.arange(steps) >= start[:, None]) & (np.arange(steps) < start[:, None] + long)  # [N, steps]
+    noise = bell(rng, len(shown) * steps * SIZE).reshape(len(shown), steps, SIZE)
+    return window[:, :, None] * shown[:, None, :] + NOISE * noise

@@ -1,0 +1,1 @@
+"""From sound, picture and video files to arrays."""

@@ -1,0 +1,38 @@
+"""Read picture files into arrays; an unreadable one is named with what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def read_frame(path: Path, size: int) -> np.ndarray:
+    """A picture file as uint8 ``[size, size, 3]``: the whole picture scaled, as the official code does in testing."""
+    return read_picture(path, size)[0]
+
+
+def read_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """As ``read_frame``, with the width and height that the file has."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            own = image.size
+            return scaled(image.convert("RGB"), size), own
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path}: not a readable picture ({error}); extract the frame again") from error
+
+
+def scaled(image, size: int) -> np.ndarray:
+    """A PIL picture in RGB as uint8 ``[size, size, 3]``."""
+    from PIL import Image
+
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The frames of a clip that were extracted into a folder, by name (the official code lists them unsorted)."""
+    return sorted(folder.glob("*.*"))

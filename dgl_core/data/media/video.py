@@ -1,0 +1,198 @@
+"""Sound and frames out of one video file (flv, mp4, mpg, avi, ...) with PyAV, which brings its own FFmpeg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dgl_core.data.media.pictures import scaled
+from dgl_core.data.media.sound import mono
+
+RULES = ("1fps", "even")
+SLACK = 0.5  # seconds that a stream may end before its file says it does
+BROKEN = 0.05  # share of damaged sound packets that is let pass, as FFmpeg itself does
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Which frames of a video are taken.
+
+    Args:
+        count: how many.
+        rule: "1fps": the first ``count`` of the frames that the official scripts keep, one a second, the first of the
+            video included; "even": the frames in the middles of ``count`` equal parts of the video.
+        size: side in pixels; the whole picture is scaled.
+
+    **Source:** ``video_preprocessing.py`` (OGM-GE, which the official README names): frames whose number is a multiple
+    of ``int(frames per second)``. **Difference:** taken in order of time (there, of an unsorted directory listing).
+    """
+
+    count: int = 1
+    rule: str = "1fps"
+    size: int = 224
+
+
+@dataclass
+class Media:
+    """What was read from a file: sound ``[C, n]`` at ``rate`` Hz, frames ``[T, size, size, 3]``, size of a picture."""
+
+    sound: np.ndarray | None = None
+    rate: int = 0
+    frames: np.ndarray | None = None
+    picture: tuple[int, int] = (0, 0)
+
+    def mono(self, path: Path, rate: int) -> np.ndarray:
+        return mono(path, self.sound, self.rate, rate)
+
+
+def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
+    """Sound, frames or both from one file, in one pass over it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it cannot be decoded, has no such stream, has too few frames, or ends before it should; the message
+            names file, reason and remedy.
+        ImportError: PyAV is not installed.
+    """
+    av = pyav()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; copy it again, or drop the clip from the lists")
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            return _Reader(path, container, frames, sound).read()
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
+
+
+def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
+    """All frames of a video in order, uint8 ``[H, W]`` ("gray") or ``[H, W, 3]`` ("rgb24")."""
+    av = pyav()
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise ValueError(f"{path}: has no pictures; copy it again, or drop the clip")
+            for frame in container.decode(container.streams.video[0]):
+                yield frame.to_ndarray(format=form)
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); copy it again") from None
+
+
+class _Reader:
+    """One pass over the packets of an open file; decodes no more frames than are wanted."""
+
+    def __init__(self, path: Path, container, frames: Frames | None, sound: bool):
+        self.path, self.container, self.frames = path, container, frames
+        streams = container.streams
+        self.video = streams.video[0] if frames and streams.video else None
+        self.audio = streams.audio[0] if sound and streams.audio else None
+        if sound and self.audio is None:
+            raise ValueError(f"{path}: has no sound; download it again, give a wav file of it, or drop the clip")
+        if frames and self.video is None:
+            raise ValueError(f"{path}: has no pictures; download it again, or drop the clip")
+        for stream in (self.video, self.audio):
+            if stream is not None:
+                stream.codec_context.thread_count = 1  # clips are read side by side, one on each core
+        self.kept: list = []
+        self.number = 0  # of the frame that comes next
+        self.chunks: list[np.ndarray] = []
+        self.packets = self.broken = 0
+        self.ends: dict[int, float] = {}  # stream index: seconds
+
+    def read(self) -> Media:
+        streams = [stream for stream in (self.video, self.audio) if stream is not None]
+        wanted = self._wanted()
+        resampler = pyav().AudioResampler(format="fltp")
+        for packet in self.container.demux(streams):
+            if packet.pts is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                self.ends[packet.stream.index] = max(end, self.ends.get(packet.stream.index, end))
+            if packet.stream is self.audio:
+                self._hear(packet, resampler)
+            elif len(self.kept) < self.frames.count:
+                self._look(packet, wanted)
+        self._check_ends(streams)
+        media = Media(rate=self.audio.rate if self.audio is not None else 0)
+        if self.audio is not None:
+            media.sound = self._sound()
+        if self.video is not None:
+            media.frames, media.picture = self._pictures()
+        return media
+
+    def _wanted(self) -> list[int] | int:
+        """Numbers of the frames to keep, or the step between them."""
+        if self.video is None:
+            return 0
+        if self.frames.rule == "1fps":
+            rate = self.video.average_rate or self.video.guessed_rate
+            return max(1, int(rate)) if rate else 1
+        total = self._count()
+        return [(2 * k + 1) * total // (2 * self.frames.count) for k in range(self.frames.count)]
+
+    def _count(self) -> int:
+        """Frames in the file, counted without decoding: one packet each."""
+        with pyav().open(f"file:{self.path}", metadata_errors="replace") as container:
+            return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
+
+    def _look(self, packet, wanted: list[int] | int) -> None:
+        for frame in packet.decode():
+            keep = self.number % wanted == 0 if isinstance(wanted, int) else wanted.count(self.number)
+            self.number += 1
+            if keep and frame.is_corrupt:
+                raise ValueError(f"{self.path}: frame {self.number - 1} is damaged; download or copy it again")
+            for _ in range(min(int(keep), self.frames.count - len(self.kept))):
+                self.kept.append(frame.to_image())
+
+    def _hear(self, packet, resampler) -> None:
+        self.packets += packet.size > 0
+        try:
+            for frame in packet.decode():
+                self.chunks += [part.to_ndarray() for part in resampler.resample(frame)]
+        except pyav().FFmpegError:
+            self.broken += 1
+
+    def _check_ends(self, streams: list) -> None:
+        """A stream ends when its file says so; where only the file as a whole has a length, the last stream counts."""
+        ends = {s.index: self.ends.get(s.index, 0.0) - float((s.start_time or 0) * s.time_base) for s in streams}
+        whole = (self.container.duration or 0) / 1_000_000
+        for stream in streams:
+            said = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            end, said = (ends[stream.index], said) if said else (max(ends.values()), whole)
+            if end < said - max(SLACK, 0.05 * said):
+                raise ValueError(
+                    f"{self.path}: truncated, its {'sound' if stream is self.audio else 'video'} ends at {end:.1f} of "
+                    f"{said:.1f} s; download or copy it again"
+                )
+
+    def _sound(self) -> np.ndarray:
+        if self.broken > BROKEN * self.packets:
+            raise ValueError(
+                f"{self.path}: {self.broken} of {self.packets} packets of its sound are damaged; "
+                "download or copy it again"
+            )
+        sound = np.concatenate(self.chunks, axis=1) if self.chunks else np.zeros((1, 0), np.float32)
+        if not sound.shape[1]:
+            raise ValueError(f"{self.path}: its sound is empty (0 samples); download it again, or drop the clip")
+        return sound
+
+    def _pictures(self) -> tuple[np.ndarray, tuple[int, int]]:
+        if len(self.kept) < self.frames.count:
+            raise ValueError(
+                f"{self.path}: {len(self.kept)} frames (rule {self.frames.rule!r}) where {self.frames.count} are "
+                "wanted; download it again, ask for fewer frames, or drop the clip"
+            )
+        return np.stack([scaled(image, self.frames.size) for image in self.kept]), self.kept[0].size
+
+
+def pyav():
+    """PyAV, or an error that says how to get it."""
+    try:
+        import av
+    except ImportError:
+        raise ImportError("videos are read with PyAV, which is not installed: pip install 'dgl-core[media]'") from None
+    return av
+
+
+VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # read with PyAV, see video.py

@@ -1,0 +1,1 @@
+"""The real data sets, one file each."""

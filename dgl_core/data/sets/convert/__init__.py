@@ -1,0 +1,1 @@
+"""Convert official releases to the layout that a data set reads."""

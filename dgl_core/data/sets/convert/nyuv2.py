@@ -1,0 +1,167 @@
+"""From the official NYU Depth v2 files to the folder that ``nyuv2`` reads.
+
+    python -m dgl_core.data.sets.convert.nyuv2 nyu_depth_v2_labeled.mat classMapping40.mat splits.mat DATA/nyuv2_rgbd40
+
+Pictures are halved to 320 x 240 (``--full``: kept at 640 x 480): RGB by Lanczos, depth and labels by taking every
+second pixel. Depth becomes 8 bit (about 4 cm steps), value / 25.5 = metres.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dgl_core.data.files import cache
+from dgl_core.data.sets.nyuv2 import FILES, VOID, ZIPS, check_files, read_classes, read_members
+
+METRES = 25.5  # steps of 8-bit depth per metre
+
+
+def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = False) -> Path:
+    """Write the folder ``out``, all of it or nothing, and check it as the loader does.
+
+    Args:
+        labeled: ``nyu_depth_v2_labeled.mat`` (MATLAB 7.3, HDF5): ``images``, ``depths`` (m, filled in), ``labels``.
+        mapping: ``classMapping40.mat``: ``mapClass``, the 40-class number of each of the 894 classes, ``className``.
+        splits: ``splits.mat``: ``trainNdxs``, ``testNdxs``, 1-based.
+        out: new folder.
+        full: keep 640 x 480.
+
+    Raises:
+        FileExistsError: ``out`` exists. ValueError: a file is not what it should be; the message says which and how.
+    """
+    if out.exists():
+        raise FileExistsError(f"{out} exists; remove it first, or name another folder")
+    to40, names = read_mapping(mapping)
+    parts = {part: _vector(splits, f"{part}Ndxs") for part in ("train", "test")}
+
+    def write(folder: Path) -> None:
+        with (
+            zipfile.ZipFile(folder / "rgb.zip", "w") as rgb,
+            zipfile.ZipFile(folder / "depth.zip", "w") as depth,
+            zipfile.ZipFile(folder / "label.zip", "w") as label,
+        ):
+            archives = {"rgb": rgb, "depth": depth, "label": label}
+            numbers = []
+            for number, pictures in official_pictures(labeled, to40, full):
+                numbers.append(number)
+                for kind, picture in pictures.items():
+                    _add(archives[kind], f"{number:04d}.{ZIPS[kind][1]}", picture)
+        listed = sorted(np.concatenate(list(parts.values())).tolist())
+        if listed != numbers:
+            raise ValueError(f"{splits} lists {len(listed)} pictures, {labeled} holds {len(numbers)}; take one release")
+        for part, chosen in parts.items():
+            (folder / f"{part}.txt").write_text("".join(f"{n:04d}\n" for n in sorted(chosen)), encoding="utf-8")
+        with open(folder / "classes.csv", "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(
+                [("label", "name"), *enumerate(names), (VOID, "void (unlabelled: ignore)")]
+            )
+        cache.write_manifest(folder, [Path(name) for name in FILES])
+        verify(folder, numbers)
+
+    return cache.ensure(out, write, lambda folder: "", "the converted set")
+
+
+def verify(folder: Path, numbers: list[int]) -> None:
+    """Everything that the loader checks, on every picture of a folder."""
+    check_files(folder)
+    classes = len(read_classes(folder / "classes.csv"))
+    for kind in ZIPS:
+        for _ in read_members(folder, kind, numbers, classes):
+            pass
+
+
+def read_mapping(path: Path) -> tuple[np.ndarray, list[str]]:
+    """Label of each of the 894 + 1 raw classes (0 is unlabelled: void), and the names of the 40 classes."""
+    numbers = _vector(path, "mapClass")
+    names = [str(name.item()) if hasattr(name, "item") else str(name) for name in _vector(path, "className", None)]
+    if numbers.min() < 1 or numbers.max() != len(names):
+        raise ValueError(
+            f"{path}: mapClass runs from {numbers.min()} to {numbers.max()}, but there are {len(names)} names"
+        )
+    return np.concatenate([[VOID], numbers - 1]).astype(np.uint8), names
+
+
+def _vector(path: Path, name: str, kind: type | None = int) -> np.ndarray:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = loadmat(path)
+    except (OSError, ValueError, NotImplementedError, MatReadError) as error:
+        raise ValueError(f"{path} cannot be read as a MATLAB file ({error})") from error
+    if name not in content:
+        found = ", ".join(key for key in content if not key.startswith("__"))
+        raise ValueError(f"{path} has no variable {name!r}; it has {found}")
+    vector = content[name].reshape(-1)
+    return vector if kind is None else vector.astype(kind)
+
+
+def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Picture number (1-based) with ``rgb`` uint8 [H, W, 3], ``depth`` and ``label`` uint8 [H, W].
+
+    MATLAB stores columns first, so HDF5 shows every picture transposed: ``images`` [N, 3, W, H], the rest [N, W, H].
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("reading nyu_depth_v2_labeled.mat needs h5py: pip install h5py") from error
+    from PIL import Image
+
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"{path} is not there, or no MATLAB 7.3 (HDF5) file; download nyu_depth_v2_labeled.mat again")
+    with h5py.File(path) as file:
+        missing = [name for name in ("images", "depths", "labels") if name not in file]
+        if missing:
+            raise ValueError(f"{path} has no {missing[0]!r}; it has {', '.join(file)}. Take nyu_depth_v2_labeled.mat")
+        step = 1 if full else 2
+        for row in range(len(file["images"])):
+            rgb = file["images"][row].transpose(2, 1, 0)  # [H, W, 3]
+            metres, raw = file["depths"][row].T, file["labels"][row].T  # [H, W]
+            if not (np.isfinite(metres).all() and 0 <= metres.min() and metres.max() * METRES < 255.5):
+                raise ValueError(f"{path}: picture {row + 1} has depths outside 0..10 m; take the filled-in 'depths'")
+            if raw.max() >= len(to40):
+                raise ValueError(
+                    f"{path}: picture {row + 1} has raw class {raw.max()}; the mapping ends at {len(to40) - 1}"
+                )
+            if not full:
+                size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+                rgb = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
+            depth = np.rint(metres[::step, ::step].astype(np.float64) * METRES).astype(np.uint8)
+            yield row + 1, {"rgb": rgb, "depth": depth, "label": to40[raw[::step, ::step]]}
+
+
+def _add(archive: zipfile.ZipFile, name: str, picture: np.ndarray) -> None:
+    """One picture file, stored as it is, with a fixed date: the same input gives the same zip."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    options = {"format": "JPEG", "quality": 95, "subsampling": 0} if name.endswith("jpg") else {"format": "PNG"}
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, **options)
+    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), buffer.getvalue())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    for name, text in (
+        ("labeled", "nyu_depth_v2_labeled.mat"), ("mapping", "classMapping40.mat"), ("splits", "splits.mat"),
+        ("out", "folder to make, <data>/nyuv2_rgbd40"),
+    ):  # fmt: skip
+        parser.add_argument(name, type=Path, help=text)
+    parser.add_argument("--full", action="store_true", help="keep 640 x 480")
+    chosen = parser.parse_args(arguments)
+    try:
+        folder = convert(chosen.labeled, chosen.mapping, chosen.splits, chosen.out, chosen.full)
+    except (ValueError, OSError, ImportError) as error:
+        raise SystemExit(f"error: {error}") from error
+    print(f"wrote and checked {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Spoken words of one GRID talker with the lips that speak them: 51 words, or 25 letters, or 10 digits.
+
+A real audio-visual stand-in, never to be called CREMA-D. Cooke, Barker, Cunningham, Shao, JASA 120(5), 2006; CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dgl_core.data.files import cache
+from dgl_core.data.files.arrays import prepared
+from dgl_core.data.recipe import find_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dgl_core.data.dataset import Dataset
+
+FOLDER = "grid_s1_av"
+FILES = ("MANIFEST.sha256", "samples.csv", "audio_logmel.npz", "lips.zip")
+FOLDS = 5
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SLOT = {"letters": 3, "digits": 4}  # place of the word in the six-word sentence
+VAL_SHARE = 8  # one in eight utterances left after the test part is cut validates
+
+
+def find_grid(root: Path | None) -> Path:
+    """The verified folder of the set.
+
+    Raises:
+        FileNotFoundError: folder or file missing; says where it was looked for and what can be used instead.
+        ValueError: a file differs from the manifest.
+    """
+    remedy = "Set DGL_DATA to the folder that holds it, or use the generated set 'emotions'"
+    folder = find_folder(root, FOLDER, f"GRID is not here: no folder {FOLDER!r}", remedy)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder / missing[0]} is missing: copy {FOLDER!r} again, or use the set 'emotions'")
+    expected = cache.read_manifest(folder)
+    wrong = cache.wrong_files(folder, {name: expected[name] for name in FILES[1:] if name in expected})
+    if wrong or not all(name in expected for name in FILES[1:]):
+        name, why = next(iter(wrong.items()), (cache.MANIFEST, "incomplete"))
+        raise ValueError(f"{folder / name}: {why} (SHA-256); copy {FOLDER!r} again, or use the set 'emotions'")
+    return folder
+
+
+def verify_grid(root: Path | None) -> str:
+    """Check the files against their manifest and the counts against the description of the set."""
+    folder = find_grid(root)
+    rows = _samples(folder)
+    counts = (len(rows), len({row["utterance"] for row in rows}), len({row["word"] for row in rows}))
+    if counts != (6000, 1000, 51):
+        raise ValueError(f"{folder / 'samples.csv'}: {counts} words, utterances, classes; expected 6000, 1000, 51")
+    return "6000 words of 1000 utterances, 51 classes, checksums as in the manifest"
+
+
+def load_letters(root: Path | None, *, fold: int, frames: int, augment: str) -> Dataset:
+    """25 letters, 40 utterances each; ``fold`` 0..4 is the fifth of the utterances that tests."""
+    return _load_fold(root, "letters", fold, frames, augment)
+
+
+def load_digits(root: Path | None, *, fold: int, frames: int, augment: str) -> Dataset:
+    """10 digits, 100 utterances each; ``fold`` 0..4 is the fifth of the utterances that tests."""
+    return _load_fold(root, "digits", fold, frames, augment)
+
+
+def load_words(root: Path | None, *, frames: int, augment: str) -> Dataset:
+    """All 51 words; 200 of the 1000 utterances test, as the set's own list says; validation is cut by utterance."""
+    folder = find_grid(root)
+    rows = _samples(folder)
+    letters = [row for row in rows if row["slot"] == "3"]  # one per utterance: cut by it, and every word is cut evenly
+    training = [row for row in letters if row["split"] == "train"]
+    chosen = _every_nth([row["word"] for row in training], VAL_SHARE)
+    val = {row["utterance"] for row, validates in zip(training, chosen, strict=True) if validates}
+    parts = ["val" if row["utterance"] in val else row["split"] for row in rows]
+    classes = sorted({(int(row["label51"]), row["word"]) for row in rows})
+    return _dataset(folder, "words", rows, tuple(word for _, word in classes), parts, frames, augment)
+
+
+def _load_fold(root: Path | None, task: str, fold: int, frames: int, augment: str) -> Dataset:
+    if not 0 <= fold < FOLDS:
+        raise ValueError(f"fold is {fold}; cross-validation has folds 0 to {FOLDS - 1}")
+    folder = find_grid(root)
+    rows = [row for row in _samples(folder) if row["slot"] == str(SLOT[task])]
+    classes = DIGITS if task == "digits" else tuple(sorted({row["word"] for row in rows}))
+    return _dataset(folder, task, rows, classes, fold_parts([row["word"] for row in rows], fold), frames, augment)
+
+
+def fold_parts(words: Sequence[str], fold: int) -> list[str]:
+    """The part of each utterance in one fold; each word is spread evenly over the folds, and evenly over validation.
+
+    Over folds 0..4 every utterance tests exactly once; an eighth of the others validates.
+    """
+    parts = np.full(len(words), "train", dtype=object)
+    rng = np.random.Generator(np.random.PCG64(0))
+    for word in sorted(set(words)):
+        rows = rng.permutation([i for i, w in enumerate(words) if w == word])
+        blocks = np.array_split(rows, FOLDS)
+        parts[blocks[fold]] = "test"
+        rest = np.concatenate([blocks[(fold + k) % FOLDS] for k in range(1, FOLDS)])
+        parts[rest[: max(1, round(len(rest) / VAL_SHARE))]] = "val"
+    return parts.tolist()
+
+
+def _every_nth(words: Sequence[str], n: int) -> list[bool]:
+    """Marks one in ``n`` places of each word, chosen at random once and for all."""
+    chosen = np.zeros(len(words), dtype=bool)
+    rng = np.random.Generator(np.random.PCG64(0))
+    for word in sorted(set(words)):
+        chosen[rng.permutation([i for i, w in enumerate(words) if w == word])[::n]] = True
+    return chosen.tolist()
+
+
+def _samples(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "samples.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _lips(folder: Path) -> np.ndarray:
+    """Grey lip frames uint8 ``[6000, 8, 48, 32]``, memory-mapped; decoded from the archive once."""
+    from PIL import Image
+
+    names = sorted({row["utterance"] for row in _samples(folder)})
+
+    def fill(frames: np.ndarray) -> None:
+        with zipfile.ZipFile(folder / "lips.zip") as archive:
+            for number, name in enumerate(names):
+                sheet = np.asarray(Image.open(io.BytesIO(archive.read(f"{name}.jpg"))).convert("L"))  # [6 * 32, 8 * 48]
+                frames[6 * number : 6 * number + 6] = sheet.reshape(6, 32, 8, 48).transpose(0, 2, 1, 3)
+
+    rows = [f"{name}/{slot}" for name in names for slot in range(6)]
+    stamp = cache.read_manifest(folder)["lips.zip"]
+    return prepared(cache.cache_root() / f"{FOLDER}-lips", stamp, rows, (8, 32, 48), np.uint8, fill)
+
+
+def _dataset(
+    folder: Path,
+    task: str,
+    rows: Sequence[dict],
+    classes: tuple[str, ...],
+    parts: Sequence[str],
+    frames: int,
+    augment: str,
+) -> Dataset:
+    import torch
+
+    from dgl_core.data.dataset import Dataset
+    from dgl_core.data.transforms import Standardise
+
+    index = np.array([int(row["row"]) for row in rows])
+    with np.load(folder / "audio_logmel.npz", allow_pickle=False) as file:
+        audio = torch.from_numpy(file["mel"][index])  # uint8 [N, 64 frames, 40 mel], linear in the log power
+    visual = torch.from_numpy(_lips(folder)[index, :: 8 // frames])  # uint8 [N, frames, 32, 48], evenly spaced
+    train = torch.tensor([i for i, part in enumerate(parts) if part == "train"])
+    moved = augment == "shift"
+    transforms = {
+        name: Standardise(*_statistics(x[train]), shift=shift if moved else (0, 0))
+        for name, x, shift in (("audio", audio, (4, 0)), ("visual", visual, (2, 3)))
+    }
+    return Dataset(
+        {"audio": audio, "visual": visual},
+        torch.tensor([classes.index(row["word"]) for row in rows]),
+        parts,
+        name=f"grid_{task}",
+        classes=classes,
+        ids=[f"{row['utterance']}/{row['slot']}" for row in rows],
+        source="GRID corpus, talker s1 (Cooke et al. 2006, CC BY 4.0)",
+        transforms=transforms,
+    )
+
+
+def _statistics(x: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of uint8 values, from their exact histogram."""
+    import torch
+
+    counts = torch.bincount(x.flatten(), minlength=256).double()
+    values = torch.arange(256).double()
+    mean = (counts * values).sum() / counts.sum()
+    return float(mean), float((counts * (values - mean) ** 2).sum().div(counts.sum()).sqrt())

@@ -1,0 +1,174 @@
+"""Kinetics-Sounds: the classes of Kinetics that can be heard. Which classes, the sources do not agree on.
+
+34 are named by those who introduced the set (Arandjelović, Zisserman, *Look, Listen and Learn*, 2017, appendix), by
+names of an early Kinetics; 33 are in the official code (``class.txt``), whose networks still have 34 outputs; 31 are
+in the lists of OGM-GE, PMR and MMPareto. Layout below a data root: ``ks/<part>/<class>/<clip>.mp4``, or the official
+processed form: sounds ``ks/audio/{train,test}/<class>/<clip>.wav`` with folders of frames
+``ks/visual/{train_img,val_img}/Image-01-FPS/<class>/<clip>``.
+
+**Difference:** the official loader skips a clip with fewer than three frames, but not its sound, so that every later
+picture of the class is paired with the sound of another clip; here the files of a clip are paired by name.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips
+from dgl_core.data.media.folders import Found, as_clips, plain, scan
+from dgl_core.data.media.workers import Source
+from dgl_core.data.recipe import find_folder, random_split
+
+if TYPE_CHECKING:
+    from dgl_core.data.dataset import Dataset
+
+FOLDER = "ks"
+TREES = (
+    ("train", "train"), ("val", "val"), ("test", "test"),
+    ("train", "audio/train"), ("test", "audio/test"),
+    ("train", "visual/train_img/Image-01-FPS"), ("test", "visual/val_img/Image-01-FPS"),
+)  # fmt: skip
+_COMMON = (
+    "blowing nose, bowling, chopping wood, ripping paper, shuffling cards, singing, tapping pen, laughing, "
+    "shoveling snow, tap dancing, tapping guitar, tickling, playing accordion, playing bagpipes, playing bass guitar, "
+    "playing clarinet, playing drums, playing guitar, playing harmonica, playing keyboard, playing organ, "
+    "playing piano, playing saxophone, playing trombone, playing trumpet, playing violin, playing xylophone"
+).split(", ")
+_RELEASED = ["blowing out candles", "dribbling basketball", "mowing lawn", "stomping grapes"]  # as Kinetics has them
+CLASSES: dict[int, tuple[str, ...]] = {
+    31: tuple(sorted(_COMMON + _RELEASED)),
+    33: tuple(sorted([*_COMMON, *_RELEASED, "tying tie", "finger snapping"])),
+    34: tuple(sorted([*_COMMON, *_RELEASED, "typing", "fingerpicking", "patting"])),
+}
+# how the 34 classes were called before Kinetics was released
+FORMER = {
+    "blowing out": "blowing out candles",
+    "dribbling ball": "dribbling basketball",
+    "mowing the lawn by pushing lawnmower": "mowing lawn",
+    "stomping": "stomping grapes",
+}
+LISTS = {"train": ("my_train.txt", "ks_train.txt"), "test": ("my_test.txt", "ks_test.txt")}
+
+
+def load_kinetics(root: Path | None, *, classes: int, seed: int, **view) -> Dataset:
+    """The real set: clips that are missing or cannot be read are left out and counted in ``source``."""
+    clips, note = listed(root, classes, seed)
+    return load_clips(clips, View(**view, long=True), name="ks", key=f"ks-{classes}", source=note)
+
+
+def prepare_kinetics(root: Path | None, *, classes: int, seed: int, **view) -> str:
+    """Make the arrays of the set, or complete them."""
+    clips, _ = listed(root, classes, seed)
+    return str(prepare_clips(clips, View(**view, long=True), f"ks-{classes}", again=True))
+
+
+def find_kinetics(root: Path | None) -> Path:
+    """The folder of the set.
+
+    Raises:
+        FileNotFoundError: says where it was looked for and what belongs there.
+    """
+    return find_folder(
+        root,
+        FOLDER,
+        f"Kinetics-Sounds is not here: no {FOLDER}/train/<class>/<clip>.mp4",
+        f"Put the videos of its classes there, or set DGL_DATA to the folder that holds {FOLDER!r}, or use the "
+        "generated set 'emotions'",
+        lambda folder: any((folder / tree).is_dir() for part, tree in TREES if part == "train"),
+    )
+
+
+def listed(root: Path | None, classes: int, seed: int) -> tuple[Clips, str]:
+    """The clips of the folders (for 31 classes: of the official lists, where they are), and what to say of them.
+
+    Without a folder ``test``, ``val`` is the test part, as in the official code; without another ``val``, an eighth of
+    the training part is cut off, class by class.
+    """
+    folder = find_kinetics(root)
+    names = set(CLASSES[classes])
+    found = scan(
+        [(part, folder / tree) for part, tree in TREES],
+        lambda name: next((n for n in (plain(name), FORMER.get(plain(name))) if n in names), None),
+    )
+    if not found:
+        raise FileNotFoundError(f"{folder}: no clip of the {classes} classes; its folders must be named as the classes")
+    absent: list[tuple[str, str]] = []
+    lists = _lists(folder) if classes == 31 else {}
+    if lists:
+        found, absent = _select(found, lists)
+    elif not any(clip.part == "test" for clip in found):
+        for clip in found:
+            clip.part = "test" if clip.part == "val" else clip.part
+    _cut_validation(found, seed)
+    clips = as_clips(found, CLASSES[classes], lambda clip: clip.name)
+    empty = sorted(names - {clip.label for clip in found})
+    note = f"Kinetics-Sounds, {classes} classes" + (", lists of OGM-GE" if lists else "")
+    note += f" (no clip of: {', '.join(empty)})" if empty else ""
+    gone = [Source(name, *[str(folder / part / "*" / f"{name}.mp4")] * 2) for name, part in absent]
+    return Clips(
+        clips.classes,
+        [*clips.labels, *[None] * len(gone)],
+        [*clips.parts, *(part for _, part in absent)],
+        [*clips.sources, *gone],
+    ), note
+
+
+def clip_key(name: str) -> tuple[str, int] | str:
+    """What names a clip in every list: "abc_000058_000068" and "abc_58" are the same second of the same video."""
+    match = re.fullmatch(r"(.{11})_(\d+)(?:_\d+)?", name)
+    return (match[1], int(match[2])) if match else name
+
+
+def _lists(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """Clip name and class number of the lists of OGM-GE, if both are here."""
+    lists = {}
+    for part, (inside, beside) in LISTS.items():
+        path = next((p for p in (folder / inside, folder.parent / "split_lists" / beside) if p.is_file()), None)
+        if path is None:
+            return {}
+        with open(path, encoding="utf-8", newline="") as file:
+            lists[part] = []
+            for number, row in enumerate(csv.reader(file), start=1):
+                if len(row) != 3 or not row[2].isdecimal():
+                    raise ValueError(f"{path}, line {number}: {','.join(row)!r} is not 'clip,seconds,class number'")
+                lists[part].append((row[0], row[2]))
+    return lists
+
+
+def _select(found: list[Found], lists: dict) -> tuple[list[Found], list[tuple[str, str]]]:
+    """Of the clips in the folders those that are listed, in the part that the list says, and the absent ones."""
+    here = {clip_key(clip.name): clip for clip in found}
+    kept, absent, pairs = [], [], Counter()
+    for part, rows in lists.items():
+        for name, number in rows:
+            clip = here.get(clip_key(name))
+            if clip is None:
+                absent.append((name, part))
+            else:
+                clip.part = part
+                kept.append(clip)
+                pairs[number, clip.label] += 1
+    by_number: dict[str, str] = {}
+    for (number, label), _ in pairs.most_common():
+        by_number.setdefault(number, label)
+    wrong = [pair for pair in pairs if by_number[pair[0]] != pair[1]]
+    if wrong or len(set(by_number.values())) < len(by_number):
+        number, label = wrong[0] if wrong else next(iter(by_number.items()))
+        raise ValueError(
+            f"the lists of Kinetics-Sounds and the folders disagree: class {number} of the lists is in the folder "
+            f"{label!r} and elsewhere; put the clips into the folders of their classes"
+        )
+    return sorted(kept, key=lambda clip: (clip.part, clip.label, clip.name)), absent
+
+
+def _cut_validation(found: list[Found], seed: int) -> None:
+    if any(clip.part == "val" for clip in found):
+        return
+    training = [clip for clip in found if clip.part == "train"]
+    cut = random_split([clip.label for clip in training], val=0.125, test=0.0, seed=seed)
+    for clip, part in zip(training, cut, strict=True):
+        clip.part = part

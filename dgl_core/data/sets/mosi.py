@@ -1,0 +1,171 @@
+"""CMU-MOSI: utterances of film reviewers, three feature vectors each, negative or positive (Table 2, right).
+
+The features are those of bc-LSTM (Poria et al., ACL 2017): audio, a 73-number openSMILE summary; visual, 100 numbers of
+a 3D-CNN; text, 100 numbers of a CNN over word vectors. They are not the sequences of newer papers
+(``dgl_core.data.sequences`` reads those).
+
+**Warning.** The extractors of text and visual features were fitted on the labels of the official training part. So they
+separate that part far better than the test part (validation cut from it: text 98.7 %, visual 89.6 %; test part: 76.2 %,
+52.1 %), and whatever is selected on such a validation part is selected on nothing. The default protocol therefore stays
+inside the official test part, whose labels no extractor has seen: cross-validation by video, one fold for testing, the
+next for validation, the other three for training.
+
+Zadeh, Zellers, Pincus, Morency, IEEE Intelligent Systems 31(6), 2016.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dgl_core.data.files import cache
+from dgl_core.data.recipe import find_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dgl_core.data.dataset import Dataset
+
+FOLDER = "cmu_mosi"
+TABLE = "utterances.csv"
+FILES = {"train": "mosi_train.npz", "test": "mosi_test.npz"}
+WIDTHS = {"audio": 73, "visual": 100, "text": 100}  # in the order of Table 2
+CLASSES = ("negative", "positive")
+COUNTS = {"train": (738, 709), "test": (285, 467)}  # utterances of each class in the official parts
+FOLDS = 5
+PROTOCOLS = ("nested", "official")
+TEXTS = ("features", "transcripts")
+
+
+def find_mosi(root: Path | None) -> Path:
+    """The verified folder of the set.
+
+    Raises:
+        FileNotFoundError: folder or file missing; says where it was looked for and what can be used instead.
+        ValueError: a file differs from the manifest.
+    """
+    remedy = "Set DGL_DATA to the folder that holds it, or use the generated set 'triplet'"
+    folder = find_folder(root, FOLDER, f"CMU-MOSI is not here: no folder {FOLDER!r}", remedy)
+    needed = (*FILES.values(), TABLE)
+    for name in (cache.MANIFEST, *needed):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: copy {FOLDER!r} again, or use the set 'triplet'")
+    expected = cache.read_manifest(folder)
+    unlisted = [name for name in needed if name not in expected]
+    if unlisted:
+        raise ValueError(f"{folder / cache.MANIFEST} does not list {unlisted[0]}; copy {FOLDER!r} again")
+    for name, why in cache.wrong_files(folder, {name: expected[name] for name in needed}).items():
+        raise ValueError(f"{folder / name}: {why} (SHA-256); copy {FOLDER!r} again, or use the set 'triplet'")
+    return folder
+
+
+def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> Dataset:
+    """CMU-MOSI utterances.
+
+    Args:
+        root: folder that holds ``cmu_mosi``; default ``$DGL_DATA``, then ``./data``.
+        protocol: "nested", cross-validation by video inside the official test part (see the warning above), or
+            "official", the official parts with 10 training videos held out, for comparison with other papers.
+        fold: 0 to 4, the fifth of the videos that tests; the next one validates. Nested protocol only.
+        text: "features", or "transcripts": TF-IDF of the words spoken, learned on the training part of this split and
+            free of labels. A linear first layer on it is an embedding bag.
+
+    Raises:
+        FileNotFoundError, ValueError: see ``find_mosi``; also a bad fold, or contents that are not as described above.
+    """
+    if not 0 <= fold < FOLDS or (protocol == "official" and fold):
+        allowed = f"0 to {FOLDS - 1}" if protocol == "nested" else "0 with protocol='official', which has one split"
+        raise ValueError(f"fold is {fold}; give {allowed}")
+    folder = find_mosi(root)
+    from dgl_core.data.transforms import StandardiseFeatures, group_folds
+
+    table = _table(folder)
+    if protocol == "nested":
+        rows = [row for row in table if row["split"] == "test"]
+        offset = [(f - fold) % FOLDS for f in group_folds([row["video_id"] for row in rows], FOLDS)]
+        parts = [{0: "test", 1: "val"}.get(o, "train") for o in offset]
+        source = f"CMU-MOSI bc-LSTM features, fold {fold} of {FOLDS} by video inside the official test part"
+    else:
+        rows, parts = table, [row["suggested_split"] for row in table]
+        source = "CMU-MOSI bc-LSTM features, official split, 10 training videos held out"
+    inputs, target = _features(folder, rows)
+    train = [i for i, part in enumerate(parts) if part == "train"]
+    transforms = {m: StandardiseFeatures(x[train]) for m, x in inputs.items()}
+    if text == "transcripts":
+        inputs["text"] = tfidf([row["transcript"] for row in rows], train)
+        transforms.pop("text")
+        source += ", text from the transcripts"
+
+    from dgl_core.data.dataset import Dataset
+
+    ids = [f"{row['video_id']}_{row['segment']}" for row in rows]
+    return Dataset(inputs, target, parts, name="mosi", classes=CLASSES, ids=ids, source=source, transforms=transforms)
+
+
+def videos(dataset: Dataset) -> list[str]:
+    """The video of every sample, from its id."""
+    return [name.rpartition("_")[0] for name in dataset.ids]
+
+
+def _table(folder: Path) -> list[dict[str, str]]:
+    """Rows of ``utterances.csv`` in the order of the arrays: the official training part, then the test part."""
+    columns = ("split", "row", "video_id", "segment", "label", "suggested_split", "transcript")
+    with open(folder / TABLE, encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    for number, row in enumerate(table, start=2):
+        if tuple(row) != columns or None in row.values() or row["split"] not in FILES:
+            raise ValueError(f"{folder / TABLE}, line {number}: not {','.join(columns)} with split train or test")
+    return sorted(table, key=lambda row: (list(FILES).index(row["split"]), int(row["row"])))
+
+
+def _features(folder: Path, rows: Sequence[dict[str, str]]) -> tuple[dict[str, Tensor], Tensor]:
+    """Features {m: [N, D_m]} and labels [N] of ``rows``, checked against the table."""
+    import torch
+
+    arrays: dict[str, list[np.ndarray]] = {m: [] for m in (*WIDTHS, "label")}
+    for part in FILES:
+        labels = [int(row["label"]) for row in rows if row["split"] == part]
+        if not labels:
+            continue
+        path = folder / FILES[part]
+        with np.load(path, allow_pickle=False) as file:
+            for name in arrays:
+                if name not in file:
+                    raise ValueError(f"{path} has no array {name!r}; copy the file again")
+                wanted = (len(labels), WIDTHS[name]) if name in WIDTHS else (len(labels),)
+                if file[name].shape != wanted:
+                    raise ValueError(
+                        f"{path}: {name} has shape {file[name].shape}, not {wanted} as {TABLE} and bc-LSTM say; copy "
+                        "the file again"
+                    )
+                arrays[name].append(file[name])
+            wrong = np.flatnonzero(file["label"] != labels)
+            if len(wrong):
+                raise ValueError(
+                    f"{path}: label {file['label'][wrong[0]]} in row {wrong[0]} is {labels[wrong[0]]} in {TABLE}; copy "
+                    "both files again"
+                )
+    merged = {name: torch.from_numpy(np.concatenate(values)) for name, values in arrays.items()}
+    return {m: merged[m] for m in WIDTHS}, merged["label"]
+
+
+def tfidf(transcripts: Sequence[str], train: Sequence[int]) -> Tensor:
+    """TF-IDF of words and word pairs that at least two training utterances have, ``[N, V]``, mean square 1 / utterance.
+
+    Args:
+        transcripts: one text per utterance. train: rows that vocabulary and document frequencies come from.
+    """
+    import torch
+
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+    except ImportError as error:
+        raise ImportError("text='transcripts' needs scikit-learn: pip install scikit-learn") from error
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
+    vectorizer.fit([transcripts[row] for row in train])
+    table = vectorizer.transform(transcripts).toarray()  # rows of length 1, or 0 where no word is known
+    return torch.from_numpy(table * np.float32(table.shape[1] ** 0.5))

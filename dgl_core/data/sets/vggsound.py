@@ -1,0 +1,105 @@
+"""VGGSound: ten-second clips of 309 classes. Videos vanish from the web; what is missing is counted and named.
+
+Layout below a data root: ``vggsound/vggsound.csv`` (video,second,class,part; no header) and, anywhere below
+``vggsound``, files named ``<video>_<second, six digits>.mp4``; wav files and folders of frames of these names, as the
+official scripts make them, are used where they are. Chen, Xie, Vedaldi, Zisserman, ICASSP 2020; lists CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips
+from dgl_core.data.media.folders import SOUND, Found, stem
+from dgl_core.data.media.video import VIDEO
+from dgl_core.data.recipe import find_folder, random_split
+
+if TYPE_CHECKING:
+    from dgl_core.data.dataset import Dataset
+
+FOLDER, LIST = "vggsound", "vggsound.csv"
+VAL_SHARE = 0.05  # of each class of the training part
+
+
+def load_vggsound(root: Path | None, *, seed: int, **view) -> Dataset:
+    """The real set as far as it is here; what is not is counted in ``source``."""
+    clips = listed(root, seed)
+    return load_clips(clips, View(**view, long=True), name="vggsound", source="VGGSound, official list")
+
+
+def prepare_vggsound(root: Path | None, *, seed: int, **view) -> str:
+    """Make the arrays of the set, or complete them."""
+    return str(prepare_clips(listed(root, seed), View(**view, long=True), "vggsound", again=True))
+
+
+def find_vggsound(root: Path | None) -> Path:
+    """The folder of the set.
+
+    Raises:
+        FileNotFoundError: says where it was looked for and what belongs there.
+    """
+    return find_folder(
+        root,
+        FOLDER,
+        f"VGGSound is not here: no {FOLDER}/{LIST}",
+        f"Put the official list there and the videos below {FOLDER}, or set DGL_DATA to the folder that holds "
+        f"{FOLDER!r}",
+        lambda folder: (folder / LIST).is_file(),
+    )
+
+
+def listed(root: Path | None, seed: int) -> Clips:
+    """The clips of the official list with the files that were found; a twentieth of the training part validates."""
+    folder = find_vggsound(root)
+    rows = read_csv(folder / LIST)
+    files = find_media(folder, {name for name, _, _ in rows})
+    classes = tuple(sorted({label for _, label, _ in rows}))
+    parts = [part for _, _, part in rows]
+    training = [number for number, part in enumerate(parts) if part == "train"]
+    cut = random_split([classes.index(rows[number][1]) for number in training], val=VAL_SHARE, test=0.0, seed=seed)
+    for number, part in zip(training, cut, strict=True):
+        parts[number] = part
+    nowhere = folder / "video"
+    sources = [files.get(name, Found(label, part, name, nowhere)).source(name) for name, label, part in rows]
+    return Clips(classes, [classes.index(label) for _, label, _ in rows], parts, sources)
+
+
+def read_csv(path: Path) -> list[tuple[str, str, str]]:
+    """Clip name, class and part of each line of the official list.
+
+    Raises:
+        ValueError: a line of another form, or a clip that is listed twice; with file and line number.
+    """
+    rows, seen = [], set()
+    with open(path, encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.reader(file), start=1):
+            if len(row) != 4 or not row[1].isdecimal() or row[3] not in ("train", "test"):
+                raise ValueError(f"{path}, line {number}: {','.join(row)!r} is not 'video,second,class,train or test'")
+            name = f"{row[0]}_{row[1].zfill(6)}"
+            if name in seen:
+                raise ValueError(f"{path}, line {number}: clip {name!r} is listed twice; fetch the list again")
+            seen.add(name)
+            rows.append((name, row[2], row[3]))
+    return rows
+
+
+def find_media(folder: Path, names: set[str]) -> dict[str, Found]:
+    """The files of the named clips, wherever below ``folder`` they lie."""
+    found: dict[str, Found] = {}
+    for place, folders, files in os.walk(folder):
+        for name in sorted(folders):
+            if stem(name) in names:
+                found.setdefault(stem(name), Found("", "", stem(name), Path(place))).pictures = Path(place, name)
+        folders[:] = sorted(name for name in folders if stem(name) not in names and not name.startswith("."))
+        for file in sorted(files):
+            name, ending = stem(file), Path(file).suffix.lower()
+            if name in names and ending in VIDEO | SOUND:
+                clip = found.setdefault(name, Found("", "", name, Path(place)))
+                if ending in SOUND:
+                    clip.sound = Path(place, file)
+                elif clip.pictures is None:
+                    clip.pictures = Path(place, file)
+    return found

@@ -1,0 +1,160 @@
+"""Semantic segmentation: four-scale loss, mean intersection over union, batch-norm statistics under a mask.
+
+Targets are class maps [B, H, W]; pixels labelled ``VOID`` count nowhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+VOID = 255
+
+
+def median_frequency(target: Tensor, classes: int) -> Tensor:
+    """Class weights w_c = median(f) / f_c, with f_c = pixels of c / pixels of the images that contain c.
+
+    Args:
+        target: label maps [N, H, W], any integer type, of the training images.
+        classes: number of classes K.
+
+    Returns:
+        float32 [K]; 0 for a class that never occurs. The same bits on every processor: counts are integers.
+
+    Source: ESANet ``src/datasets/dataset_base.py:compute_class_weights``. Difference: a class that never occurs is an
+    error there.
+    """
+    counts = torch.stack([torch.bincount(image.flatten(), minlength=VOID + 1)[:classes] for image in target])  # [N, K]
+    size = target[0].numel()
+    frequency = counts.sum(0).double() / ((counts > 0).sum(0) * size).clamp(min=1)
+    present = frequency > 0
+    ordered = frequency[present].sort().values
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return torch.where(present, middle / frequency, 0.0).float()
+
+
+def at_size(target: Tensor, size: Sequence[int]) -> Tensor:
+    """Label maps [B, H, W] at another size [B, h, w]: pixel i takes pixel floor(i H / h), no mixing of labels."""
+    rows, columns = (
+        torch.arange(n, device=target.device) * m // n for n, m in zip(size, target.shape[-2:], strict=True)
+    )
+    return target if tuple(size) == target.shape[-2:] else target[:, rows[:, None], columns]
+
+
+def class_iou(confusion: np.ndarray) -> np.ndarray:
+    """TP / (truth + predicted - TP) of every class of a confusion matrix [K, K] (truth by prediction), float64 [K].
+
+    NaN for a class without a true pixel.
+    """
+    hits, truth, claimed = (x.astype(np.float64) for x in (confusion.diagonal(), confusion.sum(1), confusion.sum(0)))
+    return np.where(truth > 0, hits / np.maximum(truth + claimed - hits, 1), math.nan)
+
+
+class Segmentation:
+    """The segmentation task (see ``dgl_core.data.tasks.classes``): loss, and a tally of the confusion matrix.
+
+    Args:
+        classes: number of classes K.
+        weights: class weights [K] of the loss; all 1 by default.
+        maps: how many predicted label maps a tally keeps for pictures, the first that it sees.
+    """
+
+    score = "miou"
+    evaluation_batch = 16
+    reestimate = True
+
+    def __init__(self, classes: int, weights: Tensor | None = None, maps: int = 0):
+        if weights is not None and weights.shape != (classes,):
+            raise ValueError(
+                f"weights have shape {list(weights.shape)}; give one weight for each of {classes} classes."
+            )
+        self.classes, self.maps = classes, maps
+        self.weights = torch.ones(classes) if weights is None else weights
+        self._by_label = torch.zeros(VOID + 1, device=self.weights.device)  # void weighs 0
+        self._by_label[:classes] = self.weights
+
+    def criterion(self, outputs: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """Sum over the scales of ``sum_pixels w_y CE / sum_c n_c w_c``.
+
+        Args:
+            outputs: logits [B, K, h, w], one tensor or several scales.
+            target: [B, H, W]; brought to each scale by nearest down-sampling.
+
+        Source: ESANet ``src/utils.py:CrossEntropyLoss2d`` and the sum in ``train.py``. Difference: a batch of void
+        alone has loss 0, not NaN.
+        """
+        scales = [outputs] if isinstance(outputs, Tensor) else outputs
+        loss = 0.0
+        for logits in scales:
+            total, divisor = self.weighted_sums(logits, target)
+            loss = loss + total / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
+        return loss
+
+    def weighted_sums(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """``sum_pixels w_y CE`` and ``sum_c n_c w_c`` at the size of ``logits`` [B, K, h, w]."""
+        target = at_size(target, logits.shape[-2:]).flatten()
+        logits = logits.permute(0, 2, 3, 1).flatten(0, 2)  # [B h w, K]: a view of channels-last maps, and fast
+        weights = self.weights.to(logits.dtype) if logits.dtype == torch.float64 else self.weights
+        total = F.cross_entropy(logits, target, weights, ignore_index=VOID, reduction="sum")
+        return total, self._by_label[target].to(total.dtype).sum()
+
+    def tally(self) -> SegmentationTally:
+        return SegmentationTally(self)
+
+    def compare(self, tallies: Mapping[str, SegmentationTally]) -> dict[str, float]:
+        return {}
+
+    def to(self, device: torch.device | str) -> Segmentation:
+        return Segmentation(self.classes, self.weights.to(device), self.maps)
+
+
+class SegmentationTally:
+    """Confusion matrix over a whole set at the resolution of the labels: logits resized bilinearly, then argmax."""
+
+    def __init__(self, task: Segmentation):
+        self.task = task
+        self.confusion = torch.zeros(task.classes, task.classes, dtype=torch.long)  # [truth, predicted]
+        self._loss, self._divisor = 0.0, 0.0
+        self._maps: list[np.ndarray] = []
+
+    def update(self, outputs: Tensor, target: Tensor) -> None:
+        """``outputs`` logits [B, K, h, w]; ``target`` [B, H, W], the same picture at the size of its labels."""
+        total, divisor = self.task.weighted_sums(outputs, target)
+        self._loss, self._divisor = self._loss + total.item(), self._divisor + divisor.item()
+        for logits, truth in zip(outputs, target, strict=True):  # one picture at a time stays in the cache
+            logits = logits[None].contiguous(memory_format=torch.channels_last)  # where both next steps are fast
+            if logits.shape[-2:] != truth.shape:
+                logits = F.interpolate(logits, truth.shape, mode="bilinear", align_corners=False)
+            self.count(logits[0].argmax(dim=0), truth)
+
+    def count(self, predicted: Tensor, truth: Tensor) -> None:
+        """Add one label map [H, W] and its truth."""
+        classes = self.task.classes
+        known = truth != VOID
+        pairs = truth[known] * classes + predicted[known]
+        self.confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+        if len(self._maps) < self.task.maps:
+            self._maps.append(predicted.to(torch.uint8).cpu().numpy())
+
+    def iou(self) -> Tensor:
+        """TP / (truth + predicted - TP) of every class, float64 [K]; NaN for a class without a true pixel."""
+        return torch.from_numpy(class_iou(self.confusion.numpy()))
+
+    def result(self) -> dict[str, float]:
+        """``miou``: mean over the classes that have true pixels; ``pixel_accuracy``; ``loss`` (weighted)."""
+        confusion = self.confusion.double()
+        return {
+            "miou": self.iou().nanmean().item(),
+            "pixel_accuracy": (confusion.diagonal().sum() / confusion.sum().clamp(min=1)).item(),
+            "loss": self._loss / max(self._divisor, torch.finfo(torch.float32).tiny),
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """``confusion`` int64 [K, K] (truth by prediction) and ``maps`` uint8 [n, H, W], the first n predictions."""
+        maps = np.stack(self._maps) if self._maps else np.zeros((0, 0, 0), np.uint8)
+        return {"confusion": self.confusion.numpy(), "maps": maps}

@@ -1,0 +1,267 @@
+"""Turn stored values into network input, a batch at a time; training adds random changes from a generator."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0..1, as in the official code
+
+
+class Standardise(nn.Module):
+    """``(x - mean) / std``; in training moved by a few steps and mirrored at random.
+
+    Args:
+        mean, std: in stored units; one number, or one per channel.
+        channels: where stored values ``[B, ...]`` have their channels: "none" (``[B, H, W]`` becomes ``[B, 1, H, W]``,
+            ``[B, T, H, W]`` becomes ``[B, 1, T, H, W]``) or "last" (``[B, H, W, C]`` becomes ``[B, C, H, W]``).
+        shift: largest move (rows, columns) in steps; the border is repeated. All frames of a clip move together.
+        flip: mirror left to right with probability 1/2.
+    """
+
+    def __init__(
+        self,
+        mean: float | Sequence[float],
+        std: float | Sequence[float],
+        *,
+        channels: str = "none",
+        shift: tuple[int, int] = (0, 0),
+        flip: bool = False,
+    ):
+        super().__init__()
+        self.register_buffer("mean", _per_channel(mean))
+        self.register_buffer("std", _per_channel(std))
+        self.channels, self.shift, self.flip = channels, shift, flip
+        self.plain = bool((self.mean == 0).all() and (self.std == 1).all())  # only converts
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        x = x.permute(0, 3, 1, 2) if self.channels == "last" else x.unsqueeze(1)
+        if generator is not None and (any(self.shift) or self.flip):
+            x = self._move(x, generator)
+        x = x.to(torch.float32)
+        return x if self.plain else (x - self.mean).div_(self.std)
+
+    def _move(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        batch, (height, width) = len(x), x.shape[-2:]
+        places = []
+        for size, most in ((height, self.shift[0]), (width, self.shift[1])):
+            step = torch.randint(-most, most + 1, (batch, 1), generator=generator, device=generator.device)
+            places.append((torch.arange(size, device=generator.device) + step).clamp_(0, size - 1))  # [B, size]
+        rows, columns = places
+        if self.flip:
+            mirror = torch.rand(batch, 1, generator=generator, device=generator.device) < 0.5
+            columns = torch.where(mirror, columns.flip(1), columns)
+        index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).to(x.device, non_blocking=True)  # [B, HW]
+        flat = x.reshape(batch, -1, height * width)
+        return flat.gather(2, index[:, None, :].expand(-1, flat.shape[1], -1)).reshape(x.shape)
+
+
+class RandomResizedCrop(nn.Module):
+    """The official picture augmentation for a whole batch: random resized crop, mirror, ImageNet normalisation.
+
+    In training each picture ``[H, W, 3]`` is cut to a box of random area and aspect, scaled to ``size`` x ``size`` with
+    antialiasing and mirrored with probability 1/2; in evaluation the whole picture is scaled.
+
+    Args:
+        size: output side in pixels.
+        scale: range of the box area, as a share of the picture.
+        ratio: range of the box aspect (width / height).
+        stretch: width / height of the original picture over that of the stored one (4/3 for a CREMA-D frame that is
+            stored as a square), so that areas and aspects are those of the original.
+
+    **Source:** official ``dataset/CramedDataset.py`` (RandomResizedCrop(224), RandomHorizontalFlip, Normalize with
+    their defaults; Resize((224, 224)) in testing). **Difference:** drawn from one generator for the whole batch.
+    """
+
+    TRIES = 10  # boxes drawn before the whole picture is taken, as in torchvision
+
+    def __init__(
+        self,
+        size: int,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        stretch: float = 1.0,
+    ):
+        super().__init__()
+        self.size, self.scale, self.ratio, self.stretch = size, scale, ratio, stretch
+        self.register_buffer("mean", 255 * _per_channel(IMAGENET_MEAN))
+        self.register_buffer("std", 255 * _per_channel(IMAGENET_STD))
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        height, width = x.shape[1:3]
+        if generator is None:
+            boxes = torch.tensor([[0, 0, height, width]]).expand(len(x), 4)
+            mirror = torch.zeros(len(x), dtype=torch.bool)
+        else:
+            boxes = self.boxes(len(x), height, width, generator)
+            mirror = torch.rand(len(x), generator=generator, device=generator.device) < 0.5
+        pictures = x.permute(0, 3, 1, 2)  # channels last in memory, what the fast path wants
+        if x.device.type == "cpu":
+            return self._one_by_one(pictures, boxes.tolist(), mirror.tolist())
+        boxes, mirror = boxes.to(x.device, non_blocking=True), mirror.to(x.device, non_blocking=True)
+        return (resample(pictures, boxes, mirror, self.size) - self.mean) / self.std
+
+    def boxes(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """Random boxes (top, left, height, width), integer ``[count, 4]``; the number of draws does not vary."""
+        draw = torch.rand(4, count, self.TRIES, generator=generator, device=generator.device, dtype=torch.float64)
+        area = (self.scale[0] + (self.scale[1] - self.scale[0]) * draw[0]) * (height * width)
+        low, high = (math.log(r) for r in self.ratio)
+        aspect = torch.exp(low + (high - low) * draw[1]) / self.stretch  # in stored pixels
+        wide, tall = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
+        fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
+        first = fits.int().argmax(1, keepdim=True)  # the first that fits; 0 if none does
+        wide, tall, fits = wide.gather(1, first)[:, 0], tall.gather(1, first)[:, 0], fits.gather(1, first)[:, 0]
+        whole = torch.tensor(self._whole(height, width), device=wide.device)
+        tall, wide = torch.where(fits, tall, whole[0]), torch.where(fits, wide, whole[1])
+        corner_y, corner_x = draw[2].gather(1, first)[:, 0], draw[3].gather(1, first)[:, 0]
+        top = torch.where(fits, (corner_y * (height - tall + 1)).long(), (height - tall) // 2)
+        left = torch.where(fits, (corner_x * (width - wide + 1)).long(), (width - wide) // 2)
+        return torch.stack([top, left, tall, wide], dim=1)
+
+    def _whole(self, height: int, width: int) -> tuple[int, int]:
+        """The largest central box (height, width) whose aspect is allowed."""
+        aspect = self.stretch * width / height
+        if aspect < self.ratio[0]:
+            return round(self.stretch * width / self.ratio[0]), width
+        if aspect > self.ratio[1]:
+            return height, round(height * self.ratio[1] / self.stretch)
+        return height, width
+
+    def _one_by_one(self, pictures: Tensor, boxes: list[list[int]], mirror: list[bool]) -> Tensor:
+        """On a CPU: 8-bit antialiased scaling of each box, normalised row by row straight into the batch."""
+        size = self.size
+        batch = torch.empty(len(pictures), size, size * 3)  # [B, H, W * C]
+        mean, scale = self.mean.flatten().repeat(size), 1 / self.std.flatten().repeat(size)  # [W * C]
+        for out, picture, (top, left, tall, wide), flip in zip(batch, pictures, boxes, mirror, strict=True):
+            box = picture[None, :, top : top + tall, left : left + wide]
+            if (tall, wide) != (size, size):
+                box = F.interpolate(box, (size, size), mode="bilinear", antialias=True)
+            box = box.flip(3) if flip else box
+            torch.sub(box.permute(0, 2, 3, 1).reshape(size, size * 3), mean, out=out).mul_(scale)
+        return batch.view(-1, size, size, 3).permute(0, 3, 1, 2)
+
+
+def resample(pictures: Tensor, boxes: Tensor, mirror: Tensor, size: int) -> Tensor:
+    """Crop, antialiased bilinear scaling and mirror of a batch by two matrix products, on any device.
+
+    Args:
+        pictures: uint8 ``[B, C, H, W]``.
+        boxes: (top, left, height, width) ``[B, 4]``.
+        mirror: bool ``[B]``.
+        size: output side in pixels.
+
+    Returns:
+        float32 ``[B, C, size, size]``, whole numbers 0..255 as an 8-bit picture has them.
+    """
+    rows = _weights(boxes[:, 0], boxes[:, 2], pictures.shape[2], size)  # [B, size, H]
+    columns = _weights(boxes[:, 1], boxes[:, 3], pictures.shape[3], size)  # [B, size, W]
+    columns = torch.where(mirror[:, None, None], columns.flip(1), columns)
+    return (rows[:, None] @ pictures.float() @ columns[:, None].transpose(2, 3)).round_().clamp_(0, 255)
+
+
+def _weights(start: Tensor, length: Tensor, stored: int, size: int) -> Tensor:
+    """Triangle filter ``[B, size, stored]`` that scales the pixels start..start+length to ``size`` of them."""
+    step = (length / size)[:, None, None]
+    centre = start[:, None, None] + (torch.arange(size, device=start.device)[:, None] + 0.5) * step  # [B, size, 1]
+    pixel = torch.arange(stored, device=start.device)  # [stored]
+    weight = (1 - ((pixel + 0.5 - centre) / step.clamp(min=1)).abs()).clamp(min=0)
+    inside = (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
+    weight = weight * inside
+    return weight / weight.sum(2, keepdim=True)
+
+
+def _per_channel(value: float | Sequence[float]) -> Tensor:
+    tensor = torch.as_tensor(value, dtype=torch.float32)
+    return tensor.view(-1, 1, 1) if tensor.dim() else tensor
+
+
+class TimeCrop(nn.Module):
+    """A piece of each spectrogram ``[B, F, T]``: in training from a random place, in evaluation from the middle.
+
+    Args:
+        width: columns of the piece ``[B, 1, F, width]``.
+
+    **Source:** official ``dataset/KSDataset.py``: five of ten seconds from a random start. **Difference:** there the
+    start is random in testing too, which makes the score of a clip a matter of luck; the piece starts at a column, and
+    its first and last column are not blackened by the padding of the transform.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        spare = x.shape[2] - self.width
+        if generator is None:
+            return x[:, None, :, spare // 2 : spare // 2 + self.width].to(torch.float32)
+        start = torch.randint(0, spare + 1, (len(x), 1, 1), generator=generator, device=generator.device)
+        columns = start.to(x.device, non_blocking=True) + torch.arange(self.width, device=x.device)  # [B, 1, width]
+        return x.gather(2, columns.expand(-1, x.shape[1], -1)).unsqueeze(1).to(torch.float32)
+
+
+class PerFrame(nn.Module):
+    """A transform of single pictures on clips of several: each frame draws its own crop, as in the official code.
+
+    Args:
+        transform: takes uint8 ``[N, H, W, 3]`` and a generator, gives ``[N, 3, S, S]``.
+    """
+
+    def __init__(self, transform: nn.Module):
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        batch, frames = x.shape[:2]
+        y = self.transform(x.flatten(0, 1), generator)
+        return y.unflatten(0, (batch, frames)).transpose(1, 2)  # [B, 3, T, S, S]
+
+
+LIMIT = 5.0  # deviations; extracted features have rare values hundreds of deviations away
+
+
+class StandardiseFeatures(nn.Module):
+    """``(x - mean) / std`` entry by entry, cut to plus or minus five deviations.
+
+    Args:
+        train: feature vectors ``[N, D]`` or sequences ``[N, L, D]`` of the training part alone.
+        padding: steps of zeros are padding: they do not count, and they stay zero.
+    """
+
+    def __init__(self, train: Tensor, padding: bool = False):
+        super().__init__()
+        rows = train.double().flatten(0, -2)  # [N or N * L, D]
+        if padding:
+            rows = rows[rows.ne(0).any(dim=1)]
+        mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("std", torch.where(std > 0, std, 1.0).float())  # a constant entry becomes zero
+        self.padding = padding
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        x = x.to(torch.float32)
+        scaled = ((x - self.mean) / self.std).clamp(-LIMIT, LIMIT)
+        return scaled * x.ne(0).any(dim=-1, keepdim=True) if self.padding else scaled
+
+
+def group_folds(groups: Sequence[str], folds: int) -> list[int]:
+    """The fold of each sample; samples of one group (a video, a speaker) are in one fold, folds of nearly equal size.
+
+    Groups go, largest first, to the fold that is smallest so far; nothing is random.
+
+    Raises:
+        ValueError: fewer groups than folds.
+    """
+    sizes = Counter(groups)
+    if len(sizes) < folds:
+        raise ValueError(f"{len(sizes)} groups cannot be spread over {folds} folds; use fewer folds")
+    filled = [0] * folds
+    place = {}
+    for group, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        place[group] = filled.index(min(filled))
+        filled[place[group]] += size
+    return [place[group] for group in groups]

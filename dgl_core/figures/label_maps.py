@@ -1,0 +1,211 @@
+"""Pictures of dense prediction: scenes, predicted label maps, learning curves, classes that gain and lose.
+
+Records come in as rows: row label -> one record per seed (``experiments.table5``); ``panels`` map titles to rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dgl_core.data.tasks.label_maps import VOID, class_iou
+from dgl_core.figures import style
+from dgl_core.figures.curves import LINES, Panels, _heading, series
+from dgl_core.figures.samples import Photograph, _bare
+from dgl_core.figures.style import Picture
+from dgl_core.paper.scenes import Scene
+from dgl_core.training.records import RunRecord, unpack_array
+
+NO_LABEL = (0.1, 0.1, 0.1)  # colour of void
+
+
+def palette(classes: int) -> np.ndarray:
+    """One colour per class and, at ``VOID``, near-black; float [256, 3]. Up to 40 colours that differ."""
+    import matplotlib
+
+    maps = [np.array(matplotlib.colormaps[name].colors) for name in ("tab20", "tab20b")]
+    strong_first = np.concatenate([maps[0][::2], maps[0][1::2], maps[1]])
+    colours = np.tile(NO_LABEL, (VOID + 1, 1))
+    colours[:classes] = strong_first[np.arange(classes) % len(strong_first)]
+    return colours
+
+
+def _legend(figure, classes: Sequence[str], shown: np.ndarray) -> None:
+    """Colours of the classes that occur in ``shown``, to the right of everything."""
+    from matplotlib.patches import Patch
+
+    colours = palette(len(classes))
+    present = np.unique(shown)
+    patches = [Patch(color=colours[k], label=classes[k]) for k in present if k < len(classes)]
+    if VOID in present:
+        patches.append(Patch(color=colours[VOID], label="void"))
+    figure.legend(handles=patches, loc="outside right center", fontsize=7, handlelength=1.0)
+
+
+def _grid(rows: int, titles: Sequence[str], shape: tuple[int, int], width: float):
+    figure, axes = style.new(rows, len(titles), width=width, height=width * shape[0] / shape[1] + 0.12, squeeze=False)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=8)
+    for axis in axes.flat:
+        _bare(axis)
+    return figure, axes
+
+
+def look(scenes: Sequence[Scene], classes: Sequence[str]) -> Photograph:
+    """Pictures as they come: colour, depth (m, dark is near), labels with a legend."""
+    figure, axes = _grid(len(scenes), ("RGB", "depth", "labels"), scenes[0].label.shape, 1.9)
+    colours, deepest = palette(len(classes)), max(float(s.depth.max()) for s in scenes)
+    for row, scene in zip(axes, scenes, strict=True):
+        row[0].imshow(scene.rgb)
+        image = row[1].imshow(scene.depth, vmin=0, vmax=deepest)
+        row[2].imshow(colours[scene.label])
+    figure.colorbar(image, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.02, label="depth (m)")
+    labels = np.stack([scene.label for scene in scenes])
+    _legend(figure, classes, labels)
+    share = np.bincount(labels.ravel(), minlength=VOID + 1)[: len(classes)] / labels.size
+    most = ", ".join(f"{classes[k]} {100 * share[k]:.0f} %" for k in np.argsort(-share)[:3])
+    return Photograph(figure, f"{len(scenes)} pictures, depth up to {deepest:.1f} m. Most pixels: {most}.")
+
+
+def kept_maps(record: RunRecord, branch: str, shape: tuple[int, int]) -> np.ndarray:
+    """Predicted label maps of the first test pictures, uint8 [n, H, W], without what was filled up for the network."""
+    return unpack_array(record.arrays["last"][branch]["maps"])[:, : shape[0], : shape[1]]
+
+
+def predictions(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]], count: int = 4) -> Photograph:
+    """RGB | depth | truth | vanilla | DGL | DGL from RGB alone | DGL from depth alone, first seed, last epoch.
+
+    The masked columns are those with re-estimated batch-norm statistics.
+    """
+    shown = {"vanilla": ("vanilla", "fused"), "DGL": ("DGL", "fused")}
+    shown |= {f"DGL, {m} only": ("DGL", f"{m}_reestimated") for m in ("rgb", "depth")}
+    titles = ("RGB", "depth", "truth", *shown)
+    scenes = scenes[:count]
+    shape, classes = scenes[0].label.shape, rows["DGL"][0].data["classes"]
+    figure, axes = _grid(len(scenes), titles, shape, 1.25)
+    colours, hits = palette(len(classes)), dict.fromkeys(shown, 0)
+    truths = np.stack([scene.label for scene in scenes])
+    for axis, scene in zip(axes, scenes, strict=True):
+        axis[0].imshow(scene.rgb)
+        axis[1].imshow(scene.depth)
+        axis[2].imshow(colours[scene.label])
+    for column, (title, (row, branch)) in enumerate(shown.items(), start=3):
+        maps = kept_maps(rows[row][0], branch, shape)[: len(scenes)]
+        for axis, image in zip(axes[:, column], maps, strict=True):
+            axis.imshow(colours[image])
+        hits[title] = (maps == truths)[truths != VOID].mean()
+    _legend(figure, classes, truths)
+    said = ", ".join(f"{title} {100 * share:.0f} %" for title, share in hits.items())
+    return Photograph(figure, f"Predicted labels of {len(scenes)} test pictures. Pixels that are right: {said}.")
+
+
+def agreement(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]) -> Photograph:
+    """Where DGL helps and where it hurts: blue, only DGL is right; red, only vanilla; white, both; grey, neither."""
+    figure, axes = _grid(2, [""] * len(scenes), scenes[0].label.shape, 1.9)
+    names = {"only DGL right": style.BLUE, "only vanilla right": style.RED, "both": "#FFFFFF", "neither": "#AAAAAA"}
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    colours = np.array([*map(to_rgb, names.values()), NO_LABEL])
+    shape, counts = scenes[0].label.shape, np.zeros(5, dtype=int)
+    maps = {row: kept_maps(rows[row][0], "fused", shape) for row in ("vanilla", "DGL")}
+    for number, scene in enumerate(scenes):
+        dgl, vanilla = (maps[row][number] == scene.label for row in ("DGL", "vanilla"))
+        case = np.select([scene.label == VOID, dgl & ~vanilla, vanilla & ~dgl, dgl], [4, 0, 1, 2], 3)
+        counts += np.bincount(case.ravel(), minlength=5)
+        axes[0, number].imshow(scene.rgb)
+        axes[1, number].imshow(colours[case])
+    patches = [Patch(facecolor=c, edgecolor="grey", label=name) for name, c in names.items()]
+    figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)
+    share = 100 * counts[:4] / counts[:4].sum()
+    said = ", ".join(f"{name} {value:.0f} %" for name, value in zip(names, share, strict=True))
+    return Photograph(figure, f"Labelled pixels of {len(scenes)} test pictures: {said}.")
+
+
+def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
+    """Validation mIoU at the epochs where it was measured, mean and range over seeds; test at the last epoch."""
+    figure, axes = style.new(1, len(panels), height=2.6, squeeze=False)
+    said = []
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        ends = []
+        for row in rows_shown:
+            colour, line = LINES[row]
+            values = 100 * series(rows[row], "val/fused/miou")  # [seeds, epochs], NaN where not measured
+            epochs = np.flatnonzero(~np.isnan(values[0]))
+            values, test = values[:, epochs], 100 * series(rows[row], "test/fused/miou")[:, -1]
+            axis.plot(epochs + 1, values.mean(0), line, marker="o", markersize=3, color=colour, label=row)
+            axis.fill_between(epochs + 1, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+            axis.plot(epochs[-1] + 1.15, test.mean(), "*", color=colour, markersize=9)
+            ends.append(f"{row} validation {values[:, -1].mean():.1f}, test {test.mean():.1f}")
+        axis.set_title(_heading(title, len(rows[rows_shown[0]])), fontsize=9)
+        axis.set_xlabel("epoch")
+        axis.set_ylim(bottom=0)
+        said.append(f"{title}: {'; '.join(ends)}")
+    axes[0, 0].set_ylabel("mIoU (%)")
+    axes[0, 0].legend(loc="lower right")
+    return Picture(figure, "mIoU (%) at the last epoch. " + ". ".join(said) + ".")
+
+
+def iou_differences(rows: Mapping[str, Sequence[RunRecord]], better: str = "DGL", worse: str = "vanilla"):
+    """Class -> IoU of one row minus that of another in points, one value per seed; classes without test pixels out."""
+    partner = {record.spec.seed: record for record in rows[worse]}
+    pairs = [(record, partner[record.spec.seed]) for record in rows[better] if record.spec.seed in partner]
+
+    def iou(record: RunRecord) -> np.ndarray:
+        return class_iou(unpack_array(record.arrays["last"]["fused"]["confusion"]))
+
+    values = 100 * np.array([iou(a) - iou(b) for a, b in pairs])  # [seeds, K]
+    names = pairs[0][0].data["classes"]
+    return {names[k]: values[:, k].tolist() for k in range(len(names)) if np.isfinite(values[:, k]).all()}
+
+
+def class_differences(panels: Panels) -> Picture:
+    """Per class: IoU of DGL minus IoU of vanilla in points; bar is the mean, dots are seeds; sorted."""
+    most = max(len(iou_differences(rows)) for rows in panels.values())
+    figure, axes = style.new(1, len(panels), width=3.4, height=0.9 + 0.15 * most, squeeze=False)
+    said = []
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        found = iou_differences(rows)
+        names = sorted(found, key=lambda name: np.mean(found[name]))
+        means = [float(np.mean(found[name])) for name in names]
+        axis.barh(names, means, color=[style.BLUE if mean > 0 else style.RED for mean in means], alpha=0.6)
+        for place, name in enumerate(names):
+            axis.plot(found[name], [place] * len(found[name]), "o", color="black", markersize=2)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.tick_params(axis="y", labelsize=7)
+        axis.set_title(_heading(title, len(next(iter(found.values())))), fontsize=9)
+        axis.set_xlabel("DGL - vanilla, IoU (points)")
+        gains = sum(mean > 0 for mean in means)
+        said.append(
+            f"{title}: {gains} of {len(names)} classes gain, most {names[-1]} {means[-1]:+.1f}, least {names[0]} "
+            f"{means[0]:+.1f}"
+        )
+    return Picture(figure, "IoU of DGL minus vanilla in points. " + "; ".join(said) + ".")
+
+
+def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
+    """Test mIoU of each modality alone: statistics as trained (hollow) and re-estimated under the mask (filled)."""
+    figure, axes = style.new(1, len(panels), height=2.4, squeeze=False, sharey=True)
+    said = []
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        places, names, ends = 0, [], []
+        for m in rows[rows_shown[0]][0].data["modalities"]:
+            for row in rows_shown:
+                means = []
+                for branch, fill in ((m, "none"), (f"{m}_reestimated", style.MODALITY[m][0])):
+                    values = [100 * record.score(branch) for record in rows[row]]
+                    means.append(float(np.mean(values)))
+                    style_ = {"markerfacecolor": fill, "color": style.MODALITY[m][0], "markersize": 6}
+                    axis.plot([places] * len(values), values, "o", **style_)
+                axis.plot([places, places], means, "-", color="grey", linewidth=0.8, zorder=0)
+                ends.append(f"{m} in {row} {means[0]:.1f} to {means[1]:.1f}")
+                names.append(f"{m}\n{row}")
+                places += 1
+        axis.set_xticks(range(places), names, fontsize=8)
+        axis.set_ylim(bottom=0)
+        axis.set_title(_heading(title, len(rows[rows_shown[0]])), fontsize=9)
+        said.append(f"{title}: {', '.join(ends)}")
+    axes[0, 0].set_ylabel("test mIoU (%)")
+    text = "Test mIoU (%) of one modality, from statistics as trained to re-estimated ones. "
+    return Picture(figure, text + "; ".join(said) + ".")

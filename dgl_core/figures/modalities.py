@@ -1,0 +1,143 @@
+"""Table 2 as pictures: every branch of every method, what a missing modality costs, accuracy beside macro-F1.
+
+``panels``: title -> rows, rows: label -> one record per seed, as in ``dgl_core.figures.curves``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dgl_core.figures import style
+from dgl_core.figures.curves import Panels
+from dgl_core.figures.style import Picture
+from dgl_core.paper.tables.balance import without
+from dgl_core.training.records import RunRecord
+from dgl_core.verdicts.statistics import mean_interval
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+OTHERS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY)
+
+
+def looks(modalities: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of the fused model and of each modality; known modalities keep their colour everywhere."""
+    colours = {m: style.MODALITY[m][0] if m in style.MODALITY else c for m, c in zip(modalities, OTHERS, strict=False)}
+    return dict(zip(("fused", *modalities), zip((style.BLACK, *colours.values()), MARKERS, strict=False), strict=True))
+
+
+def modalities_of(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Modalities of the row that has most of them."""
+    return max((list(r.data["modalities"]) for records in rows.values() for r in records[:1]), key=len)
+
+
+def _mean(axes, position: float, values: Sequence[float], colour: str, marker: str) -> float:
+    """The mean with a bar for its 95 % interval (three values or more: two make it endless); returns the mean."""
+    interval = mean_interval(values)
+    if interval.n > 2:
+        axes.plot([interval.low, interval.high], [position] * 2, "-", color=colour, linewidth=1.0, alpha=0.6)
+    axes.plot(interval.mean, position, marker, color=colour, markersize=5)
+    return interval.mean
+
+
+def _frame(panels: Panels, labels: Sequence[str], lines: Mapping[str, float], height: float):
+    """One axes per panel with ``labels`` on the y axis, and a dashed line where a constant prediction would be."""
+    figure, axes = style.new(1, len(panels), width=3.7, height=height * len(labels) + 1.3, squeeze=False, sharey=True)
+    for ax, title in zip(axes[0], panels, strict=True):
+        ax.set_title(title.replace(", ", "\n", 1), fontsize=9)
+        ax.set_xlabel("test accuracy (%)")
+        if title in lines:
+            ax.axvline(lines[title], color="grey", linestyle="--", linewidth=0.9)
+    axes[0, 0].set_yticks(range(len(labels)), labels)
+    axes[0, 0].set_ylim(len(labels) - 0.4, -0.6)
+    return figure, axes[0]
+
+
+def _legend(figure, axes, modalities: Sequence[str], form: str, first: str) -> None:
+    handles = [
+        axes.plot([], [], marker, color=colour, label=first if name == "fused" else form.format(name))[0]
+        for name, (colour, marker) in looks(modalities).items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2 * len(figure.axes)))
+
+
+def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
+    """Every row: accuracy of the fused model and of each modality under the zero mask, means with 95 % intervals.
+
+    Args:
+        lines: title -> accuracy of naming the most frequent class, drawn as a dashed line.
+    """
+    labels = list(dict.fromkeys(label for rows in panels.values() for label in rows))
+    figure, axes = _frame(panels, labels, lines or {}, 0.36)
+    said = []
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
+        modalities = modalities_of(rows)
+        offsets = np.linspace(-0.27, 0.27, len(modalities) + 1)
+        for label, records in rows.items():
+            means = {}
+            for offset, (branch, look) in zip(offsets, looks(modalities).items(), strict=True):
+                alone = label.endswith(" alone")
+                if records and (branch in records[0].branches()) and not (alone and branch == "fused"):
+                    values = [100 * r.score(branch) for r in records]
+                    means[branch] = _mean(ax, labels.index(label) + offset, values, *look)
+            said.append(f"{title}, {label}: " + ", ".join(f"{b} {v:.1f}" for b, v in means.items()))
+    _legend(figure, axes[0], modalities_of(next(iter(panels.values()))), "{}", "fused")
+    return Picture(figure, "Mean test accuracy (%). " + "; ".join(said) + ".")
+
+
+def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
+    """Every method: accuracy with all modalities, and with each one of them missing at test time."""
+    shown = {t: {k: v for k, v in rows.items() if v and not k.endswith(" alone")} for t, rows in panels.items()}
+    labels = list(dict.fromkeys(label for rows in shown.values() for label in rows))
+    figure, axes = _frame(shown, labels, lines or {}, 0.28)
+    said = []
+    for ax, (title, rows) in zip(axes, shown.items(), strict=True):
+        modalities = modalities_of(rows)
+        for label, records in rows.items():
+            place, means = labels.index(label), {}
+            for name, (colour, marker) in looks(modalities).items():
+                values = [100 * (r.score() if name == "fused" else without(r, name)) for r in records]
+                means[name] = float(np.mean(values))
+                ax.plot(means[name], place, marker, color=colour, markersize=6, fillstyle="none", markeredgewidth=1.5)
+            ax.plot([min(means.values()), max(means.values())], [place] * 2, color="grey", linewidth=0.6, zorder=0)
+            lost = ", ".join(f"without {m} {v:.1f}" for m, v in means.items() if m != "fused")
+            said.append(f"{title}, {label}: all {means['fused']:.1f}, {lost}")
+    _legend(figure, axes[0], modalities_of(next(iter(shown.values()))), "without {}", "all modalities")
+    return Picture(figure, "Mean test accuracy (%) with a modality missing. " + "; ".join(said) + ".")
+
+
+def accuracy_and_f1(
+    rows: Mapping[str, Sequence[RunRecord]],
+    constants: Mapping[str, tuple[float, float]],
+    paper: Mapping[str, Sequence[float]],
+) -> Picture:
+    """Each branch of every method by its accuracy and its macro-F1: which of them say more than one class?
+
+    Args:
+        rows: label -> records. constants: class -> accuracy and macro-F1 in per cent of naming that class always.
+        paper: modality -> the paper's accuracies in per cent, drawn as ticks on the accuracy axis.
+    """
+    figure, ax = style.new(width=5.6, height=3.8)
+    said, reach = [], [x for x, _ in constants.values()]
+    for name, (colour, marker) in looks(modalities_of(rows)).items():
+        records = [
+            v for k, v in rows.items() if v and name in v[0].branches() and (name != "fused" or " alone" not in k)
+        ]
+        x, y = (
+            np.array([100 * np.mean([r.score(name, metric=metric) for r in v]) for v in records])
+            for metric in ("accuracy", "macro_f1")
+        )
+        ax.plot(x, y, marker, color=colour, fillstyle="none", label=name)
+        said.append(f"{name} accuracy {x.min():.1f} to {x.max():.1f}, macro-F1 {y.min():.1f} to {y.max():.1f}")
+        ticks = list(paper.get(name, ()))
+        ax.vlines(ticks, 0, 0.05, transform=ax.get_xaxis_transform(), color=colour, linewidth=1.2)
+        reach += [*x, *ticks]
+    ax.set_xlim(min(reach) - 2, max(reach) + 2)
+    for (name, (x, y)), colour in zip(constants.items(), (style.RED, "grey", *OTHERS), strict=False):
+        ax.plot(x, y, "*", color=colour, markersize=12, label=f"always {name}")
+        ax.axvline(x, color=colour, linestyle="--", linewidth=0.9)
+        said.append(f"always {name} {x:.1f} and {y:.1f}")
+    ax.set_xlabel("test accuracy (%)" + ("; ticks: the paper's" if any(paper.values()) else ""))
+    ax.set_ylabel("macro-F1 (%)")
+    ax.legend(fontsize=8, loc="center right")
+    return Picture(figure, f"Accuracy and macro-F1 (%) of every branch over methods: {'; '.join(said)}.")

@@ -1,0 +1,1 @@
+"""Pictures of the theory (notebook 02) and its sliders."""

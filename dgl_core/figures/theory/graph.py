@@ -1,0 +1,164 @@
+"""Fig. 2 from the truth: which loss trains which part, read off the real autograd graph of a real objective.
+
+Two questions are asked of every pair of loss and part, and the drawing needs both answers. *Structure*: is there a
+path in the graph, from the loss through ``grad_fn`` and ``next_functions`` to the ``AccumulateGrad`` node of one of
+the part's parameters? *Gradient*: is what arrives there different from zero? (A gate implemented as multiplication by
+zero leaves a path on which nothing travels.) An arrow is drawn where a gradient arrives. A red cross is drawn where
+none arrives although it would without truncation, that is, if the same loss were computed by calling the model plainly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from matplotlib.patches import FancyBboxPatch
+from torch import Tensor, nn
+
+from dgl_core.figures.style import BLACK, CYCLE, RED, Picture, new
+from dgl_core.figures.theory.toy import LOOK
+from dgl_core.gradients import FUSED
+
+FUSION = "fusion"
+GREY, PALE = "#8A8A8A", "#F1F1F1"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What one loss does to one part of the model."""
+
+    loss: str  # "fused" (L_multi) or a modality (L_m)
+    part: str  # "fusion" or a modality (its encoder)
+    tensors: int  # parameter tensors of the part
+    reached: int  # of these, with a path in the graph from the loss
+    plain: int  # of these, with a path if nothing were truncated
+    norm: float  # of the gradient that arrives
+
+    @property
+    def arrives(self) -> bool:
+        return self.norm > 0
+
+    @property
+    def cut(self) -> bool:
+        return self.plain > 0 and not self.arrives
+
+
+def reached_parameters(loss: Tensor) -> set[int]:
+    """``id`` of every leaf that the autograd graph of ``loss`` accumulates a gradient into."""
+    leaves, seen, stack = set(), set(), [loss.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):  # AccumulateGrad: the end of a path
+            leaves.add(id(node.variable))
+        stack.extend(following for following, _ in node.next_functions)
+    return leaves
+
+
+def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> list[Edge]:
+    """Every pair of loss and part of ``objective``, measured on a copy, so that nothing of it changes.
+
+    Args:
+        objective: a ``DisentangledObjective``, or any module with ``model`` and ``criterion`` that returns
+            ``multimodal`` and ``unimodal`` losses.
+        inputs, target: one batch.
+    """
+    objective = deepcopy(objective)
+    model = objective.model
+    parts = {m: list(encoder.parameters()) for m, encoder in model.encoders.items()}
+    parts[FUSION] = list(model.fusion.parameters())
+    returned = objective(inputs, target)
+    edges = []
+    for name, loss in ({FUSED: returned.multimodal} | dict(returned.unimodal)).items():
+        plain_loss = objective.criterion(model(inputs, keep=None if name == FUSED else (name,)), target)
+        reached, plain = reached_parameters(loss), reached_parameters(plain_loss)
+        for part, parameters in parts.items():
+            received = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            norm = sum(float(g.double().square().sum()) for g in received if g is not None) ** 0.5
+            counts = [sum(id(p) in found for p in parameters) for found in (reached, plain)]
+            edges.append(Edge(name, part, len(parameters), *counts, norm))
+    return edges
+
+
+def gradient_paths(objectives: Mapping[str, nn.Module], inputs: Mapping[str, Tensor], target: Tensor) -> Picture:
+    """One panel an objective: encoders, fusion module and losses, gradients as arrows, truncations as red crosses."""
+    figure, axes = new(1, len(objectives), width=4.4, height=3.0, squeeze=False)
+    parts = []
+    for panel, (title, objective) in zip(axes[0], objectives.items(), strict=True):
+        edges = gradient_edges(objective, inputs, target)
+        _draw(panel, edges)
+        panel.set_title(title)
+        arriving = ", ".join(f"{_loss(e.loss)} trains {_part(e.part)}" for e in edges if e.arrives)
+        cut = ", ".join(f"{_loss(e.loss)} to {_part(e.part)}" for e in edges if e.cut)
+        parts.append(f"{title}: {arriving}; cut: {cut or 'nothing'}")
+    return Picture(figure, ". ".join(parts) + ".")
+
+
+def _loss(name: str) -> str:
+    return "L_multi" if name == FUSED else f"L_{name}"
+
+
+def _part(name: str) -> str:
+    return FUSION if name == FUSION else f"encoder {name}"
+
+
+def _box(axes, x: float, y: float, width: float, height: float, text: str) -> None:
+    style = {"boxstyle": "round,pad=0,rounding_size=0.02", "facecolor": PALE, "edgecolor": GREY, "linewidth": 1.2}
+    axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, zorder=2, **style))
+    axes.text(x, y, text, ha="center", va="center", fontsize=9, zorder=5)
+
+
+def _number(axes, where: tuple[float, float], norm: float, color: str) -> None:
+    axes.text(*where, f"{norm:.2f}", ha="center", va="center", color=color, fontsize=8, zorder=6,
+              bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8})  # fmt: skip
+
+
+def _cross(axes, where: tuple[float, float]) -> None:
+    axes.plot(*where, "x", color=RED, markersize=11, markeredgewidth=3, zorder=6)
+
+
+def _arrow(axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+    arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=arrow, zorder=3)
+
+
+def _draw(axes, edges: list[Edge]) -> None:
+    """Encoders left, fusion in the middle, losses right; gradients run from right to left, each loss on its lane."""
+    losses = list(dict.fromkeys(edge.loss for edge in edges))
+    modalities = [edge.part for edge in edges if edge.loss == FUSED and edge.part != FUSION]
+    height = {m: 1 - (i + 0.5) / len(modalities) for i, m in enumerate(modalities)}
+    lane = {FUSED: 0.5} | height  # L_m at the height of its encoder, L_multi between two of them
+    if len(modalities) % 2 and len(losses) > 1:
+        lane[FUSED] += 0.5 / len(modalities)
+    color = {FUSED: BLACK} | {m: LOOK.get(m, (CYCLE[i % len(CYCLE)],))[0] for i, m in enumerate(modalities)}
+    axes.set(xlim=(-0.02, 1.03), ylim=(-0.14, 1.02), xticks=[], yticks=[])
+    axes.set_axis_off()
+    for m in modalities:
+        _box(axes, 0.13, height[m], 0.26, 0.22, f"encoder\n{m}")
+    _box(axes, 0.63, 0.5, 0.16, 0.98, "")
+    axes.text(0.63, -0.02, "fusion and classifier", ha="center", va="top", fontsize=9)
+    for edge in edges:
+        y, ink = lane[edge.loss], color[edge.loss]
+        if edge.part == FUSION:
+            symbol = "L^{multi}" if edge.loss == FUSED else rf"L^{{{edge.loss}}}"
+            axes.text(0.93, y, f"${symbol}$", ha="center", va="center", color=ink, fontsize=11, zorder=5,
+                      bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": ink})  # fmt: skip
+            _arrow(axes, (0.865, y), (0.71, y), ink)
+            if edge.arrives:
+                axes.plot(0.63, y, "o", color=ink, markersize=9, zorder=6)
+                axes.text(0.63, y + 0.045, f"{edge.norm:.2f}", ha="center", color=ink, fontsize=8, zorder=6)
+            elif edge.cut:
+                _cross(axes, (0.63, y))
+            continue
+        apart = 0.06 if edge.loss == FUSED and len(losses) > 1 else 0.0  # L_multi arrives beside L_m, not on top of it
+        start, end = (0.55, y), (0.26, height[edge.part] + (apart if y > height[edge.part] else -apart))
+        if edge.arrives:
+            _arrow(axes, start, end, ink)
+            _number(axes, (0.36, end[1] + (0.36 - 0.26) / (0.55 - 0.26) * (y - end[1])), edge.norm, ink)
+        elif edge.cut:
+            axes.plot([start[0], end[0]], [start[1], end[1]], ":", color=ink, linewidth=1.5, alpha=0.6, zorder=3)
+            _cross(axes, (start[0] + 0.6 * (end[0] - start[0]), start[1] + 0.6 * (end[1] - start[1])))

@@ -1,0 +1,131 @@
+"""Pictures of the toy trainings: what happens to s-bar, R and the gradients while two or three encoders learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from matplotlib.colors import LinearSegmentedColormap
+from torch import Tensor
+
+from dgl_core.figures.style import BLACK, BLUE, GREEN, ORANGE, RED, Picture, new
+from dgl_core.paper.theory.toy import Curves, toy_data, toy_model, train_toy
+
+LOOK = {"easy": (BLUE, "--"), "medium": (GREEN, ":"), "hard": (ORANGE, "-."), "fused": (BLACK, "-")}
+GREY = "#8A8A8A"
+
+
+def _modalities(curves: Curves) -> list[str]:
+    return [name.split("/")[1] for name in curves if name.startswith("suppression/") and name.endswith("/share")]
+
+
+def training(runs: Mapping[str, Curves]) -> Picture:
+    """One row a method: suppression of each modality, gradients at its encoder, accuracy of each branch, over steps."""
+    figure, axes = new(len(runs), 4, width=2.55, height=2.0, sharex=True, sharey="col", squeeze=False)
+    parts = []
+    for row, (method, curves) in zip(axes, runs.items(), strict=True):
+        step = curves["step"]
+        for m in _modalities(curves):
+            color, style = LOOK[m]
+            line = {"color": color, "linestyle": style, "label": m}
+            row[0].plot(step, curves[f"suppression/{m}/share"], **line)
+            row[1].plot(step, curves[f"suppression/{m}/R_total"], **line)
+            row[2].plot(step, curves[f"gradient/{m}/multimodal"], color=color, linestyle=style)
+            row[2].plot(step, curves[f"gradient/{m}/unimodal"], color=color, linestyle="-", alpha=0.35, linewidth=3)
+        for name in [*_modalities(curves), "fused"]:
+            color, style = LOOK[name]
+            row[3].plot(step, curves[f"test/{name}/accuracy"], color=color, linestyle=style, label=name)
+        row[0].set(ylabel=method, ylim=(0.35, 1.03))
+        row[1].set(yscale="log")
+        row[1].axhline(1, color=GREY, linewidth=1)
+        row[2].set(yscale="log")
+        row[3].set(ylim=(0.15, 1.02))
+        ends = ", ".join(f"{m} {curves[f'test/{m}/accuracy'][-1]:.2f}" for m in [*_modalities(curves), "fused"])
+        totals = ", ".join(f"{m} {curves[f'suppression/{m}/R_total'][-1]:.2f}" for m in _modalities(curves))
+        parts.append(f"{method}: R of the batch ends at {totals}; accuracy ends at {ends}")
+    for axis, title in zip(axes[0], (r"share of samples with $\bar s<1$", "$R$ of the batch",
+                                     "gradient at the encoder", "test accuracy"), strict=True):  # fmt: skip
+        axis.set_title(title)
+    axes[0, 0].legend(fontsize=8, loc="lower right")
+    axes[-1, 2].plot([], [], color=BLACK, linestyle="--", label="$L^{multi}$")
+    axes[-1, 2].plot([], [], color=BLACK, alpha=0.35, linewidth=3, label="$L^m$")
+    axes[-1, 2].legend(fontsize=8, loc="upper right")
+    axes[-1, 3].legend(fontsize=8, loc="lower right")
+    for axis in axes[-1]:
+        axis.set_xlabel("step")
+    return Picture(figure, "; ".join(parts) + ".")
+
+
+def gates(
+    settings: Mapping[str, tuple[float, float, float]], loudness: Mapping[str, float] | None = None, steps: int = 300
+) -> Picture:
+    """Train the toy model at each ``(alpha, encoder_gate, fusion_gate)`` and draw accuracy and training loss.
+
+    One column a setting; the slider of notebook 02 draws the same picture with a single one.
+    """
+    single = len(settings) == 1
+    size = {"width": 3.3, "height": 2.4} if single else {"width": 2.55, "height": 1.9, "sharey": "row"}
+    figure, axes = new(*((1, 2) if single else (2, len(settings))), sharex=True, squeeze=False, **size)
+    axes, parts = axes.reshape(2, -1), []
+    for column, (title, (alpha, encoder_gate, fusion_gate)) in zip(axes.T, settings.items(), strict=True):
+        data = toy_data(loudness)
+        curves = train_toy(toy_model(data), data, alpha=alpha, encoder_gate=encoder_gate, fusion_gate=fusion_gate,
+                           steps=steps, every=max(1, steps // 30))  # fmt: skip
+        names = [*_modalities(curves), "fused"]
+        for name in names:
+            color, style = LOOK[name]
+            column[0].plot(curves["step"], curves[f"test/{name}/accuracy"], color=color, linestyle=style, label=name)
+            column[1].plot(curves["step"], curves[f"train/{name}/loss"], color=color, linestyle=style)
+        column[0].set(ylim=(0.15, 1.02), title=title, xlabel="step" if single else None)
+        column[1].set(yscale="log", xlabel="step")
+        ends = ", ".join(f"{name} {curves[f'test/{name}/accuracy'][-1]:.2f}" for name in names)
+        parts.append(f"{title}: accuracy ends at {ends}")
+    axes[0, 0].set_ylabel("test accuracy")
+    axes[1, 0].set_ylabel("training loss")
+    axes[0, 0].legend(fontsize=8, loc="lower right")
+    return Picture(figure, "; ".join(parts) + ".")
+
+
+def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
+    """``|J - J^T|`` of each update field; white everywhere if the update is the gradient of some function (D5).
+
+    Args:
+        jacobians: method -> [P, P], encoder parameters first.
+        encoders: how many of the P belong to encoders.
+    """
+    figure, axes = new(1, len(jacobians), width=3.0, height=2.9, squeeze=False)
+    shades = LinearSegmentedColormap.from_list("asymmetry", ["white", RED])
+    parts, top = [], max((j - j.T).abs().max().item() for j in jacobians.values())
+    for panel, (method, jacobian) in zip(axes[0], jacobians.items(), strict=True):
+        difference = (jacobian - jacobian.T).abs()
+        image = panel.imshow(difference, cmap=shades, vmin=0, vmax=top, interpolation="nearest")
+        for line in (panel.axhline, panel.axvline):
+            line(encoders - 0.5, color=BLACK, linewidth=1)
+        ticks = [encoders / 2, (encoders + len(jacobian)) / 2]
+        panel.set(xticks=ticks, yticks=ticks, xticklabels=["encoders", "fusion"], title=method)
+        panel.set_yticklabels(["encoders", "fusion"], rotation=90, va="center")
+        panel.grid(False)
+        parts.append(f"{method}: largest asymmetry {difference.max().item():.2f}")
+    figure.colorbar(image, ax=axes[0].tolist(), shrink=0.7, label="$|J - J^T|$")
+    return Picture(figure, "; ".join(parts) + ".")
+
+
+def alpha_controls(panels: Mapping[str, Mapping[str, Curves]], column: str) -> Picture:
+    """One curve of several trainings over steps, a panel an optimiser: alpha against the encoder learning rate (D4)."""
+    figure, axes = new(1, len(panels), width=3.8, height=2.6, squeeze=False)
+    parts = []
+    looks = [(RED, "-", 4.5, 0.35), (BLACK, "--", 1.5, 1.0), (BLUE, ":", 1.5, 1.0)]
+    for panel, (title, runs) in zip(axes[0], panels.items(), strict=True):
+        for (name, curves), (color, style, width, opacity) in zip(runs.items(), looks, strict=False):
+            panel.plot(curves["step"], curves[column], color=color, linestyle=style, linewidth=width, alpha=opacity,
+                       label=name)  # fmt: skip
+        panel.set(xlabel="step", title=title)
+        panel.legend(fontsize=8)
+        first = torch.tensor(next(iter(runs.values()))[column])
+        apart = {n: (torch.tensor(c[column]) - first).abs().max().item() for n, c in list(runs.items())[1:]}
+        parts.append(f"{title}: " + ", ".join(
+            f"{name} differs from {next(iter(runs))} by {'less than 1e-6' if gap < 1e-6 else f'up to {gap:.2f}'}"
+            for name, gap in apart.items()))  # fmt: skip
+    part, branch, metric = column.split("/")
+    axes[0, 0].set_ylabel(f"{metric} of {branch}, {part} part")
+    return Picture(figure, "; ".join(parts) + ".")

@@ -1,0 +1,88 @@
+"""Sliders over the pictures of notebook 02: an ``Explorer`` redraws one picture function when a control moves.
+
+The picture of a widget is that of the static panel above it, drawn by the same function, so nothing is lost where
+widgets do not run (GitHub, papermill, CI).
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Mapping
+
+import ipywidgets
+import torch
+
+from dgl_core.figures.style import Picture
+from dgl_core.figures.theory import inequality, toy
+from dgl_core.paper.theory.cases import OPPOSED, TRIANGLE, Case
+
+HEADS = {"three rows at 120 degrees": TRIANGLE, "two opposite rows, W_y = 0": OPPOSED}
+
+
+class Explorer(ipywidgets.VBox):
+    """Controls above a picture.
+
+    Args:
+        draw: called with one keyword per control; returns a ``Picture``.
+        controls: keyword -> value widget.
+
+    Attributes:
+        controls: as given; setting ``explorer.controls[name].value`` redraws.
+        picture: what is shown now (its ``alt`` holds the plotted numbers).
+    """
+
+    def __init__(self, draw: Callable[..., Picture], controls: Mapping[str, ipywidgets.ValueWidget]):
+        self.draw, self.controls, self.view = draw, dict(controls), ipywidgets.HTML()
+        for control in self.controls.values():
+            control.style = {"description_width": "16em"}
+            control.layout = {"width": "36em"}
+            control.observe(self.refresh, "value")
+        self.refresh()
+        super().__init__([*self.controls.values(), self.view])
+
+    def refresh(self, change: object = None) -> None:
+        """Draw again with the present values."""
+        self.picture = self.draw(**{name: control.value for name, control in self.controls.items()})
+        data = base64.b64encode(self.picture.png()).decode()
+        self.view.value = f'<img src="data:image/png;base64,{data}" alt="{html.escape(self.picture.alt)}">'
+
+
+def _slider(text: str, value: float, low: float, high: float, step: float, live: bool = True):
+    return ipywidgets.FloatSlider(value, min=low, max=high, step=step, description=text, continuous_update=live)
+
+
+def suppression_explorer() -> Explorer:
+    """One sample, K = 3: how sure the modality is, what it confuses, and the margins that the others add."""
+
+    def draw(confidence: float, confusion: float, second: float, third: float, head: str) -> Picture:
+        alone = torch.tensor([confidence, (1 - confidence) * confusion, (1 - confidence) * (1 - confusion)])
+        others = torch.tensor([0.0, -second, -third], dtype=torch.float64)
+        case = Case(torch.tensor(HEADS[head], dtype=torch.float64), alone.double().log(), others)
+        return inequality.belief_and_push({"this sample": case})
+
+    return Explorer(draw, {
+        "confidence": _slider("confidence p_y alone", 0.5, 0.02, 0.98, 0.02),
+        "confusion": _slider("of the rest, class 2 has", 0.6, 0.02, 0.98, 0.02),
+        "second": _slider("margin over class 2", 0.7, -3.0, 3.0, 0.1),
+        "third": _slider("margin over class 3", 1.4, -3.0, 3.0, 0.1),
+        "head": ipywidgets.Dropdown(options=list(HEADS), description="classifier rows"),
+    })  # fmt: skip
+
+
+def gate_explorer(steps: int = 300) -> Explorer:
+    """The toy training at any point of the square between vanilla, +MT, +UT and DGL; trains anew at each change.
+
+    Args:
+        steps: of each training; fewer are quicker.
+    """
+
+    def draw(alpha: float, encoder_gate: float, fusion_gate: float) -> Picture:
+        title = f"alpha {alpha:g}, gates {encoder_gate:g} and {fusion_gate:g}"
+        return toy.gates({title: (alpha, encoder_gate, fusion_gate)}, steps=steps)
+
+    return Explorer(draw, {
+        "alpha": _slider("alpha", 1.0, 0.0, 4.0, 0.25, live=False),
+        "encoder_gate": _slider("encoder gate (L_multi)", 0.0, 0.0, 1.0, 0.1, live=False),
+        "fusion_gate": _slider("fusion gate (L_m)", 0.0, 0.0, 1.0, 0.1, live=False),
+    })  # fmt: skip

@@ -1,0 +1,224 @@
+"""Adaptive gradient modulation: AGM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgl_core.gradients import check_partition
+from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.scores import active, check_range, check_target, evaluating, several, target_probability
+
+Coalition = tuple[str, ...]  # modalities that are present, in the order of the model
+FLOOR = 1e-8  # smallest probability in a score
+CAP = 10.0  # largest difference of discrepancies
+LIMIT = 1.0  # a larger element in a fusion weight gradient clips the whole gradient to this norm
+
+
+def coalitions(modalities: Sequence[str], full: bool) -> list[Coalition]:
+    """Every non-empty set of modalities, with or without the full one."""
+    sizes = range(1, len(modalities) + full)
+    return [coalition for size in sizes for coalition in combinations(modalities, size)]
+
+
+def coalition_logits(model: nn.Module, inputs: Mapping[str, Tensor], full: bool = False) -> dict[Coalition, Tensor]:
+    """Logits [B, K] of every coalition, the *inputs* of the absent modalities set to zero.
+
+    Call it in evaluation mode. Samples then do not influence each other, so a late-fusion model encodes each input once
+    and the zero input once (as one more sample), whatever the number of coalitions.
+
+    Args:
+        model: a ``MultimodalModel``. inputs: {m: [B, ...]}. full: whether the coalition of all modalities is wanted.
+    """
+    modalities = tuple(model.encoders)
+    wanted = coalitions(modalities, full)
+    if not hasattr(model, "encode"):
+        blank = {m: torch.zeros_like(inputs[m]) for m in modalities}
+        return {s: model({m: (inputs if m in s else blank)[m] for m in modalities}) for s in wanted}
+    padded = {m: torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for m, x in inputs.items()}
+    features = model.encode(padded)  # [B + 1, D_m]
+    given = {m: z[:-1] for m, z in features.items()}
+    blank = {m: z[-1:].expand_as(given[m]) for m, z in features.items()}
+    return {s: model.fuse({m: (given if m in s else blank)[m] for m in modalities}) for s in wanted}
+
+
+def shapley(values: Mapping[Coalition, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
+    """Shapley share of every modality, with the value of the empty coalition set to zero.
+
+    phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! * (v(S + m) - v(S)). For two modalities
+    phi_a = (v(av) - v(v) + v(a)) / 2; for three (v(avt) - v(vt)) / 3 + (v(av) - v(v) + v(at) - v(t)) / 6 + v(a) / 3.
+
+    Args:
+        values: every non-empty coalition, its members in the order of ``modalities`` -> [B, K].
+    """
+    shares = {}
+    for m in modalities:
+        terms = []
+        for coalition, value in values.items():
+            others = len(coalition) - (m in coalition)  # |S|
+            weight = 1 / (len(modalities) * math.comb(len(modalities) - 1, others))
+            terms.append(value * (weight if m in coalition else -weight))
+        shares[m] = sum(terms)
+    return shares
+
+
+def surprise(shares: Sequence[Tensor], target: Tensor) -> Tensor:
+    """s_m = mean of -log softmax(share_m)[y], a probability counting as at least 1e-8; shares [B, K] each -> [M]."""
+    right = [target_probability(share, target) for share in shares]
+    return torch.stack([-p.clamp(min=FLOOR).log().mean() for p in right])
+
+
+def discrepancies(scores: Tensor) -> Tensor:
+    """r_m = exp((mean score - s_m) M / (M - 1)), above 1 for a modality that is ahead. [M] -> [M]."""
+    return torch.exp((scores.mean() - scores) * len(scores) / (len(scores) - 1))
+
+
+def coefficients(scores: Tensor, running: Tensor, alpha: float) -> Tensor:
+    """kappa_m = exp(alpha min(tau_m - r_m, 10)); scores of this batch and their running mean before it, [M] -> [M]."""
+    difference = discrepancies(running) - discrepancies(scores)
+    return torch.exp(alpha * difference.clamp(max=CAP))
+
+
+def surrogate(fused: Tensor, shares: Sequence[Tensor], kappa: Tensor) -> Tensor:
+    """``fused`` in value; in gradient, sum_m kappa_m shares_m. What backward hooks on the shares amount to."""
+    scaled = sum(k * (share - share.detach()) for k, share in zip(kappa, shares, strict=True))
+    return fused.detach() + scaled
+
+
+def clip_by_fusion(everything: Sequence[Tensor], fusion: Sequence[Tensor]) -> None:
+    """Clip the norm of all gradients to 1 if an element of a fusion weight gradient exceeds 1 in size, without waiting.
+
+    Args:
+        everything: parameters to clip. fusion: parameters of the fusion module; its weights are those with two
+            dimensions or more.
+    """
+    watched = [p.grad.abs().max() for p in fusion if p.grad is not None and p.dim() > 1]
+    if not watched:
+        return
+    norm = torch.nn.utils.get_total_norm([p.grad for p in everything if p.grad is not None])
+    exceeds = torch.stack(watched).max() > LIMIT
+    torch.nn.utils.clip_grads_with_norm_(everything, LIMIT, torch.where(exceeds, norm, torch.zeros_like(norm)))
+
+
+class Modulated(NamedTuple):
+    """Loss to back-propagate, and the scores of this batch [M] (None without modulation)."""
+
+    loss: Tensor
+    scores: Tensor | None
+
+
+class ShapleyObjective(nn.Module):
+    """Joint loss whose gradient through each modality's Shapley share is scaled.
+
+    Args:
+        model: a ``MultimodalModel``. alpha: strength. criterion: ``criterion(logits, target) -> scalar``.
+    """
+
+    def __init__(self, model: nn.Module, alpha: float, criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy):
+        super().__init__()
+        check_partition(model)
+        self.model, self.alpha, self.criterion = model, alpha, criterion
+
+    def forward(self, inputs: Mapping[str, Tensor], target: Tensor, running: Tensor | None = None) -> Modulated:
+        """``running``: mean scores [M] of all earlier batches; None switches the modulation off."""
+        check_target(target)
+        fused = self.model(inputs)  # training mode: this pass alone moves the batch statistics
+        if running is None:
+            return Modulated(self.criterion(fused, target), None)
+        modalities = tuple(self.model.encoders)
+        with evaluating(self.model):
+            values = coalition_logits(self.model, inputs)
+        shares = shapley(values | {modalities: fused}, modalities)
+        with torch.no_grad():
+            scores = surprise(list(shares.values()), target)
+            kappa = coefficients(scores, running.to(scores), self.alpha)
+        return Modulated(self.criterion(surrogate(fused, list(shares.values()), kappa), target), scores)
+
+
+@dataclass
+class AGM(Method):
+    """Adaptive gradient modulation: scale the gradient through each modality's share of the output.
+
+    **Idea.** The Shapley value splits the logits of any network, however it fuses, into one share per modality. A
+    modality whose share is ahead of its own average lead gets a smaller gradient, one that is behind a larger one.
+    Hong Li, Xingyu Li, Pengbo Hu, Yinuo Lei, Chunxiao Li, Yi Zhou, "Boosting multi-modal model performance with
+    adaptive gradient modulation", ICCV 2023.
+
+    **Step.**
+
+    1. o = logits of all modalities, training mode. With the network in evaluation mode but with gradients, o_S for
+       every other non-empty set S of modalities, the inputs of the absent ones set to zero.
+    2. Shapley shares m_a = (o - o_v + o_a) / 2, m_v = (o - o_a + o_v) / 2 (``shapley`` for more); they add up to o.
+       L = CE(o, y).
+    3. Scores s_m = batch mean of -log softmax(m_m)[y], probabilities at least 1e-8.
+    4. r_m = exp((mean s - s_m) M / (M - 1)), for two modalities exp(s_other - s_m); tau_m the same of S, the mean of
+       the scores of all batches before this one (zero at first, so tau_m = 1).
+    5. kappa_m = exp(alpha min(tau_m - r_m, 10)); then S <- S (t - 1) / t + s / t.
+    6. Backward with the gradient that enters share m multiplied by kappa_m.
+    7. If an element of the fusion weight gradient exceeds 1 in size, clip the norm of all gradients to 1. Update.
+
+    With g = dL/do the gradient is that of <g, sum_m kappa_m m_m>. This is kappa_m times the joint encoder gradient only
+    where the features of a zero input do not depend on the weights.
+
+    **Source.** Official ``model/CREMAD_net.py``, ``run/CREMAD_main.py`` (lihong2303/AGM_ICCV2023), ``MOSEI_main.py``
+    for three modalities. Test-time score of a modality: its share m_m, in evaluation mode.
+
+    **Difference.** The factors sit in the forward graph (``surrogate``) instead of in backward hooks, with the same
+    gradient. The pass with every input zeroed, which nothing uses, is left out; late fusion encodes each input once for
+    all masked passes. After the window training is vanilla (the official hooks keep their last factor), step 7 aside.
+    Under gradient accumulation every part of the batch counts as one batch, and step 7 looks at the sum so far.
+
+    Args:
+        alpha: strength; 1 is the official default (no file gives one for a data set of the paper).
+        until: share of the epochs with modulation, the last one included; 1 is all of them (official: epochs 0-20).
+    """
+
+    alpha: float = 1.0
+    until: float = 1.0
+    TITLE: ClassVar[str] = "AGM"
+    OFFICIAL: ClassVar[str] = "Shapley share of the logits over input coalitions, the bias with them"
+
+    def __post_init__(self):
+        check_range("alpha", self.alpha, 0)
+        check_range("until", self.until, 0, 1)
+        self.running = torch.zeros(0)  # [M] mean scores of all batches so far
+        self.batches = 0
+
+    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
+        return several(self.TITLE, available)
+
+    def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
+        return ShapleyObjective(model, self.alpha, criterion)
+
+    def on_start(self, state: State) -> None:
+        self.running, self.batches = torch.zeros(len(state.model.encoders)), 0
+
+    def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        modulated = active(state.epoch, state.epochs, self.until)
+        loss, scores = state.objective(batch.inputs, batch.target, self.running if modulated else None)
+        if scores is not None:
+            self.batches += 1
+            self.running = self.running.to(scores) + (scores - self.running.to(scores)) / self.batches
+        state.backward(loss)
+        groups = [*state.model.encoders, "fusion"]
+        clip_by_fusion([p for group in groups for p in state.parameters(group)], state.parameters("fusion"))
+        state.update()
+        return {"multimodal": loss}
+
+    def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        modalities = tuple(state.model.encoders)
+        with evaluating(state.model):
+            return shapley(coalition_logits(state.model, inputs, full=True), modalities)
+
+    def state_dict(self) -> dict[str, object]:
+        return {"running": self.running, "batches": self.batches}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        self.running, self.batches = state["running"], state["batches"]

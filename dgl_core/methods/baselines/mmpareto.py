@@ -1,0 +1,135 @@
+"""MMPareto: a common descent direction of the multimodal and the unimodal loss (Wei, Hu, ICML 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dgl_core.gradients import FUSED
+from dgl_core.methods.base import Batch, State
+from dgl_core.methods.heads import OwnHeads, logged
+from dgl_core.methods.scores import check_range
+
+Grads = Sequence[Tensor | None]  # (g_joint, g_own) of one parameter, None where that loss does not reach it
+
+
+def min_norm(v11: Tensor, v12: Tensor, v22: Tensor) -> Tensor:
+    """Weight a_1 in [0.001, 0.999] for which ``a_1 g_1 + (1 - a_1) g_2`` is shortest, from v_ij = <g_i, g_j>.
+
+    ``a_1 = (v22 - v12) / (v11 + v22 - 2 v12)``, unless the shortest point is an end: 0.999 if v12 >= v11, 0.001 if
+    v12 >= v22. 0-d tensors in and out, so nothing waits for the device.
+    """
+    inner = (v22 - v12) / (v11 + v22 - 2 * v12)
+    return torch.where(v12 >= v11, 0.999, torch.where(v12 >= v22, 0.001, inner))
+
+
+def pareto_weight(joint: Sequence[Tensor], own: Sequence[Tensor]) -> Tensor:
+    """a_1 of one encoder, 0-d: one half where the two gradients agree (cos > 0), else ``min_norm``."""
+    v11, v12, v22 = dot(joint, joint), dot(joint, own), dot(own, own)
+    return torch.where(v12 > 0, 0.5, min_norm(v11, v12, v22))
+
+
+def dot(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Inner product of two lists of tensors, as if each were one long vector."""
+    return torch.stack([(a * b).sum() for a, b in zip(first, second, strict=True)]).sum()
+
+
+def enlarge(joint: Tensor, own: Tensor, weight: Tensor, gamma: float) -> Tensor:
+    """The final gradient of one parameter tensor.
+
+    ``h = 2 a_1 g_joint + 2 (1 - a_1) g_own``, made as long as the plain sum ``g_joint + g_own`` if it is shorter, times
+    ``gamma``. Where the two cancel (``h`` is zero or lost in rounding) ``h`` has no direction and stays as it is.
+    """
+    h = 2 * weight * joint + 2 * (1 - weight) * own
+    target, length = torch.linalg.vector_norm(joint + own), torch.linalg.vector_norm(h)
+    meant = length > torch.finfo(h.dtype).eps * target
+    return gamma * torch.where(meant, target / length, 1.0).clamp(min=1.0) * h
+
+
+@torch.no_grad()
+def integrate(pairs: Mapping[nn.Parameter, Grads], gamma: float) -> dict[nn.Parameter, Tensor]:
+    """Final gradients of one encoder from ``{parameter: (g_joint, g_own)}``; an absent gradient counts as zero.
+
+    Parameters that no loss reaches are left out.
+    """
+    reached = [p for p, pair in pairs.items() if any(g is not None for g in pair)]
+    joint, own = ([torch.zeros_like(p) if pairs[p][i] is None else pairs[p][i] for p in reached] for i in (0, 1))
+    if not reached:
+        return {}
+    weight = pareto_weight(joint, own)
+    return {p: enlarge(a, b, weight, gamma) for p, a, b in zip(reached, joint, own, strict=True)}
+
+
+def add(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Sum of two gradients of which either may be absent."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
+
+
+@dataclass
+class MMPareto(OwnHeads):
+    """MMPareto: Pareto integration of the multimodal and the unimodal gradient of every encoder.
+
+    **Idea.** The multimodal loss and an encoder's own loss may pull the encoder in opposite directions. Follow their
+    sum where they agree; where they conflict, follow the direction that lowers both, made as long as the sum would have
+    been, because the noise of a long gradient is what makes SGD generalise.
+
+    **Step** (one update per batch). A joint classifier (the model's fusion) and one linear head per modality.
+
+    1. L_multi and L_m = CE(head_m(z_m), y) for every m; g_joint = grad L_multi and g_own = grad L_m on encoder m.
+    2. For each encoder, over all its parameters: a_1 = 1/2 if cos(g_joint, g_own) > 0. Else, with
+       v11 = <g_joint, g_joint>, v12 and v22 likewise: a_1 = (v22 - v12) / (v11 + v22 - 2 v12), but 0.999 if v12 >= v11
+       and 0.001 if v12 >= v22.
+    3. For each parameter *tensor* of encoder m: h = 2 a_1 g_joint + 2 (1 - a_1) g_own,
+       h <- h max(1, ||g_joint + g_own|| / ||h||), gradient <- gamma h. So without conflict it is gamma times the sum.
+    4. Fusion and heads keep the plain sum of the gradients that reach them.
+
+    **Source.** Yake Wei, Di Hu, "MMPareto: boosting multimodal learning with innocent unimodal assistance", ICML 2024;
+    official ``code/MMPareto.py``, ``code/min_norm_solvers.py``.
+
+    **Difference.** (a) Any number of modalities: each encoder solves its own two-loss problem. (b) Two backward passes,
+    L_multi and the sum of all L_m (each reaches its own encoder only); the third one of the official code gives the
+    sum of these two once more. (c) A zero gradient, 0/0 there, counts for nothing here: the other gradient is followed
+    at its own length, and two zeros stay zero. (d) Dense fusion: no heads, L_m from the zero mask, as the DGL paper
+    does it. (e) Schedule and clipping are those of all methods here (there: constant rate, no clipping).
+
+    Args:
+        gamma: enlargement of the encoder gradients; 1.5 in the official code.
+    """
+
+    gamma: float = 1.5
+    TITLE: ClassVar[str] = "MMPareto"
+
+    def __post_init__(self):
+        check_range("gamma", self.gamma, 0)
+
+    def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        parameters = [*state.model.parameters(), *state.heads.parameters()]
+        losses = self.losses(state, batch)
+        earlier = take(parameters)  # accumulated from earlier batches of this update
+        state.backward(losses[FUSED], retain_graph=True)
+        joint = take(parameters)
+        state.backward(sum(loss for branch, loss in losses.items() if branch != FUSED))
+        own = take(parameters)
+        final = {p: add(*pair) for p, *pair in zip(parameters, joint, own, strict=True)}
+        pairs = {p: pair for p, *pair in zip(parameters, joint, own, strict=True)}
+        for encoder in state.model.encoders.values():
+            final |= integrate({p: pairs[p] for p in encoder.parameters()}, self.gamma)
+        for p, before in zip(parameters, earlier, strict=True):
+            p.grad = add(before, final[p])
+        state.update()
+        return logged(losses)
+
+
+def take(parameters: Iterable[nn.Parameter]) -> list[Tensor | None]:
+    """The gradients, which are cleared."""
+    grads = []
+    for parameter in parameters:
+        grads.append(parameter.grad)
+        parameter.grad = None
+    return grads

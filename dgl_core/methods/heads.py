@@ -1,0 +1,156 @@
+"""What methods with classifiers of their own share: feature widths, heads, branches, and shares of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgl_core.gradients import FUSED, DisentangledObjective
+from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.scores import check_target, several
+from dgl_core.utils import unknown_name
+
+
+def whole_epochs(share: float, epochs: int) -> int:
+    """A share of the run in whole epochs, rounded, at least one: 0.2 of 100 epochs is 20, 0.04 of 20 is 1."""
+    return max(1, math.floor(share * epochs + 0.5))
+
+
+# -- features and heads -----------------------------------------------------------------------------------------------
+
+
+def is_late(model: nn.Module) -> bool:
+    """Whether the modalities meet only after the encoders, so that each has features of its own.
+
+    A model that mixes them before (MMTM, ESANet) has no ``encode``, or has ``pooled`` for the features after mixing.
+    """
+    return hasattr(model, "encode") and not hasattr(model, "pooled")
+
+
+def vector(features: Tensor) -> Tensor:
+    """One vector per sample for a head, [B, D]: the mean over steps of [B, L, D], over places of [B, D, H, W]."""
+    if features.dim() == 3:
+        return features.mean(dim=1)
+    return features.flatten(2).mean(dim=2) if features.dim() > 3 else features
+
+
+def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
+    """Feature width D_m of every encoder: its ``width``, or else that of its last layer, if this is a linear one.
+
+    Raises:
+        ValueError: for a model without late fusion, or an encoder that does not tell its width.
+    """
+    if not is_late(model):
+        raise ValueError(
+            f"{title} puts a classifier on the features of each modality, but {type(model).__name__} mixes modalities "
+            "before that. Use a late-fusion model (dgl_core.models.LateFusion) or another method."
+        )
+    widths = {}
+    for m, encoder in model.encoders.items():
+        layers = [layer for layer in encoder.modules() if next(layer.parameters(recurse=False), None) is not None]
+        width = getattr(encoder, "width", getattr(layers[-1], "out_features", None) if layers else None)
+        if width is None:
+            raise ValueError(
+                f"{title} needs the feature width of encoder {m!r} ({type(encoder).__name__}); give the encoder an "
+                "integer attribute `width`."
+            )
+        widths[m] = int(width)
+    return widths
+
+
+def common_width(model: nn.Module, title: str) -> int:
+    """The one width of all features, for a head that all modalities share.
+
+    Raises:
+        ValueError: naming the widths if they differ.
+    """
+    widths = feature_widths(model, title)
+    if len(set(widths.values())) > 1:
+        raise ValueError(
+            f"{title} shares one head among all modalities, so their features need one width; they have {widths}. "
+            "Give the encoders the same output width."
+        )
+    return next(iter(widths.values()))
+
+
+@torch.no_grad()
+def draw_heads(state: State) -> None:
+    """Initial weights of ``state.heads``: Xavier-normal linear layers, zero biases, as the models have them.
+
+    They depend on the seed of the run alone; made on the CPU, so they are the same on every device.
+    """
+    generator = state.generator("heads")
+    for layer in state.heads.modules():
+        if isinstance(layer, nn.Linear):
+            deviation = math.sqrt(2 / (layer.in_features + layer.out_features))
+            layer.weight.copy_(deviation * torch.randn(layer.weight.shape, generator=generator))
+            layer.bias.zero_()
+
+
+def encode(model: nn.Module, inputs: Mapping[str, Tensor], modalities: Collection[str]) -> dict[str, Tensor]:
+    """Feature vectors {m: [B, D_m]} of some modalities of a late-fusion model, in its order; no other encoder runs.
+
+    Raises:
+        ValueError: for no modality, one that the model does not have, or one that the batch does not have.
+    """
+    for m in modalities:
+        if m not in model.encoders:
+            raise unknown_name("modality", m, model.encoders)
+        if m not in inputs:
+            raise ValueError(f"The batch has no {m!r}; it is needed here, and the batch has {list(inputs)}.")
+    if not modalities:
+        raise ValueError(f"No modality to predict from: keep at least one of {list(model.encoders)}.")
+    return {m: vector(encoder(inputs[m])) for m, encoder in model.encoders.items() if m in modalities}
+
+
+# -- own heads --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class OwnHeads(Method):
+    """A joint classifier (the model's fusion) and one linear classifier per modality beside it.
+
+    Where modalities mix inside the network there are no features to put a head on; there the unimodal logits are those
+    of the zero mask and no head is made.
+    """
+
+    OFFICIAL: ClassVar[str] = "own linear head on z_m, whole bias"
+
+    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
+        return several(self.TITLE, available)
+
+    def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
+        widths = feature_widths(model, self.TITLE) if is_late(model) else {}
+        return nn.ModuleDict({m: nn.Linear(width, classes) for m, width in widths.items()})
+
+    def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
+        return DisentangledObjective(model, 1.0, encoder_gate=1.0, fusion_gate=1.0, criterion=criterion)
+
+    def on_start(self, state: State) -> None:
+        draw_heads(state)
+
+    def losses(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of every branch, ``{"fused": L_multi, m: L_m}``, each reaching all that it depends on."""
+        if not len(state.heads):
+            losses = state.objective(batch.inputs, batch.target)
+            return {FUSED: losses.multimodal} | losses.unimodal
+        check_target(batch.target)
+        features = state.model.encode(batch.inputs)
+        logits = {FUSED: state.model.fuse(features)} | {m: state.heads[m](vector(z)) for m, z in features.items()}
+        return {branch: F.cross_entropy(values, batch.target) for branch, values in logits.items()}
+
+    def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if not len(state.heads):
+            return {}
+        return {m: state.heads[m](z) for m, z in encode(state.model, inputs, list(state.heads)).items()}
+
+
+def logged(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Branch losses under the names of the log: the fused one is ``multimodal`` there."""
+    return {"multimodal" if branch == FUSED else branch: loss for branch, loss in losses.items()}

@@ -1,0 +1,134 @@
+"""Beyond the paper: decoupling that changes during training, by a schedule or by what fusion is seen to do.
+
+The paper's truncation is one corner of a square of gates (``dgl_core.gradients``). These two methods move along its
+edge while they train: the encoder gate, the share of the multimodal gradient that reaches the encoders, is a number
+per epoch. The fusion gate stays 0, as in DGL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dgl_core.gradients import FUSED, DisentangledObjective
+from dgl_core.methods.base import Batch, State
+from dgl_core.methods.dgl import DGL
+from dgl_core.suppression import suppression_ratio
+from dgl_core.utils import unknown_name
+
+PICKS = {"most": min, "least": max, "own": None}  # which modality's R sets the gate
+
+
+@dataclass
+class _Moving(DGL):
+    """DGL with an encoder gate that is set anew in every epoch and recorded as ``loss/encoder_gate``.
+
+    A gate for each modality is recorded as ``loss/encoder_gate_<modality>``.
+    """
+
+    def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
+        self._objective = DisentangledObjective(model, self.alpha, criterion=criterion)
+        return self._objective  # kept as it is: what the loop calls may be wrapped
+
+    def gate(self, state: State) -> float | dict[str, float]:
+        """The encoder gate of this epoch, in [0, 1]: one for all encoders, or modality -> gate."""
+        raise NotImplementedError(f"{type(self).__name__} must define gate(state)")
+
+    def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        self._objective.encoder_gate = found = self.gate(state)
+        each = {f"_{m}": value for m, value in found.items()} if isinstance(found, dict) else {"": found}
+        return super().step(state, batch) | {f"encoder_gate{m}": torch.tensor(value) for m, value in each.items()}
+
+
+@dataclass
+class Schedule(_Moving):
+    """DGL whose encoder gate moves from one value to another, in equal steps from epoch to epoch.
+
+    **Idea.** Early features may need the multimodal loss and late ones not ("opening" 1 to 0), or the reverse.
+    **Step.** theta_m follows alpha * grad L_m + gate(epoch) * grad L_multi; tau follows grad L_multi.
+    **Source.** Ours; notebook 08.
+
+    Args:
+        alpha: weight of the unimodal losses.
+        start, end: encoder gate of the first epoch and from ``until`` on, in [0, 1].
+        until: share of the run after which the gate rests, in (0, 1].
+    """
+
+    start: float = 1.0
+    end: float = 0.0
+    until: float = 1.0
+    TITLE: ClassVar[str] = "Scheduled decoupling"
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("start", "end"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; a gate is between 0 and 1, truncated and open.")
+        if not 0 < self.until <= 1:
+            raise ValueError(f"until is {self.until}; it is a share of the run, above 0 and at most 1.")
+
+    def gate(self, state: State) -> float:
+        last = max(1.0, self.until * state.epochs - 1)  # epoch at which the end is reached
+        passed = min(1.0, state.epoch / last)
+        return (1 - passed) * self.start + passed * self.end
+
+
+@dataclass
+class Adaptive(_Moving):
+    """DGL whose encoder gate is what fusion leaves of the residuals, measured once an epoch.
+
+    **Idea.** Where fusion suppresses, its gradient is replaced (gate near 0, as in DGL); where it does not, there is
+    nothing to protect from (gate near 1).
+    **Step.** theta_m follows alpha * grad L_m + gate * grad L_multi, gate = the median over training samples of
+    R = (1 - p_fused) / (1 - p_m) (T3), at most 1, taken at the modality that ``pick`` names; tau follows grad L_multi.
+    **Source.** Ours; notebook 08.
+
+    Args:
+        alpha: weight of the unimodal losses.
+        pick: "most" takes the most suppressed modality for all encoders, "least" the least suppressed one; "own" gives
+            each encoder the gate of its own modality.
+        batches: how many training batches, without augmentation, R is measured on.
+    """
+
+    pick: str = "most"
+    batches: int = 1
+    TITLE: ClassVar[str] = "Adaptive decoupling"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.pick not in PICKS:
+            raise unknown_name("choice of a modality", self.pick, PICKS)
+        if self.batches < 1:
+            raise ValueError(f"batches is {self.batches}; R is measured on one batch or more.")
+        self._gate: float | dict[str, float] = 1.0
+
+    def on_start(self, state: State) -> None:
+        self._measure(state)
+
+    def on_epoch_end(self, state: State) -> None:
+        self._measure(state)
+
+    @torch.no_grad()
+    def _measure(self, state: State) -> None:
+        training = state.model.training
+        state.model.eval()
+        found = [(state.model.all_logits(b.inputs), b.target) for b in state.batches("train", limit=self.batches)]
+        state.model.train(training)
+        target = torch.cat([y for _, y in found])
+        logits = {branch: torch.cat([x[branch] for x, _ in found]) for branch in found[0][0]}
+        gates = {m: min(1.0, suppression_ratio(logits[FUSED], logits[m], target)[0].median().item())
+                 for m in state.model.encoders}  # fmt: skip
+        self._gate = gates if self.pick == "own" else PICKS[self.pick](gates.values())
+
+    def gate(self, state: State) -> float | dict[str, float]:
+        return self._gate
+
+    def state_dict(self) -> dict[str, object]:
+        return {"gate": self._gate}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        self._gate = state["gate"]

@@ -1,0 +1,1 @@
+"""ESANet, the RGB-D segmentation network of Table 5."""

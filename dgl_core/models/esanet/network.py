@@ -1,0 +1,195 @@
+"""ESANet: RGB-D semantic segmentation with fusion after every encoder stage (Seichter et al., ICRA 2021; Table 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgl_core.models.esanet.blocks import BLOCKS
+from dgl_core.models.esanet.decoder import DenseFusion
+from dgl_core.models.esanet.weights import load_encoder
+from dgl_core.models.initial import seeded
+from dgl_core.models.multimodal import MultimodalModel
+from dgl_core.utils import unknown_name
+
+STAGES = 5  # fusions: after the stem and after each of the four layers
+
+
+class Encoder(nn.Module):
+    """A ResNet cut into the five pieces between which ESANet fuses: stem, then layer1 (after max-pooling) ... layer4.
+
+    Args:
+        in_channels: 3 for RGB, 1 for depth.
+        widths: inner channels of the four layers; the stem has ``widths[0]``.
+        blocks: residual blocks of each layer; (3, 4, 6, 3) is ResNet-34's (and ResNet-50's) layout.
+        block: a key of ``BLOCKS``.
+        stem_stride: 2 as published, or 1 for small images.
+
+    Attributes:
+        widths: channels after each of the five pieces. STEM: layers of the first piece.
+
+    Source: ESANet ``src/models/resnet.py:ResNet``.
+    """
+
+    STEM = ("conv1", "bn1")
+
+    def __init__(
+        self, in_channels: int, widths: Sequence[int], blocks: Sequence[int], block: str, stem_stride: int = 2
+    ):
+        super().__init__()
+        if block not in BLOCKS:
+            raise unknown_name("block", block, BLOCKS)
+        if stem_stride not in (1, 2):
+            raise ValueError(f"stem_stride is {stem_stride}; choose 2 (as published) or 1 (for small images).")
+        kind = BLOCKS[block]
+        self.conv1 = nn.Conv2d(in_channels, widths[0], 7, stem_stride, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.stem_stride = stem_stride
+        self.widths = [widths[0]]
+        for layer, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            pieces = []
+            for number in range(count):
+                channels_in = width * kind.EXPANSION if number else self.widths[-1]
+                pieces.append(kind(channels_in, width, stride=2 if layer and not number else 1))
+            self.add_module(f"layer{layer + 1}", nn.Sequential(*pieces))
+            self.widths.append(width * kind.EXPANSION)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def stage(self, number: int, x: Tensor) -> Tensor:
+        """Piece ``number`` (0 the stem ... 4) applied to the result of the piece before it."""
+        if number == 0:
+            return F.relu(self.bn1(self.conv1(x)))
+        if number == 1:
+            x = F.max_pool2d(x, 3, 2, 1)
+        return getattr(self, f"layer{number}")(x)
+
+
+class ESANet(MultimodalModel):
+    """Two encoders that mix after every stage; the main (RGB) stream continues from the fused map.
+
+    With r and d the RGB and the depth stream, stage s = 0..4:
+    ``f_s = SE_rgb(r_s) + SE_depth(d_s)``, ``r_{s+1} = layer_{s+1}(f_s)``, ``d_{s+1} = layer_{s+1}(d_s)``.
+    So depth enters the RGB encoder at every stage, and RGB never enters the depth encoder.
+
+    Args:
+        encoders: modality -> encoder; the first modality is the main stream. One modality alone works too.
+        classes: number of classes K.
+        decoder_blocks: residual blocks in each of the three decoder modules, which have 8, 4 and 2 times the stem's
+            channels (512, 256, 128 as published).
+
+    Raises:
+        ValueError: encoders of different widths or stem strides, which cannot be added.
+
+    Source: ESANet ``src/models/model.py``, defaults of ``src/args.py`` (R34-NBt1D, SE-add, PPM, learned-3x3-zeropad,
+    decoder 512-256-128 with 3 blocks). Difference: encoders whose output is masked are not run at all.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], classes: int, decoder_blocks: int = 3):
+        first = next(iter(encoders))
+        main = encoders[first]
+        for m, encoder in encoders.items():
+            if (encoder.widths, encoder.stem_stride) != (main.widths, main.stem_stride):
+                raise ValueError(
+                    f"Encoder {m!r} has widths {encoder.widths} and stem stride {encoder.stem_stride}, {first!r} has "
+                    f"{main.widths} and {main.stem_stride}; maps that are added must have one shape."
+                )
+        super().__init__(encoders, DenseFusion(tuple(encoders), main.widths, classes, decoder_blocks, main.stem_stride))
+        self.main, self.stride = first, 16 * main.stem_stride
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None, detach: bool = False
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Class logits of every pixel.
+
+        Args:
+            inputs: modality -> [B, C, H, W]; H and W divisible by ``stride``.
+            keep: modalities that survive; the others are zero at the input of each of the five fusions, so their
+                encoders are not run.
+            detach: truncate the gradient at the input of every fusion operation (the strict form of DGL).
+
+        Returns:
+            In evaluation [B, K, H, W]; in training four scales, [B, K, H, W] and 1/8, 1/16, 1/32 of it (with
+            ``stem_stride`` 1: 1/4, 1/8, 1/16).
+
+        Raises:
+            ValueError: unknown or no modality to keep, a missing input, or a size that is not divisible.
+        """
+        maps = {m: self._input(inputs, m) for m in self._kept(keep)}
+        fused = []
+        for stage in range(STAGES):
+            maps = {m: self.encoders[m].stage(stage, x) for m, x in maps.items()}
+            if detach:
+                maps = {m: x.detach() for m, x in maps.items()}
+            fused.append(self.fusion.merge(stage, maps))
+            if self.main in maps:
+                maps[self.main] = fused[-1].detach() if detach else fused[-1]
+        return self.fusion(fused)
+
+    def _kept(self, keep: Collection[str] | None) -> list[str]:
+        unknown = [m for m in keep or () if m not in self.encoders]
+        if unknown:
+            raise unknown_name("modality to keep", unknown[0], self.encoders)
+        kept = [m for m in self.encoders if keep is None or m in keep]
+        if not kept:
+            raise ValueError(f"keep is empty; name at least one of {list(self.encoders)}.")
+        return kept
+
+    def _input(self, inputs: Mapping[str, Tensor], modality: str) -> Tensor:
+        if modality not in inputs:
+            raise ValueError(f"The batch has no {modality!r}; this model needs {list(self.encoders)}.")
+        x = inputs[modality]
+        check_size(tuple(x.shape[-2:]), self.stride)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def check_size(size: tuple[int, int], stride: int) -> None:
+    """ESANet halves the image log2(stride) times and doubles it back, which must come out even.
+
+    Raises:
+        ValueError: with the next size that fits.
+    """
+    if any(n % stride for n in size):
+        fit = [-(-n // stride) * stride for n in size]
+        raise ValueError(
+            f"The images are {size[0]} x {size[1]}; this ESANet needs height and width divisible by {stride}. Pad them "
+            f"to {fit[0]} x {fit[1]} (data set option multiple={stride}) or choose another height and width."
+        )
+
+
+def esanet(
+    shapes: Mapping[str, tuple[int, ...]],
+    classes: int,
+    seed: int,
+    *,
+    width: int = 64,
+    blocks: tuple[int, ...] = (3, 4, 6, 3),
+    block: str = "nonbottleneck1d",
+    decoder_blocks: int = 3,
+    stem_stride: int = 2,
+    weights: str = "",
+) -> ESANet:
+    """The network of Table 5, or a narrower and shallower one that a CPU can train.
+
+    Args:
+        shapes: modality -> (channels, height, width) of one sample; the first modality is the main stream.
+        classes: number of classes K.
+        seed: of the initial weights; each encoder's depend on the seed and its name alone.
+        width: channels of the stem (64 as published); everything else scales with it.
+        blocks, block, decoder_blocks, stem_stride: as ``Encoder`` and ``ESANet`` take them.
+        weights: ImageNet weights for the encoders: name of a file in ``<data>/weights``, or its path. Empty: from
+            scratch. Nothing is downloaded.
+    """
+    encoders: dict[str, Encoder] = {}
+    for m, (channels, *size) in shapes.items():
+        with seeded(seed, f"encoder/{m}"):
+            encoders[m] = Encoder(channels, [width << layer for layer in range(4)], blocks, block, stem_stride)
+        check_size((size[0], size[1]), 16 * stem_stride)
+        if weights:
+            load_encoder(encoders[m], weights)
+    with seeded(seed, "fusion"):
+        return ESANet(encoders, classes, decoder_blocks)

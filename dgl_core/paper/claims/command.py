@@ -1,0 +1,124 @@
+"""``python -m dgl_core claims [ID] [--rerun] [--mine FOLDER]``"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dgl_core.paper.claims import judging
+from dgl_core.paper.claims.ledger import CLAIMS, Claim, claim_named
+from dgl_core.paper.claims.records import EXPERIMENTS, GENERATED, Records, committed, here, own, title_of
+from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.utils import duration
+from dgl_core.verdicts.statistics import DECIDING
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="dgl claims", description="Verdicts on the paper's claims.")
+    parser.add_argument("id", nargs="?", help="one claim, with the records that it rests on")
+    parser.add_argument("--rerun", action="store_true", help="train what it rests on here, and judge by that")
+    parser.add_argument("--seeds", type=int, default=0, help="of --rerun: at most so many a row")
+    parser.add_argument("--mine", type=Path, metavar="FOLDER", help="judge the run records in this folder")
+    options = parser.parse_args(arguments)
+    try:
+        claims = [claim_named(options.id)] if options.id else list(CLAIMS)
+        if options.mine and options.rerun:
+            raise ValueError("--mine judges records that exist and --rerun makes new ones: give one of them.")
+        if options.mine:
+            return _mine(claims, options.mine)
+        columns = committed()
+        together = judging.judged_together(CLAIMS, columns.values())  # a rerun is judged as strictly as the ledger
+        if options.rerun:
+            _train(claims, options.seeds)
+            columns = here()
+        for claim, judged in judging.ledger(columns, claims, together):
+            _show(claim, columns, judged)
+            if options.id:
+                _details(claim, judged, together, rerun=options.rerun)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _show(claim: Claim, columns: dict[str, Records], judged: dict[str, judging.Judgement]) -> None:
+    print(f"{claim.id}  {claim.text}  ({claim.place})")
+    if claim.added:
+        print(f"  added later: {claim.added}")
+    for title, found in judged.items():
+        sets = ", ".join(dict.fromkeys(columns[title].title(name) for name in claim.experiments))
+        print(f"  {sets or 'for every model'}: {found.text}")
+
+
+def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, rerun: bool) -> None:
+    if claim.parts:
+        print(f"  test: mean difference per seed above {claim.threshold:g} {claim.unit}, from {DECIDING} seeds on;")
+        print(f"        95 % interval, corrected for {together} in the ledger (Bonferroni); the weakest part decides")
+    print(f"  rests on: {judging.rests_on(claim)}")
+    for part in claim.parts:
+        print(f"    {part.label + ': ' if part.label else ''}rows {', '.join(map(repr, part.rows))}")
+    for title, found in judged.items():
+        names = sorted({_file(record, rerun) for record in found.records})
+        print(f"  records, {title}: {len(names)}")
+        for name in names:
+            print(f"    {name}")
+    print(f"  again: python -m dgl_core claims {claim.id} --rerun")
+
+
+def _file(record: RunRecord, rerun: bool) -> str:
+    """Where the record lies: in this machine's store, or committed."""
+    from dgl_core import utils
+    from dgl_core.runs.store import Store
+
+    root = utils.results_root() if rerun else Path("results") / "reference" / record.spec.dataset
+    return Store(root).path(record.spec, record.key).as_posix()
+
+
+def _train(claims: Sequence[Claim], seeds: int) -> None:
+    """Train what is not in this machine's store; data that are absent are left out by name."""
+    from dgl_core.runs import run
+    from dgl_core.runs.workers import local_workers
+
+    wanted, absent = needed(claims, seeds)
+    for name in absent:
+        print(f"{name}: data not present, left out")
+    todo = run.pending(wanted)
+    seconds = sum(map(run.estimate_seconds, todo))
+    print(f"{len(wanted)} runs, {len(todo)} to train" + (f", about {duration(seconds)} of one core" if todo else ""))
+    if todo:
+        with local_workers(2) as pool:
+            run.run_all(todo, client=pool, progress=lambda n, of, *_: print(f"  {n}/{of}", flush=True))
+
+
+def needed(claims: Sequence[Claim], seeds: int = 0) -> tuple[list[RunSpec], list[str]]:
+    """Specifications that the claims rest on, and titles of data sets that are absent here."""
+    from dgl_core.data import DATASETS
+
+    wanted, absent = [], []
+    for claim in claims:
+        for part in claim.parts:
+            for column, dataset in EXPERIMENTS[part.experiment].sets.items():
+                if column != GENERATED and not DATASETS[dataset].available(None):
+                    absent.append(title_of(dataset))
+                    continue
+                rows = EXPERIMENTS[part.experiment].specs(column)
+                wanted += [spec for row in part.rows for spec in rows[row][: seeds or None]]
+    return wanted, list(dict.fromkeys(absent))
+
+
+def _mine(claims: Sequence[Claim], folder: Path) -> int:
+    """Judge the reader's own records; what they cannot decide is counted, not listed, unless it was asked for."""
+    columns = own(folder)
+    left = 0
+    for claim, judged in judging.ledger(columns, [claim for claim in claims if claim.parts]):
+        decided = {title: found for title, found in judged.items() if found.outcome != "needs" or len(claims) == 1}
+        left += not decided
+        if decided:
+            print(f"{claim.id}  {claim.text}  ({claim.place})")
+        for title, found in decided.items():
+            print(f"  {title}: {found.text}")
+    if left:
+        print(f"{left} other claims need rows that are not in {folder.name!r}.")
+    return 0

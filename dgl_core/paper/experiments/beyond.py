@@ -1,0 +1,178 @@
+"""Beyond the paper: maps of encoder rate against fusion rate, and decoupling in degrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dgl_core.paper.experiments import table2
+from dgl_core.paper.experiments.late_fusion import (
+    LEARNING_RATES,
+    PAPER_RATES,
+    alpha_of,
+    base_specs,
+    datasets,
+    table1_grid,
+)
+from dgl_core.paper.experiments.profiles import DESCRIPTIVE_SEEDS, REFERENCE_DATASETS, REFERENCE_SEEDS, Experiment
+from dgl_core.training.records import RunSpec
+
+SETS = (*REFERENCE_DATASETS, "mosi")  # of the reference records of notebook 08
+OPTIMIZERS = ("sgd", "adamw")
+MAPPED = ("vanilla", "DGL", "G-Blending")
+ALPHAS = (1.0, 2.0, 4.0)  # of DGL under AdamW, at the middle rate
+GATES = (0.0, 0.5, 1.0)
+MOVING: dict[str, tuple[str, dict[str, object]]] = {
+    "gate falls 1 to 0": ("schedule", {"start": 1.0, "end": 0.0}),
+    "gate rises 0 to 1": ("schedule", {"start": 0.0, "end": 1.0}),
+    "gate follows R": ("adaptive", {}),
+    "gates follow own R": ("adaptive", {"pick": "own"}),
+}
+LIVE = ("gate follows R", "gates follow own R")  # the rows that the profiles for two cores train themselves
+
+
+def reference_seeds(dataset: str) -> tuple[int, ...]:
+    """Seeds of the reference maps: three, and on CMU-MOSI one on each fold."""
+    return DESCRIPTIVE_SEEDS[:1] if dataset == "mosi" else DESCRIPTIVE_SEEDS
+
+
+def rates(dataset: str, optimizer: str = "sgd") -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Fusion rates and encoder rates of a map; one step more for the encoders, where alpha would lead."""
+    if optimizer == "adamw":
+        return (0.0003, 0.001, 0.003), (0.0003, 0.001, 0.003, 0.01)
+    if dataset == "mosi":
+        return table2.RATES[:3], table2.RATES
+    return LEARNING_RATES, (*LEARNING_RATES, 0.3)
+
+
+def common_rate(dataset: str) -> float:
+    """The learning rate at which the tables compare all rows."""
+    return {"mosi": table2.RATE, "cremad": PAPER_RATES[1]}.get(dataset, LEARNING_RATES[1])
+
+
+def _base(profile: str, dataset: str, seeds: Iterable[int] | None, rate: float = 0.0) -> list[RunSpec]:
+    """The common part of every run: late fusion of sound and picture, or of the three feature vectors of CMU-MOSI."""
+    if dataset == "mosi":
+        return table2.feature_specs(profile, dataset, seeds, rate)
+    return base_specs(profile, dataset, seeds, table=True, rate=rate)
+
+
+def _alpha(dataset: str) -> float:
+    return table2.ALPHA_FEATURES if dataset == "mosi" else alpha_of(dataset)
+
+
+def cell(row: str, encoder: float, fusion: float) -> str:
+    """Row label of one point of a map."""
+    return f"{row}, encoder {encoder:g}, fusion {fusion:g}"
+
+
+def rate_maps(profile: str, dataset: str, seeds: Iterable[int] | None = None, optimizer: str = "sgd") -> Experiment:
+    """Vanilla, DGL and G-Blending over a grid of encoder and fusion learning rates, at alpha 1.
+
+    DGL with alpha at one rate is, under SGD, the point of its map whose encoder rate is alpha times the fusion rate
+    (METHODS D4; clipping and decay aside). CREMA-D has no map, for its cost.
+    """
+    if dataset == "cremad":
+        return {}
+    fusion_rates, encoder_rates = rates(dataset, optimizer)
+    base = [spec.but(optimizer=optimizer) for spec in _base(profile, dataset, seeds)]
+    methods = {"vanilla": ("vanilla", {}), "DGL": ("dgl", {"alpha": 1.0}), "G-Blending": ("gblend", {"alpha": 1.0})}
+    rows: Experiment = {}
+    for row, (method, options) in methods.items():
+        trained = [spec.but(method=method, method_options=options) for spec in base]
+        for fusion in fusion_rates:
+            for encoder in encoder_rates:
+                scale = {"lr": fusion, "encoder_lr_scale": encoder / fusion}
+                rows[cell(row, encoder, fusion)] = [spec.but(**scale) for spec in trained]
+    return rows
+
+
+def adamw_alphas(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
+    """DGL under AdamW with growing alpha, both rates at the middle of the map: alpha should change nothing (D4)."""
+    if dataset == "cremad":
+        return {}
+    middle = {"optimizer": "adamw", "lr": rates(dataset, "adamw")[0][1]}
+    base = [spec.but(method="dgl", **middle) for spec in _base(profile, dataset, seeds)]
+    return {f"DGL, alpha {alpha:g}": [spec.but(method_options={"alpha": alpha}) for spec in base] for alpha in ALPHAS}
+
+
+def point(encoder_gate: float, fusion_gate: float) -> str:
+    """Row label of one point of the square of gates."""
+    return f"gates {encoder_gate:g} / {fusion_gate:g}"
+
+
+CORNERS = tuple(point(e, f) for e in (0.0, 1.0) for f in (0.0, 1.0))
+
+
+def _at(gates: tuple[float, float]) -> tuple[str, dict[str, object]]:
+    """Method and options of a point, alpha aside: the corners with a method of their own are trained as that."""
+    encoder, fusion = gates
+    if encoder == fusion and encoder in (0.0, 1.0):
+        return ("gblend" if encoder else "dgl"), {}
+    return "partial", {"encoder_gate": encoder, "fusion_gate": fusion}
+
+
+def decoupling(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0) -> Experiment:
+    """The square of gates, and encoder gates that move during training; all at the paper's alpha.
+
+    Without ``seeds`` the profiles for two cores have the measured gates only.
+
+    Args:
+        rate: learning rate of every row; 0 stands for the profile's common one.
+    """
+    base, alpha = _base(profile, dataset, seeds, rate), {"alpha": _alpha(dataset)}
+    rows = {point(e, f): _at((e, f)) for e in GATES for f in GATES} | MOVING
+    if profile != "paper" and seeds is None:
+        rows = {label: rows[label] for label in LIVE}
+    return {label: [s.but(method=m, method_options=alpha | o) for s in base] for label, (m, o) in rows.items()}
+
+
+def decoupling_grid(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
+    """``decoupling`` at every learning rate that the table of this data set has: equal tuning budget for every point.
+
+    On CREMA-D at the common rate only: a run there costs as much as hundreds of the small networks.
+    """
+    tried = {"mosi": table2.RATES, "cremad": (common_rate("cremad"),)}.get(dataset, LEARNING_RATES)
+    return {rate: decoupling(profile, dataset, seeds, rate) for rate in tried}
+
+
+def every_epoch(profile: str, seeds: Iterable[int] | None = None) -> Experiment:
+    """CMU-MOSI as in Table 2 at the common rate, scored after every epoch: what a choice of the epoch would add."""
+    rows = table2.table2_features(profile, "mosi", seeds)
+    return {row: [spec.but(evaluate_every=1) for spec in specs] for row, specs in rows.items()}
+
+
+def finals(dataset: str, chosen: Mapping[str, float]) -> Experiment:
+    """The two points that a verdict compares, with as many seeds as Table 1 has.
+
+    Args:
+        chosen: point -> its own learning rate, both chosen by validation on the seeds of the whole square.
+    """
+    return {row: decoupling("cpu", dataset, REFERENCE_SEEDS, rate)[row] for row, rate in chosen.items()}
+
+
+def live(profile: str) -> list[str]:
+    """Sets whose records notebook 08 makes itself; of the others it shows the committed reference records."""
+    return datasets(profile) if profile == "paper" else []
+
+
+def everything(profile: str, names: Iterable[str] | None = None) -> list[Experiment | dict[float, Experiment]]:
+    """All that notebook 08 trains: the measured gates; in the paper profile all of it.
+
+    Args:
+        names: audio-visual sets; by default those that are here.
+    """
+    names = datasets(profile) if names is None else list(names)
+    wanted: list[Experiment | dict[float, Experiment]] = [decoupling(profile, name) for name in names]
+    for name in names if profile == "paper" else []:
+        wanted += [table1_grid(profile, name), decoupling_grid(profile, name), adamw_alphas(profile, name)]
+        wanted += [rate_maps(profile, name, optimizer=optimizer) for optimizer in OPTIMIZERS]
+    return wanted
+
+
+def reference_specs(dataset: str) -> list[RunSpec]:
+    """The runs behind the reference pictures of notebook 08 that no other notebook has, in order of use."""
+    seeds = reference_seeds(dataset)
+    wanted = [*decoupling_grid("cpu", dataset, seeds).values(), rate_maps("cpu", dataset, seeds)]
+    wanted += [adamw_alphas("cpu", dataset, seeds), rate_maps("cpu", dataset, seeds, "adamw")]
+    wanted += [every_epoch("cpu", seeds)] if dataset == "mosi" else []
+    return [spec for rows in wanted for row in rows.values() for spec in row]

@@ -1,0 +1,1 @@
+"""Tables that notebooks show, made from run records."""

@@ -1,0 +1,74 @@
+"""Comparing methods fairly: paired differences with corrected intervals, and an equal tuning budget for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas
+
+from dgl_core.verdicts.statistics import DECIDING, Interval, Pairing, Rows, holm, mean_interval, paired
+
+
+def fused_rows(rows: Rows) -> Rows:
+    """The rows that have records of a model with several modalities: not those of one encoder alone."""
+    return {row: found for row, found in rows.items() if found and len(found[0].data["modalities"]) > 1}
+
+
+def differences(rows: Rows, against: str, branch: str = "fused", pairing: Pairing = paired) -> dict[str, Interval]:
+    """Mean paired difference in points of every other row to one row, with 95 % intervals.
+
+    The intervals of rows with at least ``DECIDING`` pairs are corrected for their number (Holm); rows with fewer decide
+    nothing, so they neither widen those nor are widened. Rows without that branch are left out.
+
+    Args:
+        pairing: from rows to differences: by seed, or ``nested.fold_differences``.
+    """
+    others = [row for row in rows if row != against and rows[row] and branch in rows[row][0].branches()]
+    pairs = {row: found for row in others if (found := pairing(rows, row, against, branch, branch))}
+    decided = holm({row: found for row, found in pairs.items() if len(found) >= DECIDING})
+    return {row: decided.get(row) or mean_interval(found) for row, found in pairs.items()}
+
+
+def differences_table(rows: Rows, against: Sequence[str], branch: str = "fused") -> pandas.DataFrame:
+    """One line per row: its differences to each row of ``against``.
+
+    "Better" or "worse" stands only where the interval excludes zero and the row has at least ``DECIDING`` pairs; rows
+    with fewer are marked as descriptive.
+    """
+    columns = {f"to {name}": {r: _cell(i) for r, i in differences(rows, name, branch).items()} for name in against}
+    table = pandas.DataFrame(columns, index=[row for row in rows if any(row in c for c in columns.values())])
+    return table.fillna("–")
+
+
+def standing(rows: Rows, row: str) -> str:
+    """One line: which rows are better than ``row``, which are worse, and of which nothing can be said."""
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "undecided": [], "too few seeds": []}
+    for other, interval in differences(rows, row).items():
+        groups[_word(interval) if interval.n >= DECIDING else "too few seeds"].append(other)
+    return f"Than {row} are " + "; ".join(f"{word}: {', '.join(names) or 'none'}" for word, names in groups.items())
+
+
+def official_scores(rows: Rows) -> pandas.DataFrame:
+    """Unimodal test accuracies (%) as each method's own code scores them, beside the zero mask; means over seeds."""
+    from dgl_core.methods import METHODS
+
+    lines = []
+    for row, records in rows.items():
+        for branch in records[0].branches() if records else []:
+            modality = next((m for m in records[0].data["modalities"] if branch.startswith(f"official_{m}")), None)
+            if modality is not None:
+                own, mask = (100 * sum(r.score(b) for r in records) / len(records) for b in (branch, modality))
+                how = METHODS[records[0].spec.method].OFFICIAL
+                lines.append((row, branch.removeprefix("official_"), f"{own:.1f}", f"{mask:.1f}", how))
+    return pandas.DataFrame(lines, columns=["row", "branch", "own score", "zero mask", "how"]).set_index("row")
+
+
+def _word(interval: Interval) -> str:
+    return "better" if interval.low > 0 else "worse" if interval.high < 0 else "undecided"
+
+
+def _cell(interval: Interval) -> str:
+    if interval.n < 2:
+        return f"{interval.mean:+.1f} (one pair)"
+    word = _word(interval) if interval.n >= DECIDING else "descriptive"
+    return f"{interval.mean:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}] {word}, n = {interval.n}"

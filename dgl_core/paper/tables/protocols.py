@@ -1,0 +1,139 @@
+"""Numbers of notebook 08: what a fair comparison leaves of a gap, and what it takes to see one."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas
+
+from dgl_core.paper.printed import PAPER_TABLES
+from dgl_core.paper.tables.differences import fused_rows
+from dgl_core.paper.tables.results import spread
+from dgl_core.training.records import PROTOCOLS, RunRecord, unpack
+from dgl_core.verdicts.statistics import Rows, mean_interval, paired, percent, seeds_needed
+
+SHOWN = {"last": "last epoch", "best_val": "best on validation", "best_test": "best on test"}
+
+
+# -- protocols --------------------------------------------------------------------------------------------------------
+
+
+def without_last_batch(record: RunRecord, target: np.ndarray, batch: int = 64) -> float:
+    """Test accuracy in per cent of the last epoch when an incomplete last batch is dropped (the official loader)."""
+    predicted = unpack(record.predictions["last"]["fused"])
+    if len(predicted) != len(target):
+        raise ValueError(f"{len(predicted)} predictions and {len(target)} labels: not the test part of this run.")
+    whole = len(target) // batch * batch or len(target)
+    return 100 * float((predicted == target)[:whole].mean())
+
+
+def test_labels(record: RunRecord) -> np.ndarray:
+    """Labels of a run's test part; its data have to be here (generated ones always are)."""
+    from dgl_core import data
+
+    dataset = data.load(record.spec.dataset, None, **record.spec.dataset_options)
+    return dataset.target[dataset.indices("test")].numpy()
+
+
+def inflation(rows: Rows, target: np.ndarray | None = None) -> pandas.DataFrame:
+    """Fused accuracy (%) of the last epoch, and what each other protocol adds to it; mean ± deviation over seeds.
+
+    Args:
+        target: test labels, common to all records, for the column without the last incomplete batch.
+    """
+    lines = {}
+    for row, records in fused_rows(rows).items():
+        last = percent(records)
+        line = {SHOWN["last"]: spread(last)}
+        for protocol in PROTOCOLS[1:]:
+            line[SHOWN[protocol]] = change(last, percent(records, "fused", protocol))
+        if target is not None:
+            line["last, drop_last"] = change(last, [without_last_batch(record, target) for record in records])
+        lines[row] = line
+    return pandas.DataFrame.from_dict(lines, orient="index")
+
+
+def change(before: Sequence[float], after: Sequence[float]) -> str:
+    """Mean paired change in points with its sign, ± deviation over seeds."""
+    found = [b - a for a, b in zip(before, after, strict=True)]
+    sign = "+" if statistics.mean(found) >= 0 else ""
+    return sign + spread(found)
+
+
+def gains(rows: Rows, protocol: str) -> list[float]:
+    """What a protocol adds to the last epoch, in points, over all rows and seeds."""
+    found = [(a, b) for r in fused_rows(rows).values() for a, b in zip(percent(r), percent(r, "fused", protocol),
+                                                                       strict=True)]  # fmt: skip
+    return [b - a for a, b in found]
+
+
+def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.DataFrame:
+    """Every gap of the paper, and what choosing the epoch on test adds to a run (median): points and share."""
+    added = {title: statistics.median(gains(rows, "best_test")) for title, rows in panels.items()}
+    lines = {name: {"gap": f"{gap:.2f}"} | {t: f"{g:+.1f} ({100 * g / gap:.0f} %)" for t, g in added.items()}
+             for name, gap in gaps.items()}  # fmt: skip
+    return pandas.DataFrame.from_dict(lines, orient="index")
+
+
+# -- how many seeds ---------------------------------------------------------------------------------------------------
+
+
+def paper_gaps() -> dict[str, float]:
+    """Gaps that the paper's claims rest on, in points: DGL against the second-best row of each table."""
+    gaps = {}
+    columns = {name: (1, name) for name in PAPER_TABLES[1]} | {"CREMA-D, MMTM": (2, "CREMA-D"), "MOSI": (2, "MOSI")}
+    for title, (number, name) in columns.items():
+        rows = PAPER_TABLES[number][name]
+        others = {row: values["fused"] for row, values in rows.items() if values["fused"] and row != "DGL"}
+        second = max(others, key=others.__getitem__)
+        gaps[f"DGL over {second}, {title}"] = rows["DGL"]["fused"] - others[second]
+    table3, table4 = PAPER_TABLES[3]["CREMA-D"], PAPER_TABLES[4]["CREMA-D"]["DGL"]
+    gaps["both truncations over UT alone"] = table3["DGL (MT+UT)"]["fused"] - table3["+UT"]["fused"]
+    gaps["alpha 4 over alpha 3"] = table4["4"] - table4["3"]
+    for name, rows in PAPER_TABLES[5].items():
+        gaps[f"ESANet + DGL, {name}"] = rows["ESANet + DGL"]["fused"] - rows["ESANet"]["fused"]
+    return {name: round(gap, 2) for name, gap in gaps.items()}
+
+
+def seeds_table(deviations: Mapping[str, float]) -> pandas.DataFrame:
+    """Seeds that each gap of the paper needs at the spread measured on each data set."""
+    lines = {name: {"gap": f"{gap:.2f}"} | {title: seeds_needed(gap, sd) for title, sd in deviations.items()}
+             for name, gap in paper_gaps().items()}  # fmt: skip
+    return pandas.DataFrame.from_dict(lines, orient="index")
+
+
+def deviation(rows: Rows, row: str = "DGL", other: str = "G-Blending") -> float:
+    """Standard deviation of a paired difference over seeds, in points; NaN with fewer than two pairs."""
+    found = paired(rows, row, other) if rows.get(row) and rows.get(other) else []
+    return mean_interval(found).sd if len(found) > 1 else math.nan
+
+
+# -- maps -------------------------------------------------------------------------------------------------------------
+
+
+def mean_scores(rows: Rows, labels: Sequence[Sequence[str]], branch: str = "fused") -> np.ndarray:
+    """Mean test accuracy in per cent of a grid of row labels; NaN where there is no record."""
+    return np.array(
+        [[statistics.mean(percent(rows[label], branch)) if rows.get(label) else math.nan for label in line]
+         for line in labels])  # fmt: skip
+
+
+def branches_without(record: RunRecord) -> list[str]:
+    """The branch that is left when each modality in turn is absent at test time."""
+    names = record.data["modalities"]
+    return [f"without_{m}" if len(names) > 2 else next(j for j in names if j != m) for m in names]
+
+
+def missing_table(rows: Rows) -> pandas.DataFrame:
+    """Test accuracy (%) of every fused row with everything there and with one modality absent."""
+    lines = {}
+    for row, records in fused_rows(rows).items():
+        names = records[0].data["modalities"]
+        line = {"all there": spread(percent(records))}
+        for m, rest in zip(names, branches_without(records[0]), strict=True):
+            line[f"no {m}"] = spread(percent(records, rest)) if rest in records[0].branches() else "–"
+        lines[row] = line
+    return pandas.DataFrame.from_dict(lines, orient="index")

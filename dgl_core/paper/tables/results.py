@@ -1,0 +1,83 @@
+"""From records to tables: the paper's number, our reference and this run, side by side, each with its spread and n."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import pandas
+
+from dgl_core.training.records import RunRecord
+
+ABSENT = "–"  # nothing was reported, or this row has no such branch
+NOT_RUN = "not run: data not present"
+SOURCES = ("paper", "reference", "this run")
+
+
+def scores(records: Sequence[RunRecord], branch: str, protocol: str) -> list[float]:
+    """Test accuracy in per cent of one branch, one value per record that has the branch."""
+    return [100 * record.score(branch, protocol) for record in records if branch in record.branches()]
+
+
+def spread(values: Sequence[float]) -> str:
+    """``mean ± standard deviation (n)`` with one decimal; one value has no deviation, none is a dash."""
+    if not values:
+        return ABSENT
+    if len(values) == 1:
+        return f"{values[0]:.1f} (1)"
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} ({len(values)})"
+
+
+def results_table(
+    paper: Mapping[str, Mapping[str, float | None]],
+    reference: Mapping[str, Sequence[RunRecord]],
+    this_run: Mapping[str, Sequence[RunRecord]],
+    branches: Sequence[str] = ("audio", "visual", "fused"),
+    protocol: str = "last",
+) -> pandas.DataFrame:
+    """Accuracies in per cent: the paper's, the committed reference runs' and this run's, for each branch.
+
+    Args:
+        paper: row -> branch -> per cent (``paper_rows``); empty for a table that the paper does not have.
+        reference: row -> committed records.
+        this_run: row -> records made here; an empty list is shown as not run because its data are not present.
+        branches: which branches, in order.
+        protocol: last | best_val | best_test.
+
+    Returns:
+        Strings; one row per label (this run's first, then those that only the paper has), columns (branch, source).
+        A reference or a run is ``mean ± standard deviation (number of runs)``.
+    """
+    labels = list(dict.fromkeys([*this_run, *reference, *paper]))
+    table = {}
+    for branch in branches:
+        for source in SOURCES:
+            table[branch, source] = [
+                _cell(source, label, branch, paper, reference, this_run, protocol) for label in labels
+            ]
+    return pandas.DataFrame(table, index=labels)
+
+
+def _cell(source, label, branch, paper, reference, this_run, protocol) -> str:
+    if source == "paper":
+        value = paper.get(label, {}).get(branch)
+        return ABSENT if value is None else f"{value:.1f}"
+    records = (reference if source == "reference" else this_run).get(label)
+    if source == "this run" and records is not None and not records:
+        return NOT_RUN
+    return spread(scores(records or (), branch, protocol))
+
+
+def flat(table: pandas.DataFrame) -> pandas.DataFrame:
+    """The same table with one-line column names ("fused, this run"), for files."""
+    names = [", ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in table.columns]
+    return table.set_axis(names, axis=1)
+
+
+def markdown_table(table: pandas.DataFrame) -> str:
+    """A DataFrame as a GitHub table: its index is the first column (bold), bars inside cells are escaped."""
+    table = flat(table)
+    rows = [[str(table.index.name or ""), *table.columns], ["---"] * (table.shape[1] + 1)]
+    for label, values in zip(table.index, table.itertuples(index=False), strict=True):
+        rows.append([f"**{label}**", *map(str, values)])
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)

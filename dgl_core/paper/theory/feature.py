@@ -1,0 +1,151 @@
+"""From the residual at the logits to the gradient at a feature: what Eq. 4 and 7 drop, and when norms follow R.
+
+All statements are about one sample and one modality with classifier block ``W^m`` [K, D]; the feature gradient is
+``W^mT (p - e_y)`` with ``p`` of the fused model (Eq. 4) or of the zero-masked one (Eq. 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from dgl_core.paper.theory.residual import residual
+
+MAX_CLASSES = 12  # the nearest point of a hull is found by trying every face: 2 ** (K - 1) of them
+
+
+def partial_logits(
+    features: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    bias: Tensor,
+    modality: str,
+    bias_share: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Split the logits of a concatenation head into ``u`` (one modality) and ``v`` (all others), any bias split.
+
+    ``u = W^m z^m + c b`` and ``v = sum_{j != m} W^j z^j + (1 - c) b``. The sum ``u + v`` never depends on c, but
+    ``p^uni``, ``s_k`` and R do: T2-T8 hold for every c, each about its own unimodal model.
+
+    Args:
+        features: modality -> [B, D_m].
+        weights: modality -> [K, D_m], the blocks of W.
+        bias: [K].
+        modality: the one whose encoder we look at.
+        bias_share: c. 1 is zero-masking (DGL, Eq. 12); 1/M is the split that OGM scores with.
+
+    **Source:** Eq. 4 writes ``b_1`` without a class index, which would cancel in the softmax; here b has one.
+    """
+    own = features[modality] @ weights[modality].T + bias_share * bias
+    others = [features[m] @ weights[m].T for m in features if m != modality]
+    return own, sum(others) + (1 - bias_share) * bias
+
+
+def feature_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+    """T1, the exact gradient of cross-entropy at a feature: ``sum_k (p_k - [k = y]) W_k = W^T (p - e_y)``.
+
+    Args:
+        logits: [..., K] of the fused model (then this is Eq. 4 put right) or zero-masked (Eq. 7 put right).
+        weight: [K, D] block of the classifier that reads this feature.
+        target: [...].
+
+    Returns:
+        [..., D] float64, per sample (autograd on a mean over B samples gives this divided by B).
+    """
+    return residual(logits, target) @ weight.double()
+
+
+def printed_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+    """Eq. 4 and Eq. 7 as printed: ``(p_y - 1) W_y``. Right scalar, wrong vector: ``sum_{k != y} p_k W_k`` is missing.
+
+    It equals ``feature_gradient`` only where that sum vanishes. Arguments as there.
+    """
+    scalar = residual(logits, target).gather(-1, target.unsqueeze(-1))  # p_y - 1
+    return scalar * weight.double()[target]
+
+
+def class_differences(weight: Tensor, target: int) -> Tensor:
+    """``W_k - W_y`` for every wrong class, [K - 1, D]. T1 again: ``g = sum_{k != y} p_k (W_k - W_y)``."""
+    wrong = [k for k in range(weight.shape[0]) if k != target]
+    return weight.double()[wrong] - weight.double()[target]
+
+
+def nearest_in_hull(points: Tensor) -> Tensor:
+    """The point of the convex hull of ``points`` [n, D] that is nearest to the origin, exactly: the best of all faces.
+
+    On the face spanned by a subset, the nearest point of its affine hull solves one linear system (Lagrange); it
+    counts when its weights are not negative. Some face always attains the minimum.
+
+    Raises:
+        ValueError: more points than faces that can be tried one by one.
+    """
+    n = points.shape[0]
+    if n >= MAX_CLASSES:
+        raise ValueError(f"{n} points have {2**n - 1} faces; each is tried, so give up to {MAX_CLASSES - 1} points")
+    best = points[points.norm(dim=1).argmin()]
+    for size in range(2, n + 1):
+        for face in combinations(range(n), size):
+            corners = points[list(face)]
+            system = torch.ones(size + 1, size + 1, dtype=points.dtype)
+            system[:size, :size], system[size, size] = corners @ corners.T, 0.0
+            right = torch.zeros(size + 1, dtype=points.dtype)
+            right[size] = 1.0
+            weights = (torch.linalg.pinv(system, hermitian=True) @ right)[:size]
+            point = (weights / weights.sum()) @ corners
+            if weights.min() >= 0 and point.norm() < best.norm():
+                best = point
+    return best
+
+
+def norm_range(weight: Tensor, target: int) -> tuple[float, float]:
+    """T7: ``(delta, D)`` with ``(1 - p_y) delta <= ||g|| <= (1 - p_y) D`` whatever the logits.
+
+    ``D`` is the largest ``||W_k - W_y||``, ``delta`` the distance from ``W_y`` to the convex hull of the other rows.
+    Hence ``||g^multi|| <= R (D / delta) ||g^uni||`` if ``delta > 0``, and suppression of the norm is guaranteed for
+    every sample with ``R < delta / D``.
+    """
+    differences = class_differences(weight, target)
+    return nearest_in_hull(differences).norm().item(), differences.norm(dim=1).max().item()
+
+
+def acute_differences(weight: Tensor, target: int, tolerance: float = 1e-12) -> bool:
+    """First condition of T8: ``<W_j - W_y, W_k - W_y> >= 0`` for all wrong classes j, k.
+
+    True for orthonormal rows and for a simplex equiangular tight frame. With ``evenly_suppressed`` it implies
+    ``||g^multi|| <= ||g^uni||``.
+    """
+    differences = class_differences(weight, target)
+    return bool((differences @ differences.T).min() >= -tolerance)
+
+
+def evenly_suppressed(logits: Tensor, other_logits: Tensor, target: Tensor) -> Tensor:
+    """Second condition of T8, [...] bool: fusion lowers the probability of *every* wrong class.
+
+    Equivalently ``s_k <= p + (1 - p) s_bar`` for all k != y: the partial scores are not too uneven.
+    """
+    index = target.unsqueeze(-1)
+    unimodal = residual(logits, target).scatter(-1, index, 0.0)
+    fused = residual(logits.double() + other_logits.double(), target).scatter(-1, index, 0.0)
+    return (fused <= unimodal).all(-1)
+
+
+def simplex_etf(classes: int, width: int, generator: torch.Generator | None = None) -> Tensor:
+    """Rows of a simplex equiangular tight frame, randomly rotated: K unit vectors with inner products -1/(K - 1).
+
+    The arrangement that classifier rows approach late in training (neural collapse); T8's first condition holds with
+    equality of all angles: ``<W_j - W_y, W_k - W_y> = K/(K - 1)`` for j != k, twice that for j = k.
+
+    Args:
+        classes: K >= 2; width: D >= K.
+
+    Returns:
+        [K, D] float64.
+    """
+    if width < classes:
+        raise ValueError(f"simplex_etf needs width >= classes, got width {width} and {classes} classes")
+    gaussian = torch.randn(width, classes, dtype=torch.float64, generator=generator)
+    basis = torch.linalg.qr(gaussian).Q  # [D, K], orthonormal columns
+    centred = torch.eye(classes, dtype=torch.float64) - 1 / classes
+    return (classes / (classes - 1)) ** 0.5 * centred @ basis.T

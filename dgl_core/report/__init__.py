@@ -1,5 +1,0 @@
-"""The report that ``reproduce`` writes: prose, cells, and the page they make."""
-
-from dgl_core.report.page import write
-
-__all__ = ["write"]

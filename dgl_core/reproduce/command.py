@@ -1,0 +1,212 @@
+"""Every notebook, table and figure with one command.
+
+    python -m dgl_core reproduce --profile cpu [--only 03] [--out reports/mine] [--workers 2] [--dask tcp://...]
+    python -m dgl_core reproduce --profile paper [--per-gpu 2] [--rehearse [1|0.05|small]]
+
+First it plans: which runs do the notebooks need, which of them are recorded, how long will the others take. Then it
+trains these, executes the notebooks (a notebook is kept when nothing it depends on has changed) and writes a report.
+Interrupt it whenever you like: finished runs are recorded, and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from dgl_core.paper.experiments import profiles
+from dgl_core.reproduce import outputs
+from dgl_core.reproduce import plan as planning
+from dgl_core.reproduce.execute import ROOT, Stopped, kernel_environment, notebook_names
+from dgl_core.runs.workers import dask_workers, environment, local_workers, visible_gpus
+from dgl_core.training.records import RunSpec
+from dgl_core.utils import Clock, Progress, duration
+
+TOGETHER = 2  # notebooks that execute at the same time
+NO_RUNS = "some of its training runs failed"
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command, checked: profile and notebooks exist, the folder can be written to."""
+    parser = argparse.ArgumentParser(prog="dgl reproduce", description=__doc__.splitlines()[0])
+    about = "; ".join(f"{p.name}: {p.purpose}" for p in profiles.PROFILES.values())
+    parser.add_argument("--profile", default="cpu", metavar="NAME", help=about)
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NN", help="only these notebooks (03, or the whole name)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="report folder, reports/<profile> by default")
+    parser.add_argument("--workers", type=int, metavar="N", help="training processes (2; paper profile: one per GPU)")
+    parser.add_argument("--per-gpu", type=int, default=1, metavar="N", help="trainings that share a GPU (1)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="train on this Dask cluster; its workers share DGL_RESULTS")
+    about = "time the paper profile on random data: 1 (of true size), a share of the clips, or small"
+    parser.add_argument("--rehearse", nargs="?", const="1", default="", metavar="SIZE", help=about)
+    options = parser.parse_args(arguments)
+    options.portable = profiles.profile_named(options.profile).portable
+    options.names = notebook_names([word for entry in options.only for word in entry.replace(",", " ").split()])
+    if options.per_gpu < 1:
+        raise ValueError(f"--per-gpu is {options.per_gpu}; it must be at least 1")
+    if options.rehearse and options.profile != "paper":
+        raise ValueError(f"--rehearse is of the paper profile; the {options.profile} profile is short enough to run")
+    options.gpus = visible_gpus() if options.profile == "paper" and not options.dask else []
+    if options.workers is None:
+        paper = options.per_gpu * max(1, len(options.gpus))
+        options.workers = paper if options.profile == "paper" else min(2, os.cpu_count() or 1)
+    if options.workers < 1:
+        raise ValueError(f"--workers is {options.workers}; it must be at least 1")
+    options.out = (options.out or ROOT / "reports" / options.profile).resolve()
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=options.out).close()
+    except OSError as error:
+        raise ValueError(f"cannot write to {options.out}: {error.strerror}; choose another folder with --out") from None
+    return options
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Plan, train, execute, report. Returns the exit status: 0, or 1 if anything failed."""
+    from dgl_core.reproduce.report import page as report_page
+    from dgl_core.runs import run
+
+    started = time.monotonic()
+    plan = planning.plan_of(options.profile, options.names)
+    print(f"Profile {options.profile}: {profiles.profile_named(options.profile).purpose}")
+    print(planning.summary(plan, options.workers), flush=True)
+    if options.profile == "paper":
+        print("\n".join(planning.table(plan)), flush=True)
+
+    failures = train(plan, options) if plan.todo else []
+    missing = {spec.identity() for spec in run.pending(plan.todo)}
+    blocked = [name for name, needed in plan.needed.items() if missing & {spec.identity() for spec in needed}]
+    results = execute_all([name for name in options.names if name not in blocked], plan.needed, options)
+    results += [outputs.record_failure(options.out, name, "not executed", NO_RUNS) for name in blocked]
+    failures += [f"{result.name}, {result.where}\n  {result.error}" for result in results if result.error]
+    for failure in failures:
+        print(f"FAILED  {failure}", file=sys.stderr)
+    failed = sum(result.error != "" for result in results)
+    recorded = len(plan.every) - len(plan.todo)
+    page = report_page.write(options.out, options.profile, trained=len(plan.todo) - len(missing), recorded=recorded)
+    state = (
+        f"{failed} of {len(options.names)} notebooks failed"
+        if failed
+        else f"all {len(options.names)} notebooks are good"
+    )
+    print(f"Done in {duration(time.monotonic() - started)}: {state}. Report: {_shown(page)}")
+    return 1 if failures else 0
+
+
+def train(plan: planning.Plan, options: argparse.Namespace) -> list[str]:
+    """Make the missing runs; returns one message (two lines) per run that failed."""
+    from dgl_core import utils
+    from dgl_core.runs import run
+
+    todo, finished = plan.todo, 0
+    estimates = {spec.identity(): plan.seconds(spec) for spec in todo}
+    clock = Clock(sum(estimates.values()), options.workers)
+
+    def status() -> str:
+        return f"training: {finished} of {len(todo)} runs, {clock.says()}"
+
+    def tick(done: int, total: int, spec: RunSpec, seconds: float) -> None:
+        nonlocal finished
+        finished = done
+        clock.finished(estimates[spec.identity()])
+        progress.say(f"  {done}/{total}  {_described(spec)}  (after {duration(seconds)})")
+
+    threads = max(1, (os.cpu_count() or 1) // options.workers) if options.profile == "paper" else 1
+    variables = kernel_environment(options.portable, threads) | {"DGL_PER_GPU": str(options.per_gpu)}
+    local = local_workers(min(options.workers, len(todo)), options.gpus)
+    workers = dask_workers(options.dask) if options.dask else local
+    try:
+        with environment(variables), workers as client, Progress(status) as progress:
+            clock.workers = len(client.nthreads()) if options.dask else options.workers
+            run.run_all(todo, client=client, progress=tick)
+    except run.RunsFailed as error:
+        return [f"{_described(spec)}\n  {type(cause).__name__}: {cause}" for spec, cause in error.failures]
+    if options.dask and run.pending(todo):
+        raise ValueError(
+            f"the Dask workers recorded elsewhere: {utils.results_root()} must be a folder that they share"
+        )
+    return []
+
+
+def _described(spec: RunSpec) -> str:
+    choices = " ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+                       for name, value in spec.method_options.items())  # fmt: skip
+    scale = f"encoder rate x {spec.encoder_lr_scale:g}" if spec.encoder_lr_scale != 1 else ""
+    return " ".join(filter(None, [spec.method, choices, scale, "on", spec.dataset, f"seed {spec.seed}"]))
+
+
+def execute_all(
+    names: Sequence[str], specs: dict[str, list[RunSpec]], options: argparse.Namespace
+) -> list[outputs.Result]:
+    """Execute the notebooks whose dependencies changed, two at a time; says how each one went."""
+    expected = {name: outputs.expected_seconds(options.out, name) for name in names}
+    clock, running, results = Clock(sum(expected.values()), TOGETHER), set(), []
+    stop = threading.Event()
+
+    def one(name: str) -> outputs.Result:
+        running.add(name)
+        try:
+            return outputs.refresh(name, options.profile, options.out, specs[name], options.portable, stop)
+        finally:
+            running.discard(name)
+
+    def status() -> str:
+        now = ", ".join(sorted(running))
+        return f"notebooks: {len(results)} of {len(names)}, {clock.says()} ({now})"
+
+    with ThreadPoolExecutor(TOGETHER) as pool, Progress(status) as progress:
+        waiting = {pool.submit(one, name) for name in names}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+                for result in (future.result() for future in done):
+                    results.append(result)
+                    clock.finished(expected[result.name])
+                    line = "kept, nothing changed" if result.kept else f"executed in {duration(result.seconds)}"
+                    progress.say(f"  {result.name}  {'FAILED' if result.error else line}")
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return results
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _interrupt(number: int, frame) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: 0 everything is good, 1 something failed, 2 it was asked for something that does not exist."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        options = parse(arguments)
+        if options.rehearse:
+            from dgl_core.reproduce import rehearse
+
+            return rehearse.profile(options.names, options.rehearse)
+        return reproduce(options)
+    except (KeyboardInterrupt, Stopped):
+        print("\nInterrupted. Finished runs are recorded; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to it"
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}: {remedy} and run this again; nothing finished is lost",
+              file=sys.stderr)  # fmt: skip
+        return 1

@@ -1,0 +1,243 @@
+"""Execute one notebook headless: a papermill process of its own, trusted only by exit code and execution counts.
+
+Papermill reports a notebook whose kernel died as completed, cell by cell, and passes unknown or mistyped parameters on
+with a log line at most. So the parameters are checked here against the notebook's own cell, before, and the counts
+1..n after.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dgl_core.training.environment import PORTABLE_NUMERICS
+from dgl_core.utils import ROOT, unknown_name
+
+if TYPE_CHECKING:  # nbformat and jupytext take 2 s to import, which "nothing has changed" should not cost
+    from nbformat import NotebookNode
+
+NOTEBOOKS = ROOT / "notebooks"
+KERNEL_DIED = 138  # papermill's exit code
+TICK = 0.1  # seconds between looks at the process and at the stop signal
+START_SECONDS = 120  # that a kernel gets to start, on a machine with other work
+CELL_SECONDS = 3600  # that a cell gets; runs are trained before notebooks are executed
+GRACE = 5.0  # seconds that papermill gets to end its kernel
+
+
+class NotebookFailed(RuntimeError):
+    """An execution that must not be trusted: where it stopped, and why (one line each)."""
+
+    def __init__(self, name: str, where: str, error: str, notebook: NotebookNode | None = None):
+        self.name, self.where, self.error, self.notebook = name, where, error, notebook
+        super().__init__(f"{name}, {where}\n  {error}")
+
+
+class Stopped(Exception):
+    """The execution was ended on request."""
+
+
+def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> list[str]:
+    """Names ("03_vanilla_vs_dgl") of all notebooks, in order, or of those that ``only`` asks for ("03").
+
+    Raises:
+        ValueError: a name that no notebook has, with the nearest one that exists.
+    """
+    names = sorted(path.stem for path in folder.glob("[0-9][0-9]_*.py"))
+    wanted = [word.removesuffix(".py").removesuffix(".ipynb") for word in only or names]
+    for word in wanted:
+        if not any(word in (name, name[:2]) for name in names):
+            raise unknown_name("notebook", word, names)
+    return [name for name in names if {name, name[:2]} & set(wanted)]
+
+
+def kernel_environment(portable: bool, threads: int = 1) -> dict[str, str]:
+    """Environment variables of a training worker or a notebook kernel; they count only before torch is imported."""
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # the python3 kernel of this environment, not one of the home folder
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    } | (PORTABLE_NUMERICS if portable else {})
+
+
+def tags(cell: dict[str, Any]) -> list[str]:
+    """The tags of a cell."""
+    return cell["metadata"].get("tags", [])
+
+
+def text(notebook: NotebookNode) -> str:
+    """A notebook as the text of its file."""
+    import nbformat
+
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
+def declared_parameters(notebook: NotebookNode) -> dict[str, Any]:
+    """Name and default of each parameter in the cell tagged ``parameters``; only literals may be there.
+
+    Raises:
+        ValueError: no such cell or several, or something else than ``name = literal`` in it.
+    """
+    cells = [cell for cell in notebook.cells if "parameters" in tags(cell)]
+    if len(cells) != 1:
+        raise ValueError(f"{len(cells)} cells are tagged 'parameters', there must be exactly one")
+    declared = {}
+    for statement in ast.parse(cells[0].source).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _is_literal(value):
+                declared[name] = ast.literal_eval(value)
+            case _:
+                raise ValueError(f"the parameters cell may hold only name = literal, not {ast.unparse(statement)!r}")
+    return declared
+
+
+def _is_literal(expression: ast.expr) -> bool:
+    try:
+        ast.literal_eval(expression)
+    except ValueError:
+        return False
+    return True
+
+
+def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
+    """Raise where papermill would only warn: a parameter that the notebook does not have, or of another type."""
+    declared = declared_parameters(notebook)
+    for name, value in parameters.items():
+        if name not in declared:
+            raise unknown_name("parameter", name, declared)
+        if type(value) is not type(declared[name]):
+            kind = type(declared[name]).__name__
+            raise ValueError(f"parameter {name} = {value!r} must be {kind}, as its default {declared[name]!r}")
+
+
+def read_source(path: Path) -> NotebookNode:
+    """The notebook that a ``py:percent`` file describes, without outputs, for this environment's Python kernel."""
+    import jupytext
+
+    notebook = jupytext.read(path, fmt="py:percent")
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return notebook
+
+
+def execute(
+    source: Path,
+    *,
+    parameters: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+    stop: threading.Event | None = None,
+) -> NotebookNode:
+    """Execute a ``py:percent`` notebook in its own folder and return it with its outputs.
+
+    Args:
+        source: the ``.py`` file.
+        parameters: values for its parameters cell; None injects nothing, so the result can be committed.
+        environment: variables on top of this process's own.
+        stop: when set, the execution is ended and Stopped raised.
+
+    Raises:
+        NotebookFailed: a cell raised, the kernel died, or cells were not executed in order.
+        ValueError: a parameter that the notebook does not have or of another type.
+    """
+    import nbformat
+
+    notebook = read_source(source)
+    check_parameters(notebook, parameters or {})
+    with tempfile.TemporaryDirectory(prefix="dgl_notebook_") as folder:
+        given, result, log = (Path(folder) / name for name in ("given.ipynb", "result.ipynb", "log.txt"))
+        nbformat.write(notebook, given)
+        command = [
+            sys.executable,
+            "-m",
+            "dgl_core.reproduce.engine",
+            str(given),
+            str(result),
+            "--cwd",
+            str(source.parent),
+        ]
+        command += ["--engine", "without_widgets", "--no-progress-bar", "--autosave-cell-every", "0"]
+        command += ["--start-timeout", str(START_SECONDS), "--execution-timeout", str(CELL_SECONDS)]
+        if parameters:
+            (Path(folder) / "parameters.yaml").write_text(json.dumps(parameters))  # JSON is YAML, types included
+            command += ["-f", str(Path(folder) / "parameters.yaml")]
+        variables = os.environ | kernel_environment(portable=False) | (environment or {})
+        with log.open("w") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file, env=variables, start_new_session=True)
+            _wait(process, stop)
+        executed = nbformat.read(result, as_version=4) if result.exists() else None
+        _trust(source.stem, process.returncode, executed, log.read_text(errors="replace"))
+    return merge_streams(executed)
+
+
+def merge_streams(notebook: NotebookNode) -> NotebookNode:
+    """Join printed texts that follow each other: in how many pieces they arrive is a matter of timing (in place)."""
+    for cell in notebook.cells:
+        merged: list[Any] = []
+        for output in cell.get("outputs", ()):
+            before = merged[-1] if merged else {}
+            if output["output_type"] == "stream" and output["name"] == before.get("name"):
+                before["text"] += output["text"]
+            else:
+                merged.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = merged
+    return notebook
+
+
+def _wait(process: subprocess.Popen, stop: threading.Event | None) -> None:
+    try:
+        while process.poll() is None:
+            if stop is not None and stop.is_set():
+                raise Stopped
+            try:
+                process.wait(TICK)
+            except subprocess.TimeoutExpired:
+                continue
+    except BaseException:
+        # Papermill then ends its kernel; a kernel whose parent is gone ends itself.
+        process.terminate() if os.name == "nt" else process.send_signal(signal.SIGINT)
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _trust(name: str, exit_code: int, notebook: NotebookNode | None, log: str) -> None:
+    """Raise NotebookFailed unless the exit code is 0 and every code cell ran, in order."""
+    if notebook is None:
+        lines = [line for line in log.splitlines() if line.strip()] or ["no output"]
+        raise NotebookFailed(name, f"before its first cell (exit code {exit_code})", lines[-1])
+    # Papermill's banners above a failed cell are not cells of the notebook.
+    notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in tags(cell)]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    injected = any("injected-parameters" in tags(cell) for cell in code)  # it is not in the reader's notebook
+    for number, cell in enumerate(code, 1):
+        place = f"code cell {max(1, number - injected)}: {_first_line(cell.source)}"
+        for output in cell.outputs:
+            if output.output_type == "error" and "raises-exception" not in tags(cell):
+                error = f"{output.ename}: {_first_line(output.evalue)}"
+                raise NotebookFailed(name, place, error, notebook)
+        # A kernel that dies may still have said that it began: only the reply says that a cell has ended.
+        if cell.execution_count != number or "shell.execute_reply" not in cell.metadata.get("execution", {}):
+            reason = "the kernel died" if exit_code == KERNEL_DIED else f"papermill ended with exit code {exit_code}"
+            reason += " (out of memory?)" if exit_code == KERNEL_DIED else ""
+            raise NotebookFailed(name, place, reason, notebook)
+    if exit_code:
+        raise NotebookFailed(name, "after its last cell", f"papermill ended with exit code {exit_code}", notebook)
+
+
+def _first_line(text: str) -> str:
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()
+    return lines[0] if lines else "(empty)"

@@ -1,0 +1,162 @@
+"""What every notebook does: start from checked parameters, check mathematics, judge claims, say where it ran, publish.
+
+``check`` and ``verdict`` are different on purpose: ``check`` asserts mathematics or a contract and raises when it does
+not hold; ``verdict`` judges a claim of the paper from paired runs, and a contradicted claim is a result, not an error.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dgl_core.training.environment import commit, is_portable
+from dgl_core.utils import ROOT, write_atomic
+
+if TYPE_CHECKING:
+    from dgl_core.verdicts.statistics import Verdict
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked parameters of one notebook execution."""
+
+    profile: str  # smoke | cpu | paper
+    seed: int
+    recompute: bool  # True: train again even where this machine has a record
+    data_root: Path | None  # the folder that the user gave, None: DGL_DATA, ./data or generated
+    device: str  # cpu | cuda
+
+
+def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, data_root: str = "") -> Settings:
+    """Validate a notebook's parameters, seed every generator, set the figure style and the number of threads.
+
+    Papermill passes unknown and mistyped parameters on with no more than a warning, so this is where they are caught.
+
+    Args:
+        profile: how much to run: smoke (minutes, one portable thread), cpu, paper (one GPU).
+        seed: of Python, NumPy and torch in this notebook; the seeds of recorded runs are in their specs.
+        recompute: train again even where this machine has a record.
+        data_root: folder of the real data sets; empty means DGL_DATA, then ./data, then generated data.
+
+    Raises:
+        TypeError: a parameter has the wrong type (papermill's ``-p recompute yes`` arrives as a string).
+        ValueError: unknown profile, negative seed, or a data folder that does not exist.
+    """
+    expected = {"profile": (profile, str), "seed": (seed, int), "recompute": (recompute, bool)}
+    for name, (value, kind) in (expected | {"data_root": (data_root, str)}).items():
+        if type(value) is not kind:
+            raise TypeError(f"parameter {name} = {value!r} must be {kind.__name__}, not {type(value).__name__}")
+    from dgl_core.paper.experiments.profiles import profile_named
+
+    portable = profile_named(profile).portable
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed = {seed} must be in 0 .. 2**32 - 1")
+    folder = Path(data_root).expanduser().resolve() if data_root else None
+    if folder is not None:
+        if not folder.is_dir():
+            raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
+        os.environ["DGL_DATA"] = str(folder)
+
+    import numpy
+    import pandas
+    import torch
+
+    from dgl_core.figures import style
+
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+    style.apply()
+    pandas.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", 200)
+    if portable:
+        torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() and not portable else "cpu"
+    return Settings(profile, seed, recompute, folder, device)
+
+
+def check(title: str, ok: Any, detail: str = "") -> None:
+    """Assert a piece of mathematics or a contract: prints ``PASS  title (detail)`` or raises AssertionError.
+
+    Args:
+        title: what holds, with the number of its section ("2.2a fused loss does not reach the encoders").
+        ok: one truth value (a bool, or a tensor or array of one element).
+        detail: the measured bound, rounded so that it reads the same on every machine.
+    """
+    text = f"{title} ({detail})" if detail else title
+    if not bool(ok):
+        raise AssertionError(f"FAIL  {text}")
+    print(f"PASS  {text}")
+
+
+def verdict(
+    claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
+) -> Verdict:
+    """``verdicts.judge`` for a notebook: judge a claim of the paper from paired differences and print one line.
+
+    It never raises for a claim that does not hold: that is a result.
+    """
+    from dgl_core.verdicts.statistics import judge
+
+    result = judge(claim, differences, unit=unit, comparisons=comparisons, threshold=threshold)
+    print(result)
+    return result
+
+
+def provenance() -> None:
+    """Print which code, versions, device and data this execution used; never a path of this machine."""
+    import torch
+
+    def version(package: str) -> str:
+        return metadata.version(package).split("+")[0]
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
+    given = os.environ.get("DGL_DATA", "")
+    found = "DGL_DATA" if given and Path(given).is_dir() else "./data" if (ROOT / "data").is_dir() else "generated only"
+    rows = {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pandas", "matplotlib")),
+        "device": f"{device}, {torch.get_num_threads()} thread(s)",
+        "numerics": "portable" if is_portable() else "native (digits may differ on another processor)",
+        "data": found,
+    }
+    print("\n".join(f"{name:<9} {value}" for name, value in rows.items()))
+
+
+def publish(name: str, thing: Any) -> Any:
+    """Return ``thing``; under the runner also write it into the report ($DGL_REPORT).
+
+    Args:
+        name: file name without its ending, lower-case letters, digits and underscores ("figure_3_1a").
+        thing: a ``Picture`` (figures/name.png and .svg) or a pandas DataFrame (tables/name.csv and .md).
+
+    Raises:
+        ValueError: the name would not be a plain file name.
+        TypeError: neither a Picture nor a DataFrame.
+    """
+    import pandas
+
+    from dgl_core.figures.style import Picture
+    from dgl_core.paper.tables.results import flat, markdown_table
+
+    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
+        raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
+    if not isinstance(thing, Picture | pandas.DataFrame):
+        raise TypeError(f"publish({name!r}): expected a Picture or a pandas DataFrame, not {type(thing).__name__}")
+    report = os.environ.get("DGL_REPORT", "")
+    if not report:
+        return thing
+    if isinstance(thing, Picture):
+        write_atomic(Path(report) / "figures" / f"{name}.png", thing.png())
+        write_atomic(Path(report) / "figures" / f"{name}.svg", thing.svg())
+    else:
+        write_atomic(Path(report) / "tables" / f"{name}.csv", flat(thing).to_csv())
+        write_atomic(Path(report) / "tables" / f"{name}.md", markdown_table(thing))
+    return thing

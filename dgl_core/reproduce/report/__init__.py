@@ -1,0 +1,5 @@
+"""The report that ``reproduce`` writes: prose, cells, and the page they make."""
+
+from dgl_core.reproduce.report.page import write
+
+__all__ = ["write"]

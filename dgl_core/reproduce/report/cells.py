@@ -1,0 +1,233 @@
+"""Notebook cells as HTML: code folded and coloured, pictures inlined, checks and verdicts for people."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mistune
+from pygments import lex
+from pygments.lexers import PythonLexer
+from pygments.token import Comment, Keyword, Name, Number, Operator, String
+
+from dgl_core.reproduce.execute import tags
+from dgl_core.reproduce.report.prose import Renderer, escape, formula_or_source, math, unbroken
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
+VERDICT_CELL = re.compile(r"<td>(reproduced|contradicted|undecided): ")
+# The name of a table's rows stands in a line of its own below the names of its columns.
+INDEX_NAME = re.compile(
+    r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
+    r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>",
+    re.DOTALL,
+)
+CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
+PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
+CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
+           (Name.Function, "f"), (Name.Class, "f"), (Name.Decorator, "f"))  # fmt: skip
+
+
+def joined(text: str | list[str]) -> str:
+    """Text of a notebook file, where long texts are lists of lines."""
+    return text if isinstance(text, str) else "".join(text)
+
+
+def read_cells(path: Path) -> list[dict]:
+    """The cells of a notebook file as plain values (nbformat alone takes longer to import than this page to write)."""
+    cells = json.loads(path.read_text())["cells"]
+    for cell in cells:
+        cell["source"] = joined(cell["source"])
+    return [cell for cell in cells if cell["source"].strip()]
+
+
+def code(source: str) -> str:
+    """Python source with spans for colours (class k keyword, s string, c comment, m number, f function or class)."""
+    parts = []
+    for kind, text in lex(source.rstrip(), PythonLexer()):
+        css = next((name for parent, name in CLASSES if kind in parent), "")
+        parts.append(f'<span class="{css}">{escape(text)}</span>' if css else escape(text))
+    return "".join(parts).rstrip()
+
+
+@dataclass
+class Page:
+    """One notebook as HTML, with what the overview needs to know about it."""
+
+    name: str
+    title: str = ""
+    blocks: list[str] = field(default_factory=list)
+    sections: list[tuple[str, str]] = field(default_factory=list)  # (id, heading)
+    verdicts: list[tuple[str, str, str, str]] = field(default_factory=list)  # (outcome, claim, numbers, id)
+    ledger: str = ""  # the first table of verdicts
+    judged: int = 0  # verdicts in tables
+    checks: int = 0
+    figures: int = 0
+
+
+class Builder:
+    """Turns the cells of one notebook into a Page.
+
+    Args:
+        name: of the notebook.
+        cells: executed cells (``read_cells``).
+        out: report folder; links to files of the project are made relative to it.
+    """
+
+    def __init__(self, name: str, cells: list[dict], out: Path):
+        self.page, self.cells = Page(name), cells
+        self._folded: list[str] = []  # sources of cells without output so far: they fold into one
+        self._setup, self._where = False, ""  # whether parameters are among them; provenance
+        self._renderer = Renderer(name, out)
+        self.prose = mistune.create_markdown(renderer=self._renderer, plugins=["table", math])
+
+    def build(self) -> Page:
+        captions = set()
+        for number, cell in enumerate(self.cells):
+            if cell["cell_type"] == "code":
+                after = self._caption(number)
+                used = self._code_cell(cell, self.prose(self.cells[after]["source"]) if after else "")
+                captions |= {after} if used else set()
+            elif cell["cell_type"] == "markdown" and number not in captions:
+                self._prose_cell(cell["source"], first=number == 0)
+        self._add("")
+        self.page.title = self._renderer.title or escape(self.page.name)
+        self.page.sections = self._renderer.sections
+        return self.page
+
+    def _caption(self, number: int) -> int:
+        """Where the caption of a figure cell is: below it, maybe with a widget between; 0 if there is none."""
+        for after in range(number + 1, len(self.cells)):
+            cell = self.cells[after]
+            if "nbval-skip" not in tags(cell):
+                return after if cell["cell_type"] == "markdown" and cell["source"].startswith("**Figure") else 0
+        return 0
+
+    def _prose_cell(self, source: str, first: bool) -> None:
+        limits = re.search(r"^[#*\s]*What this does not show", source, flags=re.MULTILINE)
+        kind = "lede" if first else "limits" if limits else "prose"
+        # "**Question.** ...\n**Claim checked.** ..." are paragraphs of their own.
+        text = re.sub(r"\n(?=\*\*(?:Claim|Claims|Runtime))", "\n\n", source) if first else source
+        self._add(f'<div class="{kind}">{self.prose(text)}</div>')
+
+    def _code_cell(self, cell: dict, caption: str) -> bool:
+        """Appends source and outputs; returns whether the caption was used."""
+        source, used = cell["source"].rstrip(), False
+        self._folded.append(source)
+        self._setup |= "parameters" in tags(cell)
+        published = PUBLISHED.findall(source)
+        shown = [output for output in cell["outputs"] if {"image/png", "text/html"} & set(output.get("data", {}))]
+        files = dict(zip(map(id, shown), published, strict=False)) if len(shown) == len(published) else {}
+        if any(WIDGET_VIEW in output.get("data", {}) for output in cell["outputs"]):
+            self._add(
+                '<p class="note">Interactive in JupyterLab (<code>make lab</code>); above it stands what it shows.</p>'
+            )
+            return False
+        for output in cell["outputs"]:
+            used_here = "image/png" in output.get("data", {}) and not used
+            self._output(output, files.get(id(output)), caption if used_here else "", "provenance(" in source)
+            used |= used_here and bool(caption)
+        return used
+
+    def _add(self, block: str) -> None:
+        """A block that is always visible, below the source that is waiting to be folded."""
+        if self._folded:
+            lines = sum(source.count("\n") + 1 for source in self._folded)
+            label = "Setup" if self._setup else f"<code>{escape(self._folded[0].strip().splitlines()[0])}</code>"
+            more = f" &nbsp;{lines} lines" if lines > 1 else ""
+            sources = "".join(f"<pre>{code(source)}</pre>" for source in self._folded)
+            extra = f"<pre>{escape(self._where)}</pre>" if self._where else ""
+            fold = f'<details class="code"><summary>{label}{more}</summary>{sources}{extra}</details>'
+            self.page.blocks.append(fold)
+        self._folded, self._setup, self._where = [], False, ""
+        self.page.blocks.append(block)
+
+    def _output(self, output: dict, file: str | None, caption: str, provenance: bool) -> None:
+        if output["output_type"] == "stream":
+            self._stream(joined(output["text"]), output["name"], provenance)
+        elif output["output_type"] == "error":
+            text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output["traceback"]))
+            self._add(f'<pre class="error">{escape(text)}</pre>')
+        else:
+            self._data({kind: joined(value) for kind, value in output["data"].items()}, file, caption)
+
+    def _data(self, data: dict[str, str], file: str | None, caption: str) -> None:
+        add = self._add
+        if "image/png" in data:
+            self.page.figures += 1
+            alt = escape(data.get("text/plain", ""))
+            picture = f'<img src="data:image/png;base64,{"".join(data["image/png"].split())}" alt="{alt}">'
+            links = _links("figures", file, ("png", "svg")) if file else ""
+            under = f"<figcaption>{caption}{links}</figcaption>" if caption or links else ""
+            add(f'<figure id="{file or f"{self.page.name}-{self.page.figures}"}">{picture}{under}</figure>')
+        elif "text/html" in data:
+            add(self._html(data["text/html"], file))
+            if file:
+                add(_links("tables", file, ("csv", "md")))
+        elif "text/markdown" in data:
+            add(f'<div class="prose">{self.prose(data["text/markdown"])}</div>')
+        elif "text/latex" in data:
+            add(formula_or_source(data["text/latex"].strip("$ \n"), display=True))
+        else:
+            add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
+
+    def _html(self, source: str, file: str | None) -> str:
+        """A pandas table without its own styles (anything else as it is); verdicts in its cells get their colour."""
+        table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
+        table = re.sub(r' style="text-align: \w+;"', "", table)
+        table = INDEX_NAME.sub(r"<thead><tr><th>\2</th>\1</tr></thead>", table)
+        table, verdicts = VERDICT_CELL.subn(
+            lambda found: f'<td class="{found[1]}"><span class="tag">{found[1].capitalize()}</span> ', table
+        )
+        cells = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", table, re.DOTALL)]
+        words = sum(bool(re.match(r"[^\W\d]{2}", cell)) for cell in cells) > len(cells) / 3
+        kind = "table claims" if verdicts else "table words" if words else "table"
+        table = f'<div class="{kind}"{f" id={file}" if file else ""}>{table}</div>'
+        if verdicts:
+            table = unbroken(table)
+            self.page.judged += verdicts
+            self.page.ledger = self.page.ledger or table.replace(f" id={file}", "")
+        return table
+
+    def _stream(self, text: str, stream: str, provenance: bool) -> None:
+        if provenance:
+            self._where += text
+            return
+        if stream == "stderr":
+            self._add(f"<details><summary>Messages</summary><pre>{escape(text)}</pre></details>")
+            return
+        plain: list[str] = []
+
+        def flush() -> None:
+            if "".join(plain).strip():
+                self._add(f"<pre>{escape(chr(10).join(plain))}</pre>")
+            plain.clear()
+
+        for line in text.rstrip("\n").split("\n"):
+            verdict, check = VERDICT.match(line), CHECK.match(line)
+            if verdict or check:
+                flush()
+                self._add(self._verdict(*verdict.groups()) if verdict else self._check(*check.groups()))
+            else:
+                plain.append(line)
+        flush()
+
+    def _verdict(self, outcome: str, claim: str, numbers: str) -> str:
+        name = f"{self.page.name}-verdict-{len(self.page.verdicts) + 1}"
+        self.page.verdicts.append((outcome.lower(), claim, numbers, name))
+        text = (
+            f'<span class="tag">{outcome.capitalize()}</span> {escape(claim)}<small>{unbroken(escape(numbers))}</small>'
+        )
+        return f'<div class="verdict {outcome.lower()}" id="{name}">{text}</div>'
+
+    def _check(self, title: str, detail: str | None) -> str:
+        self.page.checks += 1
+        more = f" <span>{escape(detail)}</span>" if detail else ""
+        return f'<div class="check"><b title="this check holds">✓</b><div>{escape(title)}{more}</div></div>'
+
+
+def _links(folder: str, name: str, kinds: tuple[str, ...]) -> str:
+    links = " · ".join(f'<a href="{folder}/{name}.{kind}">{kind.upper()}</a>' for kind in kinds)
+    return f'<p class="files">{links}</p>'

@@ -1,0 +1,122 @@
+"""Markdown as HTML that needs nothing but itself: formulas as MathML, pictures inlined, links that work from here."""
+
+from __future__ import annotations
+
+import base64
+import html
+import mimetypes
+import os
+import re
+from pathlib import Path
+
+import mistune
+from latex2mathml.converter import convert
+
+from dgl_core.reproduce.execute import NOTEBOOKS
+
+
+def escape(text: object) -> str:
+    return html.escape(str(text), quote=True)
+
+
+def unbroken(markup: str) -> str:
+    """Numbers of a verdict; an interval or "n = 10" is not torn apart at the end of a line."""
+    return re.sub(r"\[[^\]]*\]|n = \d+|95 %", lambda part: part[0].replace(" ", "&nbsp;"), markup)
+
+
+def formula(latex: str, display: bool = False) -> str:
+    """LaTeX as MathML.
+
+    Raises:
+        ValueError: it cannot be converted; the message holds the formula.
+    """
+    try:
+        mathml = convert(latex.strip(), display="block" if display else "inline")
+    except Exception as error:
+        raise ValueError(f"formula {latex!r} cannot be shown: {type(error).__name__} {error}") from None
+    unknown = re.search(r"\\\w+", mathml)
+    if unknown:
+        raise ValueError(f"formula {latex!r} cannot be shown: unknown command {unknown[0]}")
+    return mathml
+
+
+def formula_or_source(latex: str, display: bool) -> str:
+    """MathML, or the formula as it is written where it cannot be converted."""
+    try:
+        return formula(latex, display)
+    except ValueError:
+        return f"<code>{escape(latex)}</code>"
+
+
+class Renderer(mistune.HTMLRenderer):
+    """Headings with anchors, one level down; collects the title and the sections of a notebook.
+
+    Args:
+        name: of the notebook; every anchor starts with it.
+        out: report folder; links to files of the project are made relative to it.
+    """
+
+    def __init__(self, name: str, out: Path):
+        super().__init__(escape=False)
+        self.name, self.out = name, out
+        self.title = ""
+        self.sections: list[tuple[str, str]] = []  # (id, heading)
+
+    def heading(self, text: str, level: int, **attributes) -> str:
+        if level == 1:
+            self.title = self.title or text
+            return ""  # the article has its own heading
+        slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"<[^>]*>", "", text).lower()).strip("-")
+        name = f"{self.name}-{slug}"
+        if level == 2:
+            self.sections.append((name, re.sub(r"<math.*?</math>|<[^>]*>", "", text)))
+        anchor = f'<a class="anchor" href="#{name}" aria-label="link to this section">#</a>'
+        return f'<h{level + 1} id="{name}">{text}{anchor}</h{level + 1}>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        return super().link(text, self._target(url), title)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        path = NOTEBOOKS / url
+        if "://" not in url and path.is_file():
+            kind = mimetypes.guess_type(path.name)[0] or "image/png"
+            url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return super().image(text, url, title)
+
+    def table(self, text: str) -> str:
+        return f'<div class="table"><table>{text}</table></div>'
+
+    def inline_math(self, text: str) -> str:
+        return formula_or_source(text, display=False)
+
+    def block_math(self, text: str) -> str:
+        return formula_or_source(text, display=True)
+
+    def _target(self, url: str) -> str:
+        notebook = re.fullmatch(r"(?:\./)?(\d\d_\w+)\.(?:ipynb|py)(#.*)?", url)
+        if notebook:
+            return f"#{notebook[1]}"
+        if "://" in url or url.startswith(("#", "mailto:")):
+            return url
+        return Path(os.path.relpath(NOTEBOOKS / url, self.out)).as_posix()
+
+
+def math(markdown: mistune.Markdown) -> None:
+    """``$...$`` and ``$$...$$``, the latter also on one line and inside a paragraph."""
+
+    def block(parser, match, state):
+        state.append_token({"type": "block_math", "raw": match.group("block_math_text")})
+        return match.end() + 1
+
+    def inline(kind):
+        def parse(parser, match, state):
+            state.append_token({"type": kind, "raw": match.group(f"{kind}_text")})
+            return match.end()
+
+        return parse
+
+    markdown.block.register("block_math", r"^ {0,3}\$\$(?P<block_math_text>[\s\S]+?)\$\$[ \t]*$", block, before="list")
+    display = r"\$\$(?P<block_math_text>[\s\S]+?)\$\$"
+    markdown.inline.register("block_math", display, inline("block_math"), before="link")
+    text = r"\$(?!\s)(?P<inline_math_text>(?:\\.|[^$\\])+?)(?<!\s)\$(?!\d)"
+    markdown.inline.register("inline_math", text, inline("inline_math"), before="link")

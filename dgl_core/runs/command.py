@@ -1,0 +1,176 @@
+"""One run from the command line, on one device or on several processes.
+
+    python -m dgl_core train dataset=cremad method=dgl method_options.alpha=4 precision=bf16 [--compile]
+    python -m dgl_core train spec.json seed=1
+    torchrun --nproc-per-node 4 -m dgl_core.runs.command dataset=vggsound method=dgl method_options.alpha=2
+
+A specification is a JSON file, ``field=value`` pairs, or a file and pairs that change it; the fields are those of
+``RunSpec``, whose defaults are the paper's. The record goes where notebooks and ``make reproduce`` look for it. An
+interrupted run goes on from its last checkpoint when the same command is given again.
+
+Under ``torchrun`` every process trains on its part of each batch (``batch_size`` is that of the whole batch), and the
+first one writes the record, which says how many they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dgl_core.training.records import PROTOCOLS, RunRecord, RunSpec
+from dgl_core.utils import duration
+
+Say = Callable[[str], None]
+
+
+def read_spec(words: Sequence[str]) -> RunSpec:
+    """The specification that a JSON file and ``field=value`` pairs describe; the later word counts.
+
+    Values are JSON (``4``, ``[70]``, ``true``) or else text; ``method_options.alpha=4`` reaches into a dictionary.
+
+    Raises:
+        ValueError: a word of another form, a file that is no JSON object, or a field that does not exist.
+    """
+    values: dict = {}
+    for number, word in enumerate(words):
+        name, equals, text = word.partition("=")
+        if equals:
+            field, _, option = name.partition(".")
+            if option:
+                values[field] = dict(values.get(field, {})) | {option: _value(text)}
+            else:
+                values[field] = _value(text)
+        elif number == 0:
+            values = _object(Path(word))
+        else:
+            raise ValueError(f"{word!r} is neither field=value nor the first word; write for example seed=1.")
+    if "dataset" not in values:
+        raise ValueError("the specification names no data set: add for example dataset=emotions.")
+    return RunSpec.from_plain(values)
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _object(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {str(path)!r}; give a JSON file or field=value pairs.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object with the fields of a run.")
+    return found.get("spec", found)  # a run record is a specification too
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="dgl train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("spec", nargs="+", metavar="SPEC", help="a JSON file and/or field=value pairs")
+    parser.add_argument("--recompute", action="store_true", help="train again even if the run is recorded")
+    parser.add_argument("--device", default="", help="cuda, cuda:1 or cpu; a GPU if there is one")
+    parser.add_argument("--compile", nargs="?", const="inductor", metavar="BACKEND", help="compile the objective")
+    parser.add_argument("--deterministic", action="store_true", help="the same bits again on the same GPU")
+    parser.add_argument("--data-on", metavar="PLACE", help="auto, device (GPU memory) or host (streamed)")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
+    """Find or make the record; the first process returns it, the others None.
+
+    Raises:
+        ValueError: something was asked for that does not exist, or another worker is at this run.
+    """
+    import torch
+
+    from dgl_core import utils
+    from dgl_core.runs import keys
+    from dgl_core.runs.store import Store
+    from dgl_core.training import distributed, train
+    from dgl_core.training.machine import Machine, check_precision
+
+    spec = keys.canonical(read_spec(options.spec))
+    chosen = {"compile": options.compile, "deterministic": options.deterministic, "data": options.data_on}
+    machine = Machine(**vars(Machine.from_environment()) | {name: value for name, value in chosen.items() if value})
+    device = distributed.own_device(torch.device(options.device) if options.device else train.default_device())
+    check_precision(spec, device)
+    name, store = keys.key(spec), Store(utils.results_root())
+    checkpoint = store.path(spec, name).with_suffix(".checkpoint")
+    with distributed.team(device) as team, contextlib.ExitStack() as held:
+        first, found, state = team.rank == 0, None, None
+        if first:
+            found = None if options.recompute else store.load(spec, name)
+            state = "recorded" if found else "mine" if held.enter_context(store.claim(spec, name)) else "held"
+            if state == "mine" and options.recompute:
+                checkpoint.unlink(missing_ok=True)
+        state = team.agree(state)
+        if state == "held":
+            raise ValueError("another worker is at this run now: wait for it, or stop it first.")
+        if state == "mine":
+            if first:
+                who = f"{team.size} processes on {device.type}" if team.size > 1 else str(device)
+                say(f"{spec.method} on {spec.dataset}, {spec.epochs} epochs, seed {spec.seed}, {spec.precision}, {who}")
+            made = train.train(
+                spec, device=device, checkpoint=checkpoint, key=name, revisions=keys.revisions(spec), machine=machine,
+                team=team, log=timed(say, spec.epochs),
+            )  # fmt: skip
+            if first:
+                found = store.replace(made) if options.recompute else store.save(made)
+                checkpoint.unlink(missing_ok=True)
+        if first:
+            say(f"{'Recorded already' if state == 'recorded' else 'Recorded'} in {store.path(spec, name)}")
+            say(scores(found))
+        return found
+
+
+def timed(say: Say, epochs: int) -> Say:
+    """A log that adds to the line of an epoch what an epoch takes and how long the rest will."""
+    started, first = time.monotonic(), None
+
+    def log(line: str) -> None:
+        nonlocal first
+        done = int(line.split()[1].split("/")[0])
+        first = done - 1 if first is None else first  # a resumed run does not start at 0
+        each = (time.monotonic() - started) / (done - first)
+        say(f"{line}; {each:.1f} s an epoch, {duration(each * (epochs - done))} left")
+
+    return log
+
+
+def scores(record: RunRecord) -> str:
+    """The test scores in a line, by the protocol that selects the epoch."""
+    parts = []
+    for protocol in PROTOCOLS:
+        each = ", ".join(f"{b} {100 * record.score(b, protocol):.1f}" for b in ("fused", *record.data["modalities"]))
+        parts.append(f"{protocol} ({record.epoch(protocol) + 1}): {each}")
+    return f"Test {record.selecting} %, by epoch: " + "; ".join(parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 done, 1 the run failed, 2 it was asked for something that does not exist, 130 interrupted."""
+    options = parse(arguments)
+    try:
+        run(options)
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (ArithmeticError, RuntimeError, OSError) as error:  # diverged, out of memory, disk
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0

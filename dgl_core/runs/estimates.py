@@ -1,0 +1,65 @@
+"""How long a run will take: from records of similar runs, from a rehearsal of its data set, or not known."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dgl_core.runs.store import Store
+from dgl_core.training.records import RunRecord, RunSpec
+
+GUESS = 0.5  # seconds an epoch of a run of which nothing is known
+
+Likeness = tuple[str, str, str]  # data set, model, precision
+
+
+def likeness(spec: RunSpec) -> Likeness:
+    """What runs must have in common to cost about the same, the method aside."""
+    return spec.dataset, spec.model, spec.precision
+
+
+class Estimates:
+    """Times per epoch of what is recorded and rehearsed, read once.
+
+    Args:
+        stores: folders of run records.
+        rehearsals: folder of rehearsal reports (``dgl_core.reproduce.rehearse``); those of full size count.
+    """
+
+    def __init__(self, stores: Iterable[Path], rehearsals: Path):
+        self._recorded: dict[Likeness, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._rehearsed: dict[Likeness, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for store in stores:
+            for record in Store(store).records():
+                self._add(record)
+        for report in reports(rehearsals):
+            if report["scale"] == 1:
+                about = report["dataset"], report["model"], report["precision"]
+                for method, cost in report["methods"].items():
+                    self._rehearsed[about][method].append(cost["seconds_per_epoch"])
+
+    def _add(self, record: RunRecord) -> None:
+        self._recorded[likeness(record.spec)][record.spec.method].append(record.cost["seconds"] / record.spec.epochs)
+
+    def seconds(self, spec: RunSpec) -> float | None:
+        """Rough training time of a run: that of the same method on the same data, else of others; None: not known."""
+        for known in (self._recorded.get(likeness(spec)), self._rehearsed.get(likeness(spec))):
+            if known:
+                each = known.get(spec.method) or [seconds for values in known.values() for seconds in values]
+                return spec.epochs * sum(each) / len(each)
+        return None
+
+
+def reports(folder: Path) -> list[Mapping]:
+    """All readable rehearsal reports, the latest of a configuration last."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            report["scale"], report["methods"], report["precision"], report["model"], report["dataset"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # half-written or of another version: it estimates nothing
+        found.append(report)
+    return found

@@ -1,0 +1,122 @@
+"""One run on several processes (``torchrun``): each takes its part of every batch, all make the same update.
+
+The update follows the mean of the parts' gradients. For a model without batch statistics that is the gradient of the
+whole batch. Batch-norm sees a part only: on GPUs it is made to see the whole batch (``SyncBatchNorm``), on CPUs, where
+torch offers no such thing, the gradient is the mean over the parts and running statistics are averaged once an epoch.
+
+Scores by which OGM, PMR, AGM, MMPareto and MLA steer their gradients come from each process's own part. Their steps are
+then the mean of steered gradients: a neighbouring method, which the record shows by ``processes``. Random augmentation
+is drawn per process.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dgl_core.gradients import DisentangledObjective
+from dgl_core.methods.base import Method
+from dgl_core.training.records import RunSpec
+
+# Newer versions of torch have another name for it. Running statistics are averaged once an epoch instead.
+_NEW_NAME = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
+SYNC_BUFFERS = "forward_sync_buffers" if _NEW_NAME else "broadcast_buffers"
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes of a run; alone by default, and then everything here does nothing."""
+
+    rank: int = 0
+    size: int = 1
+
+    def check(self, spec: RunSpec) -> None:
+        """Raise a ``ValueError`` unless a batch can be cut into equal parts."""
+        if spec.batch_size % self.size:
+            fits = spec.batch_size - spec.batch_size % self.size or self.size
+            raise ValueError(
+                f"batch_size {spec.batch_size} cannot be cut into {self.size} equal parts, one a process: use another "
+                f"number of processes, or for example batch_size={fits}."
+            )
+
+    def part(self, rows: Tensor) -> Tensor:
+        """This process's rows of a batch [B] -> [B / size]."""
+        each = len(rows) // self.size
+        return rows[self.rank * each : (self.rank + 1) * each]
+
+    def prepare(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """The model with batch-norm over the whole batch, where that exists."""
+        if self.size > 1 and device.type == "cuda":
+            return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return model
+
+    def wrap(self, objective: nn.Module, method: Method, heads: nn.Module) -> tuple[nn.Module, bool]:
+        """The objective in DistributedDataParallel, and True; as it is, and False, if gradients are averaged later.
+
+        DDP averages the first backward pass through the objective and wants every parameter in it. So it is with the
+        plain step and ``DisentangledObjective`` (vanilla, DGL and all of Table 3); methods with several passes, heads
+        of their own, parameters left alone or gradients that they change have the result averaged in ``update``.
+        """
+        plain = type(method).step is Method.step and not any(True for _ in heads.parameters())
+        if self.size > 1 and plain and isinstance(getattr(objective, "_orig_mod", objective), DisentangledObjective):
+            return DistributedDataParallel(objective, **{SYNC_BUFFERS: False}), True
+        return objective, self.size == 1
+
+    def average(self, tensors: Iterable[Tensor | None]) -> None:
+        """Replace each tensor by its mean over the processes, in place, in few messages."""
+        if self.size == 1:
+            return
+        by_kind: dict[torch.dtype, list[Tensor]] = {}
+        for tensor in tensors:
+            if tensor is not None and tensor.is_floating_point():
+                by_kind.setdefault(tensor.dtype, []).append(tensor)
+        for group in by_kind.values():
+            flat = torch.cat([tensor.reshape(-1) for tensor in group])
+            dist.all_reduce(flat)
+            flat /= self.size
+            for tensor, mean in zip(group, flat.split([t.numel() for t in group]), strict=True):
+                tensor.copy_(mean.view_as(tensor))
+
+    def agree(self, value: object) -> object:
+        """The first process's value, on all of them; also a meeting point."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+
+@contextmanager
+def team(device: torch.device) -> Iterator[Team]:
+    """The processes that ``torchrun`` started, with NCCL between GPUs and gloo between CPUs; otherwise alone.
+
+    Processes that have met already stay together.
+    """
+    if dist.is_initialized():
+        yield Team(dist.get_rank(), dist.get_world_size())
+        return
+    if "WORLD_SIZE" not in os.environ or os.environ["WORLD_SIZE"] == "1":
+        yield Team()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The GPU of this process: number ``LOCAL_RANK`` of those that it sees."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device

@@ -1,0 +1,152 @@
+"""How a run is computed here: precision switches, compilation, determinism, memory. Nothing here decides what is run.
+
+A ``RunSpec`` says what is computed, precision included, and names the run. A ``Machine`` says how this computer goes
+about it. Compiling, another device or another order of additions moves the last digits and means nothing else, so
+these choices are not part of a run's key; its record states them (``RunRecord.environment``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dgl_core.training.records import RunSpec
+from dgl_core.utils import unknown_name
+
+PLACES = ("auto", "device", "host")
+SWITCH = {"": False, "0": False, "1": True}
+AMPERE = 8  # first compute capability with TF32
+
+
+class OutOfMemory(RuntimeError):
+    """The GPU is too small for this run as it was asked for; the message says what to lower."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Choices of the person at the machine; the command line and the environment set them.
+
+    Attributes:
+        compile: backend of ``torch.compile`` for the objective ("inductor"), "" for none (``DGL_COMPILE``; 1 is
+            "inductor"). Methods that train without the objective (MLA, ReconBoost) are not compiled.
+        deterministic: only algorithms that give the same bits again on the same GPU; an operation that has none is an
+            error (``DGL_DETERMINISTIC=1``). On a CPU runs repeat anyway.
+        data: "device" keeps the data in GPU memory, "host" streams them from memory-mapped files, "auto" looks whether
+            they fit (``DGL_DATA_ON``).
+        per_gpu: how many runs share a GPU, and so its memory (``DGL_PER_GPU``).
+    """
+
+    compile: str = ""
+    deterministic: bool = False
+    data: str = "auto"
+    per_gpu: int = 1
+
+    def __post_init__(self):
+        if self.data not in PLACES:
+            raise unknown_name("place for the data (DGL_DATA_ON)", self.data, PLACES)
+        if self.per_gpu < 1:
+            raise ValueError(f"DGL_PER_GPU is {self.per_gpu}; it must be at least 1.")
+        if self.compile and self.compile not in torch.compiler.list_backends(exclude_tags=()):
+            raise unknown_name("compiler (DGL_COMPILE)", self.compile, torch.compiler.list_backends())
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str] | None = None) -> Machine:
+        """The choices in ``DGL_COMPILE``, ``DGL_DETERMINISTIC``, ``DGL_DATA_ON`` and ``DGL_PER_GPU``."""
+        given = os.environ if variables is None else variables
+        compiler, switch = given.get("DGL_COMPILE", ""), given.get("DGL_DETERMINISTIC", "")
+        per_gpu = given.get("DGL_PER_GPU", "") or "1"
+        if switch not in SWITCH:
+            raise ValueError(f"DGL_DETERMINISTIC is {switch!r}; it must be 0 or 1.")
+        if not per_gpu.isdecimal():
+            raise ValueError(f"DGL_PER_GPU is {per_gpu!r}; it must be a whole number, 1 or more.")
+        return cls(
+            {"0": "", "1": "inductor"}.get(compiler, compiler),
+            SWITCH[switch],
+            given.get("DGL_DATA_ON", "") or "auto",
+            int(per_gpu),
+        )
+
+    def variables(self) -> dict[str, str]:
+        """The same choices as environment variables, for worker processes."""
+        return {
+            "DGL_COMPILE": self.compile,
+            "DGL_DETERMINISTIC": str(int(self.deterministic)),
+            "DGL_DATA_ON": self.data,
+            "DGL_PER_GPU": str(self.per_gpu),
+        }
+
+    def compiled(self, objective: nn.Module) -> nn.Module:
+        """The objective as it is, or behind ``torch.compile``."""
+        if not self.compile:
+            return objective
+        torch._dynamo.reset()  # or a worker's ninth run would silently stay uncompiled
+        return torch.compile(objective, backend=self.compile)
+
+    @contextmanager
+    def numerics(self, spec: RunSpec, device: torch.device) -> Iterator[None]:
+        """Precision and determinism of this process while a run trains; everything is put back afterwards.
+
+        "fp32" is fp32 in matrix products and in convolutions (torch alone would use TF32 in convolutions); "tf32" and
+        "bf16" let what is left in fp32 use TF32 tensor cores.
+
+        Raises:
+            ValueError: "tf32" where there is none.
+        """
+        check_precision(spec, device)
+        tf32 = spec.precision in ("tf32", "bf16") and device.type == "cuda"
+        cudnn = torch.backends.cudnn
+        before = (torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
+        strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high" if tf32 else "highest")
+            cudnn.allow_tf32 = tf32
+            cudnn.benchmark, cudnn.deterministic = not self.deterministic, self.deterministic
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+            torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before[0])
+            cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = before[1:]
+            torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
+
+    @contextmanager
+    def explained(self, spec: RunSpec, device: torch.device) -> Iterator[None]:
+        """Turn "CUDA out of memory" into one error that says what to lower."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            total = f", {torch.cuda.mem_get_info(device)[1] / 2**30:.0f} GiB" if torch.cuda.is_available() else ""
+            half = max(1, spec.batch_size // 2)
+            advice = [
+                f"Set batch_size={half} and accumulate={2 * spec.accumulate} (the same mean gradient; batch-norm then "
+                "sees smaller batches)"
+            ]
+            advice += ["precision='bf16'"] if spec.precision != "bf16" else []
+            advice += ["leave the data in host memory (DGL_DATA_ON=host)"] if self.data != "host" else []
+            advice += [f"run fewer trainings per GPU (now {self.per_gpu})"] if self.per_gpu > 1 else []
+            raise OutOfMemory(
+                f"{spec.method} on {spec.dataset}, seed {spec.seed}: out of memory on {device.type}{total} with "
+                f"batch_size {spec.batch_size} in {spec.precision}. {', or '.join(advice)}. Checkpoints are kept."
+            ) from error
+
+    def describe(self, device: torch.device) -> dict[str, object]:
+        """What a record states beside the device; on a CPU only what was chosen."""
+        chosen = {"compile": self.compile, "deterministic": self.deterministic}
+        return chosen if device.type == "cuda" else {name: value for name, value in chosen.items() if value}
+
+
+def check_precision(spec: RunSpec, device: torch.device) -> None:
+    """Raise a ``ValueError`` where the precision of a run does not exist: a record must not call fp32 "tf32"."""
+    if spec.precision == "tf32":
+        if device.type != "cuda":
+            raise ValueError(f"precision 'tf32' exists on NVIDIA GPUs only; on {device.type} use 'fp32'.")
+        if torch.cuda.get_device_capability(device)[0] < AMPERE:
+            name = torch.cuda.get_device_name(device)
+            raise ValueError(f"precision 'tf32' needs an Ampere GPU or newer, not {name}.")

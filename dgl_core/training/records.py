@@ -1,0 +1,227 @@
+"""What a run is (``RunSpec``) and what it leaves behind (``RunRecord``): plain values, no imports from the house."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from dgl_core.utils import coerce, unknown_name
+
+SCHEMA = 1
+PROTOCOLS = ("last", "best_val", "best_test")  # last epoch; best on validation (ours); best on test (the paper's)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides the outcome of one training run, as plain values; no profile, no device, no path.
+
+    Defaults are the paper's (METHODS 1.4): SGD, learning rate 2e-3, momentum 0.9, weight decay 1e-4, x 0.1 at epoch 70
+    of 100, batch 64, gradient norm clipped at 40 (an undocumented setting of the official code).
+
+    Attributes:
+        dataset, model, method: registered names; their options as dictionaries.
+        lr: learning rate of fusion and heads. encoder_lr_scale: encoders use ``lr * encoder_lr_scale``; with alpha in
+            its place this is the learning-rate control, because under SGD alpha does nothing else to an encoder.
+        milestones, decay: the rate is multiplied by ``decay`` from each of these epochs (0-based) on.
+        accumulate: batches whose gradients are averaged before one update.
+        precision: "fp32" (in convolutions too), "tf32" (NVIDIA tensor cores, 10 bits of mantissa), "bf16" (autocast) or
+            "fp64".
+        schedule: "step" (milestones, decay) or "one_cycle" (lr is the peak; momentum is cycled .95-.85-.95).
+        nesterov: Nesterov momentum, SGD only.
+        evaluate_every: score the model after every so many epochs, and after the last.
+    """
+
+    dataset: str
+    method: str = "vanilla"
+    model: str = "resnet18"
+    dataset_options: dict = field(default_factory=dict)
+    method_options: dict = field(default_factory=dict)
+    model_options: dict = field(default_factory=dict)
+    optimizer: str = "sgd"
+    lr: float = 2e-3
+    encoder_lr_scale: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    milestones: tuple[int, ...] = (70,)
+    decay: float = 0.1
+    epochs: int = 100
+    batch_size: int = 64
+    accumulate: int = 1
+    clip: float = 40.0
+    seed: int = 0
+    precision: str = "fp32"
+    schedule: str = "step"
+    nesterov: bool = False
+    evaluate_every: int = 1
+
+    def __post_init__(self):
+        for f in fields(self):
+            default = f.default_factory() if f.default is dataclasses.MISSING and f.name != "dataset" else f.default
+            value = getattr(self, f.name)
+            if isinstance(default, dict):
+                if not isinstance(value, Mapping):
+                    raise ValueError(f"{f.name} is {value!r}; it must be a dictionary of options.")
+                value = {k: tuple(v) if isinstance(v, list) else v for k, v in sorted(value.items())}
+            elif f.name != "dataset":
+                value = coerce(f.name, value, default)
+            object.__setattr__(self, f.name, value)
+        lowest = dict.fromkeys(("lr", "encoder_lr_scale", "momentum", "weight_decay", "decay", "clip"), 0)
+        for name, low in (lowest | dict.fromkeys(("epochs", "batch_size", "accumulate", "evaluate_every"), 1)).items():
+            if not getattr(self, name) >= low:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
+        for name, choices in (
+            ("optimizer", ("sgd", "adam", "adamw")),
+            ("precision", ("fp32", "tf32", "bf16", "fp64")),
+            ("schedule", ("step", "one_cycle")),
+        ):
+            if getattr(self, name) not in choices:
+                raise unknown_name(name, getattr(self, name), choices)
+
+    def __hash__(self):
+        return hash((self.dataset, self.method, self.model, self.seed, self.lr))  # 4 == 4.0 among the options
+
+    def but(self, **changes) -> RunSpec:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def plain(self) -> dict[str, object]:
+        """The fields that differ from their default, as JSON values."""
+        out: dict[str, object] = {"dataset": self.dataset}
+        for f in fields(self)[1:]:
+            default = f.default_factory() if f.default is dataclasses.MISSING else f.default
+            if getattr(self, f.name) != default:
+                out[f.name] = getattr(self, f.name)
+        return json.loads(json.dumps(out))
+
+    def identity(self) -> str:
+        """Canonical text: defaults left out (a new field orphans nothing), keys sorted."""
+        return json.dumps(self.plain(), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, object]) -> RunSpec:
+        names = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in names:
+                raise unknown_name("field of a run specification", name, names)
+        return cls(**values)
+
+
+class CorruptRecord(ValueError):
+    """A record that is truncated, hand-edited or from another schema."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run leaves behind. Written once, never changed.
+
+    Attributes:
+        spec, key, revisions: what was run; see ``runs.key``.
+        data: fingerprint, source, generated (bool), counts per split, classes, modalities, score,
+            unimodal (how branches are scored, and with what share of the bias).
+        curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
+            fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
+            steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
+        predictions: protocol -> branch -> predicted class of every test sample, packed (see ``unpack``).
+        arrays: protocol -> branch -> name -> what the task keeps for tables and pictures, packed (see
+            ``unpack_array``); segmentation: ``confusion`` [K, K] and the first predicted ``maps`` [n, H, W].
+        cost: seconds, seconds_per_epoch, peak_memory_mb, parameters.
+        environment: device, threads, portable, versions, commit.
+        created: UTC time.
+    """
+
+    spec: RunSpec
+    key: str
+    revisions: dict[str, int]
+    data: dict[str, object]
+    curves: dict[str, list[float]]
+    predictions: dict[str, dict[str, str]]
+    cost: dict[str, float]
+    environment: dict[str, object]
+    created: str
+    arrays: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+
+    def epoch(self, protocol: str = "last") -> int:
+        """0-based epoch that a protocol selects; ties go to the earliest.
+
+        ``best_test`` is the paper's protocol: it looks at the test set and is shown only to measure what that is worth.
+        """
+        if protocol not in PROTOCOLS:
+            raise unknown_name("protocol", protocol, PROTOCOLS)
+        part = {"best_val": "val", "best_test": "test"}.get(protocol)
+        column = f"{part}/fused/{self.selecting}"
+        if part and column not in self.curves:
+            raise ValueError(f"This {self.spec.method} run has no {part!r} part, so no {protocol!r} epoch.")
+        curve = self.curves[column] if part else self.curves["lr"]
+        return int(np.nanargmax(curve)) if part else len(curve) - 1  # NaN: not scored after that epoch
+
+    def score(self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = "") -> float:
+        """One number, a fraction, at the epoch that ``protocol`` selects; by default the score that selects epochs."""
+        column = f"{part}/{branch}/{metric or self.selecting}"
+        if column not in self.curves:
+            raise unknown_name("column of this record", column, self.curves)
+        return self.curves[column][self.epoch(protocol)]
+
+    def branches(self) -> list[str]:
+        """Branches with a test score: "fused", the modalities, "without_<modality>" where they are three or more, and
+        "official_<modality>" where a method has one."""
+        return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith(f"/{self.selecting}")]
+
+    @property
+    def selecting(self) -> str:
+        """The score by which epochs are selected: accuracy, or what the data set's task says."""
+        return str(self.data.get("score", "accuracy"))
+
+    def to_json(self) -> str:
+        body = {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)} | {"spec": self.spec.plain()}
+        text = json.dumps(body, sort_keys=True)
+        return json.dumps(body | {"checksum": hashlib.sha256(text.encode()).hexdigest()}, sort_keys=True, indent=0)
+
+    @classmethod
+    def from_json(cls, text: str) -> RunRecord:
+        """Raises:
+        CorruptRecord: not JSON, of another schema or version, or not what was written.
+        """
+        try:
+            body = json.loads(text)
+            checksum = body.pop("checksum")
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
+            raise CorruptRecord("it is truncated or not a run record") from None
+        if body.get("schema") != SCHEMA:
+            raise CorruptRecord(f"its schema is {body.get('schema')}, this version reads {SCHEMA}")
+        if hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest() != checksum:
+            raise CorruptRecord("its checksum does not match its content, so it was edited or damaged")
+        body.pop("schema")
+        try:
+            return cls(**body | {"spec": RunSpec.from_plain(body["spec"])})
+        except (TypeError, ValueError, KeyError) as error:
+            raise CorruptRecord(f"another version of this project wrote it ({error})") from None
+
+
+def pack(labels: np.ndarray) -> str:
+    """Class indices as base64 of little-endian uint16: small enough to keep for every test sample."""
+    return base64.b64encode(np.asarray(labels).astype("<u2").tobytes()).decode()
+
+
+def unpack(text: str) -> np.ndarray:
+    """Inverse of ``pack``: int64 class indices."""
+    return np.frombuffer(base64.b64decode(text), dtype="<u2").astype(np.int64)
+
+
+def pack_array(array: np.ndarray) -> str:
+    """Any small array of numbers as text: an npy file, compressed, in base64."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return base64.b64encode(zlib.compress(buffer.getvalue(), 9)).decode()
+
+
+def unpack_array(text: str) -> np.ndarray:
+    """Inverse of ``pack_array``."""
+    return np.load(io.BytesIO(zlib.decompress(base64.b64decode(text))), allow_pickle=False)

@@ -1,0 +1,122 @@
+"""Where the data lie while a run trains: in GPU memory if they fit, else streamed from memory-mapped files.
+
+Streaming: a side thread gathers the stored rows of the next batches (bytes, half-precision) into page-locked memory; a
+second CUDA stream copies them while the GPU computes; augmentation and conversion happen on the GPU, as for resident
+data, and draw the same random numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from dgl_core.data.dataset import Dataset
+from dgl_core.training.machine import Machine
+
+DATA_SHARE = 0.4  # of the free GPU memory that data may take; weights, activations and workspaces need the rest
+AHEAD = 2  # batches gathered in advance
+TARGET = "\0target"  # its place beside the modalities
+
+
+def stored_bytes(dataset: Dataset) -> int:
+    """Size of the stored arrays and the targets, which is what they take on any device."""
+    return sum(x.numel() * x.element_size() for x in (*dataset.inputs.values(), dataset.target))
+
+
+def resident(needed: int, free: int, total: int, machine: Machine) -> bool:
+    """Whether data of ``needed`` bytes are kept in a GPU memory of ``total`` bytes, ``free`` of them free now.
+
+    Runs that share a GPU start at different times, so each counts on its share of the whole, not on what is free.
+    """
+    if machine.data != "auto":
+        return machine.data == "device"
+    return needed <= DATA_SHARE * min(free, total / machine.per_gpu)
+
+
+def place(dataset: Dataset, device: torch.device, machine: Machine) -> tuple[Dataset, str]:
+    """The data set for training on ``device``, and where its arrays are: "device", "host", or "cpu" without a GPU."""
+    if device.type != "cuda":
+        return dataset.to(device), "cpu"
+    if resident(stored_bytes(dataset), *torch.cuda.mem_get_info(device), machine):
+        return dataset.to(device), "device"
+    return Streamed(dataset, device), "host"
+
+
+def batches(dataset: Dataset, index: Iterable[Tensor], generator: torch.Generator | None):
+    """``dataset.batch`` for each of ``index``, in order; a streamed set prepares the next ones meanwhile."""
+    if isinstance(dataset, Streamed):
+        yield from dataset.stream(index, generator)
+    else:
+        for rows in index:
+            yield dataset.batch(rows, generator)
+
+
+class Streamed(Dataset):
+    """A data set whose arrays stay where they are and whose batches arrive on ``device``.
+
+    Args:
+        dataset: on the CPU, memory-mapped as a rule.
+        device: where batches go.
+    """
+
+    def __init__(self, dataset: Dataset, device: torch.device | str):
+        self.__dict__.update(vars(dataset))
+        self.host, self.device = dataset, torch.device(device)
+        self.cuda = self.device.type == "cuda"
+        self.plain = type(dataset).batch is Dataset.batch  # then the GPU can do what comes after gathering
+        self.transforms = {m: copy.deepcopy(t).to(self.device) for m, t in dataset.transforms.items()}
+        self.copies = torch.cuda.Stream(self.device) if self.cuda else None
+
+    @property
+    def fingerprint(self) -> str:
+        return self.host.fingerprint
+
+    def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
+        return next(self.stream([index], generator))
+
+    def stream(
+        self, index: Iterable[Tensor], generator: torch.Generator | None = None
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Batches in the order of ``index``, the next ones being gathered while one is used."""
+        index = iter(index)
+        with ThreadPoolExecutor(1) as side:  # one thread, so a set that augments there draws in order
+            waiting = deque(side.submit(self._gather, rows, generator) for rows in islice(index, AHEAD))
+            while waiting:
+                found = self._send(waiting.popleft().result())
+                waiting.extend(side.submit(self._gather, rows, generator) for rows in islice(index, 1))
+                target = found.pop(TARGET)
+                if self.plain:
+                    found = {m: self.transforms[m](x, generator) for m, x in found.items()}
+                yield found, target
+
+    def _gather(self, index: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Stored rows in page-locked memory; of a set that makes its batches in its own way, whole batches."""
+        index = index.cpu()
+        if self.plain:
+            stored = self.host.inputs | {TARGET: self.host.target}
+            return {name: self._rows(x, index) for name, x in stored.items()}
+        inputs, target = self.host.batch(index, generator)
+        found = inputs | {TARGET: target}
+        return {name: x.pin_memory() for name, x in found.items()} if self.cuda else found
+
+    def _rows(self, x: Tensor, index: Tensor) -> Tensor:
+        rows = torch.empty(len(index), *x.shape[1:], dtype=x.dtype, pin_memory=self.cuda)
+        return torch.index_select(x, 0, index, out=rows)
+
+    def _send(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copy to the device beside what it computes; what is computed next waits for the copy, the host does not."""
+        if not self.cuda:
+            return {name: x.to(self.device) for name, x in found.items()}
+        with torch.cuda.stream(self.copies):
+            sent = {name: x.to(self.device, non_blocking=True) for name, x in found.items()}
+        now = torch.cuda.current_stream(self.device)
+        now.wait_stream(self.copies)
+        for x in sent.values():
+            x.record_stream(now)  # its memory is not given away while it is still in use
+        return sent

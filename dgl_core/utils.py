@@ -1,0 +1,213 @@
+"""Serve every room: errors that name the remedy, typed options, folders of the project, atomic files, progress.
+
+No torch and nothing of the house is imported here, so every file may use it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent  # of the checkout, or where the package is installed
+
+
+def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
+    """The one error for a name that does not exist, with the nearest one that does."""
+    choices = list(choices)
+    near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(map(repr, sorted(choices)))}."
+    return ValueError(f"Unknown {kind} {name!r}: {hint}")
+
+
+def coerce(name: str, value: object, default: object) -> object:
+    """``value`` in the type that ``default`` declares, so that 4 and 4.0 are one option.
+
+    Raises:
+        ValueError: if the value cannot be meant as that type (text for a number, 1.5 for an integer).
+    """
+    try:
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise TypeError
+            return value
+        if isinstance(default, (int, float)):
+            if isinstance(value, (str, bool)):
+                raise TypeError
+            number = type(default)(value)
+            if isinstance(default, int) and number != value:
+                raise TypeError
+            return number
+        if isinstance(default, tuple):
+            if isinstance(value, str):
+                raise TypeError
+            return tuple(coerce(name, item, default[0]) if default else item for item in value)
+        if isinstance(default, str) and not isinstance(value, str):
+            raise TypeError
+        return value
+    except (TypeError, ValueError, OverflowError):
+        wanted = type(default).__name__
+        raise ValueError(f"{name} is {value!r}; it must be of type {wanted} (default {default!r}).") from None
+
+
+def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[str, object]) -> dict[str, object]:
+    """The options in ``given`` that differ from their default, each in its declared type, sorted by name."""
+    resolved = {}
+    for name in sorted(given):
+        if name not in declared:
+            raise unknown_name(f"option of {owner}", name, declared)
+        value = coerce(f"option {name!r} of {owner}", given[name], declared[name])
+        if value != declared[name]:
+            resolved[name] = value
+    return resolved
+
+
+def write_atomic(path: str | Path, content: str | bytes) -> Path:
+    """Write ``content`` to ``path`` so that a full disk or an interrupt never leaves half a file.
+
+    Args:
+        path: the file; missing folders above it are made.
+        content: text (UTF-8) or bytes.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: from the file system (no space, read-only, ...); the previous file, if any, is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+TERMINAL_INTERVAL = 0.5  # seconds between rewritings of the line
+LOG_INTERVAL = 30.0  # seconds between status lines in a log
+
+
+def duration(seconds: float) -> str:
+    """Time for people: "8 s", "3 min", "2 h 05 min"."""
+    seconds = max(0, round(seconds))
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """Says what is going on while a block runs.
+
+    ``with Progress(lambda: "3 of 8 runs") as progress:`` asks for the status text again and again: in a terminal it
+    rewrites one line, elsewhere it prints a line now and then. ``progress.say(text)`` adds a line that stays.
+
+    Args:
+        status: returns the current status, without line breaks.
+        stream: where to; standard output by default.
+    """
+
+    def __init__(self, status: Callable[[], str], stream=None):
+        self.status, self.stream = status, stream or sys.stdout
+        self.terminal = self.stream.isatty()
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Progress:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self.terminal:
+            self._write("\r\x1b[K")
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._write(("\r\x1b[K" if self.terminal else "") + text + "\n")
+
+    def _run(self) -> None:
+        while True:
+            if self.terminal:
+                width = shutil.get_terminal_size().columns - 1
+                self._write("\r\x1b[K" + self.status()[:width])
+            if self._stop.wait(TERMINAL_INTERVAL if self.terminal else LOG_INTERVAL):
+                return
+            if not self.terminal:
+                self._write(self.status() + "\n")
+
+    def _write(self, text: str) -> None:
+        with self._lock:
+            self.stream.write(text)
+            self.stream.flush()
+
+
+class Clock:
+    """Time left, from estimates that the measured pace corrects as the work goes on.
+
+    Args:
+        total: estimated seconds of all work, if done by one worker.
+        workers: how many work at the same time.
+        now: the clock, in seconds.
+    """
+
+    def __init__(self, total: float, workers: int = 1, now: Callable[[], float] = time.monotonic):
+        self.total, self.workers, self.now = total, workers, now
+        self.done, self.started = 0.0, now()
+        self.last = self.started  # when a piece of work was finished last
+
+    def finished(self, estimate: float) -> None:
+        """A piece of work that was estimated at so many seconds is done."""
+        self.done, self.last = self.done + estimate, self.now()
+
+    def left(self) -> float:
+        """Seconds until everything is done; the measured pace counts as much as there is work behind it."""
+        if self.total <= 0:
+            return 0.0
+        share = min(1.0, self.done / self.total)
+        expected = 1 / self.workers  # seconds of waiting per estimated second of work
+        measured = (self.last - self.started) / self.done if self.done else expected
+        pace = share * measured + (1 - share) * expected
+        return max(0.0, (self.total - self.done) * pace - (self.now() - self.last))
+
+    def says(self) -> str:
+        """The time left in words; an estimate that was too short is called that."""
+        left = self.left()
+        return f"about {duration(left)} left" if left >= 1 else "longer than estimated"
+
+
+def project_root() -> Path:
+    """The folder of the checked-out project, or the current one where the package is installed elsewhere."""
+    return ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
+
+
+def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
+    """Folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
+    if root:
+        return [Path(root)]
+    named = os.environ.get("DGL_DATA")
+    return ([Path(named)] if named else []) + [project_root() / "data"]
+
+
+def results_root() -> Path:
+    """Where this machine's records are: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
+    return Path(os.environ.get("DGL_RESULTS") or ROOT / "results" / "runs")
+
+
+def reference_root() -> Path:
+    """Where the committed records are: ``results/reference``."""
+    return ROOT / "results" / "reference"

@@ -1,0 +1,177 @@
+"""The contract of a data set: what it accepts, what it refuses, what it serves; names, options and folders."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dgl_core import data
+from dgl_core.data import ArrayDataset, random_split
+from dgl_core.data.recipe import Recipe
+from dgl_core.utils import data_roots
+
+N = 60
+
+
+def arrays(**changes):
+    """A good two-modality set, with the arguments in ``changes`` replaced."""
+    target = torch.arange(N) % 3
+    given = {
+        "inputs": {"audio": torch.randn(N, 5), "face": np.random.default_rng(0).random((N, 2, 4))},
+        "target": target,
+        "split": random_split(target),
+    }
+    return ArrayDataset(**given | changes)
+
+
+def test_batches_are_float_in_the_given_order_with_the_asked_rows():
+    x = torch.arange(N * 2, dtype=torch.uint8).reshape(N, 2)
+    dataset = arrays(inputs={"b": x, "a": torch.randn(N, 3)})
+    inputs, target = dataset.batch(torch.tensor([7, 3, 7]))
+    assert list(inputs) == list(dataset.modalities) == ["b", "a"]
+    assert inputs["b"].dtype == torch.float32 and torch.equal(inputs["b"], x[[7, 3, 7]].float())
+    assert target.dtype == torch.int64 and target.tolist() == [1, 0, 1]
+    assert dataset.shapes == {"b": (2,), "a": (3,)}
+
+
+@pytest.mark.parametrize("size", [5, 120])
+def test_half_precision_rows_are_copied_exactly(size):
+    x = torch.randn(N, size, size).half()
+    dataset, index = arrays(inputs={"sound": x}), torch.tensor([59, 0, 0, 31])
+    served = dataset.batch(index)[0]["sound"]
+    assert served.dtype == torch.float32 and torch.equal(served, x[index].float())
+    served.zero_()
+    assert torch.equal(dataset.batch(index)[0]["sound"], x[index].float())
+
+
+def test_parts_partition_the_rows():
+    dataset = arrays()
+    rows = torch.cat([dataset.indices(part) for part in data.PARTS])
+    assert sorted(rows.tolist()) == list(range(N))
+    assert dataset.counts == {part: dataset.split.count(part) for part in data.PARTS}
+    with pytest.raises(ValueError, match="'valid'.*did you mean 'val'"):
+        dataset.indices("valid")
+
+
+def test_a_double_array_becomes_single_and_numpy_is_accepted():
+    assert arrays().inputs["face"].dtype == torch.float32
+
+
+def test_moving_copies_the_set_and_leaves_the_first_alone():
+    dataset = arrays()
+    moved = dataset.to("meta")
+    assert moved.target.device.type == "meta" and moved.inputs["audio"].device.type == "meta"
+    assert dataset.target.device.type == "cpu" and len(moved) == len(dataset)
+
+
+def test_fingerprint_follows_labels_split_and_ids_but_not_values():
+    first, target = arrays(), torch.arange(N) % 3
+    assert arrays(inputs={"audio": torch.zeros(N, 1)}).fingerprint == first.fingerprint
+    swapped = target.clone()
+    swapped[0], swapped[1] = target[1], target[0]
+    assert arrays(target=swapped).fingerprint != first.fingerprint
+    assert arrays(split=random_split(target, seed=1)).fingerprint != first.fingerprint
+
+
+def bad_value(value: float, dtype=torch.float32):
+    x = torch.zeros(N, 4, dtype=dtype)
+    x[41, 2] = value
+    return {"inputs": {"audio": x}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (bad_value(float("nan")), "'audio' of sample '41'.*not finite"),
+        (bad_value(float("inf"), torch.float16), "'audio' of sample '41'.*not finite"),
+        ({"inputs": {"audio": torch.zeros(N - 1, 4)}}, "target has 60 samples, but audio 59"),
+        ({"inputs": {}}, "no modality"),
+        ({"inputs": {"audio": torch.tensor(1.0)}}, "'audio' is a single number"),
+        ({"inputs": {"audio": [["a"]] * N}}, "'audio' is no array of numbers"),
+        ({"target": torch.arange(N) % 3 - 1}, "label -1 of sample '0' is outside the 2 classes"),
+        ({"target": torch.arange(N) % 3, "classes": ("x", "y")}, "label 2 of sample '2' is outside the 2 classes 0..1"),
+        ({"target": torch.rand(N)}, r"target is float32 \[60\]; give one integer class"),
+        ({"target": torch.zeros(N, 2, dtype=torch.long)}, r"target is int64 \[60, 2\]"),
+        ({"target": torch.zeros(0, dtype=torch.long)}, "empty"),
+        ({"split": ["train"] * (N - 1) + ["dev"]}, "part in the split.*'dev'"),
+        ({"split": ["train"] * 30 + ["test"] * 30}, "part 'val' is empty.*random_split"),
+        ({"split": ["train", "val", "test"]}, "split 3"),
+    ],
+)
+def test_bad_arrays_are_refused_with_the_place(changes, message):
+    with pytest.raises(ValueError, match=message):
+        arrays(**changes)
+
+
+def test_duplicate_ids_are_refused():
+    with pytest.raises(ValueError, match="id 'b' occurs twice"):
+        data.Dataset({"x": torch.zeros(3, 1)}, torch.zeros(3).long(), data.PARTS, name="n", ids=["a", "b", "b"])
+
+
+def test_random_split_keeps_the_proportions_of_every_class():
+    target = np.repeat([0, 1, 2], [100, 200, 40])
+    parts = np.array(random_split(target, val=0.15, test=0.2, seed=3))
+    for label, size in enumerate((100, 200, 40)):
+        counts = {part: int((parts[target == label] == part).sum()) for part in data.PARTS}
+        assert counts["test"] == round(0.2 * size) and counts["val"] == round(0.15 * size)
+    assert random_split(target, seed=3) == parts.tolist() != random_split(target, seed=4)
+
+
+def test_a_part_that_is_not_wanted_stays_empty():
+    assert set(random_split(np.arange(40) % 4, test=0.0)) == {"train", "val"}
+
+
+RECIPE = Recipe(
+    name="things",
+    title="things",
+    load=lambda root, **options: options,
+    options={"count": 5, "share": 0.5, "kind": "plain"},
+    revision=1,
+    available=lambda root: True,
+    generated=True,
+    choices={"kind": ("plain", "fancy")},
+)
+
+
+def test_options_take_their_declared_type():
+    assert RECIPE.check({"share": 1, "count": 7.0}) == {"count": 7, "share": 1.0, "kind": "plain"}
+    assert isinstance(RECIPE.check({"share": 1})["share"], float)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shares": 0.1}, "'shares'.*did you mean 'share'"),
+        ({"count": "5"}, "'count'.*'5'"),
+        ({"count": 1.5}, "'count'.*1.5"),
+        ({"kind": "fanzy"}, "'fanzy'.*did you mean 'fancy'"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        RECIPE.check(options)
+
+
+def test_an_unknown_set_names_the_nearest():
+    with pytest.raises(ValueError, match="'emotion'.*did you mean 'emotions'"):
+        data.load("emotion")
+
+
+def test_a_given_root_is_the_only_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("DGL_DATA", str(tmp_path / "env"))
+    assert data_roots(tmp_path) == [tmp_path]
+    assert data_roots()[0] == tmp_path / "env"
+    monkeypatch.delenv("DGL_DATA")
+    assert [root.name for root in data_roots()] == ["data"]
+
+
+def test_the_example_in_the_documentation_runs(capsys):
+    import textwrap
+
+    from dgl_core import data
+
+    example = data.__doc__.partition("::\n")[2].partition("\nImporting")[0]
+    exec(textwrap.dedent(example), {})
+    shown = capsys.readouterr().out
+    assert "3 classes, sound + face" in shown and "'face': (3, 32, 32)" in shown

@@ -1,0 +1,348 @@
+"""The ledger: what decides a claim, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from dgl_core import gradients, utils
+from dgl_core.paper.claims import judging, ledger, mathematics, measures
+from dgl_core.paper.claims import records as claims_records
+from dgl_core.paper.claims.command import main as command
+from dgl_core.paper.theory import feature, sentences
+from dgl_core.runs import run
+from dgl_core.runs.store import Store
+from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.verdicts import statistics
+from dgl_core.verdicts.statistics import holm, judge, mean_interval
+
+
+def record(seed: int, fused: float, audio: float = 0.5, *, fingerprint: str = "same", loop: int = 1) -> RunRecord:
+    curves = {"lr": [0.1], "test/fused/accuracy": [fused], "test/audio/accuracy": [audio]}
+    spec = RunSpec("emotions", seed=seed)
+    return RunRecord(spec, "k", {"dataset": 1, "loop": loop}, {"fingerprint": fingerprint}, curves, {}, {}, {}, "now")
+
+
+def test_pairs_are_made_by_seed_not_by_order():
+    rows = {"DGL": [record(0, 0.6), record(1, 0.9)], "vanilla": [record(1, 0.8), record(0, 0.4), record(7, 0.0)]}
+    assert statistics.paired(rows, "DGL", "vanilla") == pytest.approx([20.0, 10.0])
+
+
+def test_branches_are_compared_as_named():
+    rows = {"DGL": [record(0, 0.9, audio=0.7)], "audio alone": [record(0, 0.5)]}
+    assert statistics.paired(rows, "DGL", "audio alone", "audio") == pytest.approx([20.0])
+
+
+@pytest.mark.parametrize(
+    ("differences", "outcome"),
+    [
+        ([5, 6, 5, 6], "REPRODUCED"),
+        ([-5, -6, -5, -6], "CONTRADICTED"),
+        ([-5, 6, -5, 6], "UNDECIDED"),
+        ([9], "UNDECIDED"),
+        ([6.2, 6.2], "UNDECIDED"),
+    ],
+)
+def test_outcome_follows_the_interval(differences, outcome):
+    assert judge("a claim", differences).outcome == outcome
+
+
+def test_more_comparisons_make_a_verdict_harder():
+    differences = [1.0, 2.0, 3.0, 2.0, 1.0]
+    assert judge("a claim", differences).outcome == "REPRODUCED"
+    assert judge("a claim", differences, comparisons=1000).outcome == "UNDECIDED"
+
+
+def test_interval_is_students():
+    interval = mean_interval([1.0, 2.0, 3.0])
+    assert (interval.mean, interval.n) == (2.0, 3)
+    assert interval.high - 2.0 == pytest.approx(4.302653 / 3**0.5, rel=1e-6)  # t(0.975; 2) times sd 1 over root 3
+
+
+def test_mixed_data_are_refused():
+    rows = {"DGL": [record(0, 0.9)], "vanilla": [record(0, 0.8, fingerprint="other")]}
+    with pytest.raises(ValueError, match="other data"):
+        judging.consistent(rows)
+
+
+def test_mixed_revisions_are_refused():
+    rows = {"DGL": [record(0, 0.9)], "vanilla": [record(0, 0.8, loop=2)]}
+    with pytest.raises(ValueError, match="revisions"):
+        judging.consistent(rows)
+
+
+def test_folds_may_differ_between_seeds():
+    judging.consistent({"DGL": [record(0, 0.9), record(1, 0.9, fingerprint="fold 1")]})
+
+
+def given(**rows) -> claims_records.Given:
+    return claims_records.Given("own", rows)
+
+
+def judged(name: str, comparisons: int = 1, **rows) -> judging.Judgement:
+    return judging.judge(ledger.claim_named(name), given(**rows), comparisons)
+
+
+def run_row(scores, **options) -> list[RunRecord]:
+    return [record(seed, score, **options) for seed, score in enumerate(scores)]
+
+
+def test_a_claim_without_records_says_so():
+    assert judged("dgl-vanilla", DGL=[], vanilla=[]).text == "needs records"
+
+
+def test_a_verdict_has_interval_and_n_and_its_records():
+    found = judged("dgl-vanilla", DGL=run_row([0.6, 0.7, 0.65, 0.7, 0.68]), vanilla=run_row([0.5] * 5))
+    assert found.outcome == "reproduced" and found.text.startswith("reproduced: +16.6 [+") and "n = 5" in found.text
+    assert len(found.records) == 10
+
+
+def test_too_few_seeds_decide_nothing():
+    found = judged("dgl-vanilla", DGL=run_row([0.9, 0.91, 0.92, 0.93]), vanilla=run_row([0.1] * 4))
+    assert found.outcome == "undecided" and found.text.endswith("n = 4 (5 needed)")
+
+
+def test_of_several_parts_the_weakest_counts():
+    rows = {"DGL": run_row([0.6, 0.61, 0.6, 0.61, 0.6]), "+MT": run_row([0.4] * 5), "+UT": run_row([0.7] * 5)}
+    found = judged("mt-and-ut", **rows)
+    assert found.outcome == "contradicted" and found.text.endswith("weakest: UT alone")
+    assert judged("mt-and-ut", **rows | {"+UT": []}).text == "needs records"
+    few = judged("mt-and-ut", **rows | {"+UT": run_row([0.4])})
+    assert few.text == "undecided: +20.0 points, n = 1 (5 needed), weakest: UT alone"
+
+
+def test_one_part_can_contradict_while_another_waits_for_seeds():
+    rows = {"DGL": run_row([0.6, 0.61, 0.6, 0.61, 0.6]), "+MT": run_row([0.4]), "+UT": run_row([0.7] * 5)}
+    found = judged("mt-and-ut", **rows)
+    assert found.outcome == "contradicted" and found.text.endswith("n = 5, weakest: UT alone")
+
+
+def test_mixed_models_are_refused():
+    one, other = record(0, 0.9), record(0, 0.8)
+    one.revisions["model"], other.revisions["model"] = 1, 2
+    with pytest.raises(ValueError, match="model resnet18"):
+        judging.consistent({"DGL": [one], "vanilla": [other]})
+
+
+def test_the_rate_is_chosen_on_validation():
+    rows = {"DGL @ 0.1": run_row([0.9]), "DGL @ 0.3": run_row([0.2]), "vanilla @ 0.1": run_row([0.5])}
+    for label, score in (("DGL @ 0.1", 0.1), ("DGL @ 0.3", 0.8), ("vanilla @ 0.1", 0.5)):
+        rows[label][0].curves["val/fused/accuracy"] = [score]
+    assert measures.tuned_difference(rows, "DGL", "vanilla") == pytest.approx([-30.0])
+
+
+def test_slope_is_that_of_a_straight_line():
+    labels = {1.0: "a", 2.0: "b", 4.0: "c"}
+    rows = {name: [record(0, 0.1 * alpha), record(1, 0.5)] for alpha, name in labels.items()}
+    assert measures.slope(rows, labels) == pytest.approx([10.0, 0.0])
+    rows["c"].pop()
+    assert len(measures.slope(rows, labels)) == 1
+
+
+def test_dominant_is_the_one_that_validates_better_alone():
+    rows = {"audio alone": run_row([0.9]), "visual alone": run_row([0.3]), "vanilla": run_row([0.99], audio=0.5)}
+    for label, score in (("audio alone", 0.8), ("visual alone", 0.2)):
+        rows[label][0].curves["val/fused/accuracy"] = [score]
+    assert measures.dominant_lags(rows) == pytest.approx([40.0])
+
+
+def test_a_gradient_without_its_alpha():
+    dgl, joint = record(0, 0.5), record(0, 0.5)
+    object.__setattr__(dgl, "spec", dgl.spec.but(method="dgl", method_options={"alpha": 2.0}))
+    dgl.curves["gradient/audio"], joint.curves["gradient/audio"] = [9.0, 4.0], [9.0, 1.0]
+    rows = {"DGL": [dgl], "vanilla": [joint]}
+    assert measures.larger_gradient(rows, "audio") == pytest.approx([75.0])
+    assert measures.larger_gradient(rows, "audio", per_alpha=True) == pytest.approx([50.0])
+
+
+# -- the list ---------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_enough_claims_and_each_can_be_decided():
+    assert len(ledger.CLAIMS) >= 25
+    assert all(bool(claim.parts) != (claim.check is not None) for claim in ledger.CLAIMS)
+
+
+@pytest.mark.parametrize("column", claims_records.COLUMNS)
+def test_every_row_that_a_claim_needs_is_planned(column):
+    planned = {name: source.specs(column) for name, source in claims_records.EXPERIMENTS.items()}
+    missing = [
+        (c.id, row) for c in ledger.CLAIMS for p in c.parts for row in p.rows if not planned[p.experiment].get(row)
+    ]
+    assert not missing
+
+
+def test_every_measure_names_all_rows_that_it_reads():
+    """A row that a measure reads and does not declare could be missing, or of another revision, unnoticed."""
+    for claim in ledger.CLAIMS:
+        for part in claim.parts:
+            try:
+                part.measure({row: [] for row in part.rows})
+            except KeyError as error:
+                raise AssertionError(f"{claim.id} reads the row {error}") from None
+            except (ValueError, IndexError, ZeroDivisionError):
+                pass  # nothing to average
+
+
+def test_a_ledger_of_notebook_03_has_the_claims_of_its_runs():
+    table = judging.table({"one": {"DGL": run_row([0.6]), "vanilla": run_row([0.5])}})
+    assert "DGL is better than joint training" in table.index and "DGL adds no parameters" not in table.index
+    assert table.loc["DGL is better than joint training", "one"] == "undecided: +10.0 points, n = 1 (5 needed)"
+
+
+def test_claims_without_records_do_not_widen_the_others():
+    rows = {"DGL": run_row([0.6] * 5), "vanilla": run_row([0.5] * 5)}
+    subset = [ledger.claim_named("dgl-vanilla"), ledger.claim_named("dgl-gblend"), ledger.claim_named("eq-4")]
+    assert judging.judged_together(subset, [given(**rows), given()]) == 1
+
+
+# -- mathematics ------------------------------------------------------------------------------------------------------
+
+
+def test_a_printed_equation_that_were_right_would_be_reproduced(monkeypatch):
+    assert mathematics.printed_gradient(joint=True)[0] is False
+    monkeypatch.setattr(feature, "printed_gradient", feature.feature_gradient)
+    assert mathematics.printed_gradient(joint=True)[0] is True
+
+
+def test_a_leak_between_encoders_would_be_noticed(monkeypatch):
+    assert mathematics.no_interference()[0] and mathematics.unimodal_gradient()[0]
+    leaking = gradients.disentangled_loss
+    monkeypatch.setattr(mathematics, "disentangled_loss", lambda *a, alpha: leaking(*a, alpha=alpha, encoder_gate=0.5))
+    assert not mathematics.no_interference()[0] and not mathematics.unimodal_gradient()[0]
+
+
+def test_verdicts_of_mathematics_agree_with_notebook_02():
+    verdict = {s.where + ": " + s.says: s.verdict for s in sentences.SENTENCES}
+    assert not ledger.claim_named("eq-4").check()[0] and verdict["Eq. 4, 7: g = (p_y − 1) W_y"] == "false"
+    assert not ledger.claim_named("only-zero").check()[0] and verdict["3.1: s = 1 only for z^m2 = 0"] == "false"
+    assert ledger.claim_named("no-parameters").check()[0]
+    assert verdict["3.2: no extra structure complexity"] == "proved"
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def written(folder, records) -> None:
+    folder.mkdir(exist_ok=True)
+    for number, one in enumerate(records):
+        (folder / f"{number}.json").write_text(one.to_json())
+
+
+def own_records(alpha: float = 4.0, count: int = 5) -> list[RunRecord]:
+    found = run_row([0.6 + 0.01 * seed for seed in range(count)]) + run_row([0.5] * count)
+    for one in found[:count]:
+        object.__setattr__(one, "spec", one.spec.but(method="dgl", method_options={"alpha": alpha}))
+    return found
+
+
+def test_mine_judges_the_readers_own_records(tmp_path, capsys):
+    written(tmp_path, own_records())
+    assert command(["--mine", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "dgl-vanilla" in out and "emotions (resnet18): reproduced: +12.0" in out and "other claims need rows" in out
+
+
+def test_mine_refuses_two_settings_in_one_row(tmp_path, capsys):
+    other = record(7, 0.5)
+    object.__setattr__(other, "spec", other.spec.but(lr=0.5))
+    written(tmp_path, [*own_records(), other])
+    assert command(["--mine", str(tmp_path)]) == 2
+    assert "'vanilla' has runs of different settings" in capsys.readouterr().err
+
+
+def test_of_two_alphas_the_papers_is_dgl(tmp_path):
+    written(tmp_path, [*own_records(), *own_records(alpha=2.0)[:5]])
+    rows = next(iter(claims_records.own(tmp_path).values())).rows("table4", ("DGL", "DGL, alpha 2", "DGL, alpha 4"))
+    assert [len(found) for found in rows.values()] == [5, 5, 5]
+    assert {r.spec.method_options["alpha"] for r in rows["DGL"]} == {4.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dgl-vanila"], "did you mean 'dgl-vanilla'"),
+        (["--mine", "nowhere"], "No run records in 'nowhere'"),
+        (["--mine", "x", "--rerun"], "give one of them"),
+    ],
+)
+def test_the_command_refuses_in_one_sentence(arguments, message, capsys):
+    assert command(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_one_claim_is_shown_with_its_records_and_the_command_that_makes_them(capsys):
+    assert command(["dgl-vanilla"]) == 0
+    out = capsys.readouterr().out
+    assert "again: python -m dgl_core claims dgl-vanilla --rerun" in out
+    paths = [line.strip() for line in out.splitlines() if line.strip().startswith("results/reference/")]
+    assert paths and all((utils.ROOT / path).exists() for path in paths)
+
+
+def test_rerun_trains_what_the_claim_rests_on_and_judges_by_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
+    monkeypatch.setenv("DGL_DATA", str(tmp_path))
+    trained = []
+    monkeypatch.setattr(run, "run_all", lambda specs, **options: trained.extend(specs))
+    assert command(["dgl-vanilla", "--rerun", "--seeds", "2"]) == 0
+    assert {(s.method, s.seed) for s in trained} == {(m, seed) for m in ("dgl", "vanilla") for seed in (0, 1)}
+    out = capsys.readouterr().out
+    assert "GRID letters: data not present" in out and "generated emotions: needs records" in out  # nothing was made
+
+
+def test_a_rerun_is_judged_as_strictly_as_the_ledger_and_names_its_own_records(monkeypatch, tmp_path, capsys):
+    """A store that holds exactly the committed records must earn exactly the committed verdict."""
+    monkeypatch.setenv("DGL_DATA", str(tmp_path))
+    claim = ledger.claim_named("dgl-vanilla")
+    assert command([claim.id]) == 0
+    committed = capsys.readouterr().out
+    monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
+    for record in judging.judge(claim, claims_records.committed()[claims_records.COLUMNS[0]], 1).records:
+        Store(tmp_path).save(record)
+    assert command([claim.id, "--rerun"]) == 0
+    again = capsys.readouterr().out
+    verdicts = [next(line for line in out.splitlines() if "generated emotions:" in line) for out in (committed, again)]
+    assert verdicts[0] == verdicts[1] and "0 to train" in again
+    assert all(line.strip().startswith(str(tmp_path)) for line in again.splitlines() if line.endswith(".json"))
+
+
+def test_unknown_claim_names_the_nearest():
+    with pytest.raises(ValueError, match="dgl-vanilla"):
+        ledger.claim_named("dgl-vanila")
+
+
+def test_ids_are_unique():
+    ids = [claim.id for claim in ledger.CLAIMS]
+    assert len(ids) == len(set(ids))
+
+
+def test_suppression_growth_is_a_drop_of_r():
+    falling = record(0, 0.5)
+    falling.curves["suppression/audio/R_mean"] = [1.0, 0.9, 0.8, 0.7, 0.5]
+    assert measures.growing_suppression({"vanilla": [falling]}, "audio") == pytest.approx([50.0])
+
+
+def test_smaller_gradient_is_in_per_cent():
+    alone, joint = record(0, 0.5), record(0, 0.5)
+    alone.curves["gradient/audio"], joint.curves["gradient/audio"] = [2.0, 2.0], [1.0, 0.0]
+    assert measures.smaller_gradient({"audio alone": [alone], "vanilla": [joint]}, "audio") == pytest.approx([75.0])
+
+
+def test_holm_rejects_what_holms_test_rejects():
+    from scipy.stats import ttest_1samp
+
+    groups = {"clear": [5.0, 5.1, 4.9, 5.2], "fair": [1.0, 1.2, 0.7, 1.1], "weak": [0.5, -0.2, 0.6, 0.1]}
+    groups["none"] = [1.0, -1.0, 2.0, -2.0]
+    intervals = holm(groups)
+    ordered = sorted(groups, key=lambda name: ttest_1samp(groups[name], 0).pvalue)
+    rejecting = True
+    for place, name in enumerate(ordered):
+        rejecting = rejecting and ttest_1samp(groups[name], 0).pvalue < 0.05 / (len(groups) - place)
+        assert (intervals[name].low > 0 or intervals[name].high < 0) == rejecting
+
+
+def test_holm_with_one_group_is_the_plain_interval():
+    assert holm({"only": [1.0, 2.0, 4.0]})["only"] == mean_interval([1.0, 2.0, 4.0])
+
+
+def test_holm_leaves_out_groups_without_values():
+    assert list(holm({"a": [], "b": [1.0, 2.0]})) == ["b"]

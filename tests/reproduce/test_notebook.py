@@ -1,0 +1,157 @@
+"""What every notebook does first and last: check parameters, assert, judge, publish."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import subprocess
+import sys
+
+import numpy
+import pandas
+import pytest
+import torch
+
+import dgl_core
+from dgl_core.figures import style
+from dgl_core.paper.tables.results import markdown_table
+from dgl_core.reproduce import notebook
+from dgl_core.training.environment import PORTABLE_NUMERICS
+from dgl_core.utils import write_atomic
+
+
+def test_start_seeds_every_generator_and_takes_one_thread():
+    draws = []
+    for seed in (3, 3, 4):
+        settings = dgl_core.start("smoke", seed)
+        draws.append((random.random(), numpy.random.random(), torch.rand(1).item()))
+    assert draws[0] == draws[1] and all(a != b for a, b in zip(draws[1], draws[2], strict=True))
+    assert torch.get_num_threads() == 1
+    assert (settings.profile, settings.seed, settings.recompute, settings.data_root) == ("smoke", 4, False, None)
+    assert settings.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"profile": "smoek"}, ValueError, "'smoek': did you mean 'smoke'"),
+        ({"profile": 3}, TypeError, "profile = 3 must be str, not int"),
+        ({"seed": "0"}, TypeError, "seed = '0' must be int, not str"),
+        ({"seed": True}, TypeError, "seed = True must be int, not bool"),
+        ({"seed": -1}, ValueError, "seed = -1 must be in"),
+        ({"recompute": "yes"}, TypeError, "recompute = 'yes' must be bool"),
+        ({"data_root": None}, TypeError, "data_root = None must be str"),
+        ({"data_root": "/nowhere/at/all"}, ValueError, "'/nowhere/at/all' is not a folder"),
+    ],
+)
+def test_start_refuses_what_papermill_lets_through(arguments, error, message):
+    with pytest.raises(error, match=message):
+        dgl_core.start(**arguments)
+
+
+def test_a_data_folder_that_is_given_is_where_data_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("DGL_DATA", "/somewhere/else")
+    settings = dgl_core.start(data_root=str(tmp_path))
+    assert settings.data_root == tmp_path and os.environ["DGL_DATA"] == str(tmp_path)
+
+
+def test_check_prints_or_raises(capsys):
+    dgl_core.check("2.1a equal", torch.tensor(True), "error < 1e-9")
+    assert capsys.readouterr().out == "PASS  2.1a equal (error < 1e-9)\n"
+    with pytest.raises(AssertionError, match=r"FAIL  2.1b equal \(error 0.3\)"):
+        dgl_core.check("2.1b equal", numpy.bool_(False), "error 0.3")
+    with pytest.raises(RuntimeError):  # several truth values are not one
+        dgl_core.check("2.1c equal", torch.tensor([True, True]))
+
+
+@pytest.mark.parametrize(
+    "differences, threshold, outcome",
+    [
+        ([2.0, 2.1, 1.9, 2.0], 0.0, "REPRODUCED"),
+        ([2.0, 2.1, 1.9, 2.0], 3.0, "CONTRADICTED"),
+        ([2.0, 2.1, 1.9, 2.0], 2.0, "UNDECIDED"),
+        ([-2.0, -2.1, -1.9], 0.0, "CONTRADICTED"),
+        ([5.0, -5.0], 0.0, "UNDECIDED"),
+        ([5.0], 0.0, "UNDECIDED"),
+        ([], 0.0, "UNDECIDED"),
+    ],
+)
+def test_verdicts_follow_from_the_interval_and_the_threshold(differences, threshold, outcome, capsys):
+    result = dgl_core.verdict("DGL is better", differences, threshold=threshold)
+    assert result.outcome == outcome and result.n == len(differences)
+    printed = capsys.readouterr().out
+    assert printed == f"{result}\n" and printed.startswith(f"{outcome}  DGL is better")
+
+
+def test_more_comparisons_need_more_evidence(capsys):
+    differences = [1.0, 2.0, 3.0, 1.5]
+    assert dgl_core.verdict("one of one", differences).outcome == "REPRODUCED"
+    assert dgl_core.verdict("one of forty", differences, comparisons=40).outcome == "UNDECIDED"
+
+
+def test_a_verdict_reads_the_same_on_every_machine(capsys):
+    dgl_core.verdict("no effect", [0.04, -0.04, -1e-9], unit="points")
+    assert "mean +0.0 points" in capsys.readouterr().out  # never -0.0
+    with pytest.raises(ValueError, match="must be finite"):
+        dgl_core.verdict("broken", [1.0, math.nan])
+
+
+def test_provenance_names_versions_and_no_path_of_this_machine(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("DGL_DATA", str(tmp_path))
+    dgl_core.provenance()
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == ["commit", "python", "packages", "device", "numerics", "data"]
+    assert (
+        lines["data"] == "DGL_DATA"
+        and lines["numerics"] == "portable"
+        and f"torch {torch.__version__[:4]}" in lines["packages"]
+    )
+    assert not [value for value in lines.values() if str(tmp_path) in value or str(notebook.ROOT) in value]
+    name = sorted(PORTABLE_NUMERICS)[0]
+    monkeypatch.setenv(name, "something else")
+    dgl_core.provenance()
+    assert "numerics  native" in capsys.readouterr().out
+
+
+def test_publish_returns_the_thing_and_writes_only_under_the_runner(tmp_path, monkeypatch):
+    table = pandas.DataFrame({("fused", "paper"): ["65.1"], ("fused", "this run"): ["60.0 ± 1.0 (3)"]}, index=["a|b"])
+    monkeypatch.delenv("DGL_REPORT", raising=False)
+    assert dgl_core.publish("table_1", table) is table and not list(tmp_path.iterdir())
+    monkeypatch.setenv("DGL_REPORT", str(tmp_path))
+    assert dgl_core.publish("table_1", table) is table
+    figure, axes = style.new()
+    picture = style.Picture(figure, "nothing")
+    assert dgl_core.publish("figure_1", picture) is picture
+    files = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
+    assert set(files) == {"tables/table_1.csv", "tables/table_1.md", "figures/figure_1.png", "figures/figure_1.svg"}
+    assert files["tables/table_1.csv"].decode().splitlines()[0] == ',"fused, paper","fused, this run"'
+    assert files["tables/table_1.md"].decode() == markdown_table(table)
+    assert files["figures/figure_1.png"].startswith(b"\x89PNG") and b"<svg" in files["figures/figure_1.svg"]
+    for name in ("Table 1", "../table", "table__1", ""):
+        with pytest.raises(ValueError, match="must be lower-case"):
+            dgl_core.publish(name, table)
+    with pytest.raises(TypeError, match="not dict"):
+        dgl_core.publish("table_2", {"a": 1})
+
+
+def test_markdown_tables_have_one_width_and_escape_bars():
+    lines = markdown_table(
+        pandas.DataFrame({"x": ["1|2", "3"]}, index=pandas.Index(["a", "b"], name="row"))
+    ).splitlines()
+    assert lines[0] == "| row | x |" and lines[1] == "| --- | --- |" and lines[2] == "| **a** | 1\\|2 |"
+
+
+def test_written_files_are_whole_and_readable_by_others(tmp_path):
+    path = write_atomic(tmp_path / "new" / "a.txt", "ü")
+    assert path.read_bytes() == "ü".encode() and path.stat().st_mode & 0o777 == 0o644
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = ("torch", "matplotlib", "nbformat")
+    code = f"import sys, dgl_core, dgl_core.reproduce.command; print([m for m in {heavy} if m in sys.modules])"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=notebook.ROOT
+    )
+    assert printed.stdout.strip() == "[]"

@@ -1,0 +1,139 @@
+"""Rehearsals: the real training on random data, labelled, apart from all records; and the command for a GPU."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dgl_core.paper import experiments
+from dgl_core.reproduce import command, rehearsal_data, rehearse
+from dgl_core.reproduce import plan as reproduce_plan
+from dgl_core.reproduce.rehearsal_data import LABEL, SIZES
+from dgl_core.runs import run
+from dgl_core.training import streaming
+
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.setenv("DGL_RESULTS", str(tmp_path / "results" / "runs"))
+    monkeypatch.setenv("DGL_DATA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DGL_DATA", str(tmp_path / "none"))
+    return tmp_path
+
+
+def test_sizes_are_those_of_the_papers_data():
+    """METHODS 1.3: 6,698 + 744 clips, 257 x 188, one frame; 168,618 + 13,954 clips, three frames."""
+    assert sum(SIZES["cremad"].counts) == 6698 + 744 and SIZES["cremad"].audio == (257, 188)
+    assert sum(SIZES["vggsound"].counts) == 168618 + 13954 and SIZES["vggsound"].frames == 3
+    assert SIZES["cremad"].bytes == 7442 * (257 * 188 * 2 + 256 * 256 * 3)
+    assert all(size.classes > 5 for size in SIZES.values())
+
+
+def test_a_share_has_fewer_clips_of_the_same_shape(workplace):
+    data = rehearsal_data.make("cremad", "0.01")
+    assert data.counts == {"train": 64, "val": 64, "test": 64}
+    assert data.shapes == {"audio": (1, 257, 188), "visual": (3, 224, 224)}
+    assert streaming.stored_bytes(data) == 192 * (257 * 188 * 2 + 256 * 256 * 3 + 8)
+    assert data.inputs["visual"].dtype == torch.uint8 and data.inputs["audio"].dtype == torch.float16
+    assert data.generated and LABEL in data.source and data.name == "rehearsal_cremad"
+    again = rehearsal_data.make("cremad", "0.01")
+    assert torch.equal(again.inputs["audio"], data.inputs["audio"]), "written once"
+
+
+@pytest.mark.parametrize("name", ["ks", "vggsound"])
+def test_long_clips_are_cropped_in_time_and_have_three_frames(name):
+    assert rehearsal_data.make(name, "small").shapes == {"audio": (1, 32, 12), "visual": (3, 3, 28, 28)}
+
+
+@pytest.mark.parametrize("size", ["0", "1.5", "tiny", "-1"])
+def test_sizes_that_make_no_sense_are_refused(size):
+    with pytest.raises(ValueError, match="give 1 .all clips., a share such as 0.05, or 'small'"):
+        rehearsal_data.make("cremad", size)
+
+
+def test_a_disk_that_is_too_small_is_noticed_before(monkeypatch):
+    usage = type("Usage", (), {"free": 10**9})
+    monkeypatch.setattr(rehearsal_data.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(ValueError, match="rehearsing vggsound takes 167 GB .* 1 GB are free.*DGL_DATA_CACHE"):
+        rehearsal_data.make("vggsound")
+
+
+def test_the_paper_profile_is_rehearsed_and_no_record_is_written(workplace, capsys, monkeypatch):
+    """As PROFILE=paper REHEARSE=small does it: every method of the ablations on CREMA-D, absent here."""
+    monkeypatch.setattr(rehearse, "SIZES", {"cremad": SIZES["cremad"]})
+    chosen = ("vanilla", "dgl", "agm", "relearn")
+    wanted = [s for s in experiments.absent("paper", ["04_benchmark"])["cremad"] if s.method in chosen]
+    plan = reproduce_plan.Plan({}, [], [], run.estimates([]), {"cremad": wanted})
+    monkeypatch.setattr(reproduce_plan, "plan_of", lambda profile, names: plan)
+    assert command.main(["--profile", "paper", "--rehearse", "small", "--out", str(workplace / "out")]) == 0
+    said = capsys.readouterr().out
+    assert LABEL in said and "projected time of the paper profile" in said and "not a measurement" in said
+    assert all(method in said for method in ("vanilla", "dgl", "agm"))
+    (path,) = (workplace / "results" / "rehearsal").iterdir()
+    report = json.loads(path.read_text())
+    assert report["label"] == LABEL and report["scale"] == 0 and report["clips"] == 64
+    costs = report["methods"]
+    assert set(costs) == {"vanilla", "dgl", "agm", "relearn"} and costs["relearn"]["derived"] == 1.05
+    assert all(cost["seconds_per_epoch"] > 5954 // 8 * cost["step_ms"] / 1000 for cost in costs.values())
+    assert not (workplace / "results" / "runs").exists()
+    assert run.estimates(wanted).seconds(wanted[0]) is None, "a small rehearsal estimates nothing"
+    path.write_text(json.dumps(report | {"scale": 1}))
+    dgl = next(spec for spec in wanted if spec.method == "dgl")
+    assert run.estimates(wanted).seconds(dgl) == pytest.approx(100 * costs["dgl"]["seconds_per_epoch"])
+    assert run.estimates(wanted).seconds(dgl.but(precision="bf16")) is None
+    path.write_text("{")
+    assert run.estimates(wanted).seconds(dgl) is None, "half a report is none"
+
+
+def test_only_the_paper_profile_is_rehearsed(workplace, capsys):
+    assert command.main(["--profile", "cpu", "--rehearse", "--out", str(workplace / "out")]) == 2
+    assert "--rehearse is of the paper profile" in capsys.readouterr().err
+
+
+def test_the_command_for_a_gpu_runs_small_on_a_cpu(workplace, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    sys.modules.pop("bench_gpu", None)
+    import bench_gpu
+
+    assert bench_gpu.main(["--small", "--steps", "1", "--out", str(workplace / "evidence")]) == 0
+    said = capsys.readouterr().out
+    assert "NOT a measurement" in said and "Official step / DGL in the loop" in said
+    found = json.loads((workplace / "evidence" / "gpu_evidence_small.json").read_text())
+    single = {"one backward pass", "no logging", "channels_last", "compiled", "data on the device", "bf16"}
+    assert set(found["ways"]) == {"official step", "all changes, fp32", "all changes, bf16"} | single
+    official = {key: value for key, value in found["ways"]["official step"].items() if key != "seconds"}
+    for title, way in found["ways"].items():
+        changed = [key for key, value in official.items() if way[key] != value]
+        assert len(changed) == (1 if title in single else 0 if title == "official step" else len(changed)), title
+    assert found["operations"] > 0 and found["loop"]["fp32"]["ratio"] > 0 and len(found["profile"]) > 5
+
+
+def test_without_a_gpu_nothing_is_measured(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import bench_gpu
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench_gpu.main([]) == 0 and "nothing is measured" in capsys.readouterr().out
+
+
+def test_the_official_step_of_the_bench_is_the_gradient_of_ours(monkeypatch):
+    """Two passes with clearing and one pass of the objective leave the same weights after a step."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    import io
+
+    import bench_gpu
+    from official import Way
+
+    bench = bench_gpu.Bench(True, 1, torch.device("cpu"), Path())
+    built, make = [], bench.model
+    bench.model = lambda: built.append(make()) or built[-1]
+    for way in (Way(), Way(passes=1, logging=False, channels_last=True, resident=True)):
+        bench.step(way, io.StringIO())()
+    official, ours = (model.state_dict() for model in built)
+    assert all(torch.allclose(x, ours[name], atol=1e-5) for name, x in official.items())

@@ -1,0 +1,160 @@
+"""One environment behind every door, and nothing in the project that only exists on somebody's machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import dgl_core
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = [
+    Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if line[:1] not in ("", "#")
+]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def tracked() -> list[Path]:
+    """The files of the project: what git knows, or, in an unpacked archive, what is there."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    names = listed.stdout.split("\0") if listed.returncode == 0 else [str(p.relative_to(ROOT)) for p in ROOT.rglob("*")]
+    skip = re.compile(r"^(\.git|\.venv|data|reports|results/runs)/|\.egg-info/|__pycache__")
+    return [ROOT / name for name in names if name and not skip.search(name) and (ROOT / name).is_file()]
+
+
+def name(requirement: Requirement) -> str:
+    return re.sub(r"[-_.]+", "-", requirement.name).lower()
+
+
+def test_the_lock_pins_exactly_one_public_version_of_everything():
+    assert len({name(pin) for pin in LOCK}) == len(LOCK) > 100
+    for pin in LOCK:
+        operators = [specifier.operator for specifier in pin.specifier]
+        assert operators == ["=="] and not pin.url, f"{pin} is not pinned"
+        assert "+" not in str(pin.specifier), f"{pin} has a local version, which no public index offers"
+
+
+def test_the_lock_satisfies_every_range_of_the_project():
+    pins = {name(pin): next(iter(pin.specifier)).version for pin in LOCK}
+    extras = PROJECT["optional-dependencies"]
+    wanted = [Requirement(text) for text in [*PROJECT["dependencies"], *sum(extras.values(), [])]]
+    for requirement in wanted:
+        if name(requirement) != "dgl-core":
+            assert requirement.specifier.contains(pins[name(requirement)]), requirement
+
+
+def test_the_lock_is_complete_for_this_interpreter():
+    """Whatever a locked package needs is locked too; CUDA builds of torch pin their own libraries."""
+    environment = default_environment() | {"extra": ""}
+    pins = {name(pin): pin for pin in LOCK if pin.marker is None or pin.marker.evaluate(environment)}
+    for pin in pins.values():
+        for text in metadata.requires(pin.name) or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate(environment):
+                if not re.match(r"nvidia-|cuda-|triton", needed.name):
+                    assert name(needed) in pins, f"{pin.name} needs {needed.name}, which is not locked"
+                    assert needed.specifier.contains(next(iter(pins[name(needed)].specifier)).version), (pin.name, text)
+
+
+def test_conda_installs_the_lock_and_nothing_else():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert pip == "pip" and packages == {"pip": ["-r requirements.lock", "-e ."]}
+    assert Requirement(python.replace("=", "==")).specifier == Requirement(f"python=={docker_python()}").specifier
+    assert Version(docker_python()) in Requirement(f"python{PROJECT['requires-python']}").specifier
+
+
+def docker_python() -> str:
+    return re.search(r"^FROM python:(\d+\.\d+)-slim AS base$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
+
+
+def test_dockerfile():
+    text = (ROOT / "Dockerfile").read_text()
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    words = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    assert {line[0] for line in words} <= {"FROM", "RUN", "USER", "WORKDIR", "ENV", "COPY", "EXPOSE", "CMD", "ARG"}
+    assert [line[3] for line in words if line[0] == "FROM"] == ["base", "cpu", "gpu"]
+    assert [line[1:] for line in words if line[0] == "ARG"] == [["TORCH_INDEX"]] * 2  # no default
+    assert ["USER", "reader"] in words and not [line for line in words if line[:2] == ["USER", "root"]]
+    assert text.count("pip install -r requirements.lock") == 2 and text.count("requirements.lock") >= 5
+    assert "git make" in text and '"jupyter", "lab"' in text
+    assert not re.search(r"\b(?:curl|wget)\b|https?://", text)
+    # Sources come last, so that editing one does not install everything again.
+    for stage in text.split("FROM base AS ")[1:]:
+        assert stage.index("-r requirements.lock") < stage.index("COPY --chown=reader . .")
+
+
+def test_workflow_and_ci_call_the_same_command():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    job = workflow["jobs"]["test"]
+    runs = [step.get("run") for step in job["steps"]]
+    assert "make test" in runs and "make reproduce PROFILE=smoke" in runs
+    for python in job["strategy"]["matrix"]["python"]:
+        assert f"Programming Language :: Python :: {python}" in PROJECT["classifiers"]
+    ci = ROOT / ".ci" / "run"
+    assert re.search(r"^make test$", ci.read_text(), re.MULTILINE) and ci.stat().st_mode & 0o111
+    assert subprocess.run(["bash", "-n", ci]).returncode == 0
+
+
+@pytest.mark.parametrize("target", ["reproduce", "test", "notebooks", "audit", "bench", "lab", "clean"])
+def test_make_knows_its_targets(target):
+    dry = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    assert dry.returncode == 0, dry.stderr
+
+
+def test_make_reproduce_passes_its_variables_on():
+    words = ["make", "-n", "reproduce", "PROFILE=smoke", "ONLY=02 03", "OUT=a b"]
+    dry = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    dry = " ".join(dry.replace("\\\n", " ").split())
+    assert '-m dgl_core reproduce --profile smoke --only 02 03 --out "a b"' in dry
+
+
+def test_citation():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "version", "license", "preferred-citation"} <= set(citation)
+    assert citation["version"] == dgl_core.__version__ and citation["license"] == PROJECT["license"] == "MIT"
+    assert citation["preferred-citation"]["year"] == 2025
+    assert f"## {dgl_core.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+# Spelled so that this file does not hold what it looks for.
+FOREIGN = {
+    "a path of one machine": re.compile(r"(?<![\w.])/(?:work|root|home/(?!reader\b)\w+|Users/\w+)/"),
+    "a package index": re.compile(
+        r"py" + r"pi\.org|python" + r"hosted\.org|download\.py" + r"torch\.org|conda\.ana" + r"conda\.org"
+    ),
+    "a private folder": re.compile(r"\.\./sha" + r"red|(?<![\w/])sha" + r"red/(?:data|paper)|\.lib" + r"rary"),
+}
+ALLOWED = {("Makefile", "a private folder"), (".ci/run", "a private folder")}
+
+
+def test_nothing_names_a_machine_or_a_package_index():
+    found = []
+    for path in tracked():
+        short = path.relative_to(ROOT).as_posix()
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue  # pictures and arrays
+        for what, pattern in FOREIGN.items():
+            match = pattern.search(text)
+            if match and (short, what) not in ALLOWED:
+                found.append(f"{short}: {what}, {match[0]!r}")
+    assert not found
+
+
+def test_all_code_is_lint_free():
+    lint = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--quiet", "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert lint.returncode == 0, lint.stdout
