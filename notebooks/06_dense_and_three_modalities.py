@@ -39,10 +39,9 @@ from ipywidgets import interact
 from torch import nn
 
 import dgl_core
-from dgl_core import data, disentangled_loss, fit, load_or_run, reference
+from dgl_core import data, disentangled_loss, fit, load_or_run, models, reference
 from dgl_core.data.sets import mosi
 from dgl_core.figures import modalities
-from dgl_core.models import MultimodalModel, build
 from dgl_core.paper.experiments import late_fusion, profiles, table2
 from dgl_core.paper.printed import paper_rows
 from dgl_core.paper.tables import balance, differences
@@ -76,7 +75,7 @@ dgl_core.publish("table_exclusions", balance.exclusion_table())
 shapes = {"audio": (1, 16, 16), "visual": (3, 16, 16)}
 batch = {m: torch.randn(4, *shape, dtype=torch.float64) for m, shape in shapes.items()}
 for name, split in table2.SPLITS.items():
-    model = build("mmtm", shapes, 3, seed, width=4, blocks=1, split=split).double()
+    model = models.build("mmtm", shapes, 3, seed, width=4, blocks=1, split=split).double()
     disentangled_loss(model, batch, torch.tensor([0, 1, 2, 0]), alpha=4.0).total.backward()
     learnt = {m: [p.grad.clone() for p in e.parameters()] for m, e in model.encoders.items()}
     fused = [p.grad.clone() for p in model.fusion.parameters()]
@@ -330,7 +329,7 @@ class Gossip(nn.Module):
 # Then the network. With DGL it takes 25 lines in all.
 
 # %%
-class Mine(MultimodalModel):
+class Mine(models.MultimodalModel):
     def __init__(self, shapes, classes, size=24):
         halves = {m: [nn.Linear(shape[0], size), nn.Linear(size, size)] for m, shape in shapes.items()}
         super().__init__({m: nn.ModuleList(h) for m, h in halves.items()}, Gossip(list(shapes), size, classes))
