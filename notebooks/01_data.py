@@ -58,8 +58,8 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 1.1 The paper's sets, and what is here
-# The counts of the paper (Section 4.1) beside what this profile loads. `python -m dgl_core data status` says the same
-# in a terminal, with the folders looked in and the licences.
+# The counts of the paper (Section 4.1) stand beside what this profile loads. `python -m dgl_core data status` says
+# the same in a terminal, with the folders looked in and the licences.
 
 # %%
 dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
@@ -69,10 +69,10 @@ dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
 
 # %% [markdown]
 # ## 1.2 Six emotions, ninety-one actors
-# Each clip is one actor saying one of twelve sentences with one emotion: a wav file and a frame, named as in CREMA-D.
-# The voice is a small synthesiser (glottal pulses and breath through five formants; the emotion moves pitch, tempo,
-# loudness and voice quality), the face is drawn (the emotion moves brows, lids, nose and mouth). Actor, sentence, pose
-# and light are nuisance.
+# In each clip one actor says one of twelve sentences with one emotion. A clip is a wav file and a frame, named as in
+# CREMA-D. The voice is a small synthesiser (glottal pulses and breath through five formants; the emotion moves pitch,
+# tempo, loudness and voice quality), the face is drawn (the emotion moves brows, lids, nose and mouth). Actor,
+# sentence, pose and light are nuisance.
 
 # %%
 clips = 240 if profile == "smoke" else 1500
@@ -99,7 +99,7 @@ for name, sound in sounds.items():
 
 # %% [markdown]
 # ## 1.3 Counts, classes, splits, checksums
-# What a table of results silently relies on, asserted.
+# A table of results silently relies on these facts, so they are asserted here.
 
 # %%
 labels = pandas.Series([dataset.classes[k] for k in dataset.target.tolist()], name="class")

@@ -96,8 +96,8 @@ dgl_core.publish("figure_square", ranking.rows_as_dots(panels(committed, this_ru
 # truncation brings.
 
 # %% [markdown]
-# Each step in points, paired over seeds, against the corner without truncation and against vanilla training; intervals
-# are corrected for the number of rows (Holm).
+# The table shows each step in points, paired over seeds, against the corner without truncation and against vanilla
+# training; intervals are corrected for the number of rows (Holm).
 
 # %%
 for dataset, rows in (committed if any(map(any, (r.values() for r in committed.values()))) else this_run).items():
@@ -107,9 +107,9 @@ for dataset, rows in (committed if any(map(any, (r.values() for r in committed.v
 
 # %% [markdown]
 # ## 5.2 Table 4: alpha
-# Under SGD, $\alpha$ multiplies the learning rate of DGL's encoders and does nothing else to them. First that this is
-# exact: the gradient that DGL leaves at an encoder is $\alpha$ times the one it leaves at $\alpha=1$, and the fusion
-# module's does not change at all.
+# Under SGD, $\alpha$ multiplies the learning rate of DGL's encoders and does nothing else to them. We first check
+# that this is exact: the gradient that DGL leaves at an encoder is $\alpha$ times the one it leaves at $\alpha=1$,
+# and the fusion module's does not change at all.
 
 # %%
 shapes = {"audio": (1, 64, 47), "visual": (3, 48, 48)}
@@ -147,7 +147,7 @@ for row, values in paper_rows(4, "CREMA-D").items():
     print("the paper, CREMA-D:", row, {f"alpha {alpha}": value for alpha, value in values.items()})
 
 # %% [markdown]
-# The branches move too. Audio first; the widget below switches between them in a live notebook.
+# The branches move too. The figure shows audio; the widget below it switches between the branches in a live notebook.
 
 # %%
 dgl_core.publish("figure_alpha_audio", ranking.alpha_sweep(panels(committed, this_run, profile), "audio"))
