@@ -25,7 +25,7 @@
 # **Runtime.** About half a minute on one CPU core in every profile; nothing is downloaded and no record is needed.
 #
 # The statements are functions of [`dgl_core.paper.theory`](../dgl_core/paper/theory/__init__.py), tested on random
-# inputs in `tests/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After: [3. Vanilla against
+# inputs in `tests/paper/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After: [3. Vanilla against
 # DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
 
 # %% tags=["parameters"]

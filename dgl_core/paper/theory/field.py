@@ -1,7 +1,7 @@
 """The DGL update as a vector field over all parameters, and why no function has it as its gradient (D5).
 
 D1, D2, D3, D4 and D6 are equalities between gradients, logits and trajectories; they need no code beyond the objective
-itself and are settled in ``tests/test_theory_guarantees.py``:
+itself and are settled in ``tests/paper/test_theory_guarantees.py``:
 
 * D1: encoder m receives ``alpha * grad CE(W^m z^m + b, y)``, at its feature ``alpha W^mT (p^uni - e_y) / B``.
 * D2: that does not depend on input, feature or encoder of any other modality (before clipping).
