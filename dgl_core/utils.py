@@ -6,6 +6,7 @@ No torch and nothing of the house is imported here, so every file may use it.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import shutil
 import sys
@@ -16,6 +17,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, or where the package is installed
+
+
+def derive_seed(*parts: object) -> int:
+    """Make a 56-bit seed of any values: random numbers depend on what they are for, not on what was drawn before."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:7], "big")
 
 
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:

@@ -52,7 +52,7 @@ def test_suppression_is_that_of_theory():
     found = diagnose(model, loader)
     inputs, target = {m: x[:400] for m, x in data.test.items()}, data.test_target[:400]
     logits = {b: x.detach() for b, x in model.all_logits(inputs).items()}
-    wanted = suppression_columns(logits, target)
+    wanted = suppression_columns(logits[FUSED], {m: logits[m] for m in model.encoders}, target)
     for m, branch in found.branches.items():
         assert branch.ratio == pytest.approx([wanted[f"{m}/R_q{q}"] for q in (25, 50, 75)], rel=1e-9)
         assert branch.suppressed == residual.suppressed_share(logits[FUSED], logits[m], target)

@@ -55,7 +55,6 @@ def test_imports_run_one_way(path):
     assert not rooms & STRANGERS.get(own, set()), f"{own} must not know {rooms & STRANGERS[own]}"
 
 
-@pytest.mark.xfail(reason="the Trainer and its helpers, until they take plain arguments")
 def test_no_file_imports_itself_through_others():
     """No circle of files, imports inside functions counted; a package's ``__init__`` may open its own files."""
     arrows = {path: {f for n in imported(path) if (f := file_of(n)) and f != path} for path in FILES}

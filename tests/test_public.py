@@ -35,7 +35,6 @@ def test_the_method_loads_nothing_else_of_the_house():
     assert loaded("import dgl_core.gradients") == ["dgl_core.gradients"]
 
 
-@pytest.mark.xfail(reason="until suppression takes plain arguments")
 def test_the_data_set_class_loads_at_most_six_modules():
     found = loaded("from dgl_core.data import ArrayDataset")
     assert len(found) <= 6, found

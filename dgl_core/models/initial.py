@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+from dgl_core.utils import derive_seed
 
 
 @contextmanager
@@ -17,8 +18,7 @@ def seeded(seed: int, part: str):
     which makes runs of one seed a pair.
     """
     with torch.random.fork_rng(devices=[]):
-        digest = hashlib.sha256(f"{seed}/{part}".encode()).digest()
-        torch.manual_seed(int.from_bytes(digest[:7], "big"))
+        torch.manual_seed(derive_seed(seed, part))
         yield
 
 

@@ -53,7 +53,7 @@ def prepared(spec: RunSpec, device: torch.device, machine: Machine):
 
 
 @functools.lru_cache(maxsize=4)
-def _load(name: str, root: str | None, options: tuple) -> data.Dataset:
+def load(name: str, root: str | None, options: tuple) -> data.Dataset:
     return data.load(name, root, **dict(options))
 
 
@@ -86,7 +86,7 @@ def train(
     """
     device, machine = device or default_device(), machine or Machine.from_environment()
     method = methods.build(spec.method, spec.method_options)
-    dataset = _load(spec.dataset, root, tuple(spec.dataset_options.items()))
+    dataset = load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
     with prepared(spec, device, machine):
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)

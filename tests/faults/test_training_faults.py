@@ -50,7 +50,7 @@ def model() -> LateFusion:
 def workplace(tmp_path, monkeypatch):
     """A store of its own, and a data set of the name "faulty"."""
     monkeypatch.setenv("DGL_RESULTS", str(tmp_path / "store"))
-    training._load.cache_clear()
+    training.load.cache_clear()
     recipe = Recipe(
         name="faulty",
         title="for faults",

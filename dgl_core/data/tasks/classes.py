@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgl_core import suppression
+from dgl_core.suppression import suppression_columns
 
 
 class Tally(Protocol):
@@ -37,7 +37,7 @@ class Task(Protocol):
         score: the result by which an epoch is selected.
         evaluation_batch: how many samples to score at once.
         reestimate: also score each modality with batch-norm statistics measured under its mask, because with the
-            statistics of training the score says little (``segmentation.reestimated``).
+            statistics of training the score says little (``dgl_core.training.evaluation.reestimated``).
     """
 
     score: str
@@ -50,8 +50,8 @@ class Task(Protocol):
     def tally(self) -> Tally:
         """An empty collector."""
 
-    def compare(self, tallies: Mapping[str, Tally]) -> dict[str, float]:
-        """Columns about the branches together, ``"fused"`` and one per modality; none by default."""
+    def compare(self, fused: Tally, unimodal: Mapping[str, Tally]) -> dict[str, float]:
+        """Compare the fused branch with that of each modality; returns columns, or none."""
 
     def to(self, device: torch.device | str) -> Task:
         """The task with its tensors on ``device``."""
@@ -71,10 +71,9 @@ class Classification:
     def tally(self) -> ClassificationTally:
         return ClassificationTally()
 
-    def compare(self, tallies: Mapping[str, ClassificationTally]) -> dict[str, float]:
-        """``metrics.suppression`` over the branches."""
-        logits = {branch: tally.logits for branch, tally in tallies.items()}
-        return suppression.suppression_columns(logits, next(iter(tallies.values())).target)
+    def compare(self, fused: ClassificationTally, unimodal: Mapping[str, ClassificationTally]) -> dict[str, float]:
+        """Measure how far fusion suppresses each modality (``suppression_columns``)."""
+        return suppression_columns(fused.logits, {m: tally.logits for m, tally in unimodal.items()}, fused.target)
 
     def to(self, device: torch.device | str) -> Classification:
         return self
@@ -101,7 +100,7 @@ class ClassificationTally:
         return torch.cat(self._target)
 
     def result(self) -> dict[str, float]:
-        """``accuracy``, ``macro_f1``, ``loss`` as ``metrics.classification``."""
+        """``accuracy``, ``macro_f1`` and ``loss``, as ``classification`` gives them."""
         return classification(self.logits, self.target)
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -106,7 +106,7 @@ class Segmentation:
     def tally(self) -> SegmentationTally:
         return SegmentationTally(self)
 
-    def compare(self, tallies: Mapping[str, SegmentationTally]) -> dict[str, float]:
+    def compare(self, fused: SegmentationTally, unimodal: Mapping[str, SegmentationTally]) -> dict[str, float]:
         return {}
 
     def to(self, device: torch.device | str) -> Segmentation:
