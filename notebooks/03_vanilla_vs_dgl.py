@@ -200,12 +200,12 @@ for row in ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL"):
 
 # %% [markdown]
 # ## 3.8 Verdicts
-# Each claim has a measure and a threshold written in `dgl_core/paper/claims.py`. The interval is a 95 % interval of the
+# Each claim has a measure and a threshold written in `dgl_core/paper/claims/ledger.py`. The interval is a 95 % interval of the
 # mean paired difference, widened for all claims and panels judged together; "reproduced" means that all of it lies
 # beyond the threshold.
 
 # %%
-dgl_core.publish("table_claims", judging.table(panels))
+dgl_core.publish("table_claims", judging.ledger_table(panels))
 
 # %% [markdown]
 # ## 3.9 Try it
