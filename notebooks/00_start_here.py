@@ -166,7 +166,7 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 # `--rerun` trains them anew.
 
 # %%
-dgl_core.publish("table_ledger", judging.table())
+dgl_core.publish("table_ledger", judging.ledger_table())
 
 # %% [markdown]
 # ## 0.8 Where to go next

@@ -843,7 +843,7 @@ widgets.gate_explorer()
 
 # %%
 pandas.set_option("display.max_colwidth", None)
-publish("table_2_3", sentences.verdict_table())
+publish("table_2_3", sentences.sentences_table())
 
 # %% [markdown]
 # **What this does not show.** All theorems are about one step, at a shared point, for cross-entropy with a linear

@@ -206,7 +206,7 @@ for row in ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL"):
 # all of it lies beyond the threshold.
 
 # %%
-dgl_core.publish("table_claims", judging.table(panels))
+dgl_core.publish("table_claims", judging.ledger_table(panels))
 
 # %% [markdown]
 # ## 3.9 Try it

@@ -119,13 +119,13 @@ for name in PAPER_TABLES[1]:
 # %%
 shown = {d: rows for d, rows in (this_run | committed).items() if any(rows.values())} or this_run
 fused = {d: differences.fused_rows(rows) for d, rows in shown.items()}
-own = {d: selection.tuned({rate: differences.fused_rows(rows) for rate, rows in grids[d].items()}) for d in fused}
+own = {d: selection.own_rates({rate: differences.fused_rows(rows) for rate, rows in grids[d].items()}) for d in fused}
 titles = profiles.TITLES
 measured = costs.step_costs()
 picture = ranking.ranking(
     {titles[d]: rows for d, rows in fused.items()},
-    {titles[d]: rows for d, rows in own.items()},
-    {row: cost["ratio"] for row, cost in measured.items()} | {late_fusion.CONTROL: measured["vanilla"]["ratio"]},
+    {titles[d]: {row: (float(rates[row]), rows[row]) for row in rows} for d, (rows, rates) in own.items()},
+    {row: cost["ratio"] for row, cost in measured.items()} | {late_fusion.RATE_CONTROL: measured["vanilla"]["ratio"]},
 )
 dgl_core.publish("figure_ranking", picture)
 
@@ -151,9 +151,8 @@ for dataset, rows in fused.items():
 # The next table gives every row its own rate, which answers the question of somebody who has to choose.
 
 # %%
-for dataset, choices in own.items():
-    print(f"{titles[dataset]}, own rates: " + ", ".join(f"{row} {rate:g}" for row, (rate, _) in choices.items()))
-    rows = {row: records for row, (_, records) in choices.items()}
+for dataset, (rows, rates) in own.items():
+    print(f"{titles[dataset]}, own rates: " + ", ".join(f"{row} {rate}" for row, rate in rates.items()))
     display(dgl_core.publish(f"table_tuned_{dataset}", differences.differences_table(rows, ("vanilla", "DGL"))))
     print(differences.standing(rows, "DGL"))
 
@@ -186,7 +185,7 @@ for dataset in {**this_run, **committed}:
 # what the number of forward and backward passes of the encoders predicts (a backward pass counts as two forward ones).
 
 # %%
-display(dgl_core.publish("table_cost", costs.table(measured)))
+display(dgl_core.publish("table_cost", costs.methods_table(measured)))
 
 # %% [markdown]
 # ## 4.9 Add a method

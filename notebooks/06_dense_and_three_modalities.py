@@ -42,14 +42,14 @@ import dgl_core
 from dgl_core import data, disentangled_loss, fit, load_or_run, models, reference
 from dgl_core.data.sets import mosi
 from dgl_core.figures import modalities
+from dgl_core.paper.claims import judging, ledger, records
 from dgl_core.paper.experiments import late_fusion, profiles, table2
 from dgl_core.paper.printed import paper_rows
 from dgl_core.paper.tables import balance, differences
 from dgl_core.paper.tables.results import results_table
-from dgl_core.verdicts import selection, statistics
+from dgl_core.verdicts import selection
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
-TITLES = profiles.TITLES
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -95,6 +95,7 @@ for name, split in table2.SPLITS.items():
 # Each reading of DGL has its own learning-rate control, because it calls other parameters an encoder.
 
 # %%
+TITLES = profiles.TITLES
 left_run = {
     d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)
 }
@@ -146,13 +147,13 @@ for dataset, rows in left.items():
 # %%
 absent = {row: [] for row in table2.table2_features("smoke", "mosi")}
 grid = {rate: reference(rows) for rate, rows in table2.table2_grid("cpu", (0,)).items()}
-choice = selection.choose(grid)
+choice = selection.choose(grid, by_fold=True)
 right = reference(selection.pick(table2.table2_grid("cpu", table2.NESTED_SEEDS), choice))
 official = reference(table2.table2_official("cpu", profiles.DESCRIPTIVE_SEEDS))
 right_run, official_run = absent, absent
 if "mosi" in table2.feature_sets(profile):
     runs = {r: load_or_run(rows, recompute=recompute) for r, rows in table2.table2_grid(profile).items()}
-    right_run = selection.pick(runs, selection.choose(runs))
+    right_run = selection.pick(runs, selection.choose(runs, by_fold=True))
     official_run = load_or_run(table2.table2_official(profile), recompute=recompute)
 for row, folds in choice.items():
     print(f"{row:22s}", " ".join(f"{rate:g}" for _, rate in sorted(folds.items())))
@@ -271,7 +272,7 @@ dgl_core.publish("figure_missing_three", modalities.missing_modality(three, line
 for title, rows in lossy.items():
     print(title)
     name = title.split(",")[0].lower().replace(" ", "_").replace("-", "_")
-    display(dgl_core.publish(f"table_missing_{name}", balance.missing_table(rows)))
+    display(dgl_core.publish(f"table_missing_{name}", balance.means_without(rows)))
 
 # %% [markdown]
 # ## 6.8 The same without any data
@@ -372,14 +373,15 @@ for m, encoder in mine.encoders.items():
 # $\alpha$ times faster.
 
 # %%
-controls = {row: f"{late_fusion.CONTROL} ({row[-1]})" for row in table2.SPLITS}
-for dataset, rows in left.items():
-    if all(rows.values()):
-        print(f"{TITLES[dataset]}, MMTM, reference")
-        display(dgl_core.publish(f"table_verdicts_{dataset}", balance.verdict_table(rows, controls)))
+reference_records = records.reference_records()
+for column in records.COLUMNS:
+    dataset = records.EXPERIMENTS["table2_dense"].sets[column]
+    print(f"{TITLES[dataset]}, MMTM, reference")
+    table = judging.family_table(ledger.MMTM, reference_records[column])
+    display(dgl_core.publish(f"table_verdicts_{dataset}", table))
 
 # %%
-judged = balance.verdict_table(right, {"DGL": late_fusion.CONTROL}, statistics.fold_differences)
+judged = judging.family_table(ledger.NESTED, reference_records[records.REAL])
 print("CMU-MOSI, nested, reference")
 dgl_core.publish("table_verdicts_mosi", judged)
 

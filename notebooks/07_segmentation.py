@@ -44,7 +44,7 @@ from dgl_core.data.generated.rooms.looks import CLASSES
 from dgl_core.data.tasks.label_maps import Segmentation
 from dgl_core.figures import curves, label_maps
 from dgl_core.methods.dense_dgl import FORMS, DenseObjective
-from dgl_core.paper import dense_costs, printed, scenes
+from dgl_core.paper import costs, printed, scenes
 from dgl_core.paper.experiments import profiles, table5
 from dgl_core.paper.tables.results import ABSENT, results_table
 from dgl_core.verdicts import statistics
@@ -136,7 +136,7 @@ dgl_core.check("7.2c alpha does not reach the fusion", all(torch.equal(grads[n],
 # ## 7.3 What a step costs
 # A DGL step needs three passes. They can run one after another, each graph freed before the next (our default), or
 # as one sum with one backward pass: the same gradients. The *floor* counts only operations whose result is used
-# (`dgl_core/paper/dense_costs.py`): gradients that are thrown away are never computed, and depth alone skips the RGB
+# (`tests/bench/counters.py`): gradients that are thrown away are never computed, and depth alone skips the RGB
 # encoder.
 
 # %%
@@ -145,7 +145,7 @@ objective = DenseObjective(model, 2.0, criterion=criterion)
 objective.sequential(batch, target, torch.Tensor.backward)
 error = max((p.grad - grads[n]).abs().max().item() for n, p in model.named_parameters())
 dgl_core.check("7.3a one pass after another: the same gradients", error < 1e-10, "max error < 1e-10")
-dgl_core.publish("table_costs", dense_costs.table())
+dgl_core.publish("table_costs", costs.segmentation_table())
 
 # %% [markdown]
 # The table shows the cost of a step relative to vanilla training, measured once on one CPU thread: operations and

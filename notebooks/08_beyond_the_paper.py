@@ -60,7 +60,7 @@ dgl_core.provenance()
 # profile `paper` shows its own runs where it has the data.
 
 # %%
-live = beyond.live(profile)
+live = beyond.trained_here(profile)
 sets = [*live, *(d for d in beyond.SETS if d not in live)]
 titles = {d: f"{profiles.TITLES[d]}, {'this run' if d in live else 'reference'}" for d in sets}
 
@@ -131,7 +131,7 @@ for dataset in sets:
 # number (Holm), the others describe.
 
 # %%
-own = {d: equal_budget.committed(d) for d in sets if d not in live}
+own = {d: equal_budget.records_at_own_rates(d) for d in sets if d not in live}
 for dataset in live:
     grid = {rate: load_or_run(rows) for rate, rows in late_fusion.table1_grid(profile, dataset).items()}
     own[dataset] = (*selection.own_rates(grid), statistics.paired)
@@ -139,7 +139,7 @@ for dataset, (rows, rates, pairing) in own.items():
     number, column = (2, "MOSI") if dataset == "mosi" else (1, "CREMA-D")
     printed = {row: values["fused"] for row, values in paper_rows(number, column).items()}
     print(f"{titles[dataset]}: fused test accuracy (%), mean ± deviation (runs)")
-    table = equal_budget.ranking(rows, rates, printed, column, pairing)
+    table = equal_budget.places_table(rows, rates, printed, column, pairing)
     display(dgl_core.publish(f"table_places_{dataset}", table))
 
 # %% [markdown]
@@ -232,7 +232,7 @@ for dataset in sets:
 # %%
 judged = []
 for dataset, square in squares.items():
-    rows, rates = selection.own_rates(square, folds=dataset == "mosi")
+    rows, rates = selection.own_rates(square, by_fold=dataset == "mosi")
     pair = selection.finalists(rows, beyond.CORNERS)
     if pair is None:
         print(f"{titles[dataset]}: no records yet; python -m tools.reference {dataset}")
@@ -243,7 +243,7 @@ for dataset, square in squares.items():
         rows = reference(beyond.finals(dataset, {row: float(rates[row]) for row in pair}))
     judged.append(equal_budget.interior(titles[dataset], rows, pair, own[dataset][2]))
     print(judged[-1])
-print(equal_budget.plainly(judged))
+print(equal_budget.in_one_sentence(judged))
 
 # %% [markdown]
 # *Undecided* means that a gain is too small for so few seeds. The gates that the adaptive rules chose, epoch by epoch:
@@ -253,7 +253,7 @@ now = {d: load_or_run(beyond.decoupling(profile, d), recompute=recompute) for d 
 shown = {titles[d]: square[beyond.common_rate(d)] for d, square in squares.items() if d not in live}
 shown |= {f"{profiles.TITLES[d]}, this run ({profile})": rows for d, rows in now.items()}
 for title, rows in shown.items():
-    adaptive = [r for row in beyond.LIVE for r in rows.get(row, [])[:1]]
+    adaptive = [r for row in beyond.MEASURED_GATES for r in rows.get(row, [])[:1]]
     curves = {name: values for record in adaptive for name, values in record.curves.items() if "encoder_gate" in name}
     for name, gates in curves.items():
         print(f"{title}, {name.removeprefix('loss/')}:", " ".join(f"{gate:.2f}" for gate in gates))
@@ -280,7 +280,7 @@ errors = two_processes.errors()
 if not errors:
     print("This build of torch has no gloo: the two processes cannot meet.")
 for form, parts in errors.items():
-    exact = form == two_processes.FORMS[0]
+    exact = form == two_processes.BACKWARD_PASSES[0]
     worst = max(parts.values())
     dgl_core.check(f"8.8a {form}: {'exact' if exact else 'wrong'} on two processes",
                    worst < 1e-9 if exact else worst > 1e-3)  # fmt: skip

@@ -81,7 +81,7 @@ def gate_square(rows: statistics.Rows, title: str) -> Picture:
                  if math.isfinite(values[j, i])]  # fmt: skip
         said.append(f"{branch} " + ", ".join(known))
     axes[0].set_ylabel("fusion gate")
-    last, labels = axes[-1], [beyond.point(0, 0), *beyond.MOVING]
+    last, labels = axes[-1], [beyond.point(0, 0), *beyond.MOVING_GATES]
     for place, label in enumerate(labels):
         for offset, branch in zip(np.linspace(-0.2, 0.2, len(branches)), branches, strict=True):
             scores = statistics.percent(rows[label], branch) if rows.get(label) else []
@@ -90,7 +90,7 @@ def gate_square(rows: statistics.Rows, title: str) -> Picture:
                 last.plot(scores, [place + offset] * len(scores), ".", color=colour, markersize=3, alpha=0.5)
                 last.plot(np.mean(scores), place + offset, "o", color=colour, markersize=5)
                 said.append(f"{label} {branch} {np.mean(scores):.1f}")
-    names = ["DGL", *(label.replace(" ", "\n", 1) for label in beyond.MOVING)]
+    names = ["DGL", *(label.replace(" ", "\n", 1) for label in beyond.MOVING_GATES)]
     last.set_yticks(range(len(labels)), names, fontsize=7)
     last.set_ylim(len(labels) - 0.5, -0.5)
     last.set_xlabel("accuracy (%)")

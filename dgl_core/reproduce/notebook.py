@@ -98,7 +98,7 @@ def check(title: str, ok: Any, detail: str = "") -> None:
 def verdict(
     claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
 ) -> Verdict:
-    """``verdicts.judge`` for a notebook: judge a claim of the paper from paired differences and print one line.
+    """Judge a claim of the paper from paired differences, by the rule of ``verdicts.statistics``, and print one line.
 
     It never raises for a claim that does not hold: that is a result.
     """

@@ -15,9 +15,9 @@ import torch
 
 from dgl_core.figures.style import Picture
 from dgl_core.figures.theory import inequality, toy
-from dgl_core.paper.theory.cases import OPPOSED, TRIANGLE, Case
+from dgl_core.paper.theory.cases import OPPOSITE_ROWS, TRIANGLE, Case
 
-HEADS = {"three rows at 120 degrees": TRIANGLE, "two opposite rows, W_y = 0": OPPOSED}
+HEADS = {"three rows at 120 degrees": TRIANGLE, "two opposite rows, W_y = 0": OPPOSITE_ROWS}
 
 
 class Explorer(ipywidgets.VBox):

@@ -23,9 +23,9 @@ __all__ = [
 FUSIONS: dict[str, type[Fusion]] = {
     "concat": ConcatFusion,
     "sum": SumFusion,
-    "bilinear": BilinearFusion,
     "film": FiLMFusion,
     "gated": GatedFusion,
+    "bilinear": BilinearFusion,
     "attention": AttentionFusion,
     "mlp": MLPFusion,
     "mixer": MixerFusion,

@@ -1,4 +1,4 @@
-"""How much to run: the profiles, their seeds, and what all experiments have in common."""
+"""Say how much to run: the profiles, their seeds, and what all experiments have in common."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ TITLES = {
 
 
 def profile_named(name: str) -> Profile:
+    """Look up a profile.
+
+    Raises:
+        ValueError: there is none of that name; the message has the nearest.
+    """
     if name not in PROFILES:
         raise unknown_name("profile", name, PROFILES)
     return PROFILES[name]

@@ -69,7 +69,7 @@ class Case:
 
 
 TRIANGLE = [[0.0, 1.0], [-(0.75**0.5), -0.5], [0.75**0.5, -0.5]]  # at 120 degrees: a simplex ETF
-OPPOSED = [[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]  # W_y = 0 between two opposite rows
+OPPOSITE_ROWS = [[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]  # W_y = 0 between two opposite rows
 
 
 def suppressed() -> Case:
@@ -84,12 +84,12 @@ def amplified() -> Case:
 
 def growing_norm() -> Case:
     """C1: every s_k < 1 (Eq. 5 holds), yet the gradient grows from exactly zero: Eq. 8 is false for norms."""
-    return Case.of([0.4, 0.3, 0.3], [1.0, 0.5, 0.0625], OPPOSED)
+    return Case.of([0.4, 0.3, 0.3], [1.0, 0.5, 0.0625], OPPOSITE_ROWS)
 
 
 def vanishing_gradient() -> Case:
     """C1's rows with v constant: both gradients are zero although p_y < 1, so "> 0" in Eq. 8 is false for vectors."""
-    return Case.of([0.4, 0.3, 0.3], [1.0, 1.0, 1.0], OPPOSED)
+    return Case.of([0.4, 0.3, 0.3], [1.0, 1.0, 1.0], OPPOSITE_ROWS)
 
 
 def growing_batch() -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from dgl_core.gradients import DisentangledObjective
 from dgl_core.models import ConcatFusion, LateFusion
 
 WORLD, ALPHA, SAMPLES = 2, 4.0, 16
-FORMS = ("one backward pass", "two backward passes")
+BACKWARD_PASSES = ("one backward pass", "two backward passes")
 Gradients = dict[str, Tensor]
 
 
@@ -51,12 +51,14 @@ def step(form: str, rows: Tensor, wrap=lambda module: module) -> Gradients:
     """Gradients that one step leaves on the rows of the batch.
 
     Args:
-        form: one of ``FORMS``. wrap: for example ``DistributedDataParallel``.
+        form: one of ``BACKWARD_PASSES``. wrap: for example ``DistributedDataParallel``.
     """
     model, inputs, target = example()
     inputs, target = {m: x[rows] for m, x in inputs.items()}, target[rows]
-    network = wrap(DisentangledObjective(model, ALPHA) if form == FORMS[0] else _Logits(model))  # alive until backward
-    if form == FORMS[0]:
+    network = wrap(
+        DisentangledObjective(model, ALPHA) if form == BACKWARD_PASSES[0] else _Logits(model)
+    )  # alive until backward
+    if form == BACKWARD_PASSES[0]:
         network(inputs, target).total.backward()
     else:
         fused, *unimodal = network(inputs)
@@ -72,7 +74,7 @@ def _worker(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     try:
         rows = torch.arange(SAMPLES).chunk(WORLD)[rank]
-        torch.save({form: step(form, rows, DistributedDataParallel) for form in FORMS}, f"{folder}/{rank}.pt")
+        torch.save({form: step(form, rows, DistributedDataParallel) for form in BACKWARD_PASSES}, f"{folder}/{rank}.pt")
     finally:
         dist.destroy_process_group()
 
@@ -87,7 +89,9 @@ def errors() -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(_worker, (folder,), nprocs=WORLD)
         found = [torch.load(f"{folder}/{rank}.pt", weights_only=True) for rank in range(WORLD)]
-    return {form: compare([ranks[form] for ranks in found], step(form, torch.arange(SAMPLES))) for form in FORMS}
+    return {
+        form: compare([ranks[form] for ranks in found], step(form, torch.arange(SAMPLES))) for form in BACKWARD_PASSES
+    }
 
 
 def compare(found: list[Gradients], wanted: Gradients) -> dict[str, float]:
