@@ -37,10 +37,7 @@ def prepared(
     """
 
     def write(place: Path) -> None:
-        array = np.lib.format.open_memmap(place / "array.npy", "w+", dtype, (len(names), *shape))
-        if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a killed process later
-            with open(place / "array.npy", "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+        array = new_array(place / "array.npy", (len(names), *shape), dtype)
         fill(array)
         array.flush()
         rows = "".join(f"{row},{name}\n" for row, name in enumerate(names))
@@ -50,6 +47,15 @@ def prepared(
 
     cache.ensure(folder, write, lambda place: problem(place, stamp), "the prepared array")
     return np.load(folder / "array.npy", mmap_mode="c", allow_pickle=False)
+
+
+def new_array(path: Path, shape: tuple[int, ...], dtype: type | np.dtype) -> np.memmap:
+    """Make a memory-mapped array with room on the disk; a full disk is an error now, not a killed process later."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+    return array
 
 
 def problem(folder: Path, stamp: str) -> str:

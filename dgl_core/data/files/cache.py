@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dgl_core.utils import project_root, write_atomic
@@ -52,17 +52,25 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
                 shutil.rmtree(leftover, ignore_errors=True)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
-        fresh.mkdir(parents=True)
-        write(fresh)
-        _move_in(fresh, folder, problem)
+        with writing(what, folder):
+            fresh.mkdir(parents=True)
+            write(fresh)
+            _move_in(fresh, folder, problem)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """Name the folder and the remedy where something cannot be written (full disk, no permission)."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             error.errno, f"cannot write {what} to {folder} ({error.strerror or error}): free some space there "
             "or set DGL_DATA_CACHE to a folder that can be written"
         ) from error  # fmt: skip
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder
 
 
 def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:

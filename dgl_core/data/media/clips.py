@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.data.media import clip_arrays, prepare
+from dgl_core.data.media import arrays as stored
+from dgl_core.data.media.source import Source
 from dgl_core.data.media.spectrogram import FORMS, LONG_FORMS, Form
 from dgl_core.data.media.video import Frames
-from dgl_core.data.media.workers import Source
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -89,9 +89,9 @@ class View:
         return cache.cache_root() / name / f"{self.spectrogram}{length}-{kept.count}x{kept.size}-{kept.rule}"
 
 
-def prepare_clips(clips: Clips, view: View, name: str, again: bool = False) -> prepare.Report:
+def prepare_clips(clips: Clips, view: View, name: str, again: bool = False) -> stored.Report:
     """The arrays of a real set, made or completed now."""
-    return prepare.ensure(view.folder(name), clips.sources, view.form, view.stored, again)
+    return stored.ensure(view.folder(name), clips.sources, view.form, view.stored, again)
 
 
 def load_clips(clips: Clips, view: View, *, name: str, source: str, key: str = "", complete: bool = False) -> Dataset:
@@ -112,10 +112,10 @@ def load_clips(clips: Clips, view: View, *, name: str, source: str, key: str = "
             first = report.unreadable[0]
             raise ValueError(
                 f"{len(report.unreadable)} of {len(clips.sources)} clips of {name} could not be read, e.g. "
-                f"{first.problem} (all: {report.folder / prepare.REPORT})"
+                f"{first.problem} (all: {report.folder / stored.REPORT})"
             )
         source += f"; {len(report.unreadable)} of {len(clips.sources)} listed clips missing or unreadable"
-    arrays, entries = clip_arrays.load(report.folder)
+    arrays, entries = stored.load(report.folder)
     place = {listed.clip: number for number, listed in enumerate(clips.sources)}
     order = [place[entry.clip] for entry in entries]
     ratios = sorted(entry.width / max(1, entry.height) for entry in entries)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgl_core.data.media.clips import Clips
-from dgl_core.data.media.video import VIDEO
-from dgl_core.data.media.workers import Source
+from dgl_core.data.media.source import Source
+from dgl_core.data.media.video import VIDEO, is_video
 
 SOUND = frozenset({".wav", ".flac", ".ogg"})
 
@@ -33,7 +33,9 @@ class Found:
     def source(self, clip: str) -> Source:
         """Without a sound or a picture, the file that is missing is named, to be reported later."""
         missing = self.place / self.name
-        sound = self.sound or (self.pictures if _is_video(self.pictures) else missing.with_name(f"{self.name}.wav"))
+        sound = self.sound or (
+            self.pictures if self.pictures and is_video(self.pictures) else missing.with_name(f"{self.name}.wav")
+        )
         pictures = self.pictures or missing.with_name(f"{self.name}.mp4")
         return Source(clip, str(sound), str(pictures))
 
@@ -74,10 +76,6 @@ def _add(clip: Found, path: Path) -> None:
         clip.sound = path
     elif ending in VIDEO and (clip.pictures is None or not clip.pictures.is_dir()):
         clip.pictures = path
-
-
-def _is_video(path: Path | None) -> bool:
-    return path is not None and path.suffix.lower() in VIDEO and path.is_file()
 
 
 def as_clips(found: Sequence[Found], classes: Sequence[str], name: Callable[[Found], str]) -> Clips:

@@ -11,6 +11,7 @@ import numpy as np
 from dgl_core.data.media.pictures import scaled
 from dgl_core.data.media.sound import mono
 
+VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # endings
 RULES = ("1fps", "even")
 SLACK = 0.5  # seconds that a stream may end before its file says it does
 BROKEN = 0.05  # share of damaged sound packets that is let pass, as FFmpeg itself does
@@ -65,6 +66,11 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
             return _Reader(path, container, frames, sound).read()
     except av.FFmpegError as error:
         raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
+
+
+def is_video(path: Path) -> bool:
+    """Tell whether a path is a video file that is there."""
+    return path.suffix.lower() in VIDEO and path.is_file()
 
 
 def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
@@ -193,6 +199,3 @@ def pyav():
     except ImportError:
         raise ImportError("videos are read with PyAV, which is not installed: pip install 'dgl-core[media]'") from None
     return av
-
-
-VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # read with PyAV, see video.py
