@@ -1,4 +1,4 @@
-"""Arrays made once from media files, then memory-mapped: the array, an index of its rows, version and checksum."""
+"""Make an array once from other files, then memory-map it: the array, an index of its rows, version and checksum."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def prepared(
     dtype: type,
     fill: Callable[[np.ndarray], None],
 ) -> np.ndarray:
-    """The array of ``folder``; made first if it is absent, half-written, damaged, or made from other files.
+    """Load the array of ``folder``; it is made first if it is absent, damaged, or made from other files.
 
     Args:
         folder: where it is kept: ``array.npy``, ``index.csv`` (row, clip), ``cache.json`` (version, stamp, checksum).
@@ -59,7 +59,7 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: type | np.dtype) -> np.
 
 
 def problem(folder: Path, stamp: str) -> str:
-    """What is wrong with a prepared array, "" when nothing is."""
+    """Say what is wrong with a prepared array, "" when nothing is."""
     try:
         about = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
         version, made_from, checksum = about["version"], about["stamp"], about["sha256"]

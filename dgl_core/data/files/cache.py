@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and checksums that are computed once per file version."""
+"""Write folders that appear whole or not at all; check files against checksums."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MANIFEST = "MANIFEST.sha256"
 
 
 def cache_root() -> Path:
-    """Where generated sets and prepared arrays are kept: ``$DGL_DATA_CACHE``, else ``data/generated``."""
+    """Name the folder of generated sets and prepared arrays: ``$DGL_DATA_CACHE``, else ``data/generated``."""
     named = os.environ.get("DGL_DATA_CACHE")
     return Path(named) if named else project_root() / "data" / "generated"
 
 
 def say(message: str) -> None:
-    """A line for the person at the terminal; stderr, so that a notebook's compared output stays the same."""
+    """Print a line for the person at the terminal; to stderr, so that a notebook's compared output stays the same."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -91,7 +91,7 @@ def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Checksum of one file, hexadecimal."""
+    """Compute the SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -103,7 +103,7 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """``{file: checksum}`` as ``MANIFEST.sha256`` has it."""
+    """Read ``{file: checksum}`` from ``MANIFEST.sha256``."""
     entries = {}
     for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
         checksum, _, file = line.partition("  ")
@@ -114,7 +114,7 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 
 def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
-    """Files of ``folder`` that are missing or differ from their checksum: ``{file: "missing" | "wrong checksum"}``.
+    """Find missing and changed files of ``folder``: ``{file: "missing" | "wrong checksum"}``.
 
     A file that was right before and has kept its size and modification time is not read again.
     """
@@ -134,7 +134,7 @@ def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Memory:
-    """Which files had which checksum at which size and time; lost without harm."""
+    """Remember which files had which checksum at which size and time; it can be lost without harm."""
 
     def __init__(self):
         self.path = cache_root() / "verified.json"

@@ -22,7 +22,7 @@ MOST_RATIO = 200  # unpacked over packed size
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the web.
+    """Name a file on the web.
 
     Args:
         path: where it belongs, below a data root.
@@ -44,7 +44,7 @@ class Remote:
 
 
 def _plain(path: Path) -> bytes:
-    """A text with plain line ends."""
+    """Read a text with plain line ends."""
     return path.read_bytes().replace(b"\r\n", b"\n")
 
 

@@ -36,7 +36,7 @@ REPORT = "unreadable.csv"
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the index.
+    """Describe one clip in the index.
 
     Args:
         clip: its name.
@@ -54,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Report:
-    """How many clips there are in the arrays, and the others with the reasons."""
+    """Count the clips in the arrays, and name the others with the reasons."""
 
     folder: Path
     clips: int
@@ -89,7 +89,7 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
     reader = ClipReader(folder.with_name(f"{folder.name}.clips"), form, frames)
 
     def whole() -> bool:
-        """Whether the arrays are sound and of these very files, with nothing left to do."""
+        """Tell whether the arrays are sound and of these very files, with nothing left to do."""
         if reader.folder.exists() or problem(folder, how):
             return False
         entries = read_index(folder)
@@ -123,13 +123,13 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
 
 
 def settings(form: Form, frames: Frames) -> dict[str, Any]:
-    """What decides the arrays: shapes of a row of each, and how a clip becomes one."""
+    """Collect what decides the arrays: the shapes of a row of each, and how a clip becomes one."""
     shapes = {"sound": form.shape, "frames": (frames.count, frames.size, frames.size, 3)}
     return json.loads(json.dumps({"version": VERSION} | shapes | {"form": asdict(form), "which": asdict(frames)}))
 
 
 def problem(folder: Path, how: Mapping[str, Any]) -> str:
-    """What keeps the arrays of a folder from being used, "" if nothing does."""
+    """Say what keeps the arrays of a folder from being used, "" if nothing does."""
     try:
         about = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
         version, sums = about["version"], about.pop("sha256")
@@ -174,7 +174,7 @@ def _report(folder: Path) -> Report:
 
 
 def _entry(clip: str, stamp: str, file: Path) -> Entry:
-    """The line of the index about a clip that was read into ``file``."""
+    """Make the line of the index about a clip that was read into ``file``."""
     if file.suffix == ".txt":
         return Entry(clip, stamp, problem=file.read_text(encoding="utf-8"))
     with opened(file) as content:

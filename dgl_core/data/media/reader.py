@@ -59,7 +59,7 @@ class ClipReader:
         return True
 
     def result(self, source: Source, stamp: str) -> Path | None:
-        """The file that a clip gave, if it was read."""
+        """Find the file that a clip gave, if it was read."""
         places = [self._place(source, stamp, ending) for ending in (".npz", ".txt")]
         return next((place for place in places if place.is_file()), None)
 

@@ -15,7 +15,7 @@ from dgl_core.data.media.video import Frames, is_video, read_video
 
 @dataclass(frozen=True)
 class Source:
-    """Where the media of one clip are.
+    """Name the media files of one clip.
 
     Args:
         clip: name, unique in its set.
@@ -28,7 +28,7 @@ class Source:
     pictures: str
 
     def stamp(self) -> str:
-        """Changes when a file does (size or time); "missing" parts are noted too."""
+        """Describe the files by size and time of change; "missing" ones are noted too."""
         return " ".join(_stamp(Path(path)) for path in dict.fromkeys((self.sound, self.pictures)))
 
 
