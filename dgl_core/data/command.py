@@ -112,16 +112,10 @@ def verify(recipe: Recipe, root: Path | None) -> str:
 
 def _prepared(recipe: Recipe) -> list[str]:
     """The arrays that were made from media of a set, and how complete they are."""
-    from dgl_core.data.media import clip_arrays
+    from dgl_core.data.media.arrays import state
 
-    lines = []
-    for file in sorted(cache.cache_root().glob(f"{recipe.name}*/*/settings.json") if recipe.prepare else ()):
-        entries = clip_arrays.read_index(file.parent).values()
-        bad = sum(bool(entry.problem) for entry in entries)
-        state = "complete" if (file.parent / "cache.json").is_file() else "not finished, prepare goes on there"
-        unread = f", {bad} could not be read (unreadable.csv)" if bad else ""
-        lines.append(f"{file.parent} ({len(entries) - bad} clips{unread}, {_size(file.parent)}, {state})")
-    return lines
+    folders = sorted(cache.cache_root().glob(f"{recipe.name}*/*/")) if recipe.prepare else []
+    return [f"{folder} ({state(folder)}, {_size(folder)})" for folder in folders]
 
 
 def _list(remote, root: Path | None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dgl_core.data.generated.emotions import files
 from dgl_core.data.generated.emotions.acting import EMOTIONS
 from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips, read_list
-from dgl_core.data.media.workers import Source
+from dgl_core.data.media.source import Source
 from dgl_core.data.recipe import find_folder, random_split
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips
 from dgl_core.data.media.folders import Found, as_clips, plain, scan
-from dgl_core.data.media.workers import Source
+from dgl_core.data.media.source import Source
 from dgl_core.data.recipe import find_folder, random_split
 
 if TYPE_CHECKING:
