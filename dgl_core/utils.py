@@ -26,6 +26,26 @@ def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
     return ValueError(f"Unknown {kind} {name!r}: {hint}")
 
 
+def check_modality_names(names: Iterable[object]) -> None:
+    """Refuse names of modalities that the house itself uses, or that would split a column, a path or a parameter name.
+
+    Args:
+        names: of the modalities of one data set or model.
+
+    Raises:
+        ValueError: naming the first one that will not do, and the rule.
+    """
+    for name in names:
+        text = isinstance(name, str) and bool(name)
+        taken = text and (name in {"fused", "fusion", "heads"} or name.startswith(("without_", "official_")))
+        if not text or taken or name.endswith("_reestimated") or any(c in "/." or c.isspace() for c in name):
+            raise ValueError(
+                f"A modality cannot be called {name!r}: choose a word such as 'audio', without '/', '.' or space, other "
+                "than 'fused', 'fusion' and 'heads', that does not begin with 'without_' or 'official_' or end in "
+                "'_reestimated'."
+            )
+
+
 def coerce(name: str, value: object, default: object) -> object:
     """``value`` in the type that ``default`` declares, so that 4 and 4.0 are one option.
 
