@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
+import math
 import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, or where the package is installed
 
@@ -30,6 +34,26 @@ def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(map(repr, sorted(choices)))}."
     return ValueError(f"Unknown {kind} {name!r}: {hint}")
+
+
+def check_modality_names(names: Iterable[object]) -> None:
+    """Refuse names of modalities that the house itself uses, or that would split a column, a path or a parameter name.
+
+    Args:
+        names: of the modalities of one data set or model.
+
+    Raises:
+        ValueError: naming the first one that will not do, and the rule.
+    """
+    for name in names:
+        text = isinstance(name, str) and bool(name)
+        taken = text and (name in {"fused", "fusion", "heads"} or name.startswith(("without_", "official_")))
+        if not text or taken or name.endswith("_reestimated") or any(c in "/." or c.isspace() for c in name):
+            raise ValueError(
+                f"A modality cannot be called {name!r}: choose a word such as 'audio', without '/', '.' or space, "
+                "other than 'fused', 'fusion' and 'heads', that does not begin with 'without_' or 'official_' or end "
+                "in '_reestimated'."
+            )
 
 
 def coerce(name: str, value: object, default: object) -> object:
@@ -72,6 +96,80 @@ def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[s
         if value != declared[name]:
             resolved[name] = value
     return resolved
+
+
+@dataclass(frozen=True)
+class Range:
+    """What an option may be: a finite number between two ends, or one of a few words; in a tuple each item.
+
+    Attributes:
+        low, high: the smallest and the largest value. above, below: the same, left out themselves.
+        choices: the words.
+    """
+
+    low: float | None = None
+    above: float | None = None
+    high: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        ends = {"at least": self.low, "above": self.above, "at most": self.high, "below": self.below}
+        said = [f"{words} {end:g}" for words, end in ends.items() if end is not None]
+        return " and ".join(said if len(said) > 1 else [*said, "finite"])
+
+    def check(self, name: str, value: object) -> None:
+        """Raise a ``ValueError`` that names option, value and range unless the value is in it (NaN is not)."""
+        for item in value if isinstance(value, tuple) else (value,):
+            if self.choices and item not in self.choices:
+                raise unknown_name(name, item, self.choices)
+            if not self.choices and not self._holds(item):
+                raise ValueError(f"{name} is {value}; {'each' if isinstance(value, tuple) else 'it'} must be {self}.")
+
+    def _holds(self, number: float) -> bool:
+        return (
+            isinstance(number, int | float)
+            and (isinstance(number, int) or math.isfinite(number))
+            and (self.low is None or number >= self.low)
+            and (self.above is None or number > self.above)
+            and (self.high is None or number <= self.high)
+            and (self.below is None or number < self.below)
+        )
+
+
+class Registry(MutableMapping):
+    """Things by name, of which one written as "module:thing" is imported when it is first asked for.
+
+    So a list of everything costs nothing to read, and whoever asks for one entry does not load its neighbours.
+    """
+
+    def __init__(self, entries: Mapping[str, object]):
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> Any:
+        found = self._entries[name]
+        if isinstance(found, str):
+            module, _, thing = found.partition(":")
+            found = self._entries[name] = getattr(importlib.import_module(module), thing)
+        return found
+
+    def __setitem__(self, name: str, thing: object) -> None:
+        self._entries[name] = thing
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Registry({list(self._entries)})"
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> Path:

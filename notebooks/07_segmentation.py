@@ -43,7 +43,7 @@ from dgl_core import load_or_run, models, reference
 from dgl_core.data.generated.rooms.looks import CLASSES
 from dgl_core.data.tasks.label_maps import Segmentation
 from dgl_core.figures import curves, label_maps
-from dgl_core.methods.dense_dgl import FORMS, DenseObjective
+from dgl_core.methods.dense_dgl import FORMS
 from dgl_core.paper import costs, printed, scenes
 from dgl_core.paper.experiments import profiles, table5
 from dgl_core.paper.tables.results import ABSENT, results_table
@@ -95,7 +95,7 @@ criterion = Segmentation(5).criterion
 def arrived(form="parameters", alpha=2.0, inputs=batch):
     """Gradient of every parameter after one step's backward pass; zero where nothing arrives."""
     model.zero_grad()
-    DenseObjective(model, alpha, criterion=criterion, form=form)(inputs, target).total.backward()
+    FORMS[form](model, alpha, criterion=criterion)(inputs, target).total.backward()
     return {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()}
 
 
@@ -141,7 +141,7 @@ dgl_core.check("7.2c alpha does not reach the fusion", all(torch.equal(grads[n],
 
 # %%
 model.zero_grad()
-objective = DenseObjective(model, 2.0, criterion=criterion)
+objective = FORMS["parameters"](model, 2.0, criterion=criterion)
 objective.sequential(batch, target, torch.Tensor.backward)
 error = max((p.grad - grads[n]).abs().max().item() for n, p in model.named_parameters())
 dgl_core.check("7.3a one pass after another: the same gradients", error < 1e-10, "max error < 1e-10")

@@ -1,15 +1,16 @@
-"""What a training method is. The loop in ``dgl_core.training.train`` owns everything else, once for all methods."""
+"""Say what a training method is; the loop in ``dgl_core.training.loop`` owns everything else, once for all methods."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dgl_core.gradients import DisentangledObjective, Losses
+from dgl_core.utils import Range
 
 if TYPE_CHECKING:
     from dgl_core.models import MultimodalModel
@@ -60,6 +61,11 @@ class State(Protocol):
         """Random numbers that depend on seed, epoch, step and ``purpose`` only: a resumed run draws the same."""
 
 
+def option(default: Any, **allowed: Any) -> Any:
+    """Declare an option of a method: its default, and the values it may take, in the words of ``utils.Range``."""
+    return dataclasses.field(default=default, metadata={"range": Range(**allowed)})
+
+
 @dataclasses.dataclass
 class Method:
     """Base of all methods. Subclasses are dataclasses: their fields are the method's options.
@@ -68,16 +74,25 @@ class Method:
 
     Attributes:
         REVISION: raised when the numbers that the method produces change; part of the key of a run.
-        TITLE: name in tables. UPDATES: optimiser updates per batch (more than one excludes accumulation).
+        TITLE: name in tables.
+        SEVERAL: whether the method needs more than one modality.
+        UPDATES: how often it updates the weights on one batch; accumulation needs one update.
         ZERO_MASK, OFFICIAL: how a modality is scored by masking, and by the method's own code (``official_unimodal``),
             with what share of the bias; both become part of the record.
     """
 
     REVISION: ClassVar[int] = 1
     TITLE: ClassVar[str] = ""
+    SEVERAL: ClassVar[bool] = False
     UPDATES: ClassVar[int] = 1
     ZERO_MASK: ClassVar[str] = "features of the others zero, whole bias b"
     OFFICIAL: ClassVar[str] = ""
+
+    def __post_init__(self):
+        """Refuse values outside their declared range; a subclass that defines this calls it."""
+        for field in dataclasses.fields(self):
+            if "range" in field.metadata:
+                field.metadata["range"].check(field.name, getattr(self, field.name))
 
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
         """Modalities the method trains on, in order; all of them unless it says otherwise.
@@ -85,6 +100,8 @@ class Method:
         Raises:
             ValueError: if the method cannot work with these modalities.
         """
+        if self.SEVERAL and len(available) < 2:
+            raise ValueError(f"{self.TITLE} needs at least two modalities; this data set has {list(available)}.")
         return tuple(available)
 
     def heads(self, model: MultimodalModel, classes: int) -> nn.ModuleDict:

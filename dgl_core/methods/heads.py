@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, DisentangledObjective
 from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.scores import check_target, several
+from dgl_core.methods.scores import check_target
 from dgl_core.utils import unknown_name
 
 
@@ -120,10 +120,8 @@ class OwnHeads(Method):
     of the zero mask and no head is made.
     """
 
+    SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "own linear head on z_m, whole bias"
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
         widths = feature_widths(model, self.TITLE) if is_late(model) else {}

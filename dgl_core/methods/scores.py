@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -45,24 +45,6 @@ class JointObjective(nn.Module):
         features = self.model.encode(inputs) if late else {}
         fused = self.model.fusion(features) if late else self.model(inputs)
         return Joint(self.criterion(fused, target), {FUSED: fused}, features)
-
-
-def several(title: str, available: Sequence[str]) -> tuple[str, ...]:
-    """The modalities themselves.
-
-    Raises:
-        ValueError: if there is nothing to balance.
-    """
-    if len(available) < 2:
-        raise ValueError(f"{title} balances modalities and needs at least two; this data set has {list(available)}.")
-    return tuple(available)
-
-
-def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raise a ``ValueError`` unless ``low <= value <= high`` (NaN included)."""
-    if not low <= value <= high:
-        span = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-        raise ValueError(f"{name} is {value}; it must be {span}.")
 
 
 def active(epoch: int, epochs: int, until: float) -> bool:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
-from dgl_core.methods.base import Batch, State
+from dgl_core.methods.base import Batch, State, option
 from dgl_core.methods.heads import OwnHeads, logged
-from dgl_core.methods.scores import check_range
 
 Grads = Sequence[Tensor | None]  # (g_joint, g_own) of one parameter, None where that loss does not reach it
 
@@ -90,23 +89,24 @@ class MMPareto(OwnHeads):
     4. Fusion and heads keep the plain sum of the gradients that reach them.
 
     **Source.** Yake Wei, Di Hu, "MMPareto: boosting multimodal learning with innocent unimodal assistance", ICML 2024;
-    official ``code/MMPareto.py``, ``code/min_norm_solvers.py``.
+    official ``code/MMPareto.py``, ``code/min_norm_solvers.py`` (GeWu-Lab/MMPareto_ICML2024, a339db3).
 
-    **Difference.** (a) Any number of modalities: each encoder solves its own two-loss problem. (b) Two backward passes,
-    L_multi and the sum of all L_m (each reaches its own encoder only); the third one of the official code gives the
-    sum of these two once more. (c) A zero gradient, 0/0 there, counts for nothing here: the other gradient is followed
-    at its own length, and two zeros stay zero. (d) Dense fusion: no heads, L_m from the zero mask, as the DGL paper
-    does it. (e) Schedule and clipping are those of all methods here (there: constant rate, no clipping).
+    **Difference.**
+
+    1. Any number of modalities: each encoder solves its own two-loss problem.
+    2. Two backward passes, L_multi and the sum of all L_m (each reaches its own encoder only); the third one of
+       ``MMPareto.py`` gives the sum of these two once more.
+    3. A zero gradient, 0/0 there, counts for nothing here: the other gradient is followed at its own length, and two
+       zeros stay zero.
+    4. Dense fusion: no heads, L_m from the zero mask, as the DGL paper does it.
+    5. Schedule and clipping are those of all methods here; ``MMPareto.py`` has a constant rate and no clipping.
 
     Args:
         gamma: enlargement of the encoder gradients; 1.5 in the official code.
     """
 
-    gamma: float = 1.5
+    gamma: float = option(1.5, low=0)
     TITLE: ClassVar[str] = "MMPareto"
-
-    def __post_init__(self):
-        check_range("gamma", self.gamma, 0)
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         parameters = [*state.model.parameters(), *state.heads.parameters()]

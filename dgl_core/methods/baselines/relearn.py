@@ -6,7 +6,7 @@ import importlib.util
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.base import Batch, Method, State, option
 from dgl_core.methods.heads import is_late, vector, whole_epochs
-from dgl_core.methods.scores import check_range, check_target, evaluating, several
+from dgl_core.methods.scores import check_target, evaluating
 
 
 def purity(target: np.ndarray, cluster: np.ndarray) -> float:
@@ -74,15 +74,19 @@ class Relearn(Method):
        affine): theta <- w_m theta_init + (1 - w_m) theta. Batch-norm statistics, fusion and momentum stay.
 
     **Source.** Yake Wei, Siwei Li, Ruoxuan Feng, Di Hu, "Diagnosing and re-learning for balanced multimodal learning",
-    ECCV 2024; official ``code/ours.py``. There as here, the epoch before a pull is scored before it, and nothing is
-    pulled after the last epoch.
+    ECCV 2024; official ``code/ours.py`` (GeWu-Lab/Diagnosing_Relearning_ECCV2024, 025085e). There as here, the epoch
+    before a pull is scored before it, and nothing is pulled after the last epoch.
 
-    **Difference.** (a) The official numbers are every 20 of 90 epochs; n is a share of the run here, so 20 of 100
-    epochs and 4 of 20. A run too short for a pull (one or two epochs) is vanilla training. (b) Training uses
-    augmentation like every other method; the released run does not, by a slip (mode ``my_train``). (c) k-means with one
-    start (scikit-learn's present default) on one thread. (d) Any number of modalities. A dense model takes part if it
-    has ``pooled(inputs) -> {m: [B, D_m]}``; pulled back is what it calls encoders. (e) Unimodal scores by the zero
-    mask; the released code has none. (f) Learning-rate schedule and clipping are those of all methods here.
+    **Difference.**
+
+    1. ``ours.py`` pulls every 20 of 90 epochs; n is a share of the run here, so 20 of 100 epochs and 4 of 20. A run too
+       short for a pull (one or two epochs) is vanilla training.
+    2. Training uses augmentation like every other method; the released run does not, by a slip (mode ``my_train``).
+    3. k-means with one start (scikit-learn's present default) on one thread.
+    4. Any number of modalities. A dense model takes part if it has ``pooled(inputs) -> {m: [B, D_m]}``; pulled back is
+       what it calls encoders.
+    5. Unimodal scores by the zero mask; the released code has none.
+    6. Learning-rate schedule and clipping are those of all methods here.
 
     Args:
         strength: lambda, 3 in the official code; 0 is vanilla training.
@@ -90,19 +94,15 @@ class Relearn(Method):
         times: how many pulls at most.
     """
 
-    strength: float = 3.0
-    every: float = 0.2
-    times: int = 3
+    strength: float = option(3.0, low=0)
+    every: float = option(0.2, low=0, high=1)
+    times: int = option(3, low=0)
     TITLE: ClassVar[str] = "D&R"
+    SEVERAL: ClassVar[bool] = True
 
     def __post_init__(self):
-        check_range("strength", self.strength, 0)
-        check_range("times", self.times, 0)
-        check_range("every", self.every, 0, 1)
+        super().__post_init__()
         self._initial: dict[str, list[Tensor]] = {}  # m -> weights of encoder m at the start of the run
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def on_start(self, state: State) -> None:
         if importlib.util.find_spec("sklearn") is None:

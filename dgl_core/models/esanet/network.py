@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dgl_core.models.building import checked
 from dgl_core.models.esanet.blocks import BLOCKS
 from dgl_core.models.esanet.decoder import DenseFusion
 from dgl_core.models.esanet.weights import load_encoder
 from dgl_core.models.initial import seeded
 from dgl_core.models.multimodal import MultimodalModel
-from dgl_core.utils import unknown_name
+from dgl_core.utils import Range, unknown_name
 
 STAGES = 5  # fusions: after the stem and after each of the four layers
 
@@ -161,6 +162,10 @@ def check_size(size: tuple[int, int], stride: int) -> None:
         )
 
 
+@checked(
+    3, width=Range(low=1), blocks=Range(low=1), block=Range(choices=tuple(BLOCKS)), decoder_blocks=Range(low=0),
+    stem_stride=Range(low=1, high=2),
+)  # fmt: skip
 def esanet(
     shapes: Mapping[str, tuple[int, ...]],
     classes: int,
@@ -173,7 +178,7 @@ def esanet(
     stem_stride: int = 2,
     weights: str = "",
 ) -> ESANet:
-    """The network of Table 5, or a narrower and shallower one that a CPU can train.
+    """Build the network of Table 5, or a narrower and shallower one that a CPU can train.
 
     Args:
         shapes: modality -> (channels, height, width) of one sample; the first modality is the main stream.

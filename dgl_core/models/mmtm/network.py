@@ -18,13 +18,12 @@ from collections.abc import Collection, Mapping
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
+from dgl_core.models.building import checked
 from dgl_core.models.fusion import Fusion, check_keep
 from dgl_core.models.initial import initialise, seeded
 from dgl_core.models.mmtm.blocks import Branch, Interaction, Maps
 from dgl_core.models.multimodal import LateFusion, MultimodalModel
-from dgl_core.utils import unknown_name
-
-SPLITS = ("stem", "parameter")
+from dgl_core.utils import Range
 
 
 def survivors(values: Mapping[str, Tensor], keep: Collection[str] | None) -> Maps:
@@ -118,6 +117,7 @@ class ParameterSplitMMTM(MultimodalModel):
         return {m: self.encoders[m].stem(x) for m, x in kept.items()}, {m: e.tail for m, e in self.encoders.items()}
 
 
+@checked(3, 4, width=Range(low=1), blocks=Range(low=1), ratio=Range(low=1), split=Range(choices=("stem", "parameter")))
 def mmtm(
     shapes: Mapping[str, tuple[int, ...]],
     classes: int,
@@ -129,7 +129,7 @@ def mmtm(
     split: str = "stem",
     share_tail: bool = False,
 ) -> MultimodalModel:
-    """The network of Table 2, left. The same seed gives the same network under both splits.
+    """Build the network of Table 2, left. The same seed gives the same network under both splits.
 
     Args:
         shapes: modality -> shape of one sample, (C, H, W) or (C, T, H, W). One modality alone: its ResNet and a
@@ -143,8 +143,6 @@ def mmtm(
     Raises:
         ValueError: unknown split, shapes that are not pictures, or a shared tail under the parameter split.
     """
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
     if share_tail and split == "parameter":
         raise ValueError(
             "share_tail puts layers 3 and 4 into every modality's encoder at once, so the parameter split has no owner "
@@ -152,11 +150,6 @@ def mmtm(
         )
     branches = {}
     for m, shape in shapes.items():
-        if len(shape) not in (3, 4):
-            raise ValueError(
-                f"mmtm needs pictures, (C, H, W) or (C, T, H, W); modality {m!r} has shape {tuple(shape)}. Use model "
-                "'mlp' for feature vectors, 'cubemlp' for sequences."
-            )
         with seeded(seed, f"encoder/{m}"):
             branches[m] = Branch(shape[0], width, blocks)
     with seeded(seed, "fusion"):
