@@ -110,9 +110,8 @@ def refresh(
     with tempfile.TemporaryDirectory(prefix="dgl_report_") as work:
         variables = kernel_environment(portable) | {"DGL_REPORT": work}
         try:
-            notebook = execute(
-                NOTEBOOKS / f"{name}.py", parameters={"profile": profile}, environment=variables, stop=stop
-            )
+            parameters, source = {"profile": profile}, NOTEBOOKS / f"{name}.py"
+            notebook = execute(source, parameters=parameters, environment=variables, stop=stop, scratch=work)
         except NotebookFailed as failure:
             if failure.notebook is not None:
                 write_atomic(notebook_path, text(failure.notebook))
