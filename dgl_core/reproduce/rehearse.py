@@ -274,9 +274,9 @@ def profile(names: Sequence[str], size: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dgl rehearse", description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", choices=SIZES)
+    parser.add_argument("dataset", choices=SIZES, help="whose size and shape the random data have")
     parser.add_argument("--size", default="1", help="1, a share of the clips, or small")
-    parser.add_argument("--methods", nargs="+", default=["vanilla", "dgl"], metavar="NAME")
+    parser.add_argument("--methods", nargs="+", default=["vanilla", "dgl"], metavar="NAME", help="vanilla dgl")
     parser.add_argument("--precision", default="fp32", help="fp32, tf32 or bf16")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps that are timed")
     options = parser.parse_args(arguments)
