@@ -1,7 +1,7 @@
-"""Run the one command: ``dgl train | data | claims | diagnose | reproduce | rehearse | audit``, or ``python -m dgl_core``.
+"""Run the one command, ``dgl train | data | claims | diagnose | reproduce | rehearse | audit``.
 
-Each subcommand is the ``main`` of a file in its room. Exit status: 0 done, 1 something failed, 2 it was asked for
-something that does not exist, 130 interrupted.
+``python -m dgl_core`` is the same. Each subcommand is the ``main`` of a file in its room. Exit status: 0 done, 1
+something failed, 2 it was asked for something that does not exist, 130 interrupted.
 """
 
 from __future__ import annotations
