@@ -122,7 +122,7 @@ fused = {d: differences.fused_rows(rows) for d, rows in shown.items()}
 own = {d: selection.own_rates({rate: differences.fused_rows(rows) for rate, rows in grids[d].items()}) for d in fused}
 titles = profiles.TITLES
 measured = costs.step_costs()
-picture = ranking.ranking(
+picture = ranking.all_methods(
     {titles[d]: rows for d, rows in fused.items()},
     {titles[d]: {row: (float(rates[row]), rows[row]) for row in rows} for d, (rows, rates) in own.items()},
     {row: cost["ratio"] for row, cost in measured.items()} | {late_fusion.RATE_CONTROL: measured["vanilla"]["ratio"]},

@@ -39,7 +39,7 @@ from ipywidgets import interact
 
 import dgl_core
 from dgl_core.figures import ranking
-from dgl_core.figures.curves import panels
+from dgl_core.figures.curves import side_by_side
 from dgl_core.gradients import DisentangledObjective
 from dgl_core.models import build
 from dgl_core.paper.experiments import late_fusion, profiles
@@ -87,7 +87,7 @@ for dataset in {**this_run, **committed}:
 
 # %%
 print("the paper, CREMA-D, fused accuracy in %:", {r: v["fused"] for r, v in paper_rows(3, "CREMA-D").items()})
-dgl_core.publish("figure_square", ranking.rows_as_dots(panels(committed, this_run, profile)))
+dgl_core.publish("figure_square", ranking.rows_as_dots(side_by_side(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.1.** Test accuracy in % of every corner and control: black fused, blue audio, orange visual; small dots
@@ -130,7 +130,7 @@ for part, factor in (("encoders.audio.", 4), ("encoders.visual.", 4), ("fusion."
 
 # %%
 committed, this_run = runs_of(late_fusion.table4)
-dgl_core.publish("figure_alpha", ranking.alpha_sweep(panels(committed, this_run, profile)))
+dgl_core.publish("figure_alpha", ranking.alpha_sweep(side_by_side(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.2.** Fused test accuracy in % against $\alpha$ (below) and the encoder learning rate that it stands for
@@ -150,13 +150,13 @@ for row, values in paper_rows(4, "CREMA-D").items():
 # The branches move too. The figure shows audio; the widget below it switches between the branches in a live notebook.
 
 # %%
-dgl_core.publish("figure_alpha_audio", ranking.alpha_sweep(panels(committed, this_run, profile), "audio"))
+dgl_core.publish("figure_alpha_audio", ranking.alpha_sweep(side_by_side(committed, this_run, profile), "audio"))
 
 
 # %% tags=["nbval-skip"]
 @interact(branch=["audio", "visual", "fused"])
 def sweep(branch):
-    return ranking.alpha_sweep(panels(committed, this_run, profile), branch)
+    return ranking.alpha_sweep(side_by_side(committed, this_run, profile), branch)
 
 
 # %% [markdown]
@@ -201,7 +201,7 @@ for fusion in ("concat", "sum", "film", "gated", "bilinear", "attention"):
 
 # %%
 committed, this_run = runs_of(late_fusion.fusion_heads)
-dgl_core.publish("figure_heads", ranking.rows_as_dots(panels(committed, this_run, profile)))
+dgl_core.publish("figure_heads", ranking.rows_as_dots(side_by_side(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.4.** Test accuracy in % of vanilla training and of DGL with every fusion head, and of DGL with the masks

@@ -164,7 +164,7 @@ dgl_core.publish("table_costs", costs.segmentation_table())
 datasets = table5.scenes(profile)
 this_run = {d: load_or_run(table5.table5(profile, d), recompute=recompute) for d in datasets}
 committed = {d: reference(table5.table5_reference(d)) for d in ("rooms", "nyuv2")}
-panels = curves.panels(committed, this_run, profile)
+panels = curves.side_by_side(committed, this_run, profile)
 chosen = {}
 for dataset in committed:
     grid = reference(table5.dense_alphas("cpu", dataset))

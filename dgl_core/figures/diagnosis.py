@@ -1,18 +1,14 @@
-"""What ``diagnose`` found, as three panels."""
+"""Draw what ``diagnose`` found, as three panels."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator
 
+from dgl_core.diagnosis import Diagnosis
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
-
-if TYPE_CHECKING:
-    from dgl_core.diagnosis import Diagnosis
 
 
 def panels(found: Diagnosis) -> Picture:
@@ -29,9 +25,7 @@ def panels(found: Diagnosis) -> Picture:
     left.axvline(1.0, color="grey", linewidth=0.8)
     left.set_xscale("log")
     wide = math.log10(left.get_xlim()[1] / left.get_xlim()[0]) > 2
-    left.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-    left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    left.xaxis.set_minor_locator(LogLocator(subs=()))
+    style.plain_numbers(left.xaxis, (1.0,) if wide else (1.0, 2.0, 5.0))
     left.set_xlabel("R, median and quartiles (right: R < 1)")
     joint, own = ([getattr(b, kind) for b in found.branches.values()] for kind in ("joint", "own"))
     middle.barh(places - 0.2, own, 0.36, color=style.GREEN)

@@ -11,11 +11,11 @@ import numpy as np
 
 from dgl_core.data.tasks.label_maps import VOID, class_iou
 from dgl_core.figures import style
-from dgl_core.figures.curves import LINES, Panels, _heading, series
-from dgl_core.figures.samples import Photograph, _bare
-from dgl_core.figures.style import Picture
+from dgl_core.figures.curves import LINES, Panels, series
+from dgl_core.figures.style import Photograph, Picture
 from dgl_core.paper.scenes import Scene
 from dgl_core.training.records import RunRecord, unpack_array
+from dgl_core.verdicts.statistics import percent
 
 NO_LABEL = (0.1, 0.1, 0.1)  # colour of void
 
@@ -48,7 +48,7 @@ def _grid(rows: int, titles: Sequence[str], shape: tuple[int, int], width: float
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=8)
     for axis in axes.flat:
-        _bare(axis)
+        style.bare(axis)
     return figure, axes
 
 
@@ -125,9 +125,10 @@ def agreement(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]) 
 
 def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
     """Validation mIoU at the epochs where it was measured, mean and range over seeds; test at the last epoch."""
-    figure, axes = style.new(1, len(panels), height=2.6, squeeze=False)
+    headings = [style.heading(title, len(rows[rows_shown[0]])) for title, rows in panels.items()]
+    figure, axes = style.row(headings, "epoch", "mIoU (%)", height=2.6)
     said = []
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         ends = []
         for row in rows_shown:
             colour, line = LINES[row]
@@ -138,12 +139,9 @@ def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL
             axis.fill_between(epochs + 1, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
             axis.plot(epochs[-1] + 1.15, test.mean(), "*", color=colour, markersize=9)
             ends.append(f"{row} validation {values[:, -1].mean():.1f}, test {test.mean():.1f}")
-        axis.set_title(_heading(title, len(rows[rows_shown[0]])), fontsize=9)
-        axis.set_xlabel("epoch")
         axis.set_ylim(bottom=0)
         said.append(f"{title}: {'; '.join(ends)}")
-    axes[0, 0].set_ylabel("mIoU (%)")
-    axes[0, 0].legend(loc="lower right")
+    axes[0].legend(loc="lower right")
     return Picture(figure, "mIoU (%) at the last epoch. " + ". ".join(said) + ".")
 
 
@@ -162,11 +160,12 @@ def iou_differences(rows: Mapping[str, Sequence[RunRecord]], better: str = "DGL"
 
 def class_differences(panels: Panels) -> Picture:
     """Per class: IoU of DGL minus IoU of vanilla in points; bar is the mean, dots are seeds; sorted."""
-    most = max(len(iou_differences(rows)) for rows in panels.values())
-    figure, axes = style.new(1, len(panels), width=3.4, height=0.9 + 0.15 * most, squeeze=False)
+    differences = {title: iou_differences(rows) for title, rows in panels.items()}
+    headings = [style.heading(title, len(next(iter(found.values())))) for title, found in differences.items()]
+    height = 0.9 + 0.15 * max(map(len, differences.values()))
+    figure, axes = style.row(headings, "DGL - vanilla, IoU (points)", width=3.4, height=height)
     said = []
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        found = iou_differences(rows)
+    for axis, (title, found) in zip(axes, differences.items(), strict=True):
         names = sorted(found, key=lambda name: np.mean(found[name]))
         means = [float(np.mean(found[name])) for name in names]
         axis.barh(names, means, color=[style.BLUE if mean > 0 else style.RED for mean in means], alpha=0.6)
@@ -174,8 +173,6 @@ def class_differences(panels: Panels) -> Picture:
             axis.plot(found[name], [place] * len(found[name]), "o", color="black", markersize=2)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.tick_params(axis="y", labelsize=7)
-        axis.set_title(_heading(title, len(next(iter(found.values())))), fontsize=9)
-        axis.set_xlabel("DGL - vanilla, IoU (points)")
         gains = sum(mean > 0 for mean in means)
         said.append(
             f"{title}: {gains} of {len(names)} classes gain, most {names[-1]} {means[-1]:+.1f}, least {names[0]} "
@@ -186,15 +183,16 @@ def class_differences(panels: Panels) -> Picture:
 
 def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
     """Test mIoU of each modality alone: statistics as trained (hollow) and re-estimated under the mask (filled)."""
-    figure, axes = style.new(1, len(panels), height=2.4, squeeze=False, sharey=True)
+    headings = [style.heading(title, len(rows[rows_shown[0]])) for title, rows in panels.items()]
+    figure, axes = style.row(headings, ylabel="test mIoU (%)", height=2.4, sharey=True)
     said = []
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         places, names, ends = 0, [], []
         for m in rows[rows_shown[0]][0].data["modalities"]:
             for row in rows_shown:
                 means = []
                 for branch, fill in ((m, "none"), (f"{m}_reestimated", style.MODALITY[m][0])):
-                    values = [100 * record.score(branch) for record in rows[row]]
+                    values = percent(rows[row], branch)
                     means.append(float(np.mean(values)))
                     style_ = {"markerfacecolor": fill, "color": style.MODALITY[m][0], "markersize": 6}
                     axis.plot([places] * len(values), values, "o", **style_)
@@ -204,8 +202,6 @@ def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Pi
                 places += 1
         axis.set_xticks(range(places), names, fontsize=8)
         axis.set_ylim(bottom=0)
-        axis.set_title(_heading(title, len(rows[rows_shown[0]])), fontsize=9)
         said.append(f"{title}: {', '.join(ends)}")
-    axes[0, 0].set_ylabel("test mIoU (%)")
     text = "Test mIoU (%) of one modality, from statistics as trained to re-estimated ones. "
     return Picture(figure, text + "; ".join(said) + ".")

@@ -14,14 +14,14 @@ from dgl_core.figures.curves import Panels
 from dgl_core.figures.style import Picture
 from dgl_core.paper.tables.balance import without
 from dgl_core.training.records import RunRecord
-from dgl_core.verdicts.statistics import mean_interval
+from dgl_core.verdicts.statistics import mean_interval, percent
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 OTHERS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY)
 
 
-def looks(modalities: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of the fused model and of each modality; known modalities keep their colour everywhere."""
+def marks(modalities: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Choose colour and marker of the fused model and of each modality; known modalities keep their colour."""
     colours = {m: style.MODALITY[m][0] if m in style.MODALITY else c for m, c in zip(modalities, OTHERS, strict=False)}
     return dict(zip(("fused", *modalities), zip((style.BLACK, *colours.values()), MARKERS, strict=False), strict=True))
 
@@ -41,24 +41,20 @@ def _mean(axes, position: float, values: Sequence[float], colour: str, marker: s
 
 
 def _frame(panels: Panels, labels: Sequence[str], lines: Mapping[str, float], height: float):
-    """One axes per panel with ``labels`` on the y axis, and a dashed line where a constant prediction would be."""
-    figure, axes = style.new(1, len(panels), width=3.7, height=height * len(labels) + 1.3, squeeze=False, sharey=True)
-    for ax, title in zip(axes[0], panels, strict=True):
-        ax.set_title(title.replace(", ", "\n", 1), fontsize=9)
-        ax.set_xlabel("test accuracy (%)")
+    """Lay out one axes per panel: ``labels`` on the y axis, a dashed line where a constant prediction would be."""
+    size = {"width": 3.7, "height": height * len(labels) + 1.3}
+    figure, axes = style.row(map(style.heading, panels), "test accuracy (%)", **size, sharey=True)
+    for ax, title in zip(axes, panels, strict=True):
         if title in lines:
             ax.axvline(lines[title], color="grey", linestyle="--", linewidth=0.9)
-    axes[0, 0].set_yticks(range(len(labels)), labels)
-    axes[0, 0].set_ylim(len(labels) - 0.4, -0.6)
-    return figure, axes[0]
+    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].set_ylim(len(labels) - 0.4, -0.6)
+    return figure, axes
 
 
-def _legend(figure, axes, modalities: Sequence[str], form: str, first: str) -> None:
-    handles = [
-        axes.plot([], [], marker, color=colour, label=first if name == "fused" else form.format(name))[0]
-        for name, (colour, marker) in looks(modalities).items()
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2 * len(figure.axes)))
+def _legend(figure, modalities: Sequence[str], form: str, first: str) -> None:
+    named = {first if name == "fused" else form.format(name): mark for name, mark in marks(modalities).items()}
+    style.legend(figure, named, most=2 * len(figure.axes))
 
 
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
@@ -75,13 +71,12 @@ def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Pic
         offsets = np.linspace(-0.27, 0.27, len(modalities) + 1)
         for label, records in rows.items():
             means = {}
-            for offset, (branch, look) in zip(offsets, looks(modalities).items(), strict=True):
+            for offset, (branch, mark) in zip(offsets, marks(modalities).items(), strict=True):
                 alone = label.endswith(" alone")
                 if records and (branch in records[0].branches()) and not (alone and branch == "fused"):
-                    values = [100 * r.score(branch) for r in records]
-                    means[branch] = _mean(ax, labels.index(label) + offset, values, *look)
+                    means[branch] = _mean(ax, labels.index(label) + offset, percent(records, branch), *mark)
             said.append(f"{title}, {label}: " + ", ".join(f"{b} {v:.1f}" for b, v in means.items()))
-    _legend(figure, axes[0], modalities_of(next(iter(panels.values()))), "{}", "fused")
+    _legend(figure, modalities_of(next(iter(panels.values()))), "{}", "fused")
     return Picture(figure, "Mean test accuracy (%). " + "; ".join(said) + ".")
 
 
@@ -95,14 +90,14 @@ def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -
         modalities = modalities_of(rows)
         for label, records in rows.items():
             place, means = labels.index(label), {}
-            for name, (colour, marker) in looks(modalities).items():
+            for name, (colour, marker) in marks(modalities).items():
                 values = [100 * (r.score() if name == "fused" else without(r, name)) for r in records]
                 means[name] = float(np.mean(values))
                 ax.plot(means[name], place, marker, color=colour, markersize=6, fillstyle="none", markeredgewidth=1.5)
             ax.plot([min(means.values()), max(means.values())], [place] * 2, color="grey", linewidth=0.6, zorder=0)
             lost = ", ".join(f"without {m} {v:.1f}" for m, v in means.items() if m != "fused")
             said.append(f"{title}, {label}: all {means['fused']:.1f}, {lost}")
-    _legend(figure, axes[0], modalities_of(next(iter(shown.values()))), "without {}", "all modalities")
+    _legend(figure, modalities_of(next(iter(shown.values()))), "without {}", "all modalities")
     return Picture(figure, "Mean test accuracy (%) with a modality missing. " + "; ".join(said) + ".")
 
 
@@ -119,7 +114,7 @@ def accuracy_and_f1(
     """
     figure, ax = style.new(width=5.6, height=3.8)
     said, reach = [], [x for x, _ in constants.values()]
-    for name, (colour, marker) in looks(modalities_of(rows)).items():
+    for name, (colour, marker) in marks(modalities_of(rows)).items():
         records = [
             v for k, v in rows.items() if v and name in v[0].branches() and (name != "fused" or " alone" not in k)
         ]

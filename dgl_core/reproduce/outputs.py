@@ -18,7 +18,10 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from dgl_core import utils
 from dgl_core.reproduce.execute import NOTEBOOKS, ROOT, NotebookFailed, execute, kernel_environment, text
+from dgl_core.runs import keys
+from dgl_core.runs.store import Store
 from dgl_core.training.environment import utc_now
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import write_atomic
@@ -76,10 +79,6 @@ def _state(files: Iterable[Path]) -> list[str]:
 
 def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
     """Digest of everything an execution depends on: source, library, profile, versions, records, presence of data."""
-    from dgl_core import utils
-    from dgl_core.runs import keys
-    from dgl_core.runs.store import Store
-
     store, given = Store(utils.results_root()), Path(os.environ.get("DGL_DATA") or ROOT / "data")
     present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, keys.key(spec)) for spec in specs}
@@ -101,18 +100,17 @@ def refresh(
     name: str, profile: str, out: Path, specs: Sequence[RunSpec], portable: bool, stop: threading.Event
 ) -> Result:
     """Execute a notebook unless its last result still stands; never raises for a failure of the notebook itself."""
-    before, print_now = load(out, name), fingerprint(name, profile, specs)
+    before, fingerprint_now = load(out, name), fingerprint(name, profile, specs)
     notebook_path, result_path = paths(out, name)
-    stands = before is not None and before.fingerprint == print_now and not before.error
+    stands = before is not None and before.fingerprint == fingerprint_now and not before.error
     if stands and notebook_path.exists() and all((out / file).exists() for file in before.files):
         return Result(**asdict(before) | {"kept": True})
     started, old = time.monotonic(), before.files if before else []
     with tempfile.TemporaryDirectory(prefix="dgl_report_") as work:
         variables = kernel_environment(portable) | {"DGL_REPORT": work}
         try:
-            notebook = execute(
-                NOTEBOOKS / f"{name}.py", parameters={"profile": profile}, environment=variables, stop=stop
-            )
+            parameters, source = {"profile": profile}, NOTEBOOKS / f"{name}.py"
+            notebook = execute(source, parameters=parameters, environment=variables, stop=stop, scratch=work)
         except NotebookFailed as failure:
             if failure.notebook is not None:
                 write_atomic(notebook_path, text(failure.notebook))
@@ -124,7 +122,7 @@ def refresh(
     for stale in set(old) - set(files):
         (out / stale).unlink(missing_ok=True)
     write_atomic(notebook_path, text(notebook))
-    result = Result(name, print_now, round(time.monotonic() - started, 1), utc_now(), files)
+    result = Result(name, fingerprint_now, round(time.monotonic() - started, 1), utc_now(), files)
     write_atomic(result_path, json.dumps(asdict(result), indent=1))
     return result
 

@@ -17,12 +17,12 @@ import torch
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from dgl_core.figures.style import BLACK, CYCLE, RED, Picture, new
+from dgl_core.figures.style import BLACK, CYCLE, GREY, RED, Picture, new
 from dgl_core.figures.theory.toy import LOOK
 from dgl_core.gradients import FUSED
 
 FUSION = "fusion"
-GREY, PALE = "#8A8A8A", "#F1F1F1"
+PALE = "#F1F1F1"
 
 
 @dataclass(frozen=True)

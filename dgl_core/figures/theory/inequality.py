@@ -12,12 +12,10 @@ import torch
 from matplotlib.colors import ListedColormap
 from torch import Tensor
 
-from dgl_core.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Picture, new
+from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Picture, new
 from dgl_core.paper.theory.cases import Case
 from dgl_core.paper.theory.feature import printed_gradient
 from dgl_core.paper.theory.residual import closed_form_ratio
-
-GREY = "#8A8A8A"
 
 
 def _numbers(values: Tensor | Sequence[float], digits: int = 2) -> str:

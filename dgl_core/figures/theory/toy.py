@@ -8,11 +8,10 @@ import torch
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
-from dgl_core.figures.style import BLACK, BLUE, GREEN, ORANGE, RED, Picture, new
+from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, Picture, new
 from dgl_core.paper.theory.toy import Curves, toy_data, toy_model, train_toy
 
 LOOK = {"easy": (BLUE, "--"), "medium": (GREEN, ":"), "hard": (ORANGE, "-."), "fused": (BLACK, "-")}
-GREY = "#8A8A8A"
 
 
 def _modalities(curves: Curves) -> list[str]:
