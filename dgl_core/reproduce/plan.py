@@ -98,4 +98,4 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _title(name: str, sets: Mapping) -> str:
-    return profiles.TITLES.get(name) or (sets[name].title if name in sets else name)
+    return profiles.TITLES.get(name) or (sets[name].facts.title if name in sets else name)

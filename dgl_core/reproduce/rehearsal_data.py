@@ -12,8 +12,8 @@ import torch
 
 from dgl_core.data.dataset import Dataset
 from dgl_core.data.files import cache
+from dgl_core.data.recipe import facts
 from dgl_core.data.transforms import RandomResizedCrop, Standardise
-from dgl_core.paper.experiments.profiles import TITLES
 from dgl_core.utils import unknown_name
 
 LABEL = "REHEARSAL on random data"
@@ -52,11 +52,10 @@ class Size:
         return Size(counts, self.classes, self.audio, self.columns, self.frames, self.side)
 
 
-# METHODS 1.3; validation is cut from the training list, as large as the test list.
 SIZES = {
-    "cremad": Size((5954, 744, 744), 6, (257, 188)),
-    "ks": Size((15000, 1900, 1900), 34, (129, 1251), columns=626, frames=3),
-    "vggsound": Size((154664, 13954, 13954), 309, (129, 1251), columns=626, frames=3),
+    name: Size(**block.rehearsal | {key: tuple(block.rehearsal[key]) for key in ("counts", "audio")})
+    for name, block in facts().items()
+    if block.rehearsal
 }
 
 
@@ -87,7 +86,7 @@ def make(name: str, size: str = "1") -> Dataset:
         parts,
         name=f"rehearsal_{name}",
         classes=[str(k) for k in range(shape.classes)],
-        source=f"{LABEL} in the size of {TITLES[name]}: scores mean nothing",
+        source=f"{LABEL} in the size of {facts()[name].title}: scores mean nothing",
         generated=True,
         version=f"rehearsal {name} {size}",
         transforms=_transforms(shape),
