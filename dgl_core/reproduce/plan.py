@@ -96,4 +96,4 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _title(name: str) -> str:
-    return profiles.TITLES.get(name) or (data.DATASETS[name].title if name in data.DATASETS else name)
+    return profiles.TITLES.get(name) or (data.DATASETS[name].facts.title if name in data.DATASETS else name)

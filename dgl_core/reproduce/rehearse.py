@@ -27,6 +27,7 @@ import torch
 from dgl_core import methods, models
 from dgl_core.data.dataset import Dataset
 from dgl_core.data.files import cache
+from dgl_core.data.recipe import facts
 from dgl_core.data.transforms import PerFrame, RandomResizedCrop, Standardise, TimeCrop
 from dgl_core.paper.experiments import late_fusion, profiles
 from dgl_core.reproduce.plan import plan_of
@@ -90,11 +91,10 @@ class Size:
         return replace(self, counts=tuple(max(round(float(size) * n), 64) for n in self.counts))
 
 
-# METHODS 1.3; validation is cut from the training list, as large as the test list.
 SIZES = {
-    "cremad": Size((5954, 744, 744), 6, (257, 188)),
-    "ks": Size((15000, 1900, 1900), 34, (129, 1251), columns=626, frames=3),
-    "vggsound": Size((154664, 13954, 13954), 309, (129, 1251), columns=626, frames=3),
+    name: Size(**block.rehearsal | {key: tuple(block.rehearsal[key]) for key in ("counts", "audio")})
+    for name, block in facts().items()
+    if block.rehearsal
 }
 
 
