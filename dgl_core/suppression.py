@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def log_odds(logits: Tensor, target: Tensor) -> Tensor:
-    """Log odds of the target class, ``log p_y / (1 - p_y)``, with ``1 - p_y`` summed over the other classes.
+    """Compute the log odds of the target class, ``log p_y / (1 - p_y)``; ``1 - p_y`` is a sum over the others.
 
     Subtracting ``p_y`` from one would lose every digit once the model is confident; the sum of the others keeps them.
 
@@ -39,7 +39,7 @@ def log_odds(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def suppression_ratio(fused_logits: Tensor, unimodal_logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """How much of a modality's own residual survives fusion: ``R = (1 - p_y^multi) / (1 - p_y^uni)`` (T3).
+    """Compute how much of a modality's own residual survives fusion: ``R = (1 - p_y^multi) / (1 - p_y^uni)`` (T3).
 
     ``R`` is the exact factor that Eq. 8 compares with 1: it multiplies the scalar ``p_y - 1`` of Eq. 7 to give that of
     Eq. 4. ``s_bar`` is the mean of ``s_k = exp(v_k - v_y)`` over the wrong classes, weighted by what the unimodal

@@ -29,7 +29,7 @@ def derive_seed(*parts: object) -> int:
 
 
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
-    """The one error for a name that does not exist, with the nearest one that does."""
+    """Make the error for a name that does not exist, with the nearest one that does."""
     choices = list(choices)
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(map(repr, sorted(choices)))}."
@@ -57,7 +57,7 @@ def check_modality_names(names: Iterable[object]) -> None:
 
 
 def coerce(name: str, value: object, default: object) -> object:
-    """``value`` in the type that ``default`` declares, so that 4 and 4.0 are one option.
+    """Convert ``value`` to the type that ``default`` declares, so that 4 and 4.0 are one option.
 
     Raises:
         ValueError: if the value cannot be meant as that type (text for a number, 1.5 for an integer).
@@ -87,7 +87,7 @@ def coerce(name: str, value: object, default: object) -> object:
 
 
 def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[str, object]) -> dict[str, object]:
-    """The options in ``given`` that differ from their default, each in its declared type, sorted by name."""
+    """List the options in ``given`` that differ from their default, each in its declared type, sorted by name."""
     resolved = {}
     for name in sorted(given):
         if name not in declared:
@@ -173,7 +173,7 @@ class Registry(MutableMapping):
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> Path:
-    """Write ``content`` to ``path`` so that a full disk or an interrupt never leaves half a file.
+    """Write a file atomically: a full disk or an interrupt never leaves half of it.
 
     Args:
         path: the file; missing folders above it are made.
@@ -205,7 +205,7 @@ LOG_INTERVAL = 30.0  # seconds between status lines in a log
 
 
 def duration(seconds: float) -> str:
-    """Time for people: "8 s", "3 min", "2 h 05 min"."""
+    """Write a time for people: "8 s", "3 min", "2 h 05 min"."""
     seconds = max(0, round(seconds))
     if seconds < 90:
         return f"{seconds} s"
@@ -295,12 +295,12 @@ class Clock:
 
 
 def project_root() -> Path:
-    """The folder of the checked-out project, or the current one where the package is installed elsewhere."""
+    """Name the folder of the checked-out project, or the current one where the package is installed elsewhere."""
     return ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
 
 
 def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
-    """Folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
+    """List the folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
     if root:
         return [Path(root)]
     named = os.environ.get("DGL_DATA")
@@ -308,10 +308,10 @@ def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
 
 
 def results_root() -> Path:
-    """Where this machine's records are: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
+    """Name the folder of this machine's records: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
     return Path(os.environ.get("DGL_RESULTS") or ROOT / "results" / "runs")
 
 
 def reference_root() -> Path:
-    """Where the committed records are: ``results/reference``."""
+    """Name the folder of the committed records: ``results/reference``."""
     return ROOT / "results" / "reference"

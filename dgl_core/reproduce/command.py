@@ -28,7 +28,7 @@ from dgl_core.reproduce import outputs, report
 from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_names
 from dgl_core.reproduce.plan import Plan, plan_of, summary, table
 from dgl_core.runs import run
-from dgl_core.runs.workers import dask_workers, environment, local_workers, visible_gpus
+from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import ROOT, Clock, Progress, duration
 
@@ -118,7 +118,7 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
     local = local_workers(min(options.workers, len(todo)), options.gpus)
     workers = dask_workers(options.dask) if options.dask else local
     try:
-        with environment(variables), workers as client, Progress(status) as progress:
+        with with_variables(variables), workers as client, Progress(status) as progress:
             clock.workers = len(client.nthreads()) if options.dask else options.workers
             run.run_all(todo, client=client, progress=tick)
     except run.RunsFailed as error:

@@ -1,4 +1,4 @@
-"""Are the committed reference records true? Train some of them again: ``python -m dgl_core audit [COUNT]``."""
+"""Train some of the committed reference records again and compare: ``python -m dgl_core audit [COUNT]``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
 
 
 def _sisters(one: RunSpec, other: RunSpec) -> bool:
-    """The same run up to seed and fold."""
+    """Tell whether two specifications are one run up to seed and fold."""
 
     def plain(spec: RunSpec) -> RunSpec:
         return spec.but(seed=0, dataset_options={k: v for k, v in spec.dataset_options.items() if k != "fold"})

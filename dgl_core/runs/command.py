@@ -1,4 +1,4 @@
-"""One run from the command line, on one device or on several processes.
+"""Train one run from the command line, on one device or on several processes.
 
     python -m dgl_core train dataset=cremad method=dgl method_options.alpha=4 precision=bf16 [--compile]
     python -m dgl_core train spec.json seed=1
@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 
 def read_spec(words: Sequence[str]) -> RunSpec:
-    """The specification that a JSON file and ``field=value`` pairs describe; the later word counts.
+    """Read the specification that a JSON file and ``field=value`` pairs describe; the later word counts.
 
     Values are JSON (``4``, ``[70]``, ``true``) or else text; ``method_options.alpha=4`` reaches into a dictionary.
 
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
 
 
 def timed(say: Say, epochs: int) -> Say:
-    """A log that adds to the line of an epoch what an epoch takes and how long the rest will."""
+    """Make a log that adds to the line of an epoch how long one epoch takes and how long the rest will."""
     started, first = time.monotonic(), None
 
     def log(line: str) -> None:
@@ -142,7 +142,7 @@ def timed(say: Say, epochs: int) -> Say:
 
 
 def scores(record: RunRecord) -> str:
-    """The test scores in a line, by the protocol that selects the epoch."""
+    """Write the test scores in a line, by the protocol that selects the epoch."""
     parts = []
     for protocol in PROTOCOLS:
         each = ", ".join(f"{b} {100 * record.score(b, protocol):.1f}" for b in ("fused", *record.data["modalities"]))
@@ -151,7 +151,7 @@ def scores(record: RunRecord) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 done, 1 the run failed, 2 it was asked for something that does not exist, 130 interrupted."""
+    """Run the command; returns 0 done, 1 the run failed, 2 asked for something that does not exist, 130 interrupted."""
     options = parse(arguments)
     try:
         run(options)

@@ -22,7 +22,7 @@ ALONE = Team()
 
 
 class RunsFailed(RuntimeError):
-    """Some runs of a batch failed; all others are recorded. ``failures``: (spec, error) pairs."""
+    """Raised after all runs of a batch if some failed; the others are recorded. ``failures``: (spec, error) pairs."""
 
     def __init__(self, failures: list[tuple[RunSpec, Exception]]):
         self.failures = failures
@@ -157,7 +157,7 @@ def run_all(
 
 @functools.lru_cache(maxsize=256)
 def _fingerprint(dataset: str, options: tuple, roots: tuple[Path, ...]) -> str:
-    """Fingerprint of a data set; cached, because loading takes seconds. ``roots`` tells apart where the data lie."""
+    """Fingerprint a data set; cached, because loading takes seconds. ``roots`` tells apart where the data lie."""
     return train.load(dataset, None, options).fingerprint
 
 

@@ -1,4 +1,4 @@
-"""Save and restore what an interrupted run goes on from; what it holds, ``Trainer.state_dict`` says."""
+"""Save and restore the state of an interrupted run (``Trainer.state_dict``)."""
 
 from __future__ import annotations
 

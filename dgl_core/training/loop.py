@@ -28,7 +28,7 @@ Log = Callable[[str], None]  # receives one line per epoch
 
 
 class TrainingDiverged(ArithmeticError):
-    """A loss became infinite or NaN; the message names the epoch and the step."""
+    """Raised where a loss becomes infinite or NaN; the message names the epoch and the step."""
 
 
 class Trainer:
@@ -257,19 +257,19 @@ class Trainer:
     # -- what stays -------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, object]:
-        """What an interrupted run goes on from, after the present epoch: all that the specification does not decide."""
+        """Collect all that the specification does not decide, so that a run can go on after the present epoch."""
         state = {"epoch": self.epoch + 1} | {name: getattr(self, name).state_dict() for name in STATEFUL}
         return state | {"curves": dict(self.curves), "best": self.best, "seconds": self.seconds}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Inverse of ``state_dict``."""
+        """Go on from a state that ``state_dict`` collected."""
         for name in STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.curves = defaultdict(list, state["curves"])
         self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
 
     def record(self, key: str, revisions: Mapping[str, int]) -> RunRecord:
-        """The record of the run, after its last epoch."""
+        """Make the record of the run, after its last epoch."""
         about = recording.data_of(self.dataset, self.method, list(self.model.encoders))
         cost = recording.cost_of(self.curves, self.seconds, (self.model, self.heads), self.device)
         where = recording.environment_of(self.device, self.machine, self.data_on, self.team.size)

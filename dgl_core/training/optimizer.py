@@ -76,7 +76,7 @@ def one_cycle(epoch: int, epochs: int, peak: float) -> tuple[float, float]:
 
 
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """Compute the L2 norm over all gradients present, 0-d on their device (no waiting); 0 where there is none."""
+    """Compute the L2 norm of all gradients that are present, 0-d on their device (no waiting); 0 if none is."""
     grads = [p.grad for p in parameters if p.grad is not None]
     return torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
 
