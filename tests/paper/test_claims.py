@@ -12,6 +12,7 @@ from dgl_core.paper.theory import feature, sentences
 from dgl_core.runs import run
 from dgl_core.runs.store import Store
 from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.verdicts import statistics
 
 
 def record(seed: int, fused: float, audio: float = 0.5, *, fingerprint: str = "same", loop: int = 1) -> RunRecord:
