@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from dgl_core import methods
 from dgl_core.gradients import disentangled_loss
-from dgl_core.models import ConcatFusion, LateFusion
+from dgl_core.models import LateFusion
 from dgl_core.paper.theory import cases, feature, residual, toy
+from dgl_core.paper.theory.two_processes import example
 
 DRAWS = 2000
 Finding = tuple[bool, str]  # does the sentence hold, and what was computed
@@ -90,44 +91,34 @@ def only_zero() -> Finding:
     return not (off < 1e-12 and z.norm() > 0.5), f"a feature of norm {z.norm().item():.0f} with every s_k = 1"
 
 
-def _networks(seed: int = 0) -> tuple[LateFusion, dict[str, Tensor], Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        encoders = {m: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4)) for m in ("one", "other")}
-        model = LateFusion(encoders, ConcatFusion({m: 4 for m in encoders}, 3)).double()
-    inputs = {m: torch.randn(16, 5, dtype=torch.float64, generator=generator) for m in encoders}
-    return model, inputs, torch.arange(16) % 3
-
-
 def _encoder_gradient(model: LateFusion, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
     model.zero_grad()
     disentangled_loss(model, inputs, target, alpha=4.0).total.backward()
-    return torch.cat([p.grad.flatten() for p in model.encoders["one"].parameters()])
+    return torch.cat([p.grad.flatten() for p in model.encoders["audio"].parameters()])
 
 
 def unimodal_gradient() -> Finding:
     """Test Eq. 11 to 14: under DGL an encoder gets alpha times the gradient of its zero-masked loss."""
-    model, inputs, target = _networks()
+    model, inputs, target = example()
     arrived = _encoder_gradient(model, inputs, target)
-    alone = nn.functional.cross_entropy(model(inputs, keep=("one",)), target)
-    wanted = torch.autograd.grad(alone, list(model.encoders["one"].parameters()))
+    alone = nn.functional.cross_entropy(model(inputs, keep=("audio",)), target)
+    wanted = torch.autograd.grad(alone, list(model.encoders["audio"].parameters()))
     error = (arrived - 4 * torch.cat([g.flatten() for g in wanted])).abs().max().item()
     return error < 1e-12, "largest error below 1e-12" if error < 1e-12 else f"largest error {error:.1g}"
 
 
 def no_interference() -> Finding:
     """Test that under DGL the gradient of one encoder does not depend on the other modality's input."""
-    model, inputs, target = _networks()
+    model, inputs, target = example()
     before = _encoder_gradient(model, inputs, target)
-    after = _encoder_gradient(model, inputs | {"other": 3 * inputs["other"].flip(0)}, target)
+    after = _encoder_gradient(model, inputs | {"visual": 3 * inputs["visual"].flip(0)}, target)
     change = (before - after).abs().max().item()
     return change == 0.0, f"another input changes it by {change:.0g}"
 
 
 def no_parameters() -> Finding:
     """Count the parameters that DGL adds to the model it trains."""
-    model, *_ = _networks()
+    model, *_ = example()
     extra = sum(p.numel() for p in methods.build("dgl").heads(model, 3).parameters())
     objective = methods.build("dgl").objective(model, nn.functional.cross_entropy)
     extra += sum(p.numel() for p in objective.parameters()) - sum(p.numel() for p in model.parameters())

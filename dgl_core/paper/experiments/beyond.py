@@ -1,4 +1,4 @@
-"""Beyond the paper: maps of encoder rate against fusion rate, and decoupling in degrees."""
+"""Specify what goes beyond the paper: maps of encoder rate against fusion rate, and decoupling in degrees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables 1, 3 and 4, Figures 1 and 3: late fusion of sound and picture."""
+"""Specify Tables 1, 3 and 4, Figures 1 and 3: late fusion of sound and picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table 2: dense interaction of sound and picture (MMTM, left), three modalities (MLP fusion, right), and more."""
+"""Specify Table 2: dense interaction of sound and picture (MMTM, left), three modalities (MLP fusion, right)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table 5: ESANet on RGB-D pictures, vanilla and DGL, with the learning-rate control."""
+"""Specify Table 5: ESANet on RGB-D pictures, vanilla and DGL, with the learning-rate control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes, one batch: is the gradient that they agree on that of the whole batch?
+"""Compare the gradient that two processes agree on with that of the whole batch.
 
 DistributedDataParallel averages each gradient once, when its bucket is complete in the first backward pass. The
 official step has two: it clears the fusion gradients after the first and lets the second write new ones, which nobody
@@ -25,7 +25,7 @@ Gradients = dict[str, Tensor]
 
 
 def example() -> tuple[LateFusion, dict[str, Tensor], Tensor]:
-    """A small model in float64 and one batch, the same in every process."""
+    """Make a small model in float64 and one batch, the same in every process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoders = {m: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4)) for m in ("audio", "visual")}
@@ -35,7 +35,7 @@ def example() -> tuple[LateFusion, dict[str, Tensor], Tensor]:
 
 
 class _Logits(nn.Module):
-    """What the official code wraps: the model, which returns fused and masked logits of one forward pass."""
+    """The model as the official code wraps it: one forward pass returns fused and masked logits."""
 
     def __init__(self, model: LateFusion):
         super().__init__()
@@ -48,7 +48,7 @@ class _Logits(nn.Module):
 
 
 def step(form: str, rows: Tensor, wrap=lambda module: module) -> Gradients:
-    """Gradients that one step leaves on the rows of the batch.
+    """Compute the gradients that one step leaves on the rows of the batch.
 
     Args:
         form: one of ``BACKWARD_PASSES``. wrap: for example ``DistributedDataParallel``.
@@ -80,7 +80,7 @@ def _worker(rank: int, folder: str) -> None:
 
 
 def errors() -> dict[str, dict[str, float]]:
-    """Form -> part of the model -> largest error of a process, relative to the gradient of the whole batch.
+    """Measure, for each form and part of the model, the largest error of a process against the whole batch.
 
     Starts two processes. Empty where torch was built without gloo.
     """
@@ -95,7 +95,7 @@ def errors() -> dict[str, dict[str, float]]:
 
 
 def compare(found: list[Gradients], wanted: Gradients) -> dict[str, float]:
-    """Largest relative error of any process in the encoders, and in the fusion module."""
+    """Find the largest relative error of any process in the encoders, and in the fusion module."""
     worst = {}
     for part in ("encoders", "fusion"):
         names = [name for name in wanted if name.startswith(part)]
