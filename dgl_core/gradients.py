@@ -1,4 +1,4 @@
-"""The heart of the paper: which loss trains which parameters.
+"""Decide which loss trains which parameters: the heart of the paper.
 
 Disentangled gradient learning (DGL) computes one multimodal loss and one unimodal loss per modality, and lets
 
@@ -37,7 +37,7 @@ FUSED = "fused"  # key of the multimodal logits beside the modality names
 
 
 class Losses(NamedTuple):
-    """What one forward pass of a ``DisentangledObjective`` returns.
+    """Losses and logits that one forward pass of a ``DisentangledObjective`` returns.
 
     Attributes:
         total: scalar to call ``backward()`` on; its *gradient* is the method, its value is only a sum.
@@ -53,7 +53,7 @@ class Losses(NamedTuple):
 
 
 def gate(tensor: Tensor, openness: float) -> Tensor:
-    """Identity in the forward pass; multiplies the gradient by ``openness`` in the backward pass.
+    """Leave the values as they are and multiply the gradient by ``openness`` in the backward pass.
 
     0 is ``detach`` (the paper's truncation), 1 changes nothing. Plain arithmetic on purpose: it works under
     compilation, autocast, functorch and double backward without a custom autograd function.
@@ -67,7 +67,7 @@ def gate(tensor: Tensor, openness: float) -> Tensor:
 
 
 def frozen(module: nn.Module, prefix: str = "", openness: float = 0.0) -> dict[str, Tensor]:
-    """Parameters behind a gate and copies of the buffers, to run ``module`` by ``functional_call`` without a trace.
+    """Gate the parameters and copy the buffers, to run ``module`` by ``functional_call`` without a trace.
 
     A pass with these leaves no gradient on the parameters (``openness`` 0) and does not move batch-norm statistics,
     yet the input still receives its full gradient. ``requires_grad`` is never touched: toggling it breaks full-graph
@@ -135,11 +135,11 @@ class DisentangledObjective(nn.Module):
         self.criterion = criterion
 
     def share(self, m: str) -> float:
-        """The share of the multimodal gradient that reaches the encoder of modality ``m``."""
+        """Give the share of the multimodal gradient that reaches the encoder of modality ``m``."""
         return self.encoder_gate[m] if isinstance(self.encoder_gate, Mapping) else self.encoder_gate
 
     def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Losses:
-        """``inputs``: modality -> [B, ...]; ``target``: [B] class indices (or the dense target of the criterion)."""
+        """Compute the losses from ``inputs``, modality -> [B, ...], and ``target``, [B] class indices."""
         late = hasattr(self.model, "encode")
         logits = self._late_fusion(inputs) if late else {branch: self.run(branch, inputs) for branch in self.branches}
         multimodal = self.criterion(logits[FUSED], target)
@@ -148,7 +148,7 @@ class DisentangledObjective(nn.Module):
         return Losses(total, multimodal, unimodal, logits)
 
     def _late_fusion(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Encoders run once; the truncation sits on the features (MT) and on the fusion parameters (UT)."""
+        """Run each encoder once; the truncation sits on the features (MT) and on the fusion parameters (UT)."""
         model = self.model
         features = model.encode(inputs)
         logits = {FUSED: model.fusion({m: gate(z, self.share(m)) for m, z in features.items()})}
@@ -161,11 +161,11 @@ class DisentangledObjective(nn.Module):
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """The passes of one step: the multimodal one, and a masked one per modality unless alpha is 0."""
+        """List the passes of one step: the multimodal one, and a masked one per modality unless alpha is 0."""
         return (FUSED, *self.model.encoders) if self.alpha else (FUSED,)
 
     def run(self, branch: str, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Logits of one pass through a model whose modalities mix inside, which train just what they shall train.
+        """Run one pass of a model whose modalities mix inside, so that its loss trains just what it shall train.
 
         There the truncation sits on the parameters (METHODS 3.4, option P). The multimodal pass alone moves batch-norm
         statistics; masked passes work on copies.
@@ -178,12 +178,12 @@ class DisentangledObjective(nn.Module):
         return functional_call(model, held, (inputs,), {"keep": (branch,)})
 
     def owner(self, parameter: str) -> str:
-        """The branch whose loss trains a parameter of this name: its modality, or ``"fused"``."""
+        """Name the branch whose loss trains a parameter of this name: its modality, or ``"fused"``."""
         room, _, rest = parameter.partition(".")
         return rest.partition(".")[0] if room == "encoders" else FUSED
 
     def openness(self, branch: str, owner: str) -> float:
-        """Share of the gradient of one pass that reaches the parameters of one owner, in [0, 1]."""
+        """Give the share of the gradient of one pass that reaches the parameters of one owner, in [0, 1]."""
         if owner == branch:
             return 1.0
         if branch == FUSED:
@@ -201,7 +201,7 @@ def disentangled_loss(
     fusion_gate: float = 0.0,
     criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> Losses:
-    """``DisentangledObjective`` in one line, for a plain (not DDP-wrapped, not compiled) model in anyone's own loop.
+    """Compute DGL's losses in one line, for a plain (not DDP-wrapped, not compiled) model in anyone's own loop.
 
     Call ``.total.backward()`` on the result, once.
     """
@@ -209,7 +209,7 @@ def disentangled_loss(
 
 
 def disentangled_logits(features: Mapping[str, Tensor], head: nn.Linear) -> dict[str, Tensor]:
-    """Fused and unimodal logits whose gradients never mix: DGL on plain tensors, for concatenation and a linear head.
+    """Compute logits whose gradients never mix: DGL on plain tensors, for concatenation and a linear head.
 
     One backward pass of ``L_multi + alpha * sum_m L_m``, each a loss of one of these logits, leaves DGL's gradients in
     ``head`` and in whatever made the features. A sum of one linear head per modality is the same function, with their
@@ -245,7 +245,7 @@ def disentangled_logits(features: Mapping[str, Tensor], head: nn.Linear) -> dict
 
 
 def check_partition(model: nn.Module) -> None:
-    """Every parameter is in exactly one encoder or in the fusion module.
+    """Check that every parameter is in exactly one encoder or in the fusion module.
 
     Raises:
         ValueError: naming the parameters that are in no group or in several, or the missing part of the model.

@@ -15,7 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections import UserDict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,39 +138,18 @@ class Range:
         )
 
 
-class Registry(MutableMapping):
+class Registry(UserDict):
     """Things by name, of which one written as "module:thing" is imported when it is first asked for.
 
     So a list of everything costs nothing to read, and whoever asks for one entry does not load its neighbours.
     """
 
-    def __init__(self, entries: Mapping[str, object]):
-        self._entries = dict(entries)
-
     def __getitem__(self, name: str) -> Any:
-        found = self._entries[name]
+        found = super().__getitem__(name)
         if isinstance(found, str):
             module, _, thing = found.partition(":")
-            found = self._entries[name] = getattr(importlib.import_module(module), thing)
+            found = self[name] = getattr(importlib.import_module(module), thing)
         return found
-
-    def __setitem__(self, name: str, thing: object) -> None:
-        self._entries[name] = thing
-
-    def __delitem__(self, name: str) -> None:
-        del self._entries[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __repr__(self) -> str:
-        return f"Registry({list(self._entries)})"
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> Path:

@@ -31,7 +31,8 @@ def panels(found: Diagnosis) -> Picture:
     middle.barh(places - 0.2, own, 0.36, color=style.GREEN)
     middle.barh(places + 0.2, joint, 0.36, color=style.RED, hatch="///", edgecolor="white")
     for place, branch in zip(places, found.branches.values(), strict=True):
-        middle.annotate(f" cos {branch.cosine:.2f}", (max(branch.joint, branch.own), place), va="center", fontsize=8)
+        said = " frozen" if branch.frozen else f" cos {branch.cosine:.2f}"
+        middle.annotate(said, (max(branch.joint, branch.own), place), va="center", fontsize=8)
     middle.set_xlim(0, 1.35 * max(joint + own + [1e-12]))
     middle.set_xlabel("gradient norm at the encoder")
     middle.set_title("fused loss (hatched), own loss (plain)", fontsize=8)

@@ -68,7 +68,7 @@ def option(default: Any, **allowed: Any) -> Any:
 
 @dataclasses.dataclass
 class Method:
-    """Base of all methods. Subclasses are dataclasses: their fields are the method's options.
+    """Base of all methods. A subclass is a dataclass whose fields are the method's options.
 
     A method needs ``step``; everything else has a default. Class variables:
 
@@ -95,7 +95,7 @@ class Method:
                 field.metadata["range"].check(field.name, getattr(self, field.name))
 
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        """Modalities the method trains on, in order; all of them unless it says otherwise.
+        """Choose the modalities to train on, in order; all of them unless the method says otherwise.
 
         Raises:
             ValueError: if the method cannot work with these modalities.
@@ -105,18 +105,18 @@ class Method:
         return tuple(available)
 
     def heads(self, model: MultimodalModel, classes: int) -> nn.ModuleDict:
-        """Auxiliary modules, made before the optimiser so that they are trained and saved."""
+        """Make auxiliary modules, before the optimiser, so that they are trained and saved."""
         return nn.ModuleDict()
 
     def objective(self, model: MultimodalModel, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
-        """The module whose forward pass gives the losses: what DDP and ``torch.compile`` wrap. Vanilla by default."""
+        """Make the module that gives the losses, which DDP and ``torch.compile`` wrap. Vanilla by default."""
         return DisentangledObjective(model, alpha=0.0, encoder_gate=1.0, criterion=criterion)
 
     def on_start(self, state: State) -> None:
-        """Before the first epoch of a fresh run (not after a resume)."""
+        """Prepare, before the first epoch of a fresh run (not after a resume)."""
 
     def on_epoch_end(self, state: State) -> None:
-        """After the last batch of an epoch, before it is evaluated."""
+        """Act after the last batch of an epoch, before it is evaluated."""
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         """Train on one batch. Returns 0-d tensors to log as ``loss/<name>``, left on the device (no waiting)."""
@@ -126,25 +126,25 @@ class Method:
         return {"multimodal": losses.multimodal} | losses.unimodal
 
     def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:
-        """Test-time logits [B, K] with the modalities in ``keep`` (all by default)."""
+        """Compute test-time logits [B, K] with the modalities in ``keep`` (all by default)."""
         return state.model(inputs, keep=keep)
 
     def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``"fused"`` and zero-masked logits of every modality; override together with ``logits``."""
+        """Compute fused and zero-masked logits of every modality; override together with ``logits``."""
         return state.model.all_logits(inputs)
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Unimodal logits as the method's own code scores them, where that is not the zero mask (METHODS 1.6)."""
+        """Score modalities as the method's own code does, where that is not the zero mask (METHODS 1.6)."""
         return {}
 
     def state_dict(self) -> dict[str, object]:
-        """The method's own memory between batches (tensors and plain values); default: none."""
+        """Return the method's own memory between batches (tensors and plain values); by default there is none."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Inverse of ``state_dict``."""
+        """Take back what ``state_dict`` returned."""
 
     @classmethod
     def options(cls) -> dict[str, object]:
-        """Option names with their defaults (which declare their types)."""
+        """List the options with their defaults (which declare their types)."""
         return {f.name: f.default for f in dataclasses.fields(cls)}

@@ -1,4 +1,4 @@
-"""DGL where modalities mix inside the network: three ways to say what is an encoder, and passes one at a time.
+"""Train by DGL where modalities mix inside the network: three readings of "encoder", and passes one at a time.
 
 In a late-fusion model "encoder" and "fusion" meet in one place, the features. ESANet fuses five times, and each fused
 map runs on through the RGB encoder, so the paper's two truncations leave a choice (its segmentation code is not

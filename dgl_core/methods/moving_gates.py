@@ -1,4 +1,4 @@
-"""Beyond the paper: decoupling that changes during training, by a schedule or by what fusion is seen to do.
+"""Change the decoupling during training, beyond the paper: by a schedule or by what fusion is seen to do.
 
 The paper's truncation is one corner of a square of gates (``dgl_core.gradients``). These two methods move along its
 edge while they train: the encoder gate, the share of the multimodal gradient that reaches the encoders, is a number
@@ -34,7 +34,7 @@ class _Moving(DGL):
         return self._objective  # kept as it is: what the loop calls may be wrapped
 
     def gate(self, state: State) -> float | dict[str, float]:
-        """The encoder gate of this epoch, in [0, 1]: one for all encoders, or modality -> gate."""
+        """Give the encoder gate of this epoch, in [0, 1]: one for all encoders, or modality -> gate."""
         raise NotImplementedError(f"{type(self).__name__} must define gate(state)")
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Joint training with one loss, and one encoder trained alone: what every other method is compared with."""
+"""Train jointly with one loss, or one encoder alone: what every other method is compared with."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def check_shapes(model: str, shapes: Shapes, dimensions: Collection[int]) -> Non
 def late_fusion(
     shapes: Shapes, classes: int, seed: int, fusion: str, official: bool, encoder: Callable[[int], nn.Module]
 ) -> LateFusion:
-    """One encoder per modality and a fusion head; the initial weights of each depend on the seed and its name alone.
+    """Build one encoder per modality and a fusion head; initial weights depend on the seed and the part's name alone.
 
     Args:
         shapes: modality -> shape of one sample. classes: number of classes K. seed: of the initial weights.

@@ -17,7 +17,7 @@ class VectorEncoder(nn.Module):
     """Dropout, then linear layers with ReLU: [B, D] -> [B, width]. A bag of words goes in as well as features do.
 
     **Source.** ReconBoost ``models/subNets/FeatureNets.py:SubNet`` (dropout 0.2, three layers of 128).
-    **Difference.** The data set standardises the features, not a batch-norm here.
+    **Difference.** (1) The data set standardises the features, not a batch-norm here.
     """
 
     def __init__(self, inputs: int, width: int, layers: int, dropout: float):

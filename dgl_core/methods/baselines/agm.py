@@ -23,13 +23,13 @@ LIMIT = 1.0  # a larger element in a fusion weight gradient clips the whole grad
 
 
 def coalitions(modalities: Sequence[str], full: bool) -> list[Coalition]:
-    """Every non-empty set of modalities, with or without the full one."""
+    """List every non-empty set of modalities, with or without the full one."""
     sizes = range(1, len(modalities) + full)
     return [coalition for size in sizes for coalition in combinations(modalities, size)]
 
 
 def coalition_logits(model: nn.Module, inputs: Mapping[str, Tensor], full: bool = False) -> dict[Coalition, Tensor]:
-    """Logits [B, K] of every coalition, the *inputs* of the absent modalities set to zero.
+    """Compute logits [B, K] of every coalition with the *inputs* of the absent modalities set to zero.
 
     Call it in evaluation mode. Samples then do not influence each other, so a late-fusion model encodes each input once
     and the zero input once (as one more sample), whatever the number of coalitions.
@@ -50,7 +50,7 @@ def coalition_logits(model: nn.Module, inputs: Mapping[str, Tensor], full: bool 
 
 
 def shapley(values: Mapping[Coalition, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
-    """Shapley share of every modality, with the value of the empty coalition set to zero.
+    """Split the logits into Shapley shares, with the value of the empty coalition set to zero.
 
     phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! * (v(S + m) - v(S)). For two modalities
     phi_a = (v(av) - v(v) + v(a)) / 2; for three (v(avt) - v(vt)) / 3 + (v(av) - v(v) + v(at) - v(t)) / 6 + v(a) / 3.
@@ -87,7 +87,7 @@ def coefficients(scores: Tensor, running: Tensor, alpha: float) -> Tensor:
 
 
 def surrogate(fused: Tensor, shares: Sequence[Tensor], kappa: Tensor) -> Tensor:
-    """``fused`` in value; in gradient, sum_m kappa_m shares_m. What backward hooks on the shares amount to."""
+    """Return ``fused`` with the gradient of sum_m kappa_m shares_m, which backward hooks on the shares amount to."""
     scaled = sum(k * (share - share.detach()) for k, share in zip(kappa, shares, strict=True))
     return fused.detach() + scaled
 

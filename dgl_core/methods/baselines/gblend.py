@@ -46,7 +46,7 @@ class Point(NamedTuple):
 
 
 def ogr_weight(before: Point, after: Point, floor: float) -> float:
-    """``|G| / max(|O|, floor)^2`` of one branch over one super-epoch.
+    """Weigh one branch by ``|G| / max(|O|, floor)^2`` over one super-epoch.
 
     G = V - V' is what training it alone gained on validation, O = (V' - T') - (V - T) by how much the gap between
     validation and training grew. ``floor`` (nats) keeps a branch whose gap did not change from taking all the weight.
@@ -57,7 +57,7 @@ def ogr_weight(before: Point, after: Point, floor: float) -> float:
 
 
 def blend(ratios: Mapping[str, float]) -> dict[str, float]:
-    """Ratios divided by their sum; equal weights if all are zero."""
+    """Divide the ratios by their sum; the weights are equal if all ratios are zero."""
     total = sum(ratios.values())
     return {branch: r / total if total else 1 / len(ratios) for branch, r in ratios.items()}
 
@@ -120,7 +120,7 @@ class GBlendOGR(OwnHeads):
         return logged(losses)
 
     def estimate(self, state: State, epochs: int) -> dict[str, float]:
-        """Weights {branch: w_k} from ``epochs`` epochs of every branch alone, each on a copy of its own."""
+        """Estimate weights {branch: w_k} from ``epochs`` epochs of every branch alone, each on a copy of its own."""
         branches = (FUSED, *state.model.encoders)
         before, ratios = points(state, branches), {}
         device = next(state.model.parameters()).device
@@ -139,7 +139,7 @@ class GBlendOGR(OwnHeads):
 
 
 def branch_logits(state: State, inputs: Mapping[str, Tensor], branches: Collection[str]) -> dict[str, Tensor]:
-    """Logits [B, K] of some branches; encoders that none of them needs do not run."""
+    """Compute logits [B, K] of some branches; encoders that none of them needs do not run."""
     model = state.model
     if not is_late(model):
         return {b: model(inputs, keep=None if b == FUSED else (b,)) for b in branches}
@@ -148,7 +148,7 @@ def branch_logits(state: State, inputs: Mapping[str, Tensor], branches: Collecti
 
 
 def points(state: State, branches: Collection[str]) -> dict[str, Point]:
-    """Mean losses of branches on the whole training and validation parts, in evaluation mode."""
+    """Measure mean losses of branches on the whole training and validation parts, in evaluation mode."""
     means = defaultdict(list)
     with evaluating(state.model), evaluating(state.heads), torch.no_grad():
         for part in ("train", "val"):
@@ -163,7 +163,7 @@ def points(state: State, branches: Collection[str]) -> dict[str, Point]:
 
 
 def sandbox(state: State) -> State:
-    """The same state with model, heads and optimiser copied together, so that nothing done to it touches the run."""
+    """Copy model, heads and optimiser of a state together, so that nothing done to the copy touches the run."""
     trial = copy.copy(state)
     trial.model, trial.heads, trial.optimizer = copy.deepcopy((state.model, state.heads, state.optimizer))
     trial._norms = defaultdict(list)  # gradient norms of the trial are not those of the run

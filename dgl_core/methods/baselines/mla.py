@@ -17,7 +17,7 @@ from dgl_core.methods.scores import check_target
 
 
 def entropy_weights(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Confidence of each modality in each sample: ``w_m = exp(max_j H_j - H_m) / sum_i exp(max_j H_j - H_i)``.
+    """Weigh modalities by confidence, per sample: ``w_m = exp(max_j H_j - H_m) / sum_i exp(max_j H_j - H_i)``.
 
     Args:
         logits: {m: [B, K]}; H_m is the entropy of ``softmax(logits[m])`` over the classes, in nats.
@@ -36,7 +36,7 @@ def forgetting(step: int, steps: int) -> float:
 
 
 def projector_update(projector: Tensor, mean: Tensor, damping: float) -> Tensor:
-    """One step of recursive least squares: ``k = P r``, ``P <- P - k k^T / (damping + r^T k)``.
+    """Take one step of recursive least squares: ``k = P r``, ``P <- P - k k^T / (damping + r^T k)``.
 
     Args:
         projector: P [D, D], symmetric. mean: r [D], the mean feature of a batch. damping: lambda > 0.
@@ -142,7 +142,7 @@ class MLA(Method):
             self._started = True
 
     def _fuse(self, state: State, logits: Mapping[str, Tensor]) -> Tensor:
-        """l = sum_m w_m l_m, [B, K], over the modalities in ``logits``; the weights add up to 1."""
+        """Average logits: l = sum_m w_m l_m, [B, K], over the modalities in ``logits``; the weights add up to 1."""
         if self.weights:
             fixed = dict(zip(state.model.encoders, self.weights, strict=True))
             weights = {m: fixed[m] / sum(fixed[j] for j in logits) for m in logits}
@@ -151,7 +151,7 @@ class MLA(Method):
         return sum(weights[m] * values for m, values in logits.items())
 
     def _branches(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str]) -> dict[str, Tensor]:
-        """h(z_m) of the modalities in ``keep``, {m: [B, K]}."""
+        """Compute h(z_m) of the modalities in ``keep``, {m: [B, K]}."""
         return {m: state.heads["shared"](z) for m, z in encode(state.model, inputs, keep).items()}
 
     def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:

@@ -19,7 +19,7 @@ SMALLEST = 1e-12  # a shorter vector has no direction
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Rows [N, D] at length 1; a zero row stays zero and gets no gradient (instead of an infinite one)."""
+    """Scale rows [N, D] to length 1; a zero row stays zero and gets no gradient (instead of an infinite one)."""
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return torch.where(length > SMALLEST, rows / length.clamp(min=SMALLEST), torch.zeros_like(rows))
 
@@ -30,7 +30,7 @@ def cosine_logits(feature: Tensor, weight: Tensor, scale: float) -> Tensor:
 
 
 def all_cosine_logits(model: nn.Module, inputs: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """``"fused"``, the sum over modalities, and every modality's own cosine logits, [B, K] each."""
+    """Compute every modality's own cosine logits, and ``"fused"``, their sum, [B, K] each."""
     features = model.encode(inputs)
     weights = head_weights(model.fusion, features)
     own = {m: cosine_logits(z, weights[m], scale) for m, z in features.items()}

@@ -17,7 +17,7 @@ Grads = Sequence[Tensor | None]  # (g_joint, g_own) of one parameter, None where
 
 
 def min_norm(v11: Tensor, v12: Tensor, v22: Tensor) -> Tensor:
-    """Weight a_1 in [0.001, 0.999] for which ``a_1 g_1 + (1 - a_1) g_2`` is shortest, from v_ij = <g_i, g_j>.
+    """Find a_1 in [0.001, 0.999] for which ``a_1 g_1 + (1 - a_1) g_2`` is shortest, from v_ij = <g_i, g_j>.
 
     ``a_1 = (v22 - v12) / (v11 + v22 - 2 v12)``, unless the shortest point is an end: 0.999 if v12 >= v11, 0.001 if
     v12 >= v22. 0-d tensors in and out, so nothing waits for the device.
@@ -27,7 +27,7 @@ def min_norm(v11: Tensor, v12: Tensor, v22: Tensor) -> Tensor:
 
 
 def pareto_weight(joint: Sequence[Tensor], own: Sequence[Tensor]) -> Tensor:
-    """a_1 of one encoder, 0-d: one half where the two gradients agree (cos > 0), else ``min_norm``."""
+    """Choose a_1 of one encoder, 0-d: one half where the two gradients agree (cos > 0), else ``min_norm``."""
     v11, v12, v22 = dot(joint, joint), dot(joint, own), dot(own, own)
     return torch.where(v12 > 0, 0.5, min_norm(v11, v12, v22))
 
@@ -38,7 +38,7 @@ def dot(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
 
 
 def enlarge(joint: Tensor, own: Tensor, weight: Tensor, gamma: float) -> Tensor:
-    """The final gradient of one parameter tensor.
+    """Compute the final gradient of one parameter tensor.
 
     ``h = 2 a_1 g_joint + 2 (1 - a_1) g_own``, made as long as the plain sum ``g_joint + g_own`` if it is shorter, times
     ``gamma``. Where the two cancel (``h`` is zero or lost in rounding) ``h`` has no direction and stays as it is.
@@ -51,7 +51,7 @@ def enlarge(joint: Tensor, own: Tensor, weight: Tensor, gamma: float) -> Tensor:
 
 @torch.no_grad()
 def integrate(pairs: Mapping[nn.Parameter, Grads], gamma: float) -> dict[nn.Parameter, Tensor]:
-    """Final gradients of one encoder from ``{parameter: (g_joint, g_own)}``; an absent gradient counts as zero.
+    """Compute final gradients of one encoder from ``{parameter: (g_joint, g_own)}``; an absent one counts as zero.
 
     Parameters that no loss reaches are left out.
     """
@@ -64,7 +64,7 @@ def integrate(pairs: Mapping[nn.Parameter, Grads], gamma: float) -> dict[nn.Para
 
 
 def add(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """Sum of two gradients of which either may be absent."""
+    """Add two gradients of which either may be absent."""
     if first is None or second is None:
         return second if first is None else first
     return first + second
@@ -127,7 +127,7 @@ class MMPareto(OwnHeads):
 
 
 def take(parameters: Iterable[nn.Parameter]) -> list[Tensor | None]:
-    """The gradients, which are cleared."""
+    """Return the gradients and clear them."""
     grads = []
     for parameter in parameters:
         grads.append(parameter.grad)

@@ -37,12 +37,12 @@ def coefficients(scores: Tensor, alpha: float) -> Tensor:
 
 
 def modulated_weights(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors that are modulated: convolution weights (4-D); without any, all weights of two dimensions or more."""
+    """Find the tensors to modulate: convolution weights (4-D), or else all weights of two dimensions or more."""
     return [p for p in parameters if p.dim() == 4] or [p for p in parameters if p.dim() > 1]
 
 
 def modulate(gradient: Tensor, coefficient: Tensor, generator: torch.Generator | None) -> None:
-    """g <- k g + N(0, (std(g) + 1e-8)^2) in place; no noise without a generator (on the device of the gradient)."""
+    """Scale and disturb in place, g <- k g + N(0, (std(g) + 1e-8)^2); without a generator there is no noise."""
     if generator is None:
         gradient.mul_(coefficient)
         return

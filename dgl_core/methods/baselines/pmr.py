@@ -31,7 +31,7 @@ FAR = 1e4  # distance to a class that no prototype was seen for: its softmax wei
 
 
 def similarities(features: Tensor, prototypes: Tensor, seen: Tensor) -> Tensor:
-    """-||z_i - c_k||, the logits of nearest-prototype classification.
+    """Compute -||z_i - c_k||, the logits of nearest-prototype classification.
 
     Args:
         features: [B, D]. prototypes: [K, D]. seen: [K], bool; the others count as infinitely far away.
@@ -51,7 +51,7 @@ def class_means(features: Tensor, target: Tensor, classes: int) -> tuple[Tensor,
 
 
 def blend(new: Tensor, old: Tensor, present: Tensor, seen: Tensor, keep: float) -> Tensor:
-    """(1 - keep) new + keep old, [K, D]; new alone for a class not ``seen`` before, old for one not ``present`` now."""
+    """Mix (1 - keep) new + keep old, [K, D]; new alone for a class not ``seen`` yet, old for one not ``present``."""
     mixed = torch.where(seen[:, None], (1 - keep) * new + keep * old, new)
     return torch.where(present[:, None], mixed, old)
 
@@ -89,7 +89,7 @@ def entropy_coefficients(scores: Tensor) -> Tensor:
 
 
 def vectors(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One feature vector per modality, {m: [B, D_m]}: the encoder's, or ``pooled`` where modalities mix early."""
+    """Compute one feature vector per modality, {m: [B, D_m]}: ``pooled`` ones where modalities mix early."""
     return {m: vector(z) for m, z in model.encode(inputs).items()} if is_late(model) else model.pooled(inputs)
 
 
@@ -189,7 +189,7 @@ class PMR(Method):
 
     @torch.no_grad()
     def _measure(self, state: State, keep: float) -> None:
-        """New prototypes, of which the old ones make up the part ``keep``."""
+        """Compute new prototypes, of which the old ones make up the part ``keep``."""
         limit = max(1, int(self.share * state.steps_per_epoch + 1e-9))
         features: dict[str, list[Tensor]] = defaultdict(list)
         targets = []
@@ -223,7 +223,7 @@ class PMR(Method):
     def _rebalance(
         self, scores: Tensor, prototype: Mapping[str, Tensor], similarity: Mapping[str, Tensor], state: State
     ) -> Tensor:
-        """What is added to the joint loss."""
+        """Compute what is added to the joint loss."""
         weights = (code_coefficients if self.form == "code" else paper_coefficients)(scores)
         added = self.alpha * (weights * torch.stack(list(prototype.values()))).sum()
         if self.form == "paper" and self.entropy and active(state.epoch, state.epochs, self.entropy_until):

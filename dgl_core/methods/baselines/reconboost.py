@@ -31,7 +31,7 @@ def reconcilement_loss(logits: Tensor, others: Tensor, target: Tensor, w1: float
 
 
 def stage_of(epoch: int, epochs: int, alone: int, together: int) -> tuple[int, bool]:
-    """Stage of a 0-based epoch, and whether it is one of the first ``alone`` epochs of the stage.
+    """Find the stage of a 0-based epoch, and whether it is one of the first ``alone`` epochs of the stage.
 
     What is left of the run after the last whole stage prolongs its second phase, so that no run ends in a first phase.
     """
@@ -50,11 +50,11 @@ class Ensemble(nn.Module):
         self.rate = nn.Parameter(torch.ones(()))
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """h(z_m) of every modality, {m: [B, K]}."""
+        """Compute h(z_m) of every modality, {m: [B, K]}."""
         return {m: self.head(z) for m, z in features.items()}
 
     def join(self, logits: Mapping[str, Tensor]) -> Tensor:
-        """rate * sum_m h(z_m), [B, K]."""
+        """Add up the logits: rate * sum_m h(z_m), [B, K]."""
         return self.rate * sum(logits.values())
 
 
@@ -120,12 +120,12 @@ class ReconBoost(Method):
         draw_heads(state)
 
     def stage(self, state: State) -> tuple[int, bool]:
-        """The stage of the present epoch, and whether its modality is trained alone."""
+        """Find the stage of the present epoch, and whether its modality is trained alone."""
         lengths = (whole_epochs(share, state.epochs) for share in (self.alone, self.together))
         return stage_of(state.epoch, state.epochs, *lengths)
 
     def members(self, state: State) -> list[str]:
-        """Modalities of the ensemble: those that had a turn, the present one included."""
+        """List the modalities of the ensemble: those that had a turn, the present one included."""
         return list(state.model.encoders)[: self.stage(state)[0] + 1]
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
@@ -144,7 +144,7 @@ class ReconBoost(Method):
         return {"multimodal": multimodal, "objective": loss}
 
     def _alone(self, state: State, batch: Batch, members: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of phase 1, and the logits of all members."""
+        """Compute the loss of phase 1, and the logits of all members."""
         stage, _ = self.stage(state)
         names, ensemble = list(state.model.encoders), state.heads["ensemble"]
         current, previous = names[stage % len(names)], names[(stage - 1) % len(names)]

@@ -20,21 +20,21 @@ from dgl_core.methods.scores import check_target, evaluating
 
 
 def purity(target: np.ndarray, cluster: np.ndarray) -> float:
-    """Accuracy after every cluster has been given the label of its majority. Integers >= 0, [N] each."""
+    """Measure accuracy after every cluster has been given the label of its majority. Integers >= 0, [N] each."""
     table = np.zeros((cluster.max() + 1, target.max() + 1), dtype=np.int64)
     np.add.at(table, (cluster, target), 1)
     return float(table.max(axis=1).sum() / len(target))
 
 
 def min_max(features: Tensor) -> Tensor:
-    """Every column of [N, D] scaled to [-1, 1]; a constant column (a dead unit) becomes -1."""
+    """Scale every column of [N, D] to [-1, 1]; a constant column (a dead unit) becomes -1."""
     low, high = features.amin(dim=0), features.amax(dim=0)
     span = torch.where(high > low, high - low, 1.0)
     return 2 * (features - low) / span - 1
 
 
 def cluster(features: Tensor, clusters: int) -> np.ndarray:
-    """k-means labels [N] of [N, D], one k-means++ start, random state 0, one thread (so one result everywhere)."""
+    """Cluster [N, D] by k-means: one k-means++ start, random state 0, one thread (so one result everywhere)."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -45,13 +45,13 @@ def cluster(features: Tensor, clusters: int) -> np.ndarray:
 
 
 def pull(gap: float, strength: float) -> float:
-    """w = tanh(strength * |gap|), how far the weights go back to where they started: 0 not at all, 1 all the way."""
+    """Compute w = tanh(strength * |gap|), how far the weights go back to their start: 0 not at all, 1 all the way."""
     return math.tanh(strength * abs(gap))
 
 
 @torch.no_grad()
 def relearn(parameters: Iterable[nn.Parameter], initial: Iterable[Tensor], weight: float) -> None:
-    """theta <- w theta_init + (1 - w) theta, in place; exact at w = 0 and w = 1."""
+    """Pull weights back in place, theta <- w theta_init + (1 - w) theta; exact at w = 0 and w = 1."""
     for parameter, start in zip(parameters, initial, strict=True):
         parameter.lerp_(start, weight)
 
@@ -140,7 +140,7 @@ class Relearn(Method):
         return super().step(state, batch)
 
     def gaps(self, state: State) -> dict[str, float]:
-        """P_train - P_val of every modality."""
+        """Measure P_train - P_val of every modality."""
         purities: dict[str, list[float]] = defaultdict(list)
         for part in ("train", "val"):
             features, target = collect(state, part)
@@ -156,7 +156,7 @@ class Relearn(Method):
 
 
 def collect(state: State, part: str) -> tuple[dict[str, Tensor], np.ndarray]:
-    """Features {m: float32 [N, D_m]} and targets [N] of a whole part, in evaluation mode."""
+    """Collect features {m: float32 [N, D_m]} and targets [N] of a whole part, in evaluation mode."""
     model = state.model
     extract = model.encode if is_late(model) else model.pooled
     features, target = defaultdict(list), []

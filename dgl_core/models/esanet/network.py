@@ -32,7 +32,7 @@ class Encoder(nn.Module):
     Attributes:
         widths: channels after each of the five pieces. STEM: layers of the first piece.
 
-    Source: ESANet ``src/models/resnet.py:ResNet``.
+    **Source.** ESANet ``src/models/resnet.py:ResNet``.
     """
 
     STEM = ("conv1", "bn1")
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stage(self, number: int, x: Tensor) -> Tensor:
-        """Piece ``number`` (0 the stem ... 4) applied to the result of the piece before it."""
+        """Apply piece ``number`` (0 the stem ... 4) to the result of the piece before it."""
         if number == 0:
             return F.relu(self.bn1(self.conv1(x)))
         if number == 1:
@@ -86,8 +86,9 @@ class ESANet(MultimodalModel):
     Raises:
         ValueError: encoders of different widths or stem strides, which cannot be added.
 
-    Source: ESANet ``src/models/model.py``, defaults of ``src/args.py`` (R34-NBt1D, SE-add, PPM, learned-3x3-zeropad,
-    decoder 512-256-128 with 3 blocks). Difference: encoders whose output is masked are not run at all.
+    **Source.** ESANet ``src/models/model.py``, defaults of ``src/args.py`` (R34-NBt1D, SE-add, PPM,
+    learned-3x3-zeropad, decoder 512-256-128 with 3 blocks).
+    **Difference.** (1) Encoders whose output is masked are not run at all.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], classes: int, decoder_blocks: int = 3):
@@ -105,7 +106,7 @@ class ESANet(MultimodalModel):
     def forward(
         self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None, detach: bool = False
     ) -> Tensor | tuple[Tensor, ...]:
-        """Class logits of every pixel.
+        """Compute class logits of every pixel.
 
         Args:
             inputs: modality -> [B, C, H, W]; H and W divisible by ``stride``.
@@ -149,7 +150,7 @@ class ESANet(MultimodalModel):
 
 
 def check_size(size: tuple[int, int], stride: int) -> None:
-    """ESANet halves the image log2(stride) times and doubles it back, which must come out even.
+    """Refuse sizes that ESANet cannot halve log2(stride) times and double back.
 
     Raises:
         ValueError: with the next size that fits.

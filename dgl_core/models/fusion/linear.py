@@ -18,8 +18,8 @@ class ConcatFusion(Fusion):
         widths: modality -> feature width D_m, in fusion order.
         classes: number of classes K.
 
-    Source: Eq. 4; official ``models/fusion_modules.py:ConcatFusion_DGL``. Difference: any number of modalities; no
-    ``fc_auxi`` (it is never used there).
+    **Source.** Eq. 4; official ``models/fusion_modules.py:ConcatFusion_DGL``.
+    **Difference.** (1) Any number of modalities; no ``fc_auxi`` (it is never used there).
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int):
@@ -40,7 +40,7 @@ class SumFusion(Fusion):
         official: unimodal logits ``W_m z_m + b_m`` without the other modalities' biases, as the official DGL code has
             them. By default they keep those biases, which is what zero features in Eq. 12 give.
 
-    Source: OGM-GE ``models/fusion_modules.py:SumFusion``; official ``SumFusion_DGL``.
+    **Source.** OGM-GE ``models/fusion_modules.py:SumFusion``; official ``SumFusion_DGL``.
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, official: bool = False):
@@ -65,7 +65,7 @@ class MLPFusion(Fusion):
         classes: number of classes K.
         hidden: width of the hidden layer. dropout: of the concatenated features, in training.
 
-    Source: ReconBoost ``models/MOSEI/LF_DNN.py`` (hidden 128, dropout 0.2), the light alternative for MOSI.
+    **Source.** ReconBoost ``models/MOSEI/LF_DNN.py`` (hidden 128, dropout 0.2), the light alternative for MOSI.
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, hidden: int = 128, dropout: float = 0.2):

@@ -27,7 +27,7 @@ from dgl_core.utils import Range
 
 
 def survivors(values: Mapping[str, Tensor], keep: Collection[str] | None) -> Maps:
-    """The entries of ``values`` whose modality is in ``keep`` (all for None).
+    """Keep the entries of ``values`` whose modality is in ``keep`` (all for None).
 
     Raises:
         ValueError: unknown modalities, or none at all.
@@ -67,11 +67,12 @@ class TailFusion(Fusion):
 class StemSplitMMTM(LateFusion):
     """MMTM, stem split: ``encode`` gives the maps after layer 2, ``fuse`` does all the rest.
 
-    Source: official ``models/mmtm_net.py:MMTM_Net`` and its ``fusion``. Difference: (1) layers 3 and 4 are separate per
-    modality unless ``share`` (there both branches use those of the first network, and the other's lie idle); (2) the
-    multimodal loss is truncated (there the variables named ``_detach`` are not detached); (3) a masked modality is zero
-    at every exchange (there at the first one only, after which batch-norm biases turn it into a constant); (4) masked
-    passes leave batch-norm statistics alone; (5) spectrograms stay one channel at their own size.
+    **Source.** Official ``models/mmtm_net.py:MMTM_Net`` and its ``fusion``.
+    **Difference.** (1) Layers 3 and 4 are separate per modality unless ``share`` (there both branches use those of the
+    first network, and the other's lie idle); (2) the multimodal loss is truncated (there the variables named
+    ``_detach`` are not detached); (3) a masked modality is zero at every exchange (there at the first one only, after
+    which batch-norm biases turn it into a constant); (4) masked passes leave batch-norm statistics alone; (5)
+    spectrograms stay one channel at their own size.
     """
 
     def __init__(self, branches: Mapping[str, Branch], interaction: Interaction, share: bool = False):
@@ -80,11 +81,11 @@ class StemSplitMMTM(LateFusion):
         super().__init__(stems, TailFusion(tails, interaction, share))
 
     def pooled(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Maps:
-        """Features right before the classifier, {m: [B, D]}."""
+        """Compute the features right before the classifier, {m: [B, D]}."""
         return self.fusion.features(self.encode(inputs), keep)
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Logits [B, K] from what ``pooled`` gives."""
+        """Compute logits [B, K] from what ``pooled`` gives."""
         return self.fusion.interaction.classify(features)
 
 
@@ -92,11 +93,11 @@ class ParameterSplitMMTM(MultimodalModel):
     """MMTM, parameter split: each encoder is a whole ResNet, the fusion module is exchanges and classifier."""
 
     def pooled(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Maps:
-        """Features right before the classifier, {m: [B, D]}."""
+        """Compute the features right before the classifier, {m: [B, D]}."""
         return self.fusion.features(*self._stems(inputs, keep))
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Logits [B, K] from what ``pooled`` gives."""
+        """Compute logits [B, K] from what ``pooled`` gives."""
         return self.fusion.classify(features)
 
     def forward(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
@@ -109,7 +110,7 @@ class ParameterSplitMMTM(MultimodalModel):
     def _stems(
         self, inputs: Mapping[str, Tensor], keep: Collection[str] | None
     ) -> tuple[Maps, dict[str, nn.ModuleList]]:
-        """Maps after layer 2 of the modalities that survive, and all tails."""
+        """Compute the maps after layer 2 of the modalities that survive, and return them with all tails."""
         missing = [m for m in self.encoders if m not in inputs]
         if missing:
             raise ValueError(f"The batch has no {missing[0]!r}; this model needs {list(self.encoders)}.")
