@@ -37,7 +37,7 @@ class Client(PapermillNotebookClient):
 
 
 class WithoutWidgets(Engine):
-    """As papermill's own engine, with our client."""
+    """Execute as papermill's own engine does, with our client."""
 
     executed: NotebookNode | None = None  # papermill does not return it where it raises
 

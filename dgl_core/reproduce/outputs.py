@@ -1,4 +1,4 @@
-"""The report folder: executed notebooks, tables and figures, and for each notebook what they were made from.
+"""Keep the report folder: executed notebooks, their tables and figures, and what each was made from.
 
 A notebook is executed into a folder of its own; only when it has succeeded are its tables and figures moved to their
 places. Beside the executed notebook lies a small JSON file with the fingerprint of everything it depends on.
@@ -32,7 +32,7 @@ PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
 
 @dataclass(frozen=True)
 class Result:
-    """How one notebook went; written beside it."""
+    """Hold how one notebook went; written beside it."""
 
     name: str
     fingerprint: str
@@ -45,12 +45,12 @@ class Result:
 
 
 def paths(out: Path, name: str) -> tuple[Path, Path]:
-    """The executed notebook and its result file."""
+    """Name the executed notebook and its result file."""
     return out / "notebooks" / f"{name}.ipynb", out / "notebooks" / f"{name}.json"
 
 
 def load(out: Path, name: str) -> Result | None:
-    """What is known about the last execution; None if there was none (or its file is damaged)."""
+    """Read what is known about the last execution; None if there was none, or its file is damaged."""
     try:
         return Result(**json.loads(paths(out, name)[1].read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -58,7 +58,7 @@ def load(out: Path, name: str) -> Result | None:
 
 
 def expected_seconds(out: Path, name: str) -> float:
-    """How long the notebook took here the last time."""
+    """Estimate how long a notebook takes by how long it took here the last time."""
     before = load(out, name)
     return before.seconds if before and not before.error else USUAL_SECONDS
 
@@ -68,7 +68,7 @@ def _digest(parts: Iterable[object]) -> str:
 
 
 def _state(files: Iterable[Path]) -> list[str]:
-    """Name, size and time of files: enough to notice that one was written, cheap enough for thousands."""
+    """List name, size and time of files: enough to notice that one was written, cheap enough for thousands."""
     facts = []
     for path in sorted(files):
         if path.is_file():
@@ -78,7 +78,7 @@ def _state(files: Iterable[Path]) -> list[str]:
 
 
 def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
-    """Digest of everything an execution depends on: source, library, profile, versions, records, presence of data."""
+    """Digest everything that an execution depends on: source, library, profile, versions, records, presence of data."""
     store, given = Store(utils.results_root()), Path(os.environ.get("DGL_DATA") or ROOT / "data")
     present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, keys.key(spec)) for spec in specs}

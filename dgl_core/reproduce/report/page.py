@@ -1,4 +1,4 @@
-"""The report: one ``index.html`` that reads well from the file system, without network or anything beside it."""
+"""Write the report: one ``index.html`` that reads well from the file system, without network or anything beside it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _failure(result: outputs.Result) -> str:
 
 
 def _claims(entries: list[tuple[outputs.Result, Page]]) -> str:
-    """The first table of verdicts that a notebook shows, and each verdict that one printed, once."""
+    """Collect the first table of verdicts that a notebook shows, and each verdict that one printed, once."""
     rows, seen = [], set()
     for _, page in entries:
         for outcome, claim, numbers, name in page.verdicts:
