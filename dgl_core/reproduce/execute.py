@@ -162,7 +162,8 @@ def execute(
         executed, reason = receiver.recv()
     except EOFError:
         process.join()
-        executed, reason = None, f"its process ended with exit code {process.exitcode}"
+        reason = f"papermill's process ended with exit code {process.exitcode} (killed, or out of memory?)"
+        raise NotebookFailed(source.stem, "while it was executed", reason) from None
     except BaseException:
         process.terminate()
         raise
