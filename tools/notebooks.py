@@ -27,7 +27,7 @@ CHECKOUT = 60.0  # seconds: files of one checkout are not older or newer than ea
 
 
 def inputs(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
-    """What a person writes in a notebook: kind and source of each cell."""
+    """List what a person writes in a notebook: kind and source of each cell."""
     return [(cell.cell_type, cell.source.strip()) for cell in notebook.cells if cell.source.strip()]
 
 

@@ -1,4 +1,4 @@
-"""Figures 1 and 3 of the paper, from run records: branches, encoders alone and in company, gradients, suppression.
+"""Draw Figures 1 and 3 of the paper from run records: branches, encoders, gradients, suppression.
 
 Every function takes ``panels``: title -> rows, where rows map a row label of ``experiments.branches`` to one record per
 seed. Lines are means over seeds, bands reach from the lowest to the highest seed.
@@ -46,7 +46,7 @@ def side_by_side(reference: Panels, this_run: Panels, profile: str) -> dict[str,
 
 
 def series(records: Sequence[RunRecord], column: str) -> np.ndarray:
-    """One column of several records, [seeds, epochs]."""
+    """Stack one column of several records, [seeds, epochs]."""
     return np.array([record.curves[column] for record in records], dtype=float)
 
 
@@ -73,7 +73,7 @@ def _end(values: np.ndarray, form: str = "{:.1f}") -> str:
 
 
 def branch_curves(panels: Panels, row: str = "vanilla") -> Picture:
-    """Fig. 1(a): accuracy of the fused model and of its zero-masked branches during training."""
+    """Draw Fig. 1(a): accuracy of the fused model and of its zero-masked branches during training."""
     figure, axes = _row(panels, "test accuracy (%)")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -89,7 +89,7 @@ def branch_curves(panels: Panels, row: str = "vanilla") -> Picture:
 
 
 def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla",)) -> Picture:
-    """Fig. 1(b): one modality trained alone against the same modality's branch inside joint models."""
+    """Draw Fig. 1(b): one modality trained alone against the same modality's branch inside joint models."""
     figure, axes = _row(panels, f"{modality} test accuracy (%)")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -109,7 +109,7 @@ def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence
 def gradient_curves(
     panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("alone", "vanilla")
 ) -> Picture:
-    """Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
+    """Draw Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
     figure, axes = _row(panels, f"gradient norm, {modality} encoder")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -129,7 +129,7 @@ def gradient_curves(
 def suppression_curves(
     panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla", "DGL")
 ) -> Picture:
-    """Fig. 3(a), told by s-bar: how much the partner modality shrinks this modality's residual, for how many samples.
+    """Draw Fig. 3(a) by s-bar: how much the partner modality shrinks this one's residual, for how many samples.
 
     Upper row: median over samples of s-bar, the exact form of the paper's s (METHODS T2). Lower row: share of training
     samples with s-bar < 1, where fusion shrinks the residual, and (dotted) the share where every s_k < 1, which is what
@@ -164,7 +164,7 @@ def suppression_curves(
 
 
 def ratio_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
-    """Distribution over training samples of R = (1 - p_fused) / (1 - p_unimodal) per epoch: median and quartiles."""
+    """Draw median and quartiles over training samples of R = (1 - p_fused) / (1 - p_unimodal) per epoch."""
     figure, axes = _row(panels, f"R at the {modality} branch")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -184,7 +184,7 @@ def ratio_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[s
 
 
 def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
-    """All rows at a glance: last-epoch test accuracy of each branch; one small dot a seed, one large dot the mean."""
+    """Draw the last-epoch test accuracy of every row and branch: one small dot a seed, one large dot the mean."""
     labels = list(next(iter(panels.values())))
     size = {"width": 3.4, "height": 0.32 * len(labels) + 1.0}
     figure, axes = style.row(map(style.heading, panels), "test accuracy (%)", **size, sharey=True)

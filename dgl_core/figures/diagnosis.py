@@ -12,7 +12,7 @@ from dgl_core.figures.style import Picture
 
 
 def panels(found: Diagnosis) -> Picture:
-    """Suppression ratio R (quartiles), gradients of the two losses, accuracy of the branches and the fused model."""
+    """Draw the suppression ratio R (quartiles), the gradients of the two losses, the accuracy of every branch."""
     names = list(found.branches)
     places = np.arange(len(names))
     figure, (left, middle, right) = style.new(1, 3, width=2.9, height=0.45 * len(names) + 1.4, sharey=False)

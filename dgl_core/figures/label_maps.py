@@ -1,4 +1,4 @@
-"""Pictures of dense prediction: scenes, predicted label maps, learning curves, classes that gain and lose.
+"""Draw dense prediction: scenes, predicted label maps, learning curves, classes that gain and lose.
 
 Records come in as rows: row label -> one record per seed (``experiments.table5``); ``panels`` map titles to rows.
 """
@@ -21,7 +21,7 @@ NO_LABEL = (0.1, 0.1, 0.1)  # colour of void
 
 
 def palette(classes: int) -> np.ndarray:
-    """One colour per class and, at ``VOID``, near-black; float [256, 3]. Up to 40 colours that differ."""
+    """Choose one colour per class and, at ``VOID``, near-black; float [256, 3], up to 40 of them different."""
     import matplotlib
 
     maps = [np.array(matplotlib.colormaps[name].colors) for name in ("tab20", "tab20b")]
@@ -32,7 +32,7 @@ def palette(classes: int) -> np.ndarray:
 
 
 def _legend(figure, classes: Sequence[str], shown: np.ndarray) -> None:
-    """Colours of the classes that occur in ``shown``, to the right of everything."""
+    """Explain the colours of the classes that occur in ``shown``, to the right of everything."""
     from matplotlib.patches import Patch
 
     colours = palette(len(classes))
@@ -53,7 +53,7 @@ def _grid(rows: int, titles: Sequence[str], shape: tuple[int, int], width: float
 
 
 def look(scenes: Sequence[Scene], classes: Sequence[str]) -> Photograph:
-    """Pictures as they come: colour, depth (m, dark is near), labels with a legend."""
+    """Draw pictures as they come: colour, depth (m, dark is near), labels with a legend."""
     figure, axes = _grid(len(scenes), ("RGB", "depth", "labels"), scenes[0].label.shape, 1.9)
     colours, deepest = palette(len(classes)), max(float(s.depth.max()) for s in scenes)
     for row, scene in zip(axes, scenes, strict=True):
@@ -69,12 +69,12 @@ def look(scenes: Sequence[Scene], classes: Sequence[str]) -> Photograph:
 
 
 def kept_maps(record: RunRecord, branch: str, shape: tuple[int, int]) -> np.ndarray:
-    """Predicted label maps of the first test pictures, uint8 [n, H, W], without what was filled up for the network."""
+    """Unpack the predicted label maps of the first test pictures, uint8 [n, H, W], without the network's padding."""
     return unpack_array(record.arrays["last"][branch]["maps"])[:, : shape[0], : shape[1]]
 
 
 def predictions(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]], count: int = 4) -> Photograph:
-    """RGB | depth | truth | vanilla | DGL | DGL from RGB alone | DGL from depth alone, first seed, last epoch.
+    """Draw RGB | depth | truth | vanilla | DGL | DGL from RGB alone | DGL from depth alone, first seed, last epoch.
 
     The masked columns are those with re-estimated batch-norm statistics.
     """
@@ -101,7 +101,7 @@ def predictions(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]
 
 
 def agreement(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]) -> Photograph:
-    """Where DGL helps and where it hurts: blue, only DGL is right; red, only vanilla; white, both; grey, neither."""
+    """Map where DGL helps (blue: only DGL is right) and hurts (red: only vanilla); white: both, grey: neither."""
     figure, axes = _grid(2, [""] * len(scenes), scenes[0].label.shape, 1.9)
     names = {"only DGL right": style.BLUE, "only vanilla right": style.RED, "both": "#FFFFFF", "neither": "#AAAAAA"}
     from matplotlib.colors import to_rgb
@@ -124,7 +124,7 @@ def agreement(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]) 
 
 
 def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
-    """Validation mIoU at the epochs where it was measured, mean and range over seeds; test at the last epoch."""
+    """Draw validation mIoU at the epochs that measured it, mean and range over seeds, and test at the last epoch."""
     headings = [style.heading(title, len(rows[rows_shown[0]])) for title, rows in panels.items()]
     figure, axes = style.row(headings, "epoch", "mIoU (%)", height=2.6)
     said = []
@@ -146,7 +146,7 @@ def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL
 
 
 def iou_differences(rows: Mapping[str, Sequence[RunRecord]], better: str = "DGL", worse: str = "vanilla"):
-    """Class -> IoU of one row minus that of another in points, one value per seed; classes without test pixels out."""
+    """Subtract the IoU of one row from another's: class -> points per seed, classes without test pixels left out."""
     partner = {record.spec.seed: record for record in rows[worse]}
     pairs = [(record, partner[record.spec.seed]) for record in rows[better] if record.spec.seed in partner]
 
@@ -159,7 +159,7 @@ def iou_differences(rows: Mapping[str, Sequence[RunRecord]], better: str = "DGL"
 
 
 def class_differences(panels: Panels) -> Picture:
-    """Per class: IoU of DGL minus IoU of vanilla in points; bar is the mean, dots are seeds; sorted."""
+    """Draw the IoU of DGL minus that of vanilla per class, in points and sorted; bars are means, dots are seeds."""
     differences = {title: iou_differences(rows) for title, rows in panels.items()}
     headings = [style.heading(title, len(next(iter(found.values())))) for title, found in differences.items()]
     height = 0.9 + 0.15 * max(map(len, differences.values()))
@@ -182,7 +182,7 @@ def class_differences(panels: Panels) -> Picture:
 
 
 def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
-    """Test mIoU of each modality alone: statistics as trained (hollow) and re-estimated under the mask (filled)."""
+    """Draw each modality's own test mIoU: statistics as trained (hollow), re-estimated under the mask (filled)."""
     headings = [style.heading(title, len(rows[rows_shown[0]])) for title, rows in panels.items()]
     figure, axes = style.row(headings, ylabel="test mIoU (%)", height=2.4, sharey=True)
     said = []

@@ -1,4 +1,4 @@
-"""Pictures of notebook 08: maps of learning rates and of gates, protocols against gaps, seeds, two processes."""
+"""Draw notebook 08: maps of learning rates and of gates, protocols against gaps, seeds, two processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dgl_core.verdicts import statistics
 def rate_maps(
     rows: statistics.Rows, title: str, rates: tuple[Sequence[float], Sequence[float]], path: float = 0.0
 ) -> Picture:
-    """Fused test accuracy over encoder rate (across) and fusion rate (up): vanilla, DGL, G-Blending on one scale.
+    """Map fused test accuracy over encoder rate (across) and fusion rate (up): vanilla, DGL, G-Blending on one scale.
 
     Args:
         rows: of ``experiments.beyond.rate_maps``. rates: fusion and encoder rates, of ``experiments.beyond.rates``.
@@ -45,7 +45,7 @@ def rate_maps(
 
 
 def gate_square(rows: statistics.Rows, title: str) -> Picture:
-    """The square of gates for the fused model and its branches, and the moving gates beside it."""
+    """Draw the square of gates for the fused model and its branches, and the moving gates beside it."""
     gates = beyond.GATES
     branches = ("fused", *next(found for found in rows.values() if found)[0].data["modalities"])
     figure, axes = style.row([*branches, "moving gates"], "encoder gate", "fusion gate", width=2.6, height=2.6)
@@ -72,7 +72,7 @@ def gate_square(rows: statistics.Rows, title: str) -> Picture:
 
 
 def protocol_gains(panels: Panels, gaps: Mapping[str, float]) -> Picture:
-    """What choosing the epoch on test or on validation adds to the last epoch, against the paper's gaps."""
+    """Draw what choosing the epoch on test or on validation adds to the last epoch, against the paper's gaps."""
     figure, axes = style.row(panels, "points above the last epoch", "runs", width=3.6, height=2.8, sharey=True)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -90,7 +90,7 @@ def protocol_gains(panels: Panels, gaps: Mapping[str, float]) -> Picture:
 
 
 def seeds(deviations: Mapping[str, float], gaps: Mapping[str, float]) -> Picture:
-    """Pairs of seeds that a gap needs (80 % power, 5 % level), for the measured deviations of paired differences."""
+    """Draw how many pairs of seeds a gap needs (80 % power, 5 % level), for measured deviations of pairs."""
     figure, ax = style.new(width=6.0, height=3.0)
     x = np.linspace(0.4, 8.0, 60)
     said = []
@@ -111,7 +111,7 @@ def seeds(deviations: Mapping[str, float], gaps: Mapping[str, float]) -> Picture
 
 
 def process_errors(errors: Mapping[str, Mapping[str, float]]) -> Picture:
-    """Relative error of the gradients on two processes, both forms of the step, logarithmic."""
+    """Draw the relative error of the gradients on two processes, both forms of the step, logarithmic."""
     figure, ax = style.new(width=5.0, height=2.2)
     said = []
     for place, (form, parts) in enumerate(errors.items()):

@@ -1,4 +1,4 @@
-"""Table 2 as pictures: every branch of every method, what a missing modality costs, accuracy beside macro-F1.
+"""Draw Table 2: every branch of every method, what a missing modality costs, accuracy beside macro-F1.
 
 ``panels``: title -> rows, rows: label -> one record per seed, as in ``dgl_core.figures.curves``.
 """
@@ -27,12 +27,12 @@ def marks(modalities: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def modalities_of(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
-    """Modalities of the row that has most of them."""
+    """Name the modalities of the row that has most of them."""
     return max((list(r.data["modalities"]) for records in rows.values() for r in records[:1]), key=len)
 
 
 def _mean(axes, position: float, values: Sequence[float], colour: str, marker: str) -> float:
-    """The mean with a bar for its 95 % interval (three values or more: two make it endless); returns the mean."""
+    """Draw a mean, with a bar for its 95 % interval from three values on (two make it endless); returns the mean."""
     interval = mean_interval(values)
     if interval.n > 2:
         axes.plot([interval.low, interval.high], [position] * 2, "-", color=colour, linewidth=1.0, alpha=0.6)
@@ -58,7 +58,7 @@ def _legend(figure, modalities: Sequence[str], form: str, first: str) -> None:
 
 
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
-    """Every row: accuracy of the fused model and of each modality under the zero mask, means with 95 % intervals.
+    """Draw every row's mean accuracy, fused and of each modality under the zero mask, with 95 % intervals.
 
     Args:
         lines: title -> accuracy of naming the most frequent class, drawn as a dashed line.
@@ -81,7 +81,7 @@ def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Pic
 
 
 def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
-    """Every method: accuracy with all modalities, and with each one of them missing at test time."""
+    """Draw every method's accuracy with all modalities, and with each one of them missing at test time."""
     shown = {t: {k: v for k, v in rows.items() if v and not k.endswith(" alone")} for t, rows in panels.items()}
     labels = list(dict.fromkeys(label for rows in shown.values() for label in rows))
     figure, axes = _frame(shown, labels, lines or {}, 0.28)
@@ -106,7 +106,7 @@ def accuracy_and_f1(
     constants: Mapping[str, tuple[float, float]],
     paper: Mapping[str, Sequence[float]],
 ) -> Picture:
-    """Each branch of every method by its accuracy and its macro-F1: which of them say more than one class?
+    """Place each branch of every method by accuracy and macro-F1: which of them say more than one class?
 
     Args:
         rows: label -> records. constants: class -> accuracy and macro-F1 in per cent of naming that class always.

@@ -1,4 +1,4 @@
-"""Tables 1, 3 and 4 as pictures: the ranking of all methods, the square of truncations, alpha, fusion heads."""
+"""Draw Tables 1, 3 and 4: the ranking of all methods, the square of truncations, alpha, fusion heads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def all_methods(
     tuned: Mapping[str, Mapping[str, tuple[float, Sequence[RunRecord]]]],
     cost: Mapping[str, float],
 ) -> Picture:
-    """All methods at a glance: at the common learning rate, at each method's own, and what training with each costs.
+    """Draw all methods at the common learning rate and at each one's own, and what training with each costs.
 
     Args:
         panels: data set -> row -> records at the common rate; rows are sorted by their mean over the data sets.
@@ -69,7 +69,7 @@ def all_methods(
 
 
 def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
-    """Table 4: accuracy against alpha for DGL, G-Blending, and vanilla with the encoder rate times alpha.
+    """Draw Table 4: accuracy against alpha for DGL, G-Blending, and vanilla with the encoder rate times alpha.
 
     The upper axis is what alpha really sets under SGD: the learning rate of the encoders. All points of a panel are
     means over the same seeds, those that every row has.
@@ -97,7 +97,7 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
 
 
 def rows_as_dots(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
-    """Any set of rows: last-epoch test accuracy of each branch, dots for seeds, mean with its 95 % interval."""
+    """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval."""
     labels = list(next(iter(panels.values())))
     size = {"width": 3.6, "height": 0.36 * len(labels) + 1.0}
     figure, axes = style.row(panels, "test accuracy (%)", **size, sharey=True)

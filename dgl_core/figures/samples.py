@@ -1,4 +1,4 @@
-"""Pictures of data: faces, voices, spectrograms. Values come in as arrays; nothing is read or generated here."""
+"""Draw data: faces, voices, spectrograms. Values come in as arrays; nothing is read or generated here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dgl_core.figures.style import Photograph, Picture
 
 
 def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarray], seconds: float) -> Photograph:
-    """One clip per class: the face above, the log-magnitude spectrogram below.
+    """Draw one clip per class: the face above, the log-magnitude spectrogram below.
 
     Args:
         faces: class -> uint8 ``[H, W, 3]``.
@@ -37,7 +37,7 @@ def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarr
 
 
 def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray) -> Picture:
-    """One clip three times: waveform, spectrogram of the official code, spectrogram of the paper.
+    """Draw one clip three times: waveform, spectrogram of the official code, spectrogram of the paper.
 
     Args:
         sound: ``[n]`` in -1..1 at ``rate`` Hz.
@@ -61,7 +61,7 @@ def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray)
 
 
 def difficulty(faces: Mapping[float, Mapping[str, np.ndarray]]) -> Photograph:
-    """The same clips at rising difficulty: one row per difficulty, one column per class.
+    """Draw the same clips at rising difficulty: one row per difficulty, one column per class.
 
     Args:
         faces: difficulty -> class -> uint8 ``[H, W, 3]``.
@@ -85,7 +85,7 @@ def difficulty(faces: Mapping[float, Mapping[str, np.ndarray]]) -> Photograph:
 
 
 def augmented(picture: np.ndarray, crops: Sequence[np.ndarray]) -> Photograph:
-    """A stored picture and what training makes of it.
+    """Draw a stored picture and what training makes of it.
 
     Args:
         picture: uint8 ``[H, W, 3]``.
@@ -101,7 +101,7 @@ def augmented(picture: np.ndarray, crops: Sequence[np.ndarray]) -> Photograph:
 
 
 def words(lips: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]) -> Picture:
-    """Spoken words: every second lip frame beside the log-mel spectrogram.
+    """Draw spoken words: every second lip frame beside the log-mel spectrogram.
 
     Args:
         lips: word -> uint8 ``[8, H, W]``.

@@ -1,4 +1,4 @@
-"""One look for every figure: colour-blind palette, fixed sizes, line style besides colour, a text alternative."""
+"""Give every figure one look: colour-blind palette, fixed sizes, line style besides colour, a text alternative."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def apply() -> None:
 
 
 def new(rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.5, **options):
-    """A figure off pyplot's stack with ``rows x columns`` axes of ``width x height`` inches each.
+    """Make a figure off pyplot's stack with ``rows x columns`` axes of ``width x height`` inches each.
 
     Returns:
         ``(figure, axes)``; ``axes`` is a single Axes for 1 x 1, else the array of ``Figure.subplots``.
@@ -124,7 +124,7 @@ def heat(axes, values: np.ndarray, x: Sequence[float], y: Sequence[float], limit
 
 
 def limits(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
-    """Common colour limits of several maps: their smallest and largest number, never the same one."""
+    """Find common colour limits of several maps: their smallest and largest number, never the same one."""
     known = np.concatenate([a[np.isfinite(a)] for a in arrays])
     low, high = float(known.min()), float(known.max())
     return low, high if high > low else low + 1.0
@@ -157,7 +157,7 @@ class Picture:
     alt: str
 
     def png(self) -> bytes:
-        """PNG with few colours, a third of the size: notebooks with many figures stay light."""
+        """Encode as PNG with few colours, a third of the size, so that notebooks with many figures stay light."""
         from PIL import Image
 
         full, small = io.BytesIO(), io.BytesIO()

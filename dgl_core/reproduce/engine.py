@@ -37,7 +37,7 @@ class Client(PapermillNotebookClient):
 
 
 class WithoutWidgets(Engine):
-    """As papermill's own engine, with our client."""
+    """Execute as papermill's own engine does, with our client."""
 
     executed: NotebookNode | None = None  # papermill does not return it where it raises
 
@@ -76,6 +76,9 @@ def run(
     reason, options = "", {"start_timeout": START_SECONDS, "execution_timeout": CELL_SECONDS, "progress_bar": False}
     try:
         papermill.execute_notebook(notebook, None, dict(parameters), "without_widgets", cwd=folder, **options)
+    except KeyboardInterrupt:  # papermill has ended its kernel
+        shutil.rmtree(scratch, ignore_errors=True)
+        return
     except PapermillExecutionError:
         pass  # the cell holds the error
     except DeadKernelError:
@@ -86,7 +89,7 @@ def run(
 
 
 def _end_with_parent(scratch: str) -> None:
-    """Once the parent is gone, end the kernel and this process; a kernel whose parent is gone ends itself."""
+    """Once the parent is gone, end as if it had said so; where that takes too long, the kernel ends by itself."""
     wait([multiprocessing.parent_process().sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)

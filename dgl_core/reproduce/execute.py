@@ -27,7 +27,7 @@ TICK = 0.1  # seconds between looks at the stop signal
 
 
 class NotebookFailed(RuntimeError):
-    """An execution that must not be trusted: where it stopped, and why (one line each)."""
+    """Reject an execution that must not be trusted: where it stopped, and why (one line each)."""
 
     def __init__(self, name: str, where: str, error: str, notebook: NotebookNode | None = None):
         self.name, self.where, self.error, self.notebook = name, where, error, notebook
@@ -39,7 +39,7 @@ class Stopped(Exception):
 
 
 def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> list[str]:
-    """Names ("03_vanilla_vs_dgl") of all notebooks, in order, or of those that ``only`` asks for ("03").
+    """Name all notebooks ("03_vanilla_vs_dgl"), in order, or those that ``only`` asks for ("03").
 
     Raises:
         ValueError: a name that no notebook has, with the nearest one that exists.
@@ -53,7 +53,7 @@ def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> l
 
 
 def kernel_environment(portable: bool, threads: int = 1) -> dict[str, str]:
-    """Environment variables of a training worker or a notebook kernel; they count only before torch is imported."""
+    """Set up a training worker or a notebook kernel: variables that count only before torch is imported."""
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "OMP_NUM_THREADS": str(threads),
@@ -65,19 +65,19 @@ def kernel_environment(portable: bool, threads: int = 1) -> dict[str, str]:
 
 
 def tags(cell: dict[str, Any]) -> list[str]:
-    """The tags of a cell."""
+    """Read the tags of a cell."""
     return cell["metadata"].get("tags", [])
 
 
 def text(notebook: NotebookNode) -> str:
-    """A notebook as the text of its file."""
+    """Write a notebook as the text of its file."""
     import nbformat
 
     return nbformat.writes(notebook, version=4) + "\n"
 
 
 def declared_parameters(notebook: NotebookNode) -> dict[str, Any]:
-    """Name and default of each parameter in the cell tagged ``parameters``; only literals may be there.
+    """Read name and default of each parameter in the cell tagged ``parameters``; only literals may be there.
 
     Raises:
         ValueError: no such cell or several, or something else than ``name = literal`` in it.
@@ -115,7 +115,7 @@ def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None
 
 
 def read_source(path: Path) -> NotebookNode:
-    """The notebook that a ``py:percent`` file describes, without outputs, for this environment's Python kernel."""
+    """Read a notebook from its ``py:percent`` file, without outputs, for this environment's Python kernel."""
     import jupytext
 
     notebook = jupytext.read(path, fmt="py:percent")
@@ -162,7 +162,8 @@ def execute(
         executed, reason = receiver.recv()
     except EOFError:
         process.join()
-        executed, reason = None, f"its process ended with exit code {process.exitcode}"
+        reason = f"papermill's process ended with exit code {process.exitcode} (killed, or out of memory?)"
+        raise NotebookFailed(source.stem, "while it was executed", reason) from None
     except BaseException:
         process.terminate()
         raise
@@ -174,7 +175,7 @@ def execute(
 
 
 def merge_streams(notebook: NotebookNode) -> NotebookNode:
-    """Join printed texts that follow each other: in how many pieces they arrive is a matter of timing (in place)."""
+    """Join printed texts that follow each other (in place): in how many pieces they arrive is a matter of timing."""
     for cell in notebook.cells:
         merged: list[Any] = []
         for output in cell.get("outputs", ()):

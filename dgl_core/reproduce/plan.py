@@ -16,7 +16,7 @@ from dgl_core.utils import duration
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of some notebooks.
+    """Hold the runs of some notebooks.
 
     Attributes:
         needed: notebook -> its runs. every: each run once. todo: those without a record here.
@@ -31,7 +31,7 @@ class Plan:
     absent: dict[str, list[RunSpec]] = field(default_factory=dict)
 
     def seconds(self, spec: RunSpec) -> float:
-        """Estimated time of a run, a guess where nothing is known: for the progress line."""
+        """Estimate the time of a run for the progress line; a guess where nothing is known."""
         found = self.known.seconds(spec)
         return spec.epochs * GUESS if found is None else found
 

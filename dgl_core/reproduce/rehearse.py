@@ -49,7 +49,7 @@ BLOCK = 256  # clips of random content; the files repeat them
 
 @dataclass(frozen=True)
 class Size:
-    """A data set as it is stored.
+    """Describe a data set as it is stored.
 
     Args:
         counts: clips for training, validation, test.
@@ -66,17 +66,17 @@ class Size:
 
     @property
     def visual(self) -> tuple[int, ...]:
-        """Stored shape of a clip's pictures."""
+        """Shape of a clip's stored pictures."""
         stored = round(self.side * 8 / 7)
         return (self.frames,) * (self.frames > 1) + (stored, stored, 3)
 
     @property
     def bytes(self) -> int:
-        """Of all stored clips: float16 spectrograms, uint8 pictures."""
+        """Bytes of all stored clips: float16 spectrograms, uint8 pictures."""
         return sum(self.counts) * (2 * math.prod(self.audio) + math.prod(self.visual))
 
     def scaled(self, size: str) -> Size:
-        """The same set in the size of a rehearsal.
+        """Scale the set to the size of a rehearsal.
 
         Raises:
             ValueError: the size is neither "small" nor a share above 0 and up to 1.
@@ -99,7 +99,7 @@ SIZES = {
 
 
 def random_dataset(name: str, size: str = "1") -> Dataset:
-    """Random data in the size of a set, memory-mapped as prepared media are; written on first use.
+    """Make random data in the size of a set, memory-mapped as prepared media are; written on first use.
 
     Raises:
         ValueError: unknown set, a size that makes no sense, or too little space on the disk.
@@ -201,7 +201,7 @@ def _trainer(spec: RunSpec, options: Mapping[str, object], data: Dataset, device
 
 
 def _step_seconds(run: Trainer, steps: int) -> float:
-    """Seconds of a training step, all that belongs to it included; the first ones (compilation, caches) left out."""
+    """Time a training step with all that belongs to it, without the first ones (compilation, caches)."""
     whole = run.steps_per_epoch
     run.steps_per_epoch = min(whole, WARM_UP)
     run.method.on_start(run)
@@ -230,7 +230,7 @@ def write(report: Mapping, folder: Path) -> Path:
 
 
 def rehearse(specs: Iterable[RunSpec], size: str, steps: int = STEPS, say=print) -> list[dict]:
-    """A report for every data set and network among the runs."""
+    """Measure and report every data set and network among the runs."""
     groups: dict[tuple[str, str], list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault((spec.dataset, spec.model), []).append(spec)
