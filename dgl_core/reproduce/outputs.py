@@ -126,8 +126,10 @@ def refresh(
     name: str, profile: str, out: Path, specs: Sequence[RunSpec], portable: bool, stop: threading.Event
 ) -> Result:
     """Execute a notebook unless its last result still stands; never raises for a failure of the notebook itself."""
+    source, (notebook_path, result_path) = NOTEBOOKS / f"{name}.py", paths(out, name)
+    if not source.is_file():
+        return record_failure(out, name, "its source", f"{source.name} is no file; restore it")
     before, fingerprint_now = load(out, name), fingerprint(name, profile, specs)
-    notebook_path, result_path = paths(out, name)
     stands = before is not None and before.fingerprint == fingerprint_now and not before.error
     if stands and before.notebook and not changed(out, before):
         return replace(before, kept=True)
@@ -135,7 +137,7 @@ def refresh(
     with tempfile.TemporaryDirectory(prefix="dgl_report_") as work:
         variables = kernel_environment(portable) | {"DGL_REPORT": work}
         try:
-            parameters, source = {"profile": profile}, NOTEBOOKS / f"{name}.py"
+            parameters = {"profile": profile}
             notebook = execute(source, parameters=parameters, environment=variables, stop=stop, scratch=work)
         except NotebookFailed as failure:
             if failure.notebook is not None:

@@ -6,12 +6,14 @@ import errno
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
+from conftest import HEADER
 from dgl_core import utils
-from dgl_core.reproduce import command
+from dgl_core.reproduce import command, outputs
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.utils import write_atomic
 
@@ -190,6 +192,13 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
         (["--only", "03_vanila_vs_dgl"], "Unknown notebook '03_vanila_vs_dgl': did you mean '03_vanilla_vs_dgl'?"),
         (["--only", "99"], "Unknown notebook '99'"),
         (["--workers", "0"], "--workers is 0; it must be at least 1"),
+        (["--only", ""], "--only names no notebook"),
+        (["--only", " , "], "--only names no notebook"),
+        (["--out", ""], "--out is empty; give a value or leave it out"),
+        (["--dask", ""], "--dask is empty"),
+        (["--profile", "paper", "--rehearse", ""], "--rehearse is empty"),
+        (["--profile", ""], "Unknown profile ''"),
+        (["--profile", "paper", "--rehearse", "7"], "the size of a rehearsal is '7'"),
         (["--out", "/dev/null/report"], "cannot write to /dev/null/report"),
         (["--dask", "tcp://127.0.0.1:1"], "no Dask scheduler answers at 'tcp://127.0.0.1:1'"),
     ],
@@ -215,6 +224,29 @@ def test_a_read_only_report_folder_is_refused_before_any_work(project, capsys, m
     monkeypatch.setattr(signal, "signal", lambda *unused: None)
     assert command.main(["--profile", "smoke", "--out", str(project.out)]) == 2
     assert "Read-only file system; choose another folder with --out" in capsys.readouterr().err
+
+
+DAMAGE = {
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:150]), "0 cells are tagged 'parameters'"),
+    "empty": (lambda path: path.write_bytes(b""), "0 cells are tagged 'parameters'"),
+    "bytes": (lambda path: path.write_bytes(b"\xff\xfe\x00" * 50), "01_first.py is no notebook (UnicodeDecodeError"),
+    "syntax": (lambda path: path.write_text('# %% tags=["parameters"]\nprofile = (\n'), "was never closed"),
+    "code": (lambda path: path.write_text('# %% tags=["parameters"]\nprofile = open("x")\n'), "only name = literal"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "01_first.py is no file"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_source_is_that_notebooks_failure(tmp_path, monkeypatch, kind):
+    """Named in one sentence; the other notebooks are executed all the same."""
+    path = tmp_path / "01_first.py"
+    path.write_text(HEADER.format(title="First") + "\n# %%\nprint(1)\n")
+    damage, message = DAMAGE[kind]
+    damage(path)
+    monkeypatch.setattr(outputs, "NOTEBOOKS", tmp_path)
+    result = outputs.refresh("01_first", "smoke", tmp_path / "out", [], True, threading.Event())
+    assert result.where == "its source" and message in result.error and "\n" not in result.error
+    assert outputs.load(tmp_path / "out", "01_first") == result
 
 
 def test_portable_numerics_reach_the_kernels(project):
