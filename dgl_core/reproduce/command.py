@@ -81,6 +81,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def reproduce(options: argparse.Namespace) -> int:
     """Plan, train, execute, report. Returns the exit status: 0, or 1 if anything failed."""
     started = time.monotonic()
+    outputs.sweep(options.out)
     plan = plan_of(options.profile, options.names)
     print(f"Profile {options.profile}: {profiles.profile_named(options.profile).purpose}")
     print(summary(plan, options.workers), flush=True)

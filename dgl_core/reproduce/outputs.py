@@ -32,6 +32,9 @@ from dgl_core.utils import write_atomic
 
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
+TOGETHER = 5  # runners that may write one report at the same time
+LEFT = re.compile(r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.\w{8}")  # a file that ``write_atomic`` has not finished
+LEFT_SECONDS = 600.0  # after which nobody is at work on it
 MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
 
@@ -143,20 +146,30 @@ def refresh(
             if failure.notebook is not None:
                 write_atomic(notebook_path, text(failure.notebook))
             return record_failure(out, name, failure.where, failure.error)
-        files = {}
-        for path in sorted(path for path in Path(work).rglob("*") if path.is_file()):
-            file, content = path.relative_to(work).as_posix(), path.read_bytes()
-            files[file] = _sha256(content)
-            write_atomic(out / file, content)
-    for stale in old.keys() - files.keys():
+        found = {path.relative_to(work).as_posix(): path for path in sorted(Path(work).rglob("*.*"))}
+        made = {file: path.read_bytes() for file, path in found.items() if MADE.fullmatch(file)}
+    for stale in old.keys() - made.keys():
         if not (out / stale).parent.is_symlink():  # or a file of another folder would go
             (out / stale).unlink(missing_ok=True)
-    written = text(notebook)
-    write_atomic(notebook_path, written)
+    files, written = {file: _sha256(content) for file, content in made.items()}, text(notebook).encode()
     seconds = round(time.monotonic() - started, 1)
-    result = Result(name, fingerprint_now, seconds, utc_now(), files, _sha256(written.encode()))
-    write_atomic(result_path, json.dumps(asdict(result), indent=1))
+    result = Result(name, fingerprint_now, seconds, utc_now(), files, _sha256(written))
+    for _ in range(TOGETHER):
+        for path, content in ({out / file: made[file] for file in files} | {notebook_path: written}).items():
+            write_atomic(path, content)
+        write_atomic(result_path, json.dumps(asdict(result), indent=1))
+        there = load(out, name)
+        if there is not None and not changed(out, there):  # unless another runner wrote in between
+            break
     return result
+
+
+def sweep(out: Path) -> None:
+    """Remove what killed runners left half-written in the report folder."""
+    for folder in (out, *(out / name for name in ("notebooks", "tables", "figures"))):
+        for path in folder.glob(".*.*.*"):
+            if LEFT.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 def record_failure(out: Path, name: str, where: str, error: str) -> Result:
