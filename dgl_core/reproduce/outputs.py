@@ -17,7 +17,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -129,7 +129,7 @@ def refresh(
     name: str, profile: str, out: Path, specs: Sequence[RunSpec], portable: bool, stop: threading.Event
 ) -> Result:
     """Execute a notebook unless its last result still stands; never raises for a failure of the notebook itself."""
-    source, (notebook_path, result_path) = NOTEBOOKS / f"{name}.py", paths(out, name)
+    source = NOTEBOOKS / f"{name}.py"
     if not source.is_file():
         return record_failure(out, name, "its source", f"{source.name} is no file; restore it")
     before, fingerprint_now = load(out, name), fingerprint(name, profile, specs)
@@ -144,24 +144,36 @@ def refresh(
             notebook = execute(source, parameters=parameters, environment=variables, stop=stop, scratch=work)
         except NotebookFailed as failure:
             if failure.notebook is not None:
-                write_atomic(notebook_path, text(failure.notebook))
+                write_atomic(paths(out, name)[0], text(failure.notebook))
             return record_failure(out, name, failure.where, failure.error)
         found = {path.relative_to(work).as_posix(): path for path in sorted(Path(work).rglob("*.*"))}
         made = {file: path.read_bytes() for file, path in found.items() if MADE.fullmatch(file)}
-    for stale in old.keys() - made.keys():
-        if not (out / stale).parent.is_symlink():  # or a file of another folder would go
-            (out / stale).unlink(missing_ok=True)
     files, written = {file: _sha256(content) for file, content in made.items()}, text(notebook).encode()
     seconds = round(time.monotonic() - started, 1)
     result = Result(name, fingerprint_now, seconds, utc_now(), files, _sha256(written))
-    for _ in range(TOGETHER):
-        for path, content in ({out / file: made[file] for file in files} | {notebook_path: written}).items():
-            write_atomic(path, content)
-        write_atomic(result_path, json.dumps(asdict(result), indent=1))
-        there = load(out, name)
-        if there is not None and not changed(out, there):  # unless another runner wrote in between
-            break
+    _remove(out, name, old.keys() - files.keys())
+    _write(out, result, made | {f"notebooks/{name}.ipynb": written})
     return result
+
+
+def _remove(out: Path, name: str, stale: Iterable[str]) -> None:
+    """Delete files that a notebook made before and no longer makes, unless another notebook does."""
+    others = [load(out, path.stem) for path in (out / "notebooks").glob("*.json") if path.stem != name]
+    listed = {file for other in others if other for file in other.files}
+    for file in set(stale) - listed:
+        if not (out / file).parent.is_symlink():  # or a file of another folder would go
+            (out / file).unlink(missing_ok=True)
+
+
+def _write(out: Path, result: Result, made: Mapping[str, bytes]) -> None:
+    """Write a result and what it lists, again where another runner wrote in between."""
+    for _ in range(TOGETHER):
+        for file, content in made.items():
+            write_atomic(out / file, content)
+        write_atomic(paths(out, result.name)[1], json.dumps(asdict(result), indent=1))
+        there = load(out, result.name)
+        if there is not None and not changed(out, there):
+            return
 
 
 def sweep(out: Path) -> None:

@@ -139,6 +139,15 @@ def test_what_a_killed_runner_left_half_written_is_removed(report, monkeypatch):
     assert outputs.LEFT.fullmatch(name), "the pattern is that of the temporary files of write_atomic"
 
 
+def test_a_file_that_another_notebook_makes_now_is_not_deleted(report):
+    moved = report.out / "tables" / "moved.csv"
+    moved.write_text("of 02")
+    report.edit(files=json.loads(report.result.read_text())["files"] | {"tables/moved.csv": "0" * 64})
+    second = json.loads(report.result.read_text()) | {"name": "02_second", "files": {"tables/moved.csv": "1" * 64}}
+    outputs.paths(report.out, "02_second")[1].write_text(json.dumps(second))
+    assert not report.refresh().kept and moved.read_text() == "of 02"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
