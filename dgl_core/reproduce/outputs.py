@@ -78,9 +78,9 @@ def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
     """Digest of everything an execution depends on: source, library, profile, versions, records, presence of data."""
     from dgl_core import utils
     from dgl_core.runs import keys
-    from dgl_core.runs.store import Store
+    from dgl_core.runs.run import here
 
-    store, given = Store(utils.results_root()), Path(os.environ.get("DGL_DATA") or ROOT / "data")
+    store, given = here(), Path(os.environ.get("DGL_DATA") or ROOT / "data")
     present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, keys.key(spec)) for spec in specs}
     sources = [NOTEBOOKS / f"{name}.py", *sorted((ROOT / "dgl_core").rglob("*.py"))]
