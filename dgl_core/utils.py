@@ -5,7 +5,9 @@ No torch and nothing of the house is imported here, so every file may use it.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import hashlib
 import importlib
 import math
@@ -16,11 +18,20 @@ import tempfile
 import threading
 import time
 from collections import UserDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+TEMPORARY = ".tmp"  # end of the names of files that are being written
+REMEDIES = {
+    errno.ENOSPC: "Free some space there",
+    errno.EDQUOT: "Free some space there",
+    errno.EROFS: "Make it writable",
+    errno.EACCES: "Make it writable",
+    errno.EPERM: "Make it writable",
+}
+STORE_REMEDY = ", or name another folder in DGL_RESULTS"
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, or where the package is installed
 
 
@@ -152,32 +163,83 @@ class Registry(UserDict):
         return found
 
 
-def write_atomic(path: str | Path, content: str | bytes) -> Path:
+def write_atomic(path: str | Path, content: str | bytes, remedy: str = "") -> Path:
     """Write a file atomically: a full disk or an interrupt never leaves half of it.
 
     Args:
         path: the file; missing folders above it are made.
         content: text (UTF-8) or bytes.
+        remedy: what else helps where the disk refuses the file, as for ``explained``.
 
     Returns:
         The path.
 
     Raises:
-        OSError: from the file system (no space, read-only, ...); the previous file, if any, is untouched.
+        OSError: the disk is full, read-only, ...; the message names the folder and the remedy. The previous file, if
+            any, is untouched.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with explained(path.parent, remedy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut after the move leaves an empty file under the right name
+            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
     return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a move in a folder durable, where the system lets a folder be opened (not on Windows)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network folders that know no such call
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def explained(folder: Path, remedy: str = "") -> Iterator[None]:
+    """Explain in one sentence why a folder cannot be written to, with the remedy.
+
+    Args:
+        remedy: what else the reader can do, for example name another folder; put behind the general advice.
+    """
+    try:
+        yield
+    except OSError as error:
+        advice = REMEDIES.get(error.errno)
+        if advice is None or isinstance(error, CannotWrite):
+            raise
+        reason = os.strerror(error.errno)
+        raise CannotWrite(error.errno, f"cannot write to {folder}: {reason}. {advice}{remedy}.") from error
+
+
+class CannotWrite(OSError):
+    """Raised where the disk refuses a file; the message names the folder and the remedy."""
+
+
+def set_aside(path: Path) -> str:
+    """Move a damaged file beside itself (``.damaged``); returns a sentence that says where it is."""
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"It stays where it is ({error.strerror})."
+    return f"Moved to {aside.name}."
 
 
 TERMINAL_INTERVAL = 0.5  # seconds between rewritings of the line

@@ -29,6 +29,7 @@ from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_nam
 from dgl_core.reproduce.plan import Plan, plan_of, summary, table
 from dgl_core.runs import run
 from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
+from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import ROOT, Clock, Progress, duration
 
@@ -197,7 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from dgl_core.reproduce import rehearse
 
             return rehearse.profile(options.names, options.rehearse)
-        return reproduce(options)
+        with with_variables(
+            PORTABLE_NUMERICS if options.portable else {}
+        ):  # so that records of that kind are looked for
+            return reproduce(options)
     except (KeyboardInterrupt, Stopped):
         print("\nInterrupted. Finished runs are recorded; the same command goes on from there.", file=sys.stderr)
         return 130

@@ -25,7 +25,7 @@ from pathlib import Path
 from dgl_core import utils
 from dgl_core.reproduce.execute import NOTEBOOKS, ROOT, NotebookFailed, execute, kernel_environment, text
 from dgl_core.runs import keys
-from dgl_core.runs.store import Store
+from dgl_core.runs.run import here
 from dgl_core.training.environment import utc_now
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import write_atomic
@@ -33,7 +33,7 @@ from dgl_core.utils import write_atomic
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
 TOGETHER = 5  # runners that may write one report at the same time
-LEFT = re.compile(r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.\w{8}")  # a file that ``write_atomic`` has not finished
+LEFT = re.compile(r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.\w{8}\.tmp")  # a file that ``write_atomic`` has not finished
 LEFT_SECONDS = 600.0  # after which nobody is at work on it
 MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
@@ -108,7 +108,7 @@ def _state(files: Iterable[Path]) -> list[str]:
 
 def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
     """Digest everything that an execution depends on: source, library, profile, versions, records, presence of data."""
-    store, given = Store(utils.results_root()), Path(os.environ.get("DGL_DATA") or ROOT / "data")
+    store, given = here(), Path(os.environ.get("DGL_DATA") or ROOT / "data")
     present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, keys.key(spec)) for spec in specs}
     sources = [NOTEBOOKS / f"{name}.py", *sorted((ROOT / "dgl_core").rglob("*.py"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import random
 import statistics
 import sys
@@ -29,8 +30,10 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
         count: how many records. seed: which ones. say: receives one line per record.
 
     Raises:
-        ValueError: there are no reference records, so nothing can be said of them.
+        ValueError: there are no reference records, or none is asked for, so nothing can be said of them.
     """
+    if count < 1:
+        raise ValueError(f"count is {count}; it must be at least 1.")
     records = Store(reference_root()).records()
     if not records:
         raise ValueError("results/reference holds no records: check out the repository whole, then audit again.")
@@ -74,9 +77,15 @@ def _sisters(one: RunSpec, other: RunSpec) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dgl audit", description=__doc__.splitlines()[0])
     parser.add_argument("count", nargs="?", type=int, default=3, help="how many records to train again")
-    count = parser.parse_args(arguments).count
+    parser.add_argument("--seed", type=int, help="which ones; by default other ones every day")
+    options = parser.parse_args(arguments)
+    count, seed = options.count, datetime.date.today().toordinal() if options.seed is None else options.seed
+    print(
+        f"Auditing {count} reference records, chosen by seed {seed} (again: dgl audit {count} --seed {seed})",
+        flush=True,
+    )
     try:
-        differences = audit(count)
+        differences = audit(count, seed)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

@@ -21,8 +21,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
 from dgl_core.runs.keys import resolve
 from dgl_core.runs.run import find_or_make
 from dgl_core.runs.store import Store
@@ -104,7 +102,7 @@ def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
     spec = wanted.spec
     chosen = {"compile": options.compile, "deterministic": options.deterministic, "data": options.data_on}
     machine = Machine(**vars(Machine.from_environment()) | {name: value for name, value in chosen.items() if value})
-    device = distributed.own_device(torch.device(options.device) if options.device else train.default_device())
+    device = distributed.own_device(train.device_named(options.device))
     check_precision(spec, device)
     with distributed.team(device) as team:
 
@@ -117,11 +115,11 @@ def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
                 machine=machine, team=team, log=timed(say, spec.epochs),
             )  # fmt: skip
 
-        state, found = find_or_make(wanted, made, recompute=options.recompute, team=team)
+        state, found = find_or_make(wanted, made, recompute=options.recompute, device=device, team=team)
     if state == "held":
         raise ValueError("another worker is at this run now: wait for it, or stop it first.")
     if found is not None:
-        path = Store(results_root()).path(spec, wanted.key)
+        path = Store(results_root(), found.making).path(spec, wanted.key)
         say(f"{'Recorded already' if state == 'recorded' else 'Recorded'} in {path}")
         say(scores(found))
     return found

@@ -7,18 +7,23 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dgl_core import data
 from dgl_core.runs.estimates import GUESS, Estimates
 from dgl_core.runs.keys import Run, resolve
 from dgl_core.runs.store import Store
 from dgl_core.training import train
-from dgl_core.training.distributed import Team
+from dgl_core.training.environment import is_portable, making
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.utils import data_roots, reference_root, results_root
 
+if TYPE_CHECKING:  # the plan of a report is made without torch
+    import torch
+
+    from dgl_core.training.distributed import Team
+
 POLL = 0.2  # seconds between looks at the workers
-ALONE = Team()
 
 
 class RunsFailed(RuntimeError):
@@ -35,29 +40,44 @@ class RunsFailed(RuntimeError):
 def find(spec: RunSpec | Run, root: Path | None = None) -> RunRecord | None:
     """Find the record of a run in this machine's store (or in ``root``); None if there is none."""
     wanted = resolve(spec)
-    return Store(root or results_root()).load(wanted.spec, wanted.key)
+    return (Store(root) if root else here()).load(wanted.spec, wanted.key)
+
+
+def here(device: torch.device | None = None, processes: int = 1) -> Store:
+    """Open this machine's store for the runs that this process makes: with its numerics, on so many processes.
+
+    Args:
+        device: where runs train, ``train.default_device()`` if not given.
+    """
+    portable = is_portable() and (device is None or device.type == "cpu")
+    return Store(results_root(), making(portable, processes))
 
 
 def find_or_make(
-    wanted: Run, make: Callable[[Path], RunRecord], *, recompute: bool = False, team: Team = ALONE
+    wanted: Run,
+    make: Callable[[Path], RunRecord],
+    *,
+    recompute: bool = False,
+    device: torch.device | None = None,
+    team: Team | None = None,
 ) -> tuple[str, RunRecord | None]:
     """Find a record, or claim the run, train it, keep its record and drop its checkpoint.
 
     Args:
         make: trains the run, from the checkpoint it is given if there is one.
         recompute: train even if the run is recorded, and from the start.
-        team: the processes that train together; the first one alone looks at the store.
+        device: where it trains. team: the processes that train together; the first one alone looks at the store.
 
     Returns:
         ``("recorded", record)``, ``("made", record)``, or ``("held", None)`` while another living worker is at the run.
         Processes after the first get no record.
     """
-    store = Store(results_root())
+    store = here(device, team.size if team else 1)
     checkpoint = store.path(wanted.spec, wanted.key).with_suffix(".checkpoint")
-    record, state, first = None, None, team.rank == 0
+    record, state, first = None, None, team is None or team.rank == 0
 
     def look() -> RunRecord | None:
-        return None if recompute else store.load(wanted.spec, wanted.key)
+        return None if recompute else store.load(wanted.spec, wanted.key) or here(device).load(wanted.spec, wanted.key)
 
     with contextlib.ExitStack() as held:
         if first:
@@ -65,14 +85,15 @@ def find_or_make(
             mine = record is None and held.enter_context(store.claim(wanted.spec, wanted.key))
             record = look() if mine else record  # another worker may have finished it since
             state = "recorded" if record is not None else "made" if mine else "held"
-        state = team.agree(state)
+        state = team.agree(state) if team else state
         if state != "made":
             return state, record
         if first and recompute:
             checkpoint.unlink(missing_ok=True)
         made = make(checkpoint)
         if first:
-            record = store.replace(made) if recompute else store.save(made)
+            kept = here(device) if made.making == here(device).making else store  # several processes, the whole batch
+            record = kept.replace(made) if recompute else kept.save(made)
             checkpoint.unlink(missing_ok=True)
         return state, record
 
@@ -124,6 +145,8 @@ def run_all(
     """
     runs = [resolve(spec) for spec in specs]
     unique = list(dict.fromkeys(runs))
+    if unique:
+        here().clean()
     failures: list[tuple[RunSpec, Exception]] = []
     started, done = time.perf_counter(), 0
 

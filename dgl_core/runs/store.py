@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,10 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dgl_core.training.records import CorruptRecord, RunRecord, RunSpec
-from dgl_core.utils import write_atomic
+from dgl_core.utils import STORE_REMEDY, explained, set_aside, write_atomic
 
 HEARTBEAT = 10.0  # seconds between signs of life of a worker
 STALE = 60.0  # a claim without a sign of life for this long is taken over
+HALF_WRITTEN = 3600.0  # a temporary file this old belongs to a process that was killed
+FORGOTTEN = 30 * 86400.0  # a checkpoint this old belongs to a run that nobody goes on with
+ANY = "any"  # records however they were made
 
 
 class Store:
@@ -27,19 +31,30 @@ class Store:
 
     Args:
         root: the folder; made when the first record is written.
+        making: how its records must have been made (``environment.making``). Those of another making have other files
+            and are never loaded; by default all records are one kind.
     """
 
-    def __init__(self, root: Path):
-        self.root = Path(root)
+    def __init__(self, root: Path, making: str = ANY):
+        self.root, self.making = Path(root), making
 
     def path(self, spec: RunSpec, key: str) -> Path:
         options = map(str, spec.method_options.values())
         words = [spec.dataset, spec.method, *options, f"seed{spec.seed}", key[:16]]
-        return self.root / (re.sub(r"[^\w.+-]+", "_", "-".join(words)) + ".json")
+        making = "" if self.making in (ANY, "") else f".{self.making}"
+        return self.root / (re.sub(r"[^\w.+-]+", "_", "-".join(words)) + f"{making}.json")
 
     def load(self, spec: RunSpec, key: str) -> RunRecord | None:
         """Read a record; None if there is none. A damaged file is moved aside (``.damaged``) with a message."""
-        path = self.path(spec, key)
+        own, plain = self.path(spec, key), Store(self.root).path(spec, key)
+        for path in dict.fromkeys((own, plain)):  # earlier versions kept every record under the plain name
+            record = self._checked(path, key)
+            if record is not None and self.making in (ANY, record.making):
+                return record
+        return None
+
+    @staticmethod
+    def _checked(path: Path, key: str) -> RunRecord | None:
         try:
             record = _read(path)
             if record.key != key:
@@ -48,7 +63,7 @@ class Store:
         except FileNotFoundError:
             return None
         except CorruptRecord as error:
-            print(f"Record {path.name} is not used: {error}. {_set_aside(path)}", file=sys.stderr)
+            print(f"Record {path.name} is not used: {error}. {set_aside(path)}", file=sys.stderr)
             return None
 
     def save(self, record: RunRecord) -> RunRecord:
@@ -60,8 +75,11 @@ class Store:
 
     def replace(self, record: RunRecord) -> RunRecord:
         """Write the record over an older one (a run that was asked to be made again)."""
-        with self._explained():
-            write_atomic(self.path(record.spec, record.key), record.to_json())
+        path = self.path(record.spec, record.key)
+        standing = None if self.making == ANY else self._checked(path, record.key)
+        if standing is not None and standing.making != self.making:  # of an earlier version, under the plain name
+            path.replace(Store(self.root, standing.making).path(record.spec, record.key))
+        write_atomic(path, record.to_json(), STORE_REMEDY)
         return record
 
     def records(self) -> list[RunRecord]:
@@ -79,7 +97,7 @@ class Store:
         """Claim a run; yields True while this worker alone holds it, False if another living worker does."""
         path = self.path(spec, key).with_suffix(".claim")
         mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex})
-        with self._explained():
+        with explained(self.root, STORE_REMEDY):
             path.parent.mkdir(parents=True, exist_ok=True)
             claimed = _create(path, mine) or (_is_stale(path) and _take_over(path, mine))
         if not claimed:
@@ -102,14 +120,24 @@ class Store:
             if _text(path) == mine:  # it is not if this worker slept for long and another one took over
                 path.unlink(missing_ok=True)
 
-    @contextmanager
-    def _explained(self):
-        """Explain a full or read-only disk in one sentence, with the remedy."""
-        try:
-            yield
-        except OSError as error:
-            remedy = "Free some space there, or name another folder in DGL_RESULTS."
-            raise OSError(error.errno, f"cannot write to {self.root}: {error.strerror}. {remedy}") from error
+    def clean(self) -> None:
+        """Remove what killed workers left behind and nobody will use: half-written files, claims, checkpoints.
+
+        A claim goes when it is stale; a checkpoint when its record is there or it is a month old, and no claim holds
+        its run. A folder that cannot be written to is left as it is.
+        """
+        for path in sorted(self.root.glob("*")) if self.root.is_dir() else ():
+            with contextlib.suppress(OSError):
+                age, claim = time.time() - path.stat().st_mtime, path.with_suffix(".claim")
+                useless = path.suffix == ".checkpoint" and (path.with_suffix(".json").exists() or age > FORGOTTEN)
+                if path.name.startswith("."):
+                    gone = age > HALF_WRITTEN
+                elif path.suffix == ".claim":  # by the protocol, so that no other worker's new claim is removed
+                    gone = _is_stale(path) and _take_over(path, uuid.uuid4().hex)
+                else:
+                    gone = useless and not claim.exists() or path.suffix == ".taking" and _is_stale(path)
+                if gone:
+                    path.unlink()
 
 
 def _read(path: Path) -> RunRecord:
@@ -117,15 +145,6 @@ def _read(path: Path) -> RunRecord:
         return RunRecord.from_json(path.read_text())
     except UnicodeDecodeError:
         raise CorruptRecord("it is no text") from None
-
-
-def _set_aside(path: Path) -> str:
-    aside = path.with_suffix(".damaged")
-    try:
-        path.replace(aside)
-    except OSError as error:
-        return f"It stays where it is ({error.strerror})."
-    return f"Moved to {aside.name}."
 
 
 def _create(path: Path, text: str) -> bool:
@@ -153,6 +172,10 @@ def _is_stale(path: Path) -> bool:
     """Tell whether a claim has had no heartbeat for a while, or its process on this host is gone."""
     try:
         age = time.time() - path.stat().st_mtime
+        if age < -STALE:
+            os.utime(path)  # a living owner beats again; of a dead one the claim is stale in a minute
+            said = f"Claim {path.name} is dated {-age:.0f} s in the future; from now on it counts as new."
+            print(said, file=sys.stderr)
     except FileNotFoundError:
         return False  # released at this moment
     try:

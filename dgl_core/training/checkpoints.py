@@ -2,35 +2,77 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import io
-import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from dgl_core.utils import write_atomic
+from dgl_core.utils import STORE_REMEDY, set_aside, write_atomic
 
 PARTS = {"epoch", "model", "heads", "optimizer", "method", "curves", "best", "seconds"}
+DIGEST = hashlib.sha256().digest_size  # bytes of the checksum in front of the state
 
 
 def save(state: Mapping[str, object], path: Path) -> None:
-    """Write a state atomically."""
+    """Write a state atomically, its SHA-256 first: a flipped bit must not become another number in a record."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    write_atomic(path, buffer.getvalue())
+    content = buffer.getvalue()
+    write_atomic(path, hashlib.sha256(content).digest() + content, STORE_REMEDY)
 
 
 def restore(path: Path, device: torch.device) -> dict[str, object] | None:
-    """Read a state, with its tensors on ``device``; None if there is none that can be read."""
+    """Read a state, with its tensors on ``device``; None if there is none, or none that is as it was written.
+
+    Raises:
+        OSError: the file is there and cannot be read.
+    """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
-        state = None
-    if not isinstance(state, dict) or set(state) != PARTS:
-        print(f"Checkpoint {path.name} is damaged; this run starts again.", file=sys.stderr)
-        return None
-    return state
+    if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
+        return reject(path, "it is damaged, or of another version")
+    try:
+        state = torch.load(io.BytesIO(content[DIGEST:]), map_location=device, weights_only=True)
+    except Exception as error:  # whatever another version of torch finds wrong with it
+        return reject(path, f"this version cannot read it ({type(error).__name__})")
+    return state if isinstance(state, dict) and set(state) == PARTS else reject(path, "another version wrote it")
+
+
+def resume(
+    path: Path,
+    device: torch.device,
+    load: Callable[[Mapping[str, object]], None],
+    parts: Sequence[nn.Module | torch.optim.Optimizer],
+    method: object,
+) -> bool:
+    """Go on from a checkpoint; one that does not fit is set aside, and everything is as it was before.
+
+    Args:
+        load: takes the state; may fail half-way. parts, method: what it changes.
+    """
+    state = restore(path, device)
+    if state is None:
+        return False
+    before, memory = copy.deepcopy(([part.state_dict() for part in parts], vars(method)))
+    try:
+        load(state)
+        return True
+    except Exception as error:  # shapes, names or types of another version
+        for part, old in zip(parts, before, strict=True):
+            part.load_state_dict(old)
+        vars(method).clear()
+        vars(method).update(memory)
+        reject(path, f"it does not fit this run ({type(error).__name__})")
+        return False
+
+
+def reject(path: Path, reason: str) -> None:
+    """Set a checkpoint aside and say so in one sentence; the run starts again."""
+    print(f"Checkpoint {path.name} is not used, {reason}; this run starts again. {set_aside(path)}", file=sys.stderr)

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from dgl_core.data.tasks.classes import Task
 from dgl_core.gradients import DisentangledObjective
 from dgl_core.methods.base import Method
 from dgl_core.training.records import RunSpec
@@ -69,6 +71,15 @@ class Team:
         if self.size > 1 and plain and isinstance(getattr(objective, "_orig_mod", objective), DisentangledObjective):
             return DistributedDataParallel(objective, **{SYNC_BUFFERS: False}), True
         return objective, self.size == 1
+
+    def sees_whole_batch(self, model: nn.Module, task: Task, averaged: bool) -> bool:
+        """Tell whether the update is that of the whole batch, up to the order of additions.
+
+        It is, where DistributedDataParallel averages the gradients of a plain objective (``averaged``), the loss of a
+        batch is the mean over its samples, and batch-norm, if there is any, sees all parts.
+        """
+        parts = (m for m in model.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm))
+        return self.size == 1 or (averaged and task.by_sample and next(parts, None) is None)
 
     def average(self, tensors: Iterable[Tensor | None]) -> None:
         """Replace each tensor by its mean over the processes, in place, in few messages."""

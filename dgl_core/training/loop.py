@@ -167,11 +167,10 @@ class Trainer:
             checkpoint: file to resume from and to save to at most ``every`` seconds; deleted by the caller.
             log: called with one line per epoch.
         """
-        state = checkpoints.restore(checkpoint, self.device) if checkpoint else None
-        if state is None:
+        parts = (self.model, self.heads, self.optimizer)
+        load = self.load_state_dict
+        if not (checkpoint and checkpoints.resume(checkpoint, self.device, load, parts, self.method)):
             self.method.on_start(self)
-        else:
-            self.load_state_dict(state)
         saved = time.perf_counter()
         for epoch in range(self.epoch, self.epochs):
             self.epoch = epoch
@@ -275,4 +274,6 @@ class Trainer:
         about = recording.data_of(self.dataset, self.method, list(self.model.encoders))
         cost = recording.cost_of(self.curves, self.seconds, (self.model, self.heads), self.device)
         where = recording.environment_of(self.device, self.machine, self.data_on, self.team.size)
+        if self.team.size > 1 and self.team.sees_whole_batch(self.model, self.task, self._averaged):
+            where["whole_batch"] = True
         return recording.record_of(self.spec, key, revisions, about, self.curves, self.best, cost, where)

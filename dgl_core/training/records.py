@@ -13,10 +13,21 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from dgl_core.training.environment import making
 from dgl_core.utils import coerce, unknown_name
 
 SCHEMA = 1
 PROTOCOLS = ("last", "best_val", "best_test")  # last epoch; best on validation (ours); best on test (the paper's)
+
+
+MANY = 10**6  # epochs, samples or batches: more is a slip of the keyboard
+RANGES = {  # field -> lowest and highest value, both allowed
+    **dict.fromkeys(("lr", "encoder_lr_scale", "weight_decay", "clip"), (0, MANY)),
+    **dict.fromkeys(("momentum", "decay"), (0, 1)),
+    **dict.fromkeys(("epochs", "batch_size", "accumulate", "evaluate_every"), (1, MANY)),
+    "milestones": (0, MANY),
+    "seed": (0, 2**63 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -73,10 +84,18 @@ class RunSpec:
             elif f.name != "dataset":
                 value = coerce(f.name, value, default)
             object.__setattr__(self, f.name, value)
-        lowest = dict.fromkeys(("lr", "encoder_lr_scale", "momentum", "weight_decay", "decay", "clip"), 0)
-        for name, low in (lowest | dict.fromkeys(("epochs", "batch_size", "accumulate", "evaluate_every"), 1)).items():
-            if not getattr(self, name) >= low:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if not one >= low:
+                    raise ValueError(f"{name} is {value}; it must be at least {low}.")
+                if not one <= high:
+                    raise ValueError(f"{name} is {value}; it must be at most {high:,}.")
+        if self.momentum == 1:
+            raise ValueError("momentum is 1; it must be below 1, or old gradients never fade.")
+        for name in ("dataset", "method", "model"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one registered name, as text.")
         for name, choices in (
             ("optimizer", ("sgd", "adam", "adamw")),
             ("precision", ("fp32", "tf32", "bf16", "fp64")),
@@ -133,7 +152,8 @@ class RunRecord:
         arrays: protocol -> branch -> name -> what the task keeps for tables and pictures, packed (see
             ``unpack_array``); segmentation: ``confusion`` [K, K] and the first predicted ``maps`` [n, H, W].
         cost: seconds, seconds_per_epoch, peak_memory_mb, parameters.
-        environment: device, threads, portable, versions, commit.
+        environment: device, threads, portable, versions, commit; ``processes`` where several trained together, and
+            ``whole_batch`` if their update is that of the whole batch all the same.
         created: UTC time.
     """
 
@@ -176,6 +196,12 @@ class RunRecord:
         "official_<modality>" where a method has one.
         """
         return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith(f"/{self.selecting}")]
+
+    @property
+    def making(self) -> str:
+        """Name what moved the numbers and is no part of the key (``environment.making``)."""
+        parts = 1 if self.environment.get("whole_batch") else self.environment.get("processes", 1)
+        return making(bool(self.environment.get("portable")), parts)
 
     @property
     def selecting(self) -> str:

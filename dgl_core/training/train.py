@@ -15,6 +15,7 @@ from torch import nn
 from dgl_core import data, methods, models
 from dgl_core.gradients import check_partition
 from dgl_core.training.distributed import Team
+from dgl_core.training.environment import is_portable
 from dgl_core.training.loop import REVISION, Log, Trainer, TrainingDiverged
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunRecord, RunSpec
@@ -58,7 +59,60 @@ def load(name: str, root: str | None, options: tuple) -> data.Dataset:
 
 
 def default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Choose a GPU if there is one; with portable numerics the CPU, because no GPU has them."""
+    return torch.device("cuda" if torch.cuda.is_available() and not is_portable() else "cpu")
+
+
+def device_named(name: str) -> torch.device:
+    """Find the device of a name, "" for a GPU if there is one.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    if not name:
+        return default_device()
+    gpus = torch.cuda.device_count()
+    try:
+        device = torch.device(name)
+        here = (device.index or 0) < gpus if device.type == "cuda" else True
+    except RuntimeError:  # no name of a device at all
+        here = False
+    if not here:
+        choices = ", ".join(["cpu", *(f"cuda:{number}" for number in range(gpus))])
+        raise ValueError(f"device {name!r} is not here; choose one of: {choices}.")
+    return device
+
+
+@torch.no_grad()
+def check_outputs(trainer: Trainer) -> None:
+    """Send one sample through the model, so that what does not fit is one sentence before the first epoch.
+
+    Raises:
+        ValueError: the model cannot take the data, or gives no logits of at least so many classes.
+    """
+    model, batch = trainer.model, trainer.batch(trainer.train_index[:1])
+    shapes = ", ".join(f"{m} {list(x.shape[1:])}" for m, x in batch.inputs.items())
+    name, training = f"model {trainer.spec.model!r}", model.training
+    try:
+        logits = model.eval()(batch.inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{name} cannot take a sample of data set {trainer.dataset.name!r} ({shapes}): {reason}. "
+            "Choose another model, or give its encoders and fusion these widths."
+        ) from error
+    finally:
+        model.train(training)
+    if not isinstance(logits, torch.Tensor) or logits.dim() < 2:
+        kind = type(logits).__name__ if not isinstance(logits, torch.Tensor) else f"shape {list(logits.shape)}"
+        raise ValueError(f"{name} returns {kind}; it must return logits [B, K, ...].")
+    if logits.shape[1] < trainer.classes:
+        raise ValueError(
+            f"{name} gives {logits.shape[1]} logits a sample; data set {trainer.dataset.name!r} has {trainer.classes} "
+            "classes: give its fusion that many."
+        )
 
 
 def train(
@@ -91,6 +145,7 @@ def train(
     with prepared(spec, device, machine):
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
         trainer = Trainer(spec, method, model, dataset, device, machine, team)
+        check_outputs(trainer)
         trainer.fit(checkpoint, every, log)
         return trainer.record(key, revisions or {})
 
@@ -108,6 +163,10 @@ def fit(
         device: for example ``"cuda"``; by default a GPU if there is one.
         **options: options of the method (``alpha=4.0``) and fields of ``RunSpec`` (``epochs=20, lr=0.01, seed=0``).
     """
+    if not isinstance(dataset, data.Dataset):
+        raise ValueError(f"dataset is of type {type(dataset).__name__}; give a Dataset, for example ArrayDataset(...).")
+    if not isinstance(method, str):
+        raise ValueError(f"method is {method!r}; it must be one registered name, as text.")
     declared = methods.build(method).options()
     chosen = {name: options.pop(name) for name in list(options) if name in declared}
     settings = {f.name for f in dataclasses.fields(RunSpec)} - {"dataset", "method", "model", "method_options"}
@@ -128,8 +187,9 @@ def fit(
         if log and (trainer.epoch + 1) % log == 0:
             print(line)
 
-    where, machine = torch.device(device) if device else default_device(), Machine.from_environment()
+    where, machine = device_named(device), Machine.from_environment()
     with own_random_state(), machine.numerics(spec, where), machine.explained(spec, where):
         trainer = Trainer(spec, built, model, dataset, where, machine)
+        check_outputs(trainer)
         trainer.fit(log=show)
     return trainer.record("", {})

@@ -14,10 +14,10 @@ from dgl_core.data import DATASETS, ArrayDataset, Recipe
 from dgl_core.data.recipe import Facts
 from dgl_core.methods import METHODS
 from dgl_core.models import ConcatFusion, LateFusion
-from dgl_core.runs import keys, store
+from dgl_core.runs import keys
 from dgl_core.runs import run as runs
 from dgl_core.runs.run import RunsFailed, load_or_run, run_all
-from dgl_core.training import loop
+from dgl_core.training import checkpoints, loop, records
 from dgl_core.training import train as training
 from dgl_core.training.loop import TrainingDiverged
 from dgl_core.training.records import RunSpec
@@ -137,13 +137,14 @@ def test_divergence_keeps_the_last_good_checkpoint_and_the_other_runs(workplace,
     """The rate is too high from the second epoch on; what is kept is the state after the first."""
     train = training.train
     monkeypatch.setattr(training, "train", lambda s, **options: train(s, **options | {"every": 0}))
+    monkeypatch.setitem(records.RANGES, "decay", (0, 1e50))  # no specification of a reader could ask for this
     wild = spec(lr=1e-20, milestones=(1,), decay=1e45, clip=0.0)
     with pytest.raises(RunsFailed, match="vanilla on faulty, seed 0: .* epoch 1.*Finished runs are recorded") as caught:
         run_all([wild, spec(seed=1)])
     assert isinstance(caught.value.failures[0][1], TrainingDiverged)
     assert runs.find(spec(seed=1)) is not None and runs.find(wild) is None
     (checkpoint,) = workplace.glob("*.checkpoint")
-    state = torch.load(checkpoint, weights_only=True)
+    state = checkpoints.restore(checkpoint, torch.device("cpu"))
     assert state["epoch"] == 1
     assert all(t.isfinite().all() for t in state["model"].values() if t.is_floating_point())
 
@@ -164,7 +165,7 @@ def test_weights_that_break_in_the_last_step_are_never_saved(tmp_path):
     trainer = loop.Trainer(spec(), method, model(), vectors(), torch.device("cpu"))
     with pytest.raises(TrainingDiverged, match="the loss of the trained model is nan after epoch 1"):
         trainer.fit(tmp_path / "checkpoint", every=0)
-    state = torch.load(tmp_path / "checkpoint", weights_only=True)
+    state = checkpoints.restore(tmp_path / "checkpoint", torch.device("cpu"))
     assert state["epoch"] == 1 and all(t.isfinite().all() for t in state["model"].values())
 
 
@@ -176,10 +177,12 @@ def test_a_damaged_checkpoint_starts_again(workplace, capsys, damage):
     whole = training.train(spec())
     made = keys.canonical(spec())
     workplace.mkdir()
-    path = store.Store(workplace).path(made, keys.key(made)).with_suffix(".checkpoint")
+    path = runs.here().path(made, keys.key(made)).with_suffix(".checkpoint")
     path.write_bytes(damage)
     (record,) = load_or_run([spec()])
-    assert f"Checkpoint {path.name} is damaged; this run starts again." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"Checkpoint {path.name} is not used, it is damaged" in said and "this run starts again. Moved to" in said
+    assert path.with_name(path.name + ".damaged").read_bytes() == damage
     assert record.curves["test/fused/loss"] == whole.curves["test/fused/loss"]
     assert not path.exists()
 
@@ -195,6 +198,37 @@ def test_half_a_checkpoint_starts_again(tmp_path, capsys):
     run = fresh()
     run.fit(checkpoint, every=0)
     assert len(run.curves["lr"]) == 3 and "is damaged" in capsys.readouterr().err
+
+
+def trained_to_a_checkpoint(path) -> loop.Trainer:
+    made = loop.Trainer(spec(), METHODS["vanilla"](), model(), vectors(), torch.device("cpu"))
+    made.fit(path, every=0)
+    return made
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+def test_a_single_flipped_bit_never_reaches_a_record(tmp_path, capsys, share):
+    """Wherever it is: in the checksum, in the weights, in the list of files of the archive."""
+    checkpoint = tmp_path / "run.checkpoint"
+    whole = trained_to_a_checkpoint(checkpoint)
+    content = bytearray(checkpoint.read_bytes())
+    content[int(share * len(content))] ^= 16
+    checkpoint.write_bytes(content)
+    again = trained_to_a_checkpoint(checkpoint)
+    assert again.curves["test/fused/loss"] == whole.curves["test/fused/loss"]
+    assert "starts again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "curves"])
+def test_a_checkpoint_that_does_not_fit_is_set_aside_and_leaves_no_trace(tmp_path, capsys, part):
+    """Its checksum is right: another version wrote it. The run starts again and ends as if it had not been there."""
+    checkpoint = tmp_path / "run.checkpoint"
+    whole = trained_to_a_checkpoint(checkpoint)
+    state = checkpoints.restore(checkpoint, torch.device("cpu"))
+    checkpoints.save(state | {part: [1, 2]}, checkpoint)
+    again = trained_to_a_checkpoint(checkpoint)
+    assert again.curves["test/fused/loss"] == whole.curves["test/fused/loss"] and len(again.curves["lr"]) == 3
+    assert "does not fit this run" in capsys.readouterr().err
 
 
 def full_disk(monkeypatch, suffix: str) -> list[str]:

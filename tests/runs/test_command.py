@@ -17,6 +17,7 @@ from tiny import arrays, images, pictures
 from dgl_core import methods
 from dgl_core.methods import METHODS
 from dgl_core.runs import command as train
+from dgl_core.runs import keys
 from dgl_core.runs import run as runs
 from dgl_core.training.distributed import Team
 from dgl_core.training.loop import Trainer
@@ -165,7 +166,9 @@ def test_one_record_and_one_voice(folder, monkeypatch):
     assert again[1].startswith("Recorded already in")
     assert "batch_size 5 cannot be cut into 2 equal parts" in uneven[1] and "batch_size=4" in uneven[1]
     assert [said for _, said in others[:2]] == ["", ""]
-    record = runs.find(train.read_spec(TRAIN))
+    assert runs.find(train.read_spec(TRAIN)) is None, "a run on two processes is no run on one"
+    wanted = keys.resolve(train.read_spec(TRAIN))
+    record = runs.here(processes=2).load(wanted.spec, wanted.key)
     assert record.environment["processes"] == 2 and record.data["counts"]["train"] == 12
     assert [path.suffix for path in (folder / "store").iterdir()] == [".json"]
 
@@ -198,6 +201,17 @@ def test_a_specification_is_a_file_pairs_or_both(tmp_path):
         (["dataset=tiny", "sed=1"], "'sed': did you mean 'seed'"),
         (["dataset=tiny", "epochs=many"], "epochs is 'many'"),
         (["dataset=tinny"], "data set 'tinny': did you mean 'tiny'"),
+        ([*TRAIN, "--device", "cuda:99"], "device 'cuda:99' is not here; choose one of: cpu"),
+        ([*TRAIN, "--device", "abacus"], "device 'abacus' is not here; choose one of: cpu"),
+        (["dataset=tiny", "epochs=1000000000000000000000000000000"], "it must be at most 1,000,000"),
+        (["dataset=tiny", "momentum=5"], "momentum is 5.0; it must be at most 1"),
+        (["dataset=tiny", "momentum=1"], "momentum is 1; it must be below 1"),
+        (["dataset=tiny", "milestones=[-3]"], "milestones is (-3,); it must be at least 0"),
+        (["dataset=tiny", "decay=10"], "decay is 10.0; it must be at most 1"),
+        (["dataset=tiny", "lr=Infinity"], "lr is inf; it must be at most 1,000,000"),
+        (["dataset=tiny", "weight_decay=NaN"], "weight_decay is nan; it must be at least 0"),
+        (["dataset=tiny", "seed=-1"], "seed is -1; it must be at least 0"),
+        (['dataset=["tiny"]'], "dataset is ['tiny']; it must be one registered name"),
         (["dataset=tiny", "precision=tf32", "epochs=1", "batch_size=4"], "NVIDIA GPUs only"),
         ([__file__], "is no JSON"),
     ],

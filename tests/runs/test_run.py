@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import math
 import multiprocessing
 import os
@@ -138,7 +140,7 @@ def test_a_damaged_record_is_made_again(trained, store, capsys, damage):
     (again,) = load_or_run([spec()])
     assert len(trained) == 2 and plain(again) == plain(record)
     assert "is not used" in capsys.readouterr().err
-    assert [p.suffix for p in sorted(store.iterdir())] == [".damaged", ".json"]
+    assert sorted(p.suffix for p in store.iterdir()) == [".damaged", ".json"]
 
 
 # -- reference ---------------------------------------------------------------------------------------------------------
@@ -191,6 +193,15 @@ def test_audit_trains_again_and_compares(monkeypatch, tmp_path):
     assert old.startswith("vanilla on tiny, seed 0: made by revisions")
 
 
+def test_audit_says_by_which_seed_it_chose(monkeypatch, capsys):
+    """And chooses others every day, unless one is given."""
+    asked = []
+    monkeypatch.setattr(audit, "audit", lambda count, seed: asked.append((count, seed)) or [])
+    assert audit.main(["2", "--seed", "7"]) == 0 and audit.main([]) == 0
+    assert asked == [(2, 7), (3, datetime.date.today().toordinal())]
+    assert "again: dgl audit 2 --seed 7" in capsys.readouterr().out
+
+
 def test_audit_of_nothing_is_no_praise(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(audit, "reference_root", lambda: tmp_path)
     assert audit.main([]) == 1 and "holds no records" in capsys.readouterr().err
@@ -204,6 +215,64 @@ def test_skipped_epochs_do_not_count_as_different(monkeypatch, tmp_path):
     run.publish_reference([record.spec])
     said = []
     assert audit.audit(say=said.append) == [] and "identical" in said[0]
+
+
+# -- how a record was made ---------------------------------------------------------------------------------------------
+
+
+def test_native_and_portable_records_never_stand_in_for_each_other(trained, store, monkeypatch):
+    """One key, two files; each process finds the record of its own numerics only."""
+    (portable,) = load_or_run([spec()])
+    assert portable.making == "portable", "tests run so (conftest.py)"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert run.find(spec()) is None and len(run.pending([spec()])) == 1
+    (native,) = load_or_run([spec()])
+    assert native.making == "" and native.key == portable.key and len(trained) == 2
+    assert sorted(".portable" in path.name for path in store.glob("*.json")) == [False, True]
+    assert load_or_run([spec()]) == [native]
+    monkeypatch.undo()
+    monkeypatch.setenv("DGL_RESULTS", str(store))
+    assert load_or_run([spec()]) == [portable]
+
+
+def test_a_portable_record_of_an_earlier_version_is_found_and_makes_room(store, monkeypatch):
+    """Earlier versions kept every record under the plain name."""
+    (portable,) = load_or_run([spec()])
+    (path,) = store.glob("*.json")
+    plain_name = path.rename(path.with_name(path.name.replace(".portable", "")))
+    assert run.find(spec()) == portable
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    (native,) = load_or_run([spec()])
+    assert native.making == "" and plain_name.exists() and run.find(spec()) == native
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    assert run.find(spec()) == portable
+
+
+def test_a_run_on_two_processes_does_not_stand_in_for_one_on_one(store):
+    (alone,) = load_or_run([spec()])
+    (path,) = store.glob("*.json")
+    path.unlink()
+    shared = dataclasses.replace(alone, environment=alone.environment | {"processes": 2})
+    Store(store, shared.making).save(shared)
+    assert shared.making == "portable.2processes" and run.find(spec()) is None
+    assert run.here(processes=2).load(alone.spec, alone.key) == shared
+    whole = dataclasses.replace(shared, environment=shared.environment | {"whole_batch": True})
+    assert whole.making == "portable", "the update is that of one process"
+
+
+def test_what_killed_workers_left_is_cleaned_up(store):
+    (record,) = load_or_run([spec()])
+    (path,) = store.glob("*.json")
+    old = time.time() - 7200
+    useless = [path.with_suffix(".checkpoint"), store / ".x.json.abc.tmp", store / "gone.claim"]
+    useful = [store / "unfinished.checkpoint", store / ".y.json.abc.tmp", store / "living.claim"]
+    for file in (*useless, *useful):
+        file.write_text("{}")
+    for file in useless:
+        os.utime(file, (old, old))
+    load_or_run([spec(seed=1)])
+    assert not any(file.exists() for file in useless) and all(file.exists() for file in useful)
+    assert load_or_run([spec()]) == [record]
 
 
 # -- failing -----------------------------------------------------------------------------------------------------------
@@ -274,7 +343,7 @@ def test_a_run_that_another_runner_holds_is_left_for_last(store):
     done, held, release = [], threading.Event(), threading.Event()
 
     def other_runner() -> None:
-        with Store(store).claim(first, keys.key(first)) as mine:
+        with run.here().claim(first, keys.key(first)) as mine:
             assert mine
             held.set()
             release.wait(60)

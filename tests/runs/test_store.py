@@ -84,7 +84,7 @@ def test_a_damaged_record_is_set_aside(kept, capsys, damage):
     assert kept.load(made.spec, made.key) is None
     message = capsys.readouterr().err
     assert f"Record {path.name} is not used" in message and "damaged" in message
-    assert path.with_suffix(".damaged").read_bytes() == held and not path.exists()
+    assert path.with_name(path.name + ".damaged").read_bytes() == held and not path.exists()
     assert kept.save(made) == made and kept.load(made.spec, made.key) == made
 
 
@@ -184,6 +184,15 @@ def test_of_many_that_see_a_stale_claim_one_goes_on(kept):
     assert list(kept.root.iterdir()) == []
 
 
+def test_a_claim_dated_in_the_future_does_not_block_for_ever(kept, monkeypatch, capsys):
+    """A clock that was wrong: the claim counts as new once it is seen, and is stale a minute later."""
+    path = claim_file(kept, {"host": "elsewhere", "pid": 1}, -1000 * store.STALE)
+    assert not claimed(kept) and "in the future" in capsys.readouterr().err
+    assert abs(path.stat().st_mtime - time.time()) < 30
+    os.utime(path, (time.time() - 2 * store.STALE,) * 2)
+    assert claimed(kept)
+
+
 def test_a_claim_taken_over_by_another_between_look_and_rename_is_given_back(kept, monkeypatch):
     """Two see an abandoned claim; the second must not throw out the first, who is quicker."""
     path = claim_file(kept, {"host": "elsewhere", "pid": 1}, 2 * store.STALE)
@@ -277,3 +286,23 @@ def test_reading_needs_no_writing(kept, monkeypatch):
     assert kept.load(made.spec, made.key) == made
     kept.path(made.spec, made.key).write_text("{")
     assert kept.load(made.spec, made.key) is None
+
+
+def test_files_are_flushed_to_the_disk_before_they_get_their_name(kept, monkeypatch):
+    """Or a power cut leaves an empty file under the right name: the file first, then the move, then the folder."""
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(utils.os, "fsync", lambda handle: done.append("fsync") or fsync(handle))
+    monkeypatch.setattr(utils.os, "replace", lambda *paths: done.append("move") or replace(*paths))
+    kept.save(record())
+    assert done == ["fsync", "move", "fsync"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_whatever_is_written_says_where_and_what_to_do(tmp_path, monkeypatch, code):
+    def refused(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(utils.tempfile, "mkstemp", refused)
+    with pytest.raises(utils.CannotWrite, match=f"cannot write to .*{os.strerror(code)}. (Free|Make) .*") as caught:
+        utils.write_atomic(tmp_path / "figure.png", b"x")
+    assert str(tmp_path) in str(caught.value) and caught.value.errno == code

@@ -319,6 +319,37 @@ def test_fit_prints_when_asked(capsys):
     assert capsys.readouterr().out == ""
 
 
+class Says(nn.Module):
+    """A model whose fusion returns whatever it is told to."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer, self.head = answer, nn.Linear(5, 3)
+
+    def forward(self, features):
+        return self.answer(self.head(torch.cat(list(features.values()), 1)))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model": lambda: late(2, classes=2)}, "gives 2 logits a sample; data set 'tiny_arrays' has 3 classes"),
+        ({"model": lambda: pictures(2)}, "cannot take a sample of data set 'tiny_arrays' .sound .3., face .4.*"),
+        ({"model": lambda: LateFusion(late(2).encoders, Says(lambda x: {"fused": x}))}, "returns dict; it must return"),
+        ({"model": lambda: LateFusion(late(2).encoders, Says(lambda x: [x, x]))}, "returns list; it must return"),
+        ({"method": ["dgl"]}, "method is .'dgl'.; it must be one registered name"),
+        ({"dataset": {"sound": 1}}, "dataset is of type dict; give a Dataset"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not here; choose one of: cpu"),
+        ({"epochs": 10**30}, "epochs is 1000000000000000000000000000000; it must be at most 1,000,000"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence_before_the_first_epoch(changes, message):
+    given = {"model": lambda: late(2), "method": "dgl", "dataset": arrays(2)} | changes
+    model = given.pop("model")()
+    with pytest.raises(ValueError, match=message):
+        fit(model, given.pop("method"), given.pop("dataset"), **{"epochs": 1, "batch_size": 5} | given)
+
+
 def test_fit_takes_a_dense_model():
     record = fit(dense(3), "dgl", arrays(3), epochs=2, batch_size=5, alpha=1.0)
     assert [b for b in record.branches() if "_" not in b] == ["face", "fused", "sound", "text"]

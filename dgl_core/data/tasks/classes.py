@@ -36,12 +36,14 @@ class Task(Protocol):
     Attributes:
         score: the result by which an epoch is selected.
         evaluation_batch: how many samples to score at once.
+        by_sample: the loss of a batch is the mean over its samples, so the mean over equal parts is that of the whole.
         reestimate: also score each modality with batch-norm statistics measured under its mask, because with the
             statistics of training the score says little (``dgl_core.training.evaluation.reestimated``).
     """
 
     score: str
     evaluation_batch: int
+    by_sample: bool
     reestimate: bool
 
     def criterion(self, outputs: Any, target: Tensor) -> Tensor:
@@ -62,6 +64,7 @@ class Classification:
 
     score = "accuracy"
     evaluation_batch = 256
+    by_sample = True
     reestimate = False
 
     def criterion(self, outputs: Tensor, target: Tensor) -> Tensor:

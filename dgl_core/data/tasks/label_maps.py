@@ -66,6 +66,7 @@ class Segmentation:
 
     score = "miou"
     evaluation_batch = 16
+    by_sample = False  # a batch is divided by the weights of its own pixels
     reestimate = True
 
     def __init__(self, classes: int, weights: Tensor | None = None, maps: int = 0):
