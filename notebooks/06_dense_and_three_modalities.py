@@ -90,9 +90,9 @@ for name, split in table2.SPLITS.items():
 
 # %% [markdown]
 # ## 6.3 Table 2, left: MMTM on one spectrogram and one frame
-# Accuracy in %, last epoch: mean ± deviation (seeds). Branches are scored by zeros at every exchange. Baselines act on
-# whole branches, as in P; vanilla training and G-Blending are the same under both. Each reading of DGL has its own
-# learning-rate control, because it calls other parameters an encoder.
+# The table shows accuracy in % after the last epoch, as mean ± deviation (seeds). Branches are scored by zeros at
+# every exchange. Baselines act on whole branches, as in P; vanilla training and G-Blending are the same under both.
+# Each reading of DGL has its own learning-rate control, because it calls other parameters an encoder.
 
 # %%
 TITLES = profiles.TITLES
@@ -110,7 +110,7 @@ for dataset in {**left, **left_run}:
     display(dgl_core.publish(f"table_2_left_{dataset}", table if paper else table.drop(columns="paper", level=1)))
 
 # %% [markdown]
-# The paper's left half, for the size of the effect that it reports on CREMA-D.
+# The paper's left half shows the size of the effect that it reports on CREMA-D.
 
 # %%
 numbers = results_table(paper_rows(2, "CREMA-D"), {}, {})
@@ -128,7 +128,7 @@ dgl_core.publish("figure_table_2_left", modalities.branch_dots(shown))
 
 # %% [markdown]
 # ## 6.4 S against P
-# Paired differences in points, intervals corrected for all rows of a table.
+# The tables show paired differences in points; intervals are corrected for all rows of a table.
 
 # %%
 for dataset, rows in left.items():
@@ -168,14 +168,15 @@ table = results_table(paper_rows(2, "MOSI"), right, right_run, branches)
 dgl_core.publish("table_2_right", table)
 
 # %% [markdown]
-# The official split, with the common learning rate and the caveat above: comparable with other papers, and with more
-# training data of the kind that the extractors had already seen.
+# The official split uses the common learning rate and shares the caveat above. It is comparable with other papers,
+# and it has more training data of the kind that the extractors had already seen.
 
 # %%
 dgl_core.publish("table_2_right_official", results_table(paper_rows(2, "MOSI"), official, official_run, branches))
 
 # %% [markdown]
-# Nothing learned from labels at all: text as TF-IDF of the words spoken, on the same folds, at the common learning rate.
+# The next table uses nothing that was learned from labels: text is the TF-IDF of the words spoken, on the same folds
+# and at the common learning rate.
 
 # %%
 words = reference(table2.table2_transcripts("cpu", (0,)))
@@ -240,7 +241,7 @@ dgl_core.publish("figure_accuracy_and_f1", picture)
 # "positive".
 
 # %% [markdown]
-# The same numbers for the nested protocol.
+# The next table shows the same numbers for the nested protocol.
 
 # %%
 dgl_core.publish("table_macro_f1_nested", balance.f1_table(right if any(right.values()) else right_run, branches))
@@ -396,5 +397,5 @@ dgl_core.publish("table_verdicts_mosi", judged)
 #   need their head's help to be learnt.
 #
 # **Exercises.** (1) The transcripts have four rows here; which method gains most on them in
-# `table2.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which claim of 6.11 changes when DGL
-# is compared at every method's own learning rate on the generated set?
+# `table2.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which
+# claim of 6.11 changes when DGL is compared at every method's own learning rate on the generated set?

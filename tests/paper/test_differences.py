@@ -79,14 +79,14 @@ def test_standing_names_who_is_better_and_who_cannot_be_judged():
 
 def test_a_row_far_behind_does_not_flatten_the_picture():
     close = {f"row {i}": [0.80 + 0.01 * i] for i in range(5)}
-    axes = ranking.ranking({"set": rows(**close, far=[0.1])}, {}, {}).figure.axes[0]
+    axes = ranking.all_methods({"set": rows(**close, far=[0.1])}, {}, {}).figure.axes[0]
     assert axes.get_xlim()[0] > 70 and [text.get_text() for text in axes.texts] == [" ◂ 10.0"]
 
 
 def test_ranking_is_sorted_by_the_common_rate_and_says_both():
     panels = {"set": rows(low=[0.2, 0.3], high=[0.8, 0.9], middle=[0.5, 0.6])}
     tuned = {"set": {"low": (0.1, [record(0, 0.95), record(1, 0.95)])}}
-    picture = ranking.ranking(panels, tuned, {"high": 2.0})
+    picture = ranking.all_methods(panels, tuned, {"high": 2.0})
     said = picture.alt
     assert said.index("low 25.0") < said.index("middle 55.0") < said.index("high 85.0")
     assert "own rate 0.1: 95.0" in said and "high 2.0" in said

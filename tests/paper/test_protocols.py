@@ -249,4 +249,4 @@ def test_pictures_name_what_they_plot():
     shares = zip(two_processes.BACKWARD_PASSES, (0.0, 0.25), strict=True)
     errors = {form: {"encoders": 0.0, "fusion": share} for form, share in shares}
     assert "two backward passes, fusion: 25 %" in figures.process_errors(errors).alt
-    assert math.isfinite(figures._limits([np.array([[math.nan, 1.0]])])[1])
+    assert math.isfinite(figures.style.limits([np.array([[math.nan, 1.0]])])[1])

@@ -1,8 +1,9 @@
-"""Folders that appear whole or not at all, and checksums that are computed once per file version."""
+"""Write folders that appear whole or not at all; check files against checksums."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -10,22 +11,24 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dgl_core.utils import project_root, write_atomic
 
 MANIFEST = "MANIFEST.sha256"
+_remembering = True  # whether files that were right before are read again only if they have changed
+DEPTH = 4  # folders above a file that may be its set's: set/part/class/clip/frame
 
 
 def cache_root() -> Path:
-    """Where generated sets and prepared arrays are kept: ``$DGL_DATA_CACHE``, else ``data/generated``."""
+    """Name the folder of generated sets and prepared arrays: ``$DGL_DATA_CACHE``, else ``data/generated``."""
     named = os.environ.get("DGL_DATA_CACHE")
     return Path(named) if named else project_root() / "data" / "generated"
 
 
 def say(message: str) -> None:
-    """A line for the person at the terminal; stderr, so that a notebook's compared output stays the same."""
+    """Print a line for the person at the terminal; to stderr, so that a notebook's compared output stays the same."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -52,17 +55,25 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
                 shutil.rmtree(leftover, ignore_errors=True)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
-        fresh.mkdir(parents=True)
-        write(fresh)
-        _move_in(fresh, folder, problem)
+        with writing(what, folder):
+            fresh.mkdir(parents=True)
+            write(fresh)
+            _move_in(fresh, folder, problem)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """Name the folder and the remedy where something cannot be written (full disk, no permission)."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             error.errno, f"cannot write {what} to {folder} ({error.strerror or error}): free some space there "
             "or set DGL_DATA_CACHE to a folder that can be written"
         ) from error  # fmt: skip
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder
 
 
 def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
@@ -83,7 +94,7 @@ def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Checksum of one file, hexadecimal."""
+    """Compute the SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -95,7 +106,7 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """``{file: checksum}`` as ``MANIFEST.sha256`` has it."""
+    """Read ``{file: checksum}`` from ``MANIFEST.sha256``."""
     entries = {}
     for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
         checksum, _, file = line.partition("  ")
@@ -105,10 +116,36 @@ def read_manifest(folder: Path) -> dict[str, str]:
     return entries
 
 
-def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
-    """Files of ``folder`` that are missing or differ from their checksum: ``{file: "missing" | "wrong checksum"}``.
+def check_listed(path: Path) -> None:
+    """Hold a file against the manifest of its set, in one of the folders above it, if there is one.
 
-    A file that was right before and has kept its size and modification time is not read again.
+    Raises:
+        ValueError: another content than the manifest says, or it lists the neighbours of the file but not the file.
+    """
+    for folder in path.absolute().parents[:DEPTH]:
+        try:
+            listed, tops = _listed(folder, (folder / MANIFEST).stat().st_mtime_ns)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        name = path.absolute().relative_to(folder)
+        if name.parts[0] in tops and listed.get(name.as_posix()) != sha256(path):
+            raise ValueError(
+                f"{path}: not the file that {folder / MANIFEST} lists; copy or extract it again, or delete the folder "
+                "if it was generated"
+            )
+
+
+@functools.lru_cache(maxsize=8)
+def _listed(folder: Path, _changed: int) -> tuple[dict[str, str], set[str]]:
+    """A manifest, and the names at its top; read again when it changes."""
+    listed = read_manifest(folder)
+    return listed, {Path(name).parts[0] for name in listed}
+
+
+def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
+    """Find missing and changed files of ``folder``: ``{file: "missing" | "wrong checksum"}``.
+
+    A file that was right before and has kept its size and modification time is not read again, except ``afresh``.
     """
     memory = _Memory()
     wrong = {}
@@ -125,8 +162,19 @@ def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
     return wrong
 
 
+@contextlib.contextmanager
+def afresh() -> Iterator[None]:
+    """Read all files that are checked, also those that were right before: a damaged disk leaves times as they were."""
+    global _remembering
+    before, _remembering = _remembering, False
+    try:
+        yield
+    finally:
+        _remembering = before
+
+
 class _Memory:
-    """Which files had which checksum at which size and time; lost without harm."""
+    """Remember which files had which checksum at which size and time; it can be lost without harm."""
 
     def __init__(self):
         self.path = cache_root() / "verified.json"
@@ -146,7 +194,7 @@ class _Memory:
         return [checksum, status.st_size, status.st_mtime_ns]
 
     def knows(self, path: Path, checksum: str) -> bool:
-        return self.known.get(str(path.resolve())) == self._entry(path, checksum)
+        return _remembering and self.known.get(str(path.resolve())) == self._entry(path, checksum)
 
     def add(self, path: Path, checksum: str) -> None:
         self.new[str(path.resolve())] = self._entry(path, checksum)

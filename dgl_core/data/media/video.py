@@ -1,4 +1,4 @@
-"""Sound and frames out of one video file (flv, mp4, mpg, avi, ...) with PyAV, which brings its own FFmpeg."""
+"""Read sound and frames of video files (flv, mp4, mpg, avi, ...) with PyAV, which brings its own FFmpeg."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
+from dgl_core.data.files.cache import check_listed
 from dgl_core.data.media.pictures import scaled
 from dgl_core.data.media.sound import mono
+from dgl_core.data.media.whole import check_whole
 
+VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # endings
 RULES = ("1fps", "even")
 SLACK = 0.5  # seconds that a stream may end before its file says it does
 BROKEN = 0.05  # share of damaged sound packets that is let pass, as FFmpeg itself does
 
+EVEN = 0.95  # of the smallest other packet is the last one of mp2 sound at least, whose packets are of one size
+
 
 @dataclass(frozen=True)
 class Frames:
-    """Which frames of a video are taken.
+    """Set which frames of a video are taken.
 
     Args:
         count: how many.
@@ -37,7 +42,7 @@ class Frames:
 
 @dataclass
 class Media:
-    """What was read from a file: sound ``[C, n]`` at ``rate`` Hz, frames ``[T, size, size, 3]``, size of a picture."""
+    """Hold what was read: sound ``[C, n]`` at ``rate`` Hz, frames ``[T, size, size, 3]``, size of a picture."""
 
     sound: np.ndarray | None = None
     rate: int = 0
@@ -49,7 +54,7 @@ class Media:
 
 
 def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
-    """Sound, frames or both from one file, in one pass over it.
+    """Read sound, frames or both from one file, in one pass over it.
 
     Raises:
         FileNotFoundError: no such file.
@@ -60,16 +65,25 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
     av = pyav()
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; copy it again, or drop the clip from the lists")
+    check_listed(path)
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
-            return _Reader(path, container, frames, sound).read()
+            media = _Reader(path, container, frames, sound).read()
     except av.FFmpegError as error:
         raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
+    check_whole(path)
+    return media
+
+
+def is_video(path: Path) -> bool:
+    """Tell whether a path is a video file that is there."""
+    return path.suffix.lower() in VIDEO and path.is_file()
 
 
 def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
-    """All frames of a video in order, uint8 ``[H, W]`` ("gray") or ``[H, W, 3]`` ("rgb24")."""
+    """Yield all frames of a video in order, uint8 ``[H, W]`` ("gray") or ``[H, W, 3]`` ("rgb24")."""
     av = pyav()
+    check_listed(path)
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             if not container.streams.video:
@@ -81,7 +95,7 @@ def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
 
 
 class _Reader:
-    """One pass over the packets of an open file; decodes no more frames than are wanted."""
+    """Read the packets of an open file once; no more frames are decoded than are wanted."""
 
     def __init__(self, path: Path, container, frames: Frames | None, sound: bool):
         self.path, self.container, self.frames = path, container, frames
@@ -98,7 +112,8 @@ class _Reader:
         self.kept: list = []
         self.number = 0  # of the frame that comes next
         self.chunks: list[np.ndarray] = []
-        self.packets = self.broken = 0
+        self.sizes: list[int] = []  # of the packets of the sound
+        self.broken = 0
         self.ends: dict[int, float] = {}  # stream index: seconds
 
     def read(self) -> Media:
@@ -122,7 +137,7 @@ class _Reader:
         return media
 
     def _wanted(self) -> list[int] | int:
-        """Numbers of the frames to keep, or the step between them."""
+        """Choose the numbers of the frames to keep, or the step between them."""
         if self.video is None:
             return 0
         if self.frames.rule == "1fps":
@@ -132,7 +147,7 @@ class _Reader:
         return [(2 * k + 1) * total // (2 * self.frames.count) for k in range(self.frames.count)]
 
     def _count(self) -> int:
-        """Frames in the file, counted without decoding: one packet each."""
+        """Count the frames of the file without decoding: one packet each."""
         with pyav().open(f"file:{self.path}", metadata_errors="replace") as container:
             return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
@@ -146,7 +161,7 @@ class _Reader:
                 self.kept.append(frame.to_image())
 
     def _hear(self, packet, resampler) -> None:
-        self.packets += packet.size > 0
+        self.sizes += [packet.size] if packet.size else []
         try:
             for frame in packet.decode():
                 self.chunks += [part.to_ndarray() for part in resampler.resample(frame)]
@@ -154,7 +169,7 @@ class _Reader:
             self.broken += 1
 
     def _check_ends(self, streams: list) -> None:
-        """A stream ends when its file says so; where only the file as a whole has a length, the last stream counts."""
+        """Refuse a stream that ends early; where only the file as a whole has a length, the last stream counts."""
         ends = {s.index: self.ends.get(s.index, 0.0) - float((s.start_time or 0) * s.time_base) for s in streams}
         whole = (self.container.duration or 0) / 1_000_000
         for stream in streams:
@@ -167,11 +182,17 @@ class _Reader:
                 )
 
     def _sound(self) -> np.ndarray:
-        if self.broken > BROKEN * self.packets:
+        packets = len(self.sizes)
+        if self.broken > BROKEN * packets:
             raise ValueError(
-                f"{self.path}: {self.broken} of {self.packets} packets of its sound are damaged; "
-                "download or copy it again"
+                f"{self.path}: {self.broken} of {packets} packets of its sound are damaged; download or copy it again"
             )
+        if (
+            self.audio.codec_context.name.startswith("mp2")
+            and self.sizes
+            and self.sizes[-1] < EVEN * min(self.sizes[:-1], default=0)
+        ):
+            raise ValueError(f"{self.path}: truncated within its last packet of sound; download or copy it again")
         sound = np.concatenate(self.chunks, axis=1) if self.chunks else np.zeros((1, 0), np.float32)
         if not sound.shape[1]:
             raise ValueError(f"{self.path}: its sound is empty (0 samples); download it again, or drop the clip")
@@ -187,12 +208,9 @@ class _Reader:
 
 
 def pyav():
-    """PyAV, or an error that says how to get it."""
+    """Import PyAV, or say how to get it."""
     try:
         import av
     except ImportError:
         raise ImportError("videos are read with PyAV, which is not installed: pip install 'dgl-core[media]'") from None
     return av
-
-
-VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # read with PyAV, see video.py
