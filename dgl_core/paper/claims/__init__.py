@@ -7,5 +7,7 @@ it is contradicted, across it is undecided. A family of claims (Table 2 by itsel
 it widens no other interval. Claims about equations are settled by a computation.
 
 ``python -m dgl_core claims`` prints the ledger, ``... ID`` the records behind one verdict, ``... ID --rerun`` earns it
-anew on this machine, ``... --mine FOLDER`` judges your own records. README, notebook 00 and the report show the table.
+anew on this machine, ``... --mine FOLDER`` judges your own records: one of each run, those that may be compared with
+each other; whatever else lies in the folder is named with the reason why it is not used. README, notebook 00 and the
+report show the table.
 """
