@@ -2,7 +2,8 @@
 # make reproduce PROFILE=paper REHEARSE=1      its times and memory, on random data of true size (0.05: a share; small)
 # make test                                                              unit, contract and fault tests, notebook outputs
 # make notebooks [ONLY=03]    re-execute the committed notebooks         make audit   are the committed results true?
-# make bench                  the measured promises                      make lab     JupyterLab         make clean
+# make bench                  the measured promises                      make lab     JupyterLab, whose kernels give
+#                                                                        the committed numbers               make clean
 #
 # Each builds .venv from requirements.lock first, when needed. Variables:
 #   PYTHON=python3.12   the interpreter of .venv (3.11 or newer)
@@ -26,19 +27,24 @@ export DGL_DATA := $(abspath ../shared/data)
 endif
 endif
 
+# A variable as one word of the shell, whatever is in it; make itself would expand it for the environment of commands.
+unexport PROFILE ONLY OUT REHEARSE PER_GPU DASK PRECISION TORCH_INDEX
+quoted = '$(subst ','\'',$(value $(1)))'
+
 .PHONY: reproduce test notebooks audit bench lab clean
 .DEFAULT_GOAL := reproduce
 
 reproduce: $(VENV)/.complete
-	@$(if $(PRECISION),DGL_PRECISION=$(PRECISION)) $(BIN)/python -m dgl_core reproduce --profile $(PROFILE) \
-	  $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out "$(OUT)") $(if $(REHEARSE),--rehearse $(REHEARSE)) \
-	  $(if $(PER_GPU),--per-gpu $(PER_GPU)) $(if $(DASK),--dask $(DASK))
+	@$(if $(value PRECISION),DGL_PRECISION=$(call quoted,PRECISION)) $(BIN)/python -m dgl_core reproduce \
+	  --profile $(call quoted,PROFILE) $(if $(value ONLY),--only $(call quoted,ONLY)) \
+	  $(if $(value OUT),--out $(call quoted,OUT)) $(if $(value REHEARSE),--rehearse $(call quoted,REHEARSE)) \
+	  $(if $(value PER_GPU),--per-gpu $(call quoted,PER_GPU)) $(if $(value DASK),--dask $(call quoted,DASK))
 
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope
 
 notebooks: $(VENV)/.complete
-	@$(BIN)/python -m tools.notebooks $(ONLY)
+	@$(BIN)/python -m tools.notebooks $(if $(value ONLY),$(call quoted,ONLY))
 
 audit: $(VENV)/.complete
 	@$(BIN)/python -m tools.audit
@@ -47,7 +53,7 @@ bench: $(VENV)/.complete
 	@for script in tests/bench/bench_*.py; do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 lab: $(VENV)/.complete
-	@$(BIN)/jupyter lab --notebook-dir notebooks
+	@$(BIN)/python -m tools.lab
 
 clean:
 	rm -rf $(VENV) reports .pytest_cache .hypothesis .ruff_cache *.egg-info
@@ -57,7 +63,7 @@ $(VENV)/.complete: requirements.lock pyproject.toml
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Building $(VENV) from requirements.lock: once, some minutes, 0.5 GB (with CUDA builds of torch 3 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input $(if $(value TORCH_INDEX),--index-url $(call quoted,TORCH_INDEX)) \
 	  $$(grep '^torch==' requirements.lock)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps -e .

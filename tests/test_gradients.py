@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tiny import FUSED, NAMES, batch, by_hand, chain, dense, gradients, late, mlp
 from torch import nn
 
-from dgl_core.gradients import DisentangledObjective, disentangled_loss, frozen, gate
+from dgl_core.gradients import DisentangledObjective, disentangled_logits, disentangled_loss, frozen, gate
 from dgl_core.models import ConcatFusion, LateFusion, SumFusion
 
 CORNERS = {"vanilla": (1.0, 0.0), "g-blending": (1.0, 1.0), "+MT": (0.0, 1.0), "+UT": (1.0, 0.0), "dgl": (0.0, 0.0)}
@@ -182,6 +182,54 @@ def test_hand_example():
     joint = feature_gradients(alpha=0.0, encoder_gate=1.0)
     assert joint == pytest.approx([-0.0360, -0.0180], abs=5e-5)
     assert [4 * j / d for j, d in zip(joint, dgl, strict=True)] == pytest.approx([0.1509, 0.1509], abs=5e-5)
+
+
+# -- on plain tensors -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modalities", [2, 3, 5])
+@pytest.mark.parametrize("bias", [True, False])
+def test_plain_tensors_get_the_gradients_of_the_objective_to_the_last_bit(modalities, bias):
+    """Logits, encoder gradients and head gradients of ``disentangled_logits`` in anyone's loop, float64."""
+    whole, (inputs, target) = late(modalities), batch(modalities)
+    if not bias:
+        whole.fusion.head.register_parameter("bias", None)
+    plain = copy.deepcopy(whole)
+    losses = disentangled_loss(whole, inputs, target, alpha=4.0)
+    losses.total.backward()
+    logits = disentangled_logits(plain.encode(inputs), plain.fusion.head)
+    assert list(logits) == [FUSED, *plain.encoders] and all(torch.equal(logits[b], losses.logits[b]) for b in logits)
+    loss = {branch: F.cross_entropy(values, target) for branch, values in logits.items()}
+    (loss.pop(FUSED) + 4.0 * sum(loss.values())).backward()
+    found, expected = gradients(plain), gradients(whole)
+    assert found.keys() == expected.keys() == dict(plain.named_parameters()).keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_plain_logits_never_mix():
+    """No path from the fused logits to a feature, and none from a unimodal entry to the head or to another feature."""
+    head = nn.Linear(5, 3)
+    features = {"a": torch.randn(4, 2, requires_grad=True), "b": torch.randn(4, 3, requires_grad=True)}
+    logits = disentangled_logits(features, head)
+    everything = [*features.values(), *head.parameters()]
+    reached = {
+        branch: [g is not None and bool(g.any()) for g in torch.autograd.grad(x.sum(), everything, allow_unused=True)]
+        for branch, x in logits.items()
+    }
+    assert reached == {FUSED: [False, False, True, True], "a": [True] + 3 * [False], "b": [False, True, False, False]}
+
+
+@pytest.mark.parametrize(
+    "features, message",
+    [
+        ({"a": torch.zeros(4, 2), "b": torch.zeros(4, 4)}, r"head takes 5 features, but these are .*'b': \(4, 4\)"),
+        ({"a": torch.zeros(4, 5, 1)}, r"give \[B, D_m\] of every modality"),
+        ({"a": torch.zeros(4, 2), "fused": torch.zeros(4, 3)}, "'fused' names the multimodal logits"),
+    ],
+)
+def test_plain_features_that_do_not_fit_the_head(features, message):
+    with pytest.raises(ValueError, match=message):
+        disentangled_logits(features, nn.Linear(5, 3))
 
 
 # -- what DGL guarantees (METHODS 6.3) ---------------------------------------------------------------------------------
@@ -407,6 +455,7 @@ def test_bf16_autocast(build):
 @pytest.mark.parametrize("bad, message", [
     ({"alpha": -1.0}, "alpha is -1.0"),
     ({"alpha": float("nan")}, "alpha is nan"),
+    ({"alpha": float("inf")}, "alpha is inf.*finite"),
     ({"alpha": 1.0, "encoder_gate": 1.5}, "encoder_gate is 1.5"),
     ({"alpha": 1.0, "fusion_gate": -0.1}, "fusion_gate is -0.1"),
     ({"alpha": 1.0, "encoder_gate": {NAMES[0]: 0.5}}, "encoder_gate names"),
@@ -416,6 +465,26 @@ def test_values_out_of_range(bad, message):
     inputs, target = batch()
     with pytest.raises(ValueError, match=message):
         disentangled_loss(late(), inputs, target, **bad)
+
+
+@pytest.mark.parametrize(
+    "target, message",
+    [
+        (lambda y: F.one_hot(y, 3).double(), "target is torch.float64.*criterion=F.binary_cross_entropy_with_logits"),
+        (lambda y: y + 2, "has class 4, but the model tells 3 classes apart.*classes=5"),
+    ],
+)
+def test_targets_that_cross_entropy_would_misread(target, message):
+    inputs, classes = batch()
+    with pytest.raises(ValueError, match=message):
+        disentangled_loss(late(), inputs, target(classes), alpha=1.0)
+
+
+def test_labels_that_may_hold_together_train_with_their_own_criterion():
+    inputs, classes = batch()
+    several = F.one_hot(classes, 3).double()
+    losses = disentangled_loss(late(), inputs, several, alpha=1.0, criterion=F.binary_cross_entropy_with_logits)
+    assert losses.total.isfinite()
 
 
 class Parts(nn.Module):
@@ -433,7 +502,7 @@ class Parts(nn.Module):
 
 def test_every_parameter_is_in_exactly_one_group():
     encoder, other, head = nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(2, 2)
-    shared = nn.Linear(3, 2)
+    shared, norm = nn.Linear(3, 2), nn.BatchNorm1d(2, affine=False)  # no parameter tells that the norm is shared
     shared.weight = encoder.weight
     for model, message in [
         (Parts({"a": encoder, "b": shared}, head), r"'encoders.a.weight' is in several groups \['a', 'b'\]"),
@@ -444,6 +513,12 @@ def test_every_parameter_is_in_exactly_one_group():
         (Parts(None, head), "needs `encoders`"),
         (Parts({}, head), "needs `encoders`"),
         (Parts({"fused": encoder}, head), "'fused' names the multimodal logits"),
+        (Parts({"a": encoder, "fusion": other}, head), "'fusion' names the fusion module"),
+        (Parts({"heads": encoder}, head), "'heads' names the heads of a method"),
+        (
+            Parts({"a": nn.Sequential(encoder, norm), "b": nn.Sequential(other, norm)}, head),
+            r"'encoders.a.1.running_mean' is in several groups \['a', 'b'\].*statistics",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             DisentangledObjective(model, 1.0)

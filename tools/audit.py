@@ -1,4 +1,4 @@
-"""Are the committed results true? Execute every notebook again, train a sample of the reference records again, compare.
+"""Audit the committed results: execute every notebook and train a sample of the reference records again, compare.
 
 python -m tools.audit [number of records, 3 by default]        (make audit)
 """
@@ -11,11 +11,12 @@ import subprocess
 import sys
 
 from dgl_core.reproduce.execute import NOTEBOOKS, ROOT, NotebookFailed, kernel_environment, notebook_names
+from dgl_core.runs.run import RunsFailed
 from tools.notebooks import rebuild
 
 
 def first_difference(committed: str, again: str) -> str:
-    """Where two notebooks differ: the first cell that is not the same, or the metadata."""
+    """Say where two notebooks differ: the first cell that is not the same, or the metadata."""
     before, after = (json.loads(text) for text in (committed, again))
     if len(before["cells"]) != len(after["cells"]):
         return f"{len(before['cells'])} cells committed, {len(after['cells'])} in its .py"
@@ -27,7 +28,7 @@ def first_difference(committed: str, again: str) -> str:
 
 
 def audit_notebooks(names: list[str]) -> list[str]:
-    """One line per notebook whose committed bytes do not come back."""
+    """Name, a line each, the notebooks whose committed bytes do not come back."""
     differences = []
     for name, again in rebuild(names).items():
         path = NOTEBOOKS / f"{name}.ipynb"
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     os.environ.update(kernel_environment(portable=True))
     try:
         differences = audit_notebooks(notebook_names())
-    except NotebookFailed as failure:
+    except (NotebookFailed, RunsFailed) as failure:
         differences = [str(failure)]
     print(f"Notebooks: {len(differences)} of {len(notebook_names())} differ from what is committed", flush=True)
     for line in differences:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +14,6 @@ from dgl_core.data.dataset import Dataset
 from dgl_core.data.tasks.label_maps import VOID, Segmentation, at_size, median_frequency
 from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
-AUGMENTATIONS = ("esanet", "none")
 LARGEST_ZOOM, JITTER = 1.4, 0.1
 
 
@@ -31,7 +29,7 @@ class PictureView(nn.Module):
         size: height and width of the stored pictures.
         multiple: what height and width must be divisible by.
         statistics: modality -> mean and deviation in stored units, for all but ``"rgb"``.
-        augment: one of ``AUGMENTATIONS``.
+        augment: "esanet" or "none".
 
     Source: ESANet ``src/preprocessing.py`` (2025). Difference: positions of zoom and cut are real numbers, not whole
     pixels; colours are not rounded to 8 bits after the jitter; a whole batch at once, on its device.
@@ -131,7 +129,7 @@ class DenseDataset(Dataset):
         target: uint8 [N, H, W], ``VOID`` where nothing is labelled; at least as large as the inputs.
         split, name, classes, ids, source, generated, version: as ``Dataset``.
         multiple: what height and width must be divisible by; smaller pictures are filled up.
-        augment: one of ``AUGMENTATIONS``.
+        augment: "esanet" or "none".
         maps: how many predicted label maps are kept for pictures.
 
     Means, deviations and class weights are measured on the training part.
@@ -161,7 +159,6 @@ class DenseDataset(Dataset):
         statistics = {m: mean_and_deviation(x[train]) for m, x in self.inputs.items() if m != "rgb"}
         self.view = PictureView(size, multiple, statistics, augment)
         self.task = Segmentation(len(self.classes), median_frequency(target[train], len(self.classes)), maps)
-        self._fingerprint = ""
 
     def _check_labels(self) -> None:
         allowed = torch.zeros(VOID + 1, dtype=torch.bool)
@@ -174,16 +171,6 @@ class DenseDataset(Dataset):
                     f"data set {self.name!r}: label {wrong} in sample {self.ids[row]!r} is outside the "
                     f"{len(self.classes)} classes 0..{len(self.classes) - 1} and is not void ({VOID})"
                 )
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of ids, split and label maps (and of the generator's version, for a generated set)."""
-        if not self._fingerprint:
-            digest = hashlib.sha256((self.version if self.generated else "").encode())
-            for i, s, image in zip(self.ids, self.split, self.target.cpu(), strict=True):
-                digest.update(f"\n{i}\t{s}\t".encode() + image.contiguous().numpy().tobytes())
-            self._fingerprint = digest.hexdigest()
-        return self._fingerprint
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
         index = index.to(self.target.device)

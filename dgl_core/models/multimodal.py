@@ -1,4 +1,4 @@
-"""The contract every model of the companion keeps: encoders, a fusion module, and masking at the fusion input."""
+"""Keep the contract of every model here: encoders, a fusion module, and masking at the fusion input."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, check_partition
 from dgl_core.models.fusion import Fusion, PlainFusion
+from dgl_core.utils import check_modality_names
 
 
 class MultimodalModel(nn.Module):
@@ -22,11 +23,12 @@ class MultimodalModel(nn.Module):
         fusion: everything that is not an encoder.
 
     Raises:
-        ValueError: if a parameter belongs to two parts.
+        ValueError: a parameter that belongs to two parts, or a name that no modality may have.
     """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: nn.Module):
         super().__init__()
+        check_modality_names(encoders)
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
         check_partition(self)
@@ -39,7 +41,7 @@ class MultimodalModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(inputs, keep=None) -> logits")
 
     def all_logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Fused logits and the zero-masked logits of every modality: ``{"fused": [B, K], m: [B, K], ...}``."""
+        """Compute fused logits and zero-masked logits of every modality: ``{"fused": [B, K], m: [B, K], ...}``."""
         return {FUSED: self(inputs)} | {m: self(inputs, keep=(m,)) for m in self.modalities}
 
 
@@ -49,13 +51,22 @@ class LateFusion(MultimodalModel):
     Args:
         encoders: modality name -> encoder, ``[B, ...] -> features [B, D_m]``.
         fusion: a ``Fusion`` (for example ``ConcatFusion``), or any module that maps the dict of features to logits.
+
+    Raises:
+        ValueError: as ``MultimodalModel``, or a fusion that was made for other modalities.
     """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: nn.Module):
         super().__init__(encoders, fusion if isinstance(fusion, Fusion) else PlainFusion(fusion))
+        widths = self.fusion.widths
+        if widths is not None and set(widths) != set(encoders):
+            raise ValueError(
+                f"The encoders are {list(encoders)}, but the fusion was made for {list(widths)}: give both the same "
+                "modalities."
+            )
 
     def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Features of every modality, ``{m: [B, D_m]}``.
+        """Compute the features of every modality, ``{m: [B, D_m]}``.
 
         Raises:
             ValueError: if a modality of the model is missing from ``inputs``.

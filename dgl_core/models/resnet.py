@@ -1,4 +1,4 @@
-"""Residual encoders: ResNet-18 exactly as the paper's comparison uses it, and narrow ones that a CPU can train."""
+"""Encode pictures by residual networks: ResNet-18 as the paper's comparison uses it, and narrow ones for a CPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dgl_core.models.building import Shapes, checked, late_fusion
+from dgl_core.models.convolution import StridedPointwise
 from dgl_core.models.initial import initialise
+from dgl_core.models.multimodal import LateFusion
+from dgl_core.utils import Range
 
 
 class BasicBlock(nn.Module):
@@ -23,7 +27,7 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Identity()
         if stride != 1 or in_channels != channels:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+                StridedPointwise(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -32,7 +36,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Image or clip encoder: ``[B, C, H, W]`` or ``[B, C, T, H, W]`` -> features ``[B, widths[-1]]``.
+    """Encode images or clips: ``[B, C, H, W]`` or ``[B, C, T, H, W]`` -> features ``[B, widths[-1]]``.
 
     Frames go through the network as separate images and are averaged together with space, so batch-norm sees B * T
     images.
@@ -44,7 +48,7 @@ class ResNet(nn.Module):
         stem: ``"imagenet"`` (7x7 stride 2, the paper's) or ``"small"`` (3x3 stride 2, for inputs of about 64 pixels);
             a 3x3 max-pool with stride 2 follows.
 
-    Source: official ``models/backbone.py:resnet18`` and ``utils/utils.py:weight_init``.
+    **Source.** Official ``models/backbone.py:resnet18`` and ``utils/utils.py:weight_init``.
     """
 
     def __init__(
@@ -68,10 +72,15 @@ class ResNet(nn.Module):
                 layers.append(BasicBlock(channels, width, stride=2 if stage and not block else 1))
                 channels = width
         self.layers = nn.Sequential(*layers)
-        self.width = channels
+        self.channels, self.width = in_channels, channels
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() not in (4, 5) or x.shape[1] != self.channels:
+            raise ValueError(
+                f"This ResNet takes pictures [B, {self.channels}, H, W] or clips [B, {self.channels}, T, H, W], but "
+                f"got {list(x.shape)}: give it those, or give such inputs another encoder."
+            )
         frames = 1
         if x.dim() == 5:  # [B, C, T, H, W] -> [B * T, C, H, W]
             frames = x.shape[2]
@@ -87,3 +96,22 @@ class ResNet18(ResNet):
 
     def __init__(self, in_channels: int):
         super().__init__(in_channels)
+
+
+@checked(3, 4, width=Range(low=1))
+def small(
+    shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat", official: bool = False, width: int = 8
+) -> LateFusion:
+    """Build narrow ResNet encoders (widths w, 2w, 4w, 8w, one block a stage) and a fusion head: a CPU-sized model.
+
+    ``official`` masks as the official code does where that is not Eq. 12 (see ``dgl_core.models.fusion``).
+    """
+    widths = (width, 2 * width, 4 * width, 8 * width)
+    encoder = lambda channels: ResNet(channels, widths, (1, 1, 1, 1), stem="small")  # noqa: E731
+    return late_fusion(shapes, classes, seed, fusion, official, encoder)
+
+
+@checked(3, 4)
+def resnet18(shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat", official: bool = False) -> LateFusion:
+    """Build the network of Tables 1, 3 and 4: one ResNet-18 per modality, concatenation, one linear classifier."""
+    return late_fusion(shapes, classes, seed, fusion, official, ResNet18)

@@ -9,10 +9,11 @@ import sys
 import tarfile
 import threading
 import zipfile
+from dataclasses import asdict, replace
 
 import pytest
 
-from dgl_core.data import command, sources
+from dgl_core.data import DATASETS, command
 from dgl_core.data.files.fetch import Remote, fetch, unpack
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
@@ -124,8 +125,9 @@ def test_a_list_may_have_either_line_ends(server, tmp_path, how):
 
 
 def test_the_command_fetches_lists_and_says_what_it_cannot(server, tmp_path, monkeypatch, capsys):
-    origin = sources.Origin("by hand", "1 MB", "nothing", (remote(server, "good"),))
-    monkeypatch.setitem(sources.ORIGINS, "cremad", origin)
+    cremad = DATASETS["cremad"]
+    changed = replace(cremad, facts=replace(cremad.facts, lists=(asdict(remote(server, "good")),)))
+    monkeypatch.setitem(DATASETS, "cremad", changed)
     assert command.main(["--root", str(tmp_path), "status", "cremad"]) == 0
     assert "set/file.bin missing (1024 kB): 'fetch' gets it from http" in capsys.readouterr().out
     assert command.main(["--root", str(tmp_path), "fetch", "cremad"]) == 0

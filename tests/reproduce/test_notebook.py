@@ -56,6 +56,19 @@ def test_a_data_folder_that_is_given_is_where_data_are_looked_for(tmp_path, monk
     assert settings.data_root == tmp_path and os.environ["DGL_DATA"] == str(tmp_path)
 
 
+def test_only_a_smoke_notebook_with_native_numerics_says_whose_numbers_it_shows(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
+    dgl_core.start("smoke")
+    assert capsys.readouterr() == ("", ""), "nbval and the runner compute portably: committed outputs have no such line"
+    monkeypatch.delenv(sorted(PORTABLE_NUMERICS)[0])
+    dgl_core.start("cpu")
+    assert capsys.readouterr() == ("", ""), "a profile that promises nothing"
+    dgl_core.start("smoke")
+    printed, said = capsys.readouterr()
+    assert printed == "" and said.count("\n") == 1
+    assert "this machine's own" in said and str(tmp_path) in said and "make lab" in said
+
+
 def test_check_prints_or_raises(capsys):
     dgl_core.check("2.1a equal", torch.tensor(True), "error < 1e-9")
     assert capsys.readouterr().out == "PASS  2.1a equal (error < 1e-9)\n"
@@ -68,10 +81,11 @@ def test_check_prints_or_raises(capsys):
 @pytest.mark.parametrize(
     "differences, threshold, outcome",
     [
-        ([2.0, 2.1, 1.9, 2.0], 0.0, "REPRODUCED"),
-        ([2.0, 2.1, 1.9, 2.0], 3.0, "CONTRADICTED"),
-        ([2.0, 2.1, 1.9, 2.0], 2.0, "UNDECIDED"),
-        ([-2.0, -2.1, -1.9], 0.0, "CONTRADICTED"),
+        ([2.0, 2.1, 1.9, 2.0, 2.1], 0.0, "REPRODUCED"),
+        ([2.0, 2.1, 1.9, 2.0, 2.1], 3.0, "CONTRADICTED"),
+        ([2.0, 2.1, 1.9, 2.0, 2.1], 2.0, "UNDECIDED"),
+        ([2.0, 2.1, 1.9, 2.0], 0.0, "UNDECIDED"),  # fewer than five pairs
+        ([-2.0, -2.1, -1.9, -2.0, -2.1], 0.0, "CONTRADICTED"),
         ([5.0, -5.0], 0.0, "UNDECIDED"),
         ([5.0], 0.0, "UNDECIDED"),
         ([], 0.0, "UNDECIDED"),
@@ -85,7 +99,7 @@ def test_verdicts_follow_from_the_interval_and_the_threshold(differences, thresh
 
 
 def test_more_comparisons_need_more_evidence(capsys):
-    differences = [1.0, 2.0, 3.0, 1.5]
+    differences = [1.0, 2.0, 3.0, 1.5, 2.0]
     assert dgl_core.verdict("one of one", differences).outcome == "REPRODUCED"
     assert dgl_core.verdict("one of forty", differences, comparisons=40).outcome == "UNDECIDED"
 

@@ -1,4 +1,4 @@
-"""What every fusion head is: a map from one feature vector per modality to class logits, and the mask of Eq. 12."""
+"""Map one feature vector per modality to class logits, with the mask of Eq. 12: the base of every fusion head."""
 
 from __future__ import annotations
 
@@ -7,21 +7,51 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
+from dgl_core.utils import check_modality_names
+
 
 class Fusion(nn.Module):
     """Base of all heads. A head writes ``join``; masking is done here, once.
 
     A head whose gradient dies at zero may override ``unimodal`` (METHODS 1.5); then every unimodal score uses it.
+
+    Args:
+        widths: modality -> feature width D_m, in fusion order, where the head depends on it; then features of other
+            widths are refused.
+        classes: number of classes K.
+
+    Raises:
+        ValueError: a name that no modality may have, a width or a number of classes below 1.
     """
 
+    def __init__(self, widths: Mapping[str, int] | None = None, classes: int | None = None):
+        super().__init__()
+        self.widths, self.classes = None if widths is None else dict(widths), classes
+        check_modality_names(self.widths or ())
+        for what, number in [*((f"The feature width of {m!r}", w) for m, w in (widths or {}).items()),
+                             ("The number of classes", 1 if classes is None else classes)]:  # fmt: skip
+            if number < 1:
+                raise ValueError(f"{what} is {number}; it must be at least 1.")
+
     def forward(self, features: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
-        """Logits [B, K] from ``features`` {m: [B, D_m]}; modalities not in ``keep`` count as zero."""
+        """Compute logits [B, K] from ``features`` {m: [B, D_m]}; modalities not in ``keep`` count as zero."""
+        self._check(features)
         if keep is None:
             return self.join(features)
         check_keep(keep, features)
         if len(keep) == 1:
             return self.unimodal(features, *keep)
         return self.join(zero_mask(features, keep))
+
+    def _check(self, features: Mapping[str, Tensor]) -> None:
+        for m, width in (self.widths or {}).items():
+            shape = list(features[m].shape) if m in features else None
+            if shape is None or len(shape) != 2 or shape[1] != width:
+                given = "is missing" if shape is None else f"has features of shape {shape}"
+                raise ValueError(
+                    f"Modality {m!r} {given}, but this {type(self).__name__} was made for [B, {width}]: make it with "
+                    "the widths that the encoders give."
+                )
 
     def join(self, features: Mapping[str, Tensor]) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define join(features) -> logits")
@@ -31,16 +61,14 @@ class Fusion(nn.Module):
 
 
 def check_keep(keep: Collection[str], modalities: Collection[str]) -> None:
-    """Raises:
-    ValueError: if ``keep`` names something that is not among the modalities.
-    """
+    """Raise a ``ValueError`` if ``keep`` names something that is not among the modalities."""
     unknown = [m for m in keep if m not in modalities]
     if unknown:
         raise ValueError(f"keep names {unknown[0]!r}, which is not a modality of this model: {list(modalities)}.")
 
 
 def zero_mask(features: Mapping[str, Tensor], keep: Collection[str]) -> dict[str, Tensor]:
-    """Modality dropout of Eq. 12 and 14: the same dict with every modality outside ``keep`` replaced by zeros."""
+    """Replace every modality outside ``keep`` by zeros: the modality dropout of Eq. 12 and 14."""
     return {m: z if m in keep else torch.zeros_like(z) for m, z in features.items()}
 
 

@@ -1,4 +1,4 @@
-"""``python -m dgl_core claims [ID] [--rerun] [--mine FOLDER]``"""
+"""Print verdicts: ``python -m dgl_core claims [ID] [--rerun] [--mine FOLDER]``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dgl_core import data
 from dgl_core.paper.claims import judging
 from dgl_core.paper.claims.ledger import CLAIMS, Claim, claim_named
-from dgl_core.paper.claims.records import EXPERIMENTS, GENERATED, Records, committed, here, own, title_of
+from dgl_core.paper.claims.mine import records_in
+from dgl_core.paper.claims.records import EXPERIMENTS, GENERATED, Records, records_here, reference_records
+from dgl_core.paper.experiments.profiles import TITLES
+from dgl_core.runs import run
+from dgl_core.runs.store import Store
+from dgl_core.runs.workers import local_workers
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.utils import duration
+from dgl_core.utils import duration, results_root
 from dgl_core.verdicts.statistics import DECIDING
 
 
@@ -19,32 +25,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dgl claims", description="Verdicts on the paper's claims.")
     parser.add_argument("id", nargs="?", help="one claim, with the records that it rests on")
     parser.add_argument("--rerun", action="store_true", help="train what it rests on here, and judge by that")
-    parser.add_argument("--seeds", type=int, default=0, help="of --rerun: at most so many a row")
-    parser.add_argument("--mine", type=Path, metavar="FOLDER", help="judge the run records in this folder")
+    parser.add_argument("--seeds", type=int, help="of --rerun: at most so many a row")
+    parser.add_argument("--mine", metavar="FOLDER", help="judge the run records in this folder")
     options = parser.parse_args(arguments)
     try:
-        claims = [claim_named(options.id)] if options.id else list(CLAIMS)
-        if options.mine and options.rerun:
-            raise ValueError("--mine judges records that exist and --rerun makes new ones: give one of them.")
-        if options.mine:
-            return _mine(claims, options.mine)
-        columns = committed()
-        together = judging.judged_together(CLAIMS, columns.values())  # a rerun is judged as strictly as the ledger
+        _check(options)
+        claims = list(CLAIMS) if options.id is None else [claim_named(options.id)]
+        if options.mine is not None:
+            return _mine(claims, Path(options.mine))
+        columns = reference_records()
+        together = judging.judged_together(judging.LEDGER, columns.values())  # a rerun is judged as strictly
         if options.rerun:
-            _train(claims, options.seeds)
-            columns = here()
-        for claim, judged in judging.ledger(columns, claims, together):
+            _train(claims, options.seeds or 0)
+            columns = records_here()
+        for claim, judged in judging.judge_ledger(columns, claims, together):
             _show(claim, columns, judged)
             if options.id:
                 _details(claim, judged, together, rerun=options.rerun)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, run.RunsFailed) as error:
+        print(f"error: {printable(str(error), 2000)}", file=sys.stderr)
         return 2
     return 0
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other or mean nothing."""
+    if options.mine is not None and options.rerun:
+        raise ValueError("--mine judges records that exist and --rerun makes new ones: give one of them.")
+    if options.mine == "":
+        raise ValueError("--mine is empty: name the folder with your run records.")
+    if options.seeds is not None and not options.rerun:
+        raise ValueError("--seeds says how many runs a row --rerun makes: give --rerun too, or leave it out.")
+    if options.seeds is not None and options.seeds < 1:
+        raise ValueError(f"--seeds is {options.seeds}; it must be at least 1.")
+
+
 def _show(claim: Claim, columns: dict[str, Records], judged: dict[str, judging.Judgement]) -> None:
-    print(f"{claim.id}  {claim.text}  ({claim.place})")
+    print(_headline(claim))
     if claim.added:
         print(f"  added later: {claim.added}")
     for title, found in judged.items():
@@ -52,10 +69,16 @@ def _show(claim: Claim, columns: dict[str, Records], judged: dict[str, judging.J
         print(f"  {sets or 'for every model'}: {found.text}")
 
 
+def _headline(claim: Claim) -> str:
+    family = f"{claim.family}: " if claim.family else ""
+    return f"{claim.id}  {family}{claim.text}  ({claim.place})"
+
+
 def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, rerun: bool) -> None:
     if claim.parts:
         print(f"  test: mean difference per seed above {claim.threshold:g} {claim.unit}, from {DECIDING} seeds on;")
-        print(f"        95 % interval, corrected for {together} in the ledger (Bonferroni); the weakest part decides")
+        number, where = judging.comparisons_of(claim, together), claim.family or "the ledger"
+        print(f"        95 % interval, corrected for {number} in {where} (Bonferroni); the weakest part decides")
     print(f"  rests on: {judging.rests_on(claim)}")
     for part in claim.parts:
         print(f"    {part.label + ': ' if part.label else ''}rows {', '.join(map(repr, part.rows))}")
@@ -68,19 +91,13 @@ def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, 
 
 
 def _file(record: RunRecord, rerun: bool) -> str:
-    """Where the record lies: in this machine's store, or committed."""
-    from dgl_core import utils
-    from dgl_core.runs.store import Store
-
-    root = utils.results_root() if rerun else Path("results") / "reference" / record.spec.dataset
+    """Locate the record: in this machine's store, or among the committed ones."""
+    root = results_root() if rerun else Path("results") / "reference" / record.spec.dataset
     return Store(root).path(record.spec, record.key).as_posix()
 
 
 def _train(claims: Sequence[Claim], seeds: int) -> None:
     """Train what is not in this machine's store; data that are absent are left out by name."""
-    from dgl_core.runs import run
-    from dgl_core.runs.workers import local_workers
-
     wanted, absent = needed(claims, seeds)
     for name in absent:
         print(f"{name}: data not present, left out")
@@ -93,15 +110,13 @@ def _train(claims: Sequence[Claim], seeds: int) -> None:
 
 
 def needed(claims: Sequence[Claim], seeds: int = 0) -> tuple[list[RunSpec], list[str]]:
-    """Specifications that the claims rest on, and titles of data sets that are absent here."""
-    from dgl_core.data import DATASETS
-
+    """List the specifications that the claims rest on, and the titles of data sets that are absent here."""
     wanted, absent = [], []
     for claim in claims:
         for part in claim.parts:
             for column, dataset in EXPERIMENTS[part.experiment].sets.items():
-                if column != GENERATED and not DATASETS[dataset].available(None):
-                    absent.append(title_of(dataset))
+                if column != GENERATED and not data.DATASETS[dataset].available(None):
+                    absent.append(TITLES[dataset])
                     continue
                 rows = EXPERIMENTS[part.experiment].specs(column)
                 wanted += [spec for row in part.rows for spec in rows[row][: seeds or None]]
@@ -110,15 +125,31 @@ def needed(claims: Sequence[Claim], seeds: int = 0) -> tuple[list[RunSpec], list
 
 def _mine(claims: Sequence[Claim], folder: Path) -> int:
     """Judge the reader's own records; what they cannot decide is counted, not listed, unless it was asked for."""
-    columns = own(folder)
+    asked = [claim for claim in claims if claim.parts]
+    if not asked:
+        raise ValueError(f"Claim {claims[0].id!r} is settled by a computation, for every model: it needs no records.")
+    found = records_in(folder)
+    for name, reason in found.unused.items():
+        print(printable(f"not used: {name}: {reason}"), file=sys.stderr)
+    if not found.groups:
+        raise ValueError(f"No run records in {str(folder)!r}: write RunRecord.to_json() of your runs there, as *.json.")
     left = 0
-    for claim, judged in judging.ledger(columns, [claim for claim in claims if claim.parts]):
-        decided = {title: found for title, found in judged.items() if found.outcome != "needs" or len(claims) == 1}
+    for claim, judged in judging.judge_ledger(found.groups, asked):
+        decided = {title: one for title, one in judged.items() if one.outcome != "needs" or len(claims) == 1}
         left += not decided
         if decided:
-            print(f"{claim.id}  {claim.text}  ({claim.place})")
-        for title, found in decided.items():
-            print(f"  {title}: {found.text}")
+            print(_headline(claim))
+        for title, one in decided.items():
+            print(printable(f"  {title}: {one.text}"))
     if left:
-        print(f"{left} other claims need rows that are not in {folder.name!r}.")
+        print(printable(f"{left} other claims need rows that are not in {folder.name!r}."))
+    for title, records in found.groups.items():
+        for problem in records.problems:
+            print(printable(f"not judged: {title}: {problem}"), file=sys.stderr)
     return 0
+
+
+def printable(text: str, most: int = 500) -> str:
+    """Write text of unknown origin so that a terminal only shows it: control characters escaped, of moderate length."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown if len(shown) <= most else f"{shown[:most]}..."

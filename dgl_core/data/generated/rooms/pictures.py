@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
+from dgl_core.data.generated import kept
 from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -121,14 +122,9 @@ def ensure(images: int, seed: int, mislead: float, height: int, width: int) -> d
 
 RECIPE = Recipe(
     "rooms",
-    "Generated rooms (RGB-D, 13 classes)",
     load_rooms,
-    {
-        "images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet",
-    },
-    revision=1,
-    available=lambda root: True,
+    {"images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet"},
     generated=True,
     choices={"augment": ("esanet", "none")},
-    licence="Generated rooms",
-)  # fmt: skip
+    verify=lambda root: kept.verify("rooms"),
+)

@@ -25,7 +25,7 @@ import numpy as np
 from dgl_core.data.files import cache
 from dgl_core.data.media.source import check_names
 from dgl_core.data.media.video import VIDEO, pictures, read_video
-from dgl_core.data.sets.grid import DIGITS, FILES
+from dgl_core.data.sets.grid import LETTERS, NUMERALS
 from dgl_core.utils import Progress, write_atomic
 
 TICKS = 25000  # of an alignment, in a second
@@ -39,7 +39,7 @@ FACE = (96, 92, 90, 104)  # eyes and nose, which do not move while one speaks
 REACH, STRIDE = 16, 2  # pixels that the head is looked for
 FRAMES, SIZE = 8, (48, 32)  # of a word; width and height
 _OTHERS = "bin lay place set blue green red white at by in with again now please soon".split()
-WORDS = tuple(sorted([*_OTHERS, *"abcdefghijklmnopqrstuvxyz", *DIGITS]))  # 51, in label order
+WORDS = tuple(sorted([*_OTHERS, *"abcdefghijklmnopqrstuvxyz", *NUMERALS]))  # 51, in label order
 TEST_SHARE = 5  # one in five utterances of each letter
 
 
@@ -217,7 +217,9 @@ def _write(folder: Path, done: Sequence[Utterance], left_out: Sequence[tuple[str
     _write_csv(folder / "samples.csv", _samples(done))
     _write_csv(folder / "manifest_inner.csv", [("file", "bytes", "sha256"), *inner])
     _write_csv(folder / "unreadable.csv", [("utterance", "reason"), *left_out])
-    cache.write_manifest(folder, [Path(name) for name in (*FILES[1:], "manifest_inner.csv", "unreadable.csv")])
+    cache.write_manifest(
+        folder, [Path(name) for name in (*LETTERS.facts.manifest, "manifest_inner.csv", "unreadable.csv")]
+    )
 
 
 def _samples(done: Sequence[Utterance]) -> list[tuple]:

@@ -20,7 +20,7 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
 from dgl_core.data.files import cache
-from dgl_core.data.sets.nyuv2 import FILES, VOID, ZIPS, check_files, read_classes, read_members
+from dgl_core.data.sets.nyuv2 import RECIPE, VOID, ZIPS, read_classes, read_members
 
 METRES = 25.5  # steps of 8-bit depth per metre
 
@@ -64,7 +64,7 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
             csv.writer(file, lineterminator="\n").writerows(
                 [("label", "name"), *enumerate(names), (VOID, "void (unlabelled: ignore)")]
             )
-        cache.write_manifest(folder, [Path(name) for name in FILES])
+        cache.write_manifest(folder, map(Path, RECIPE.facts.manifest))
         verify(folder, numbers)
 
     return cache.ensure(out, write, lambda folder: "", "the converted set")
@@ -72,7 +72,7 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
 
 def verify(folder: Path, numbers: list[int]) -> None:
     """Check every picture of a folder as the loader does."""
-    check_files(folder)
+    RECIPE.checksums(folder)
     classes = len(read_classes(folder / "classes.csv"))
     for kind in ZIPS:
         for _ in read_members(folder, kind, numbers, classes):
