@@ -223,7 +223,7 @@ def small_emotions():
 
 @pytest.mark.parametrize("what", ["AudioWAV/*.wav", "Image-01-FPS/*/*.jpg", "train.csv"])
 def test_generated_media_that_contradict_their_manifest_do_not_get_into_arrays(home, what):
-    folder = files.ensure(files.Settings(clips=18))
+    folder = emotion_files.ensure(emotion_files.Settings(clips=18))
     damage(next(folder.glob(what)), 0 if what == "train.csv" else -300)
     with pytest.raises(ValueError, match="not the file that .*MANIFEST.sha256 lists; .*delete the folder"):
         small_emotions()
@@ -231,10 +231,10 @@ def test_generated_media_that_contradict_their_manifest_do_not_get_into_arrays(h
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.7, 0.97])
 def test_a_manifest_that_was_cut_off_makes_the_set_again(home, capsys, share):
-    folder = files.ensure(files.Settings(clips=18))
+    folder = emotion_files.ensure(emotion_files.Settings(clips=18))
     lines = (folder / cache.MANIFEST).read_text().splitlines(keepends=True)
     (folder / cache.MANIFEST).write_text("".join(lines[: int(len(lines) * share)]))
-    files.ensure(files.Settings(clips=18))
+    emotion_files.ensure(emotion_files.Settings(clips=18))
     assert "MANIFEST.sha256 is incomplete; making it again" in capsys.readouterr().err
     assert (folder / cache.MANIFEST).read_text() == "".join(lines)
 
