@@ -118,11 +118,15 @@ def read_manifest(folder: Path) -> dict[str, str]:
     return entries
 
 
+class Damaged(ValueError):
+    """A file differs from the manifest of its set."""
+
+
 def check_listed(path: Path) -> None:
     """Hold a file against the manifest of its set, in one of the folders above it, if there is one.
 
     Raises:
-        ValueError: another content than the manifest says, or it lists the neighbours of the file but not the file.
+        Damaged: another content than the manifest says, or it lists the neighbours of the file but not the file.
     """
     for folder in path.absolute().parents[:DEPTH]:
         try:
@@ -131,7 +135,7 @@ def check_listed(path: Path) -> None:
             continue
         name = path.absolute().relative_to(folder)
         if name.parts[0] in tops and listed.get(name.as_posix()) != sha256(path):
-            raise ValueError(
+            raise Damaged(
                 f"{path}: not the file that {folder / MANIFEST} lists; copy or extract it again, or delete the folder "
                 "if it was generated"
             )
