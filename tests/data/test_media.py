@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import librosa
 import numpy as np
@@ -223,13 +224,16 @@ def small_emotions():
 
 @pytest.mark.parametrize("what", ["AudioWAV/*.wav", "Image-01-FPS/*/*.jpg", "train.csv"])
 def test_generated_media_that_contradict_their_manifest_are_made_again_before_arrays(home, what, capsys):
+    whole = small_emotions()
     folder = emotion_files.ensure(emotion_files.Settings(clips=18))
-    damaged = next(folder.glob(what))
-    whole = damaged.read_bytes()
+    shutil.rmtree(folder / "prepared")
+    damaged = min(folder.glob(what))
+    content = damaged.read_bytes()
     damage(damaged, 0 if what == "train.csv" else -300)
-    small_emotions()
+    again = small_emotions()
     assert "making it again" in capsys.readouterr().err
-    assert damaged.read_bytes() == whole
+    assert damaged.read_bytes() == content
+    assert again.ids == whole.ids and all(torch.equal(again.inputs[m], whole.inputs[m]) for m in whole.inputs)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.7, 0.97])

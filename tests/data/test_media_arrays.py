@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,7 +17,6 @@ import pytest
 from media_files import tone, write_wav
 from PIL import Image
 
-from dgl_core.data import command
 from dgl_core.data.files import cache
 from dgl_core.data.media import arrays, reader
 from dgl_core.data.media.source import Source, read_clip
@@ -135,18 +135,15 @@ def test_a_clip_listed_twice_is_refused(home):
         ensure(home, [*sources, sources[0]])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="such names cannot exist on Windows")
-@pytest.mark.parametrize("name", [b"clip\n1", b"clip \xff\xfe"])
-def test_a_name_that_no_list_can_hold_is_refused_in_one_sentence(home, monkeypatch, capsys, name):
-    monkeypatch.setenv("DGL_DATA", str(home))
-    place = os.path.join(os.fsencode(home), b"mine", b"cat")
-    os.makedirs(os.path.join(place, name))
-    Image.new("RGB", (40, 30)).save(os.fsdecode(os.path.join(place, name, b"0.png")))
-    os.replace(write_wav(home / "a.wav", tone(0.1, 8000), 8000), os.path.join(place, name + b".wav"))
-    assert command.main(["prepare", "folder", "folder=mine"]) == 1
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1 and "this name has a line break or is not UTF-8; rename the file or folder" in err
-    assert ascii(os.fsdecode(name))[1:-1] in err
+@pytest.mark.parametrize("name", ["li\nne", os.fsdecode(b"by\xffte")])
+@pytest.mark.parametrize("part", ["clip", "sound", "pictures"])
+def test_a_name_that_no_list_can_hold_is_refused_in_one_sentence(home, part, name):
+    source = dataclasses.replace(make_clips(home, 1)[0], **{part: name})
+    with pytest.raises(
+        ValueError, match="this name has a line break or is not UTF-8; rename the file or folder"
+    ) as error:
+        ensure(home, [source])
+    assert ascii(name) in str(error.value)
 
 
 def change(folder, **values):

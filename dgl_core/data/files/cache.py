@@ -70,6 +70,8 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # of a library that reads, not of the system
+            raise
         raise OSError(
             error.errno, f"cannot write {what} to {folder} ({error.strerror or error}): free some space there "
             "or set DGL_DATA_CACHE to a folder that can be written"
@@ -116,11 +118,15 @@ def read_manifest(folder: Path) -> dict[str, str]:
     return entries
 
 
+class Damaged(ValueError):
+    """A file differs from the manifest of its set."""
+
+
 def check_listed(path: Path) -> None:
     """Hold a file against the manifest of its set, in one of the folders above it, if there is one.
 
     Raises:
-        ValueError: another content than the manifest says, or it lists the neighbours of the file but not the file.
+        Damaged: another content than the manifest says, or it lists the neighbours of the file but not the file.
     """
     for folder in path.absolute().parents[:DEPTH]:
         try:
@@ -129,7 +135,7 @@ def check_listed(path: Path) -> None:
             continue
         name = path.absolute().relative_to(folder)
         if name.parts[0] in tops and listed.get(name.as_posix()) != sha256(path):
-            raise ValueError(
+            raise Damaged(
                 f"{path}: not the file that {folder / MANIFEST} lists; copy or extract it again, or delete the folder "
                 "if it was generated"
             )

@@ -7,10 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dgl_core.data.files import cache
-
-
-class Damaged(ValueError):
-    """A file of a generated set differs from the manifest."""
+from dgl_core.data.files.cache import Damaged
 
 
 def check(folder: Path, files: Iterable[Path]) -> None:
