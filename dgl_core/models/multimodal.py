@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -36,6 +36,12 @@ class MultimodalModel(nn.Module):
     @property
     def modalities(self) -> tuple[str, ...]:
         return tuple(self.encoders)
+
+    def check_inputs(self, inputs: Mapping[str, Tensor], needed: Iterable[str]) -> None:
+        """Raise a ``ValueError`` that names the first needed modality without an input."""
+        for m in needed:
+            if m not in inputs:
+                raise ValueError(f"The batch has no {m!r}; this model needs {list(self.encoders)}.")
 
     def forward(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define forward(inputs, keep=None) -> logits")
@@ -71,9 +77,7 @@ class LateFusion(MultimodalModel):
         Raises:
             ValueError: if a modality of the model is missing from ``inputs``.
         """
-        missing = [m for m in self.encoders if m not in inputs]
-        if missing:
-            raise ValueError(f"The batch has no {missing[0]!r}; this model needs {list(self.encoders)}.")
+        self.check_inputs(inputs, self.encoders)
         return {m: encoder(inputs[m]) for m, encoder in self.encoders.items()}
 
     def fuse(self, features: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:

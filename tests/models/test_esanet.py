@@ -186,7 +186,7 @@ def test_detach_stops_the_gradient_at_every_fusion():
     [
         (lambda: esanet({"rgb": (3, 60, 80)}, 5, 0), "60 x 80.*divisible by 32.*64 x 96"),
         (lambda: tiny()(pictures(size=(32, 80))[0]), "divisible by 32"),
-        (lambda: tiny()(pictures()[0], keep=("dept",)), "did you mean 'depth'"),
+        (lambda: tiny()(pictures()[0], keep=("dept",)), "keep names 'dept'"),
         (lambda: tiny()(pictures()[0], keep=()), "keep is empty"),
         (lambda: tiny()({"rgb": pictures()[0]["rgb"]}), "no 'depth'"),
         (lambda: tiny(block="basik"), "did you mean 'basic'"),

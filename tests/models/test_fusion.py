@@ -158,7 +158,7 @@ def test_hidden_tokens_are_the_head_of_fewer_modalities():
     fewer = AttentionFusion(dict.fromkeys(keep, 8), 3).double()
     fewer.load_state_dict({k: v for k, v in fusion.state_dict().items() if NAMES[1] not in k})
     torch.testing.assert_close(fusion(z, keep=keep), fewer({m: z[m] for m in keep}))
-    with pytest.raises(ValueError, match="at least one modality"):
+    with pytest.raises(ValueError, match="keep is empty; name at least one of"):
         fusion(z, keep=())
 
 

@@ -12,6 +12,7 @@ from dgl_core.models.building import checked
 from dgl_core.models.esanet.blocks import BLOCKS
 from dgl_core.models.esanet.decoder import DenseFusion
 from dgl_core.models.esanet.weights import load_encoder
+from dgl_core.models.fusion import survivors
 from dgl_core.models.initial import seeded
 from dgl_core.models.multimodal import MultimodalModel
 from dgl_core.utils import Range, unknown_name
@@ -123,8 +124,7 @@ class ESANet(MultimodalModel):
         Raises:
             ValueError: unknown or no modality to keep, a missing input, or a size that is not divisible.
         """
-        maps = {m: self._input(inputs, m) for m in self._kept(keep)}
-        fused = []
+        maps, fused = self._inputs(inputs, keep), []
         for stage in range(STAGES):
             maps = {m: self.encoders[m].stage(stage, x) for m, x in maps.items()}
             if detach:
@@ -134,21 +134,13 @@ class ESANet(MultimodalModel):
                 maps[self.main] = fused[-1].detach() if detach else fused[-1]
         return self.fusion(fused)
 
-    def _kept(self, keep: Collection[str] | None) -> list[str]:
-        unknown = [m for m in keep or () if m not in self.encoders]
-        if unknown:
-            raise unknown_name("modality to keep", unknown[0], self.encoders)
-        kept = [m for m in self.encoders if keep is None or m in keep]
-        if not kept:
-            raise ValueError(f"keep is empty; name at least one of {list(self.encoders)}.")
-        return kept
-
-    def _input(self, inputs: Mapping[str, Tensor], modality: str) -> Tensor:
-        if modality not in inputs:
-            raise ValueError(f"The batch has no {modality!r}; this model needs {list(self.encoders)}.")
-        x = inputs[modality]
-        check_size(tuple(x.shape[-2:]), self.stride)
-        return x.contiguous(memory_format=torch.channels_last)
+    def _inputs(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None) -> dict[str, Tensor]:
+        """Check the pictures of the modalities that survive; the others need not be there."""
+        kept = survivors(dict(self.encoders.items()), keep)
+        self.check_inputs(inputs, kept)
+        for m in kept:
+            check_size(tuple(inputs[m].shape[-2:]), self.stride)
+        return {m: inputs[m].contiguous(memory_format=torch.channels_last) for m in kept}
 
 
 def check_size(size: tuple[int, int], stride: int) -> None:

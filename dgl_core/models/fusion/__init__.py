@@ -9,14 +9,14 @@ import inspect
 from collections.abc import Mapping
 
 from dgl_core.models.fusion.attention import AttentionFusion
-from dgl_core.models.fusion.base import Fusion, PlainFusion, check_keep, zero_mask
+from dgl_core.models.fusion.base import Fusion, PlainFusion, check_keep, survivors, zero_mask
 from dgl_core.models.fusion.linear import ConcatFusion, MLPFusion, SumFusion
 from dgl_core.models.fusion.multiplicative import BilinearFusion, FiLMFusion, GatedFusion
 from dgl_core.utils import unknown_name
 
 __all__ = [
     "FUSIONS", "AttentionFusion", "BilinearFusion", "ConcatFusion", "FiLMFusion", "Fusion", "GatedFusion", "MLPFusion",
-    "PlainFusion", "SumFusion", "check_keep", "make_fusion", "zero_mask",
+    "PlainFusion", "SumFusion", "check_keep", "make_fusion", "survivors", "zero_mask",
 ]  # fmt: skip
 
 FUSIONS: dict[str, type[Fusion]] = {

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from dgl_core.models.fusion.base import Fusion, check_keep
+from dgl_core.models.fusion.base import Fusion, survivors
 
 
 class SelfAttention(nn.Module):
@@ -75,10 +75,7 @@ class AttentionFusion(Fusion):
     def forward(self, features: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
         if keep is None or not self.hide:
             return super().forward(features, keep)
-        check_keep(keep, features)
-        if not keep:
-            raise ValueError("keep is empty: with hide, attention needs at least one modality to attend to.")
-        return self.join({m: z for m, z in features.items() if m in keep})
+        return self.join(survivors(features, keep))
 
     def join(self, features: Mapping[str, Tensor]) -> Tensor:
         tokens = [project(features[m]) + self.kinds[m] for m, project in self.projections.items() if m in features]

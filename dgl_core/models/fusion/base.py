@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,20 @@ def check_keep(keep: Collection[str], modalities: Collection[str]) -> None:
     unknown = [m for m in keep if m not in modalities]
     if unknown:
         raise ValueError(f"keep names {unknown[0]!r}, which is not a modality of this model: {list(modalities)}.")
+
+
+def survivors(values: Mapping[str, Any], keep: Collection[str] | None) -> dict[str, Any]:
+    """Keep the entries of ``values`` whose modality is in ``keep`` (all for None).
+
+    Raises:
+        ValueError: unknown modalities, or none at all.
+    """
+    if keep is None:
+        return dict(values)
+    check_keep(keep, values)
+    if not keep:
+        raise ValueError(f"keep is empty; name at least one of {list(values)}.")
+    return {m: x for m, x in values.items() if m in keep}
 
 
 def zero_mask(features: Mapping[str, Tensor], keep: Collection[str]) -> dict[str, Tensor]:

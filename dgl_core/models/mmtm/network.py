@@ -19,25 +19,11 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
 from dgl_core.models.building import checked
-from dgl_core.models.fusion import Fusion, check_keep
+from dgl_core.models.fusion import Fusion, survivors
 from dgl_core.models.initial import initialise, seeded
 from dgl_core.models.mmtm.blocks import Branch, Interaction, Maps
 from dgl_core.models.multimodal import LateFusion, MultimodalModel
 from dgl_core.utils import Range
-
-
-def survivors(values: Mapping[str, Tensor], keep: Collection[str] | None) -> Maps:
-    """Keep the entries of ``values`` whose modality is in ``keep`` (all for None).
-
-    Raises:
-        ValueError: unknown modalities, or none at all.
-    """
-    if keep is None:
-        return dict(values)
-    check_keep(keep, values)
-    if not keep:
-        raise ValueError(f"keep is empty; name at least one of {list(values)}.")
-    return {m: x for m, x in values.items() if m in keep}
 
 
 class TailFusion(Fusion):
@@ -111,9 +97,7 @@ class ParameterSplitMMTM(MultimodalModel):
         self, inputs: Mapping[str, Tensor], keep: Collection[str] | None
     ) -> tuple[Maps, dict[str, nn.ModuleList]]:
         """Compute the maps after layer 2 of the modalities that survive, and return them with all tails."""
-        missing = [m for m in self.encoders if m not in inputs]
-        if missing:
-            raise ValueError(f"The batch has no {missing[0]!r}; this model needs {list(self.encoders)}.")
+        self.check_inputs(inputs, self.encoders)
         kept = survivors({m: inputs[m] for m in self.encoders}, keep)
         return {m: self.encoders[m].stem(x) for m, x in kept.items()}, {m: e.tail for m, e in self.encoders.items()}
 
