@@ -28,7 +28,7 @@ endif
 endif
 
 # A variable as one word of the shell, whatever is in it; make itself would expand it for the environment of commands.
-unexport PROFILE ONLY OUT REHEARSE PER_GPU DASK PRECISION TORCH_INDEX
+unexport PROFILE WORKERS ONLY OUT REHEARSE PER_GPU DASK PRECISION TORCH_INDEX
 quoted = '$(subst ','\'',$(value $(1)))'
 
 .PHONY: reproduce test notebooks audit bench lab clean
@@ -41,7 +41,7 @@ reproduce: $(VENV)/.complete
 	  $(if $(value PER_GPU),--per-gpu $(call quoted,PER_GPU)) $(if $(value DASK),--dask $(call quoted,DASK))
 
 test: $(VENV)/.complete
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope
+	$(BIN)/python -m pytest -q -n $(call quoted,WORKERS) --dist loadscope
 
 notebooks: $(VENV)/.complete
 	@$(BIN)/python -m tools.notebooks $(if $(value ONLY),$(call quoted,ONLY))
