@@ -69,7 +69,7 @@ def obscurity(ended: Ended, names: Sequence[str]) -> str:
     if ended.raised is not None and not ended.raised.own:
         return f"{ended.raised.kind} at {ended.raised.place}: {ended.raised.text[:200]!r}"
     text = ended.raised.text if ended.raised else ended.errors or ended.output
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("usage:", "["))]
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("usage:", "[-"))]
     if not lines:
         return f"nothing is said (exit status {ended.status})"
     if len(lines) > 3 + text.count("usage:") * 6 or max(map(len, lines)) > LONGEST:
