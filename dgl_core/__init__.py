@@ -14,7 +14,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "gradients": ("DisentangledObjective", "disentangled_loss"),
+    "gradients": ("DisentangledObjective", "disentangled_logits", "disentangled_loss"),
     "diagnosis": ("diagnose",),
     "models": ("ConcatFusion", "LateFusion"),
     "methods": ("METHODS",),

@@ -1,4 +1,4 @@
-"""A meter for anyone's model: what does fusion do to each modality, and to the gradient of its encoder?
+"""Measure on anyone's model what fusion does to each modality, and to the gradient of its encoder.
 
 ``diagnose(model, loader)`` looks at a trained or half-trained model, once, over the batches of ``loader``. It trains
 nothing and leaves the model as it found it.
@@ -15,11 +15,13 @@ import contextlib
 import importlib.util
 import math
 import sys
+import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 from dgl_core.data.tasks.label_maps import VOID, at_size
 from dgl_core.gradients import FUSED, check_partition
 from dgl_core.suppression import suppression_ratio
+from dgl_core.utils import check_modality_names
 
 if TYPE_CHECKING:
     import pandas
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 Parts = Mapping[str, nn.Module | Iterable[nn.Parameter]]
 Encoders = Callable[[nn.Module], Parts]
 Forward = Callable[[nn.Module, Mapping[str, Tensor], Collection[str] | None], Tensor]
+PIXELS = 1024  # of every dense prediction, evenly spaced
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Branch:
         suppressed: share of samples with s-bar < 1, where fusion shrinks the residual (T2), that is R < 1.
         joint, own: norm of the gradient of the multimodal loss and of the branch's own loss at the encoder.
         cosine: between these two gradients; NaN if one of them is zero.
+        frozen: whether no parameter of the encoder is trained, so that there is no gradient to compare.
     """
 
     accuracy: float
@@ -55,6 +60,14 @@ class Branch:
     joint: float
     own: float
     cosine: float
+    frozen: bool = False
+
+    def gradient(self) -> str:
+        """Say what gradient the encoder gets."""
+        if self.frozen:
+            return "the encoder is frozen and gets no gradient"
+        ratio = f"{self.joint / self.own:.2f} times" if self.own else "no part of"
+        return f"the encoder gets {ratio} the gradient of its own loss (cosine {self.cosine:.2f})"
 
 
 @dataclass(frozen=True)
@@ -73,10 +86,9 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [f"Fused accuracy {100 * self.accuracy:.1f} % on {self.samples} samples."]
         for m, b in self.branches.items():
-            ratio = f"{b.joint / b.own:.2f} times" if b.own else "no part of"
             lines.append(
                 f"{m}: fusion shrinks the residual of {100 * b.suppressed:.0f} % of the samples (median R "
-                f"{b.ratio[1]:.2g}); the encoder gets {ratio} the gradient of its own loss (cosine {b.cosine:.2f}); "
+                f"{b.ratio[1]:.2g}); {b.gradient()}; "
                 f"with the other modalities at zero {100 * b.accuracy:.1f} % are right."
             )
         most = min(self.branches, key=lambda m: self.branches[m].ratio[1])
@@ -85,7 +97,7 @@ class Diagnosis:
         return " ".join(lines)
 
     def table(self) -> pandas.DataFrame:
-        """One row per modality, as strings."""
+        """Make a table with one row per modality, as strings."""
         import pandas
 
         rows = {
@@ -93,9 +105,9 @@ class Diagnosis:
                 "accuracy, others zero": f"{100 * b.accuracy:.1f} %",
                 "median R (quartiles)": "{1:.2g} ({0:.2g} to {2:.2g})".format(*b.ratio),
                 "samples with s-bar < 1": f"{100 * b.suppressed:.0f} %",
-                "gradient of the fused loss": f"{b.joint:.3g}",
-                "gradient of its own loss": f"{b.own:.3g}",
-                "cosine": f"{b.cosine:.2f}",
+                "gradient of the fused loss": "frozen" if b.frozen else f"{b.joint:.3g}",
+                "gradient of its own loss": "frozen" if b.frozen else f"{b.own:.3g}",
+                "cosine": "frozen" if b.frozen else f"{b.cosine:.2f}",
             }
             for m, b in self.branches.items()
         }
@@ -125,26 +137,28 @@ def diagnose(
 
     Raises:
         ValueError: a model without the contract and without both functions, encoders that share a parameter, fewer than
-            two modalities, a loader without labels or without batches, labels that do not fit the logits.
+            two modalities, a loader without labels or without batches, inputs or logits that are not finite, logits of
+            another form, labels that do not fit them.
     """
     if not 0.0 < share <= 1.0:
         raise ValueError(f"share is {share}; it is the part of every batch to differentiate, above 0 and at most 1.")
     parts = _parts(model, encoders, forward)
     meter = Meter(model, parts, forward)
     stride = round(1 / share)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with untouched(model), torch.random.fork_rng(devices=[]):
         for batch in loader:
-            inputs, target = _labelled(batch, next(model.parameters()).device)
+            inputs, target = _labelled(batch, device)
             meter.score(inputs, target)
             meter.collect({m: x[::stride] for m, x in inputs.items()}, target[::stride], len(target))
         meter.differentiate()
-    if not meter.samples:
-        raise ValueError("The loader gave no labelled sample; nothing can be diagnosed.")
-    return Diagnosis(meter.samples, meter.accuracy(FUSED), {m: Branch(**meter.branch(m)) for m in parts})
+    if not meter.differentiated:
+        raise ValueError("The loader gave no labelled sample to differentiate: give labels, or a larger share.")
+    return Diagnosis(meter.samples, meter.right[FUSED] / meter.samples, {m: meter.branch(m) for m in parts})
 
 
 def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None) -> dict[str, list[Tensor]]:
-    """Modality -> trainable parameters of its encoder."""
+    """Find the trainable parameters of each modality's encoder."""
     if (encoders is None) != (forward is None):
         raise ValueError("A foreign model needs both functions, encoders(model) and forward(model, inputs, keep).")
     if encoders is None:
@@ -156,6 +170,7 @@ def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None)
         check_partition(model)
     given = model.encoders if encoders is None else encoders(model)
     parts = {m: list(part.parameters() if isinstance(part, nn.Module) else part) for m, part in given.items()}
+    check_modality_names(parts)
     if len(parts) < 2:
         raise ValueError(f"The model has the modalities {list(parts)}; suppression by fusion needs at least two.")
     names, owners = {id(p): n for n, p in model.named_parameters()}, {}
@@ -168,50 +183,49 @@ def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None)
 
 
 def _labelled(batch: object, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
-    """Inputs and target of one batch, on the device of the model."""
-    pair = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
-    inputs, target = pair
+    """Check inputs and target of one batch and move them to the device of the model."""
+    inputs, target = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
     wanted = "The loader must give (inputs, target): a dictionary modality -> tensor, and integer classes"
     if target is None:
         raise ValueError(f"{wanted}; it gave {type(batch).__name__} without labels.")
-    if not isinstance(inputs, Mapping) or not isinstance(target, Tensor) or target.is_floating_point():
+    integers = isinstance(target, Tensor) and not target.is_floating_point() and not target.is_complex()
+    if not integers or not isinstance(inputs, Mapping) or not all(isinstance(x, Tensor) for x in inputs.values()):
         kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
         raise ValueError(f"{wanted}; it gave inputs of type {type(inputs).__name__} and a target of {kind}.")
+    for m, x in inputs.items():
+        if x.is_complex() or not x.isfinite().all():
+            what = "complex" if x.is_complex() else "NaN or infinite"
+            raise ValueError(f"The inputs of {m!r} hold {what} values; mend or leave out those samples first.")
     return {m: x.to(device) for m, x in inputs.items()}, target.to(device).long()
 
 
-PIXELS = 1024  # of every dense prediction, evenly spaced
-
-
 class Meter:
-    """Sums over batches.
+    """Add up over batches what ``diagnose`` reports.
 
     Args:
         model: in evaluation mode (``untouched``). parts: modality -> trainable parameters of its encoder.
         forward: ``forward(model, inputs, keep)`` of a foreign model, None for a ``MultimodalModel``.
     """
 
-    def __init__(self, model: nn.Module, parts: dict[str, list[Tensor]], forward: Callable | None):
+    def __init__(self, model: nn.Module, parts: dict[str, list[Tensor]], forward: Forward | None):
         self.model, self.parts, self.forward = model, parts, forward
-        self.right = dict.fromkeys((FUSED, *parts), 0)
-        self.ratio: dict[str, list[Tensor]] = {m: [] for m in parts}
-        self.suppressed = dict.fromkeys(parts, 0)
         self.samples = self.differentiated = 0
+        self.right, self.suppressed = dict.fromkeys((FUSED, *parts), 0), dict.fromkeys(parts, 0)
+        self.ratio: dict[str, list[Tensor]] = {m: [] for m in parts}
         self.kept: list[tuple[Mapping[str, Tensor], Tensor]] = []
-        zeros = {m: [torch.zeros_like(p) for p in group] for m, group in parts.items()}
-        self.joint, self.own = zeros, {m: [z.clone() for z in group] for m, group in zeros.items()}
+        self.joint, self.own = ({m: torch.zeros(()).double() for m in parts} for _ in range(2))  # sums over samples
 
-    def logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Fused and zero-masked logits."""
+    def rows(self, inputs: Mapping[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Compute fused and zero-masked logits {branch: [N, K]} and classes [N] of what has a label."""
         if self.forward is None:
-            return self.model.all_logits(inputs)
-        return {FUSED: self.forward(self.model, inputs, None)} | {
-            m: self.forward(self.model, inputs, (m,)) for m in self.parts
-        }
+            return _rows(self.model.all_logits(inputs), target)
+        keeps = {FUSED: None} | {m: (m,) for m in self.parts}
+        return _rows({branch: self.forward(self.model, inputs, keep) for branch, keep in keeps.items()}, target)
 
     @torch.no_grad()
     def score(self, inputs: Mapping[str, Tensor], target: Tensor) -> None:
-        logits, target = _rows(self.logits(inputs), target)
+        """Count what is right and what is suppressed in one batch."""
+        logits, target = self.rows(inputs, target)
         self.samples += len(target)
         for branch, values in logits.items():
             self.right[branch] += int((values.argmax(1) == target).sum())
@@ -221,7 +235,7 @@ class Meter:
             self.suppressed[m] += int((s_bar < 1).sum())
 
     def collect(self, inputs: Mapping[str, Tensor], target: Tensor, enough: int) -> None:
-        """Keep samples for ``differentiate``, which costs less for ``enough`` of them at once."""
+        """Keep samples until there are ``enough`` to differentiate at once, which costs less than one by one."""
         self.kept.append((inputs, target))
         if sum(len(y) for _, y in self.kept) >= enough:
             self.differentiate()
@@ -234,62 +248,68 @@ class Meter:
         target = torch.cat([y for _, y in self.kept])
         self.kept.clear()
         with torch.enable_grad():
-            logits, target = _rows(self.logits(inputs), target)
+            logits, target = self.rows(inputs, target)
             losses = {branch: F.cross_entropy(values, target, reduction="sum") for branch, values in logits.items()}
-        everything = [p for group in self.parts.values() for p in group]
-        self._add(self.joint.values(), losses[FUSED], everything)
-        for m, group in self.parts.items():
-            self._add([self.own[m]], losses[m], group)
+        joint = _gradient(losses[FUSED], [p for group in self.parts.values() for p in group])
+        for m, own in {m: _gradient(losses[m], group) for m, group in self.parts.items()}.items():
+            self.joint[m] = self.joint[m] + joint[: len(own)]
+            self.own[m] = self.own[m] + own
+            joint = joint[len(own) :]
         self.differentiated += len(target)
 
-    def _add(self, sums: Iterable[list[Tensor]], loss: Tensor, parameters: list[Tensor]) -> None:
-        if not parameters or not loss.requires_grad:
-            return
-        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        for total, gradient in zip((s for group in sums for s in group), found, strict=True):
-            if gradient is not None:
-                total += gradient
-
-    def accuracy(self, branch: str) -> float:
-        return self.right[branch] / self.samples
-
-    def branch(self, m: str) -> dict[str, object]:
-        """The attributes of one ``diagnosis.Branch``."""
-        ratio = torch.cat(self.ratio[m]).sort().values
-        joint, own = (_flat(sums[m]) / self.differentiated for sums in (self.joint, self.own))
+    def branch(self, m: str) -> Branch:
+        """Sum up what was found of one modality."""
+        joint, own = self.joint[m] / self.differentiated, self.own[m] / self.differentiated
         product = (joint.norm() * own.norm()).item()
-        return {
-            "accuracy": self.accuracy(m),
-            "ratio": tuple(_quantile(ratio, q) for q in (0.25, 0.5, 0.75)),
-            "suppressed": self.suppressed[m] / self.samples,
-            "joint": joint.norm().item(),
-            "own": own.norm().item(),
-            "cosine": (joint @ own).item() / product if product else math.nan,
-        }
+        return Branch(
+            accuracy=self.right[m] / self.samples,
+            ratio=tuple(np.quantile(torch.cat(self.ratio[m]).numpy(), (0.25, 0.5, 0.75)).tolist()),
+            suppressed=self.suppressed[m] / self.samples,
+            joint=joint.norm().item(),
+            own=own.norm().item(),
+            cosine=(joint @ own).item() / product if product else math.nan,
+            frozen=not self.parts[m],
+        )
 
 
-def _rows(logits: dict[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Everything as [N, K] and [N]: dense predictions give some of their pixels, those with a label."""
-    fused = logits[FUSED]
-    if fused.dim() > 2:
-        target = at_size(target, fused.shape[-2:]).flatten(1)  # [B, h w]
+def _gradient(loss: Tensor, parameters: list[Tensor]) -> Tensor:
+    """Compute the gradient of a loss as one float64 vector; it is zero where the loss does not reach."""
+    if not parameters or not loss.requires_grad:
+        return torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64, device=loss.device)
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+    return torch.cat([g.flatten().double() for g in found])
+
+
+def _rows(logits: Mapping[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Check logits and labels and make them [N, K] and [N]; dense predictions give some of their labelled pixels."""
+    for branch, values in logits.items():
+        shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        if not isinstance(values, Tensor) or values.dim() not in (2, 4) or values.shape[1] < 2:
+            raise ValueError(f"The logits of {branch!r} are {shape}; give a tensor [B, K] with K > 1, or [B, K, h, w].")
+        if not values.isfinite().all():
+            raise ValueError(f"The logits of {branch!r} hold NaN or infinite values: the model has diverged.")
+        if target.dim() != values.dim() - 1 or len(target) != len(values):
+            wanted = "give one class per sample [B], or per pixel [B, H, W]"
+            raise ValueError(f"Labels of shape {list(target.shape)} do not fit logits of shape {shape}: {wanted}.")
+    if logits[FUSED].dim() == 4:
+        target = at_size(target, logits[FUSED].shape[-2:]).flatten(1)  # [B, h w]
         step = math.ceil(target.shape[1] / PIXELS)
         target = target[:, ::step]
         known = target != VOID
         logits = {b: x.flatten(2)[:, :, ::step].movedim(1, 2)[known] for b, x in logits.items()}
         target = target[known]
-    classes = logits[FUSED].shape[-1]
-    if len(target) != len(logits[FUSED]) or (len(target) and not 0 <= int(target.min()) <= int(target.max()) < classes):
+    classes = logits[FUSED].shape[1]
+    if len(target) and not 0 <= int(target.min()) <= int(target.max()) < classes:
         raise ValueError(
-            f"{len(target)} labels do not fit logits of shape {list(logits[FUSED].shape)}: give one class from 0 to "
-            f"{classes - 1} per sample."
+            f"Labels from {int(target.min())} to {int(target.max())} do not fit logits of {classes} classes: number "
+            f"the classes from 0 to {classes - 1}, or give the model more of them."
         )
     return logits, target
 
 
 @contextlib.contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; then mode of every part and all buffers as before."""
+    """Put a model into evaluation mode for a while, then restore the mode of every part and all buffers."""
     modes = {module: module.training for module in model.modules()}
     buffers = {buffer: buffer.clone() for buffer in model.buffers()}
     model.eval()
@@ -303,18 +323,6 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(before)
 
 
-def _flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([t.flatten().double() for t in tensors]) if tensors else torch.zeros(1, dtype=torch.float64)
-
-
-def _quantile(ordered: Tensor, q: float) -> float:
-    """As ``torch.quantile``, which refuses more than 16 million values."""
-    place = q * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return (ordered[low] + (place - low) * (ordered[high] - ordered[low])).item()
-
-
 def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Tensor]]]:
     """Call the function that ``FILE.py:NAME`` names; it returns a model and a loader.
 
@@ -322,7 +330,7 @@ def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Te
         ValueError: a place of another form, a file or a function that is not there, or another result.
     """
     file, _, name = place.rpartition(":")
-    if not file or not Path(file).is_file():
+    if not file.endswith(".py") or not Path(file).is_file():
         raise ValueError(f"{place!r} names no file; write FILE.py:NAME, NAME being a function in it.")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     module = importlib.util.module_from_spec(spec)
@@ -336,7 +344,7 @@ def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Te
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """``dgl diagnose FILE.py:NAME``: 0 done, 2 it was asked for something that does not exist."""
+    """Run ``dgl diagnose FILE.py:NAME``; 0 is done, 2 means that something does not exist or does not work."""
     parser = argparse.ArgumentParser(prog="dgl diagnose", description="How far does fusion suppress each encoder?")
     parser.add_argument("place", metavar="FILE.py:NAME", help="a function that returns (model, loader)")
     parser.add_argument("--share", type=float, default=0.125, help="of every batch on which gradients are measured")
@@ -345,6 +353,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = diagnose(*load(options.place), share=options.share)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # whatever goes wrong in the reader's own model or loader
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        said = next(iter(str(error).splitlines()), "")
+        print(f"error: {type(error).__name__} at {last.filename}:{last.lineno}: {said}", file=sys.stderr)
         return 2
     print(found.table().to_string(), found, sep="\n\n")
     return 0

@@ -1,4 +1,4 @@
-"""The heart of the paper: which loss trains which parameters.
+"""Decide which loss trains which parameters: the heart of the paper.
 
 Disentangled gradient learning (DGL) computes one multimodal loss and one unimodal loss per modality, and lets
 
@@ -25,9 +25,10 @@ gradient accumulation and ``torch.compile``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import ClassVar, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -36,7 +37,7 @@ FUSED = "fused"  # key of the multimodal logits beside the modality names
 
 
 class Losses(NamedTuple):
-    """What one forward pass of a ``DisentangledObjective`` returns.
+    """Losses and logits that one forward pass of a ``DisentangledObjective`` returns.
 
     Attributes:
         total: scalar to call ``backward()`` on; its *gradient* is the method, its value is only a sum.
@@ -52,7 +53,7 @@ class Losses(NamedTuple):
 
 
 def gate(tensor: Tensor, openness: float) -> Tensor:
-    """Identity in the forward pass; multiplies the gradient by ``openness`` in the backward pass.
+    """Leave the values as they are and multiply the gradient by ``openness`` in the backward pass.
 
     0 is ``detach`` (the paper's truncation), 1 changes nothing. Plain arithmetic on purpose: it works under
     compilation, autocast, functorch and double backward without a custom autograd function.
@@ -66,7 +67,7 @@ def gate(tensor: Tensor, openness: float) -> Tensor:
 
 
 def frozen(module: nn.Module, prefix: str = "", openness: float = 0.0) -> dict[str, Tensor]:
-    """Parameters behind a gate and copies of the buffers, to run ``module`` by ``functional_call`` without a trace.
+    """Gate the parameters and copy the buffers, to run ``module`` by ``functional_call`` without a trace.
 
     A pass with these leaves no gradient on the parameters (``openness`` 0) and does not move batch-norm statistics,
     yet the input still receives its full gradient. ``requires_grad`` is never touched: toggling it breaks full-graph
@@ -98,10 +99,17 @@ class DisentangledObjective(nn.Module):
         ValueError: gates outside [0, 1] or for other modalities, negative alpha, or a parameter that is in no group or
             in two.
 
-    Source: Eq. 9-15 and Algorithm 1; official ``main_dgl.py`` (two backward passes, then ``fusion.grad = None``).
-    Difference: one backward pass, equal to the last bit on one process; parameters are told apart by the module that
-    holds them, not by a substring of their name (which silently fails there without ``DataParallel``).
+    **Source.** Eq. 9-15 and Algorithm 1; official ``main_dgl.py`` (two backward passes, then ``fusion.grad = None``).
+
+    **Difference.** (1) One backward pass, equal to the last bit on one process. (2) Parameters are told apart by the
+    module that holds them, not by a substring of their name (``main_dgl.py``, which silently fails without
+    ``DataParallel``).
+
+    Activation checkpointing works inside encoders. Inside the fusion torch refuses it with a ``CheckpointError``,
+    because masked passes call the fusion with other parameters than its own.
     """
+
+    MULTIMODAL: ClassVar[dict[str, object]] = {}  # what the multimodal pass is called with beside the inputs
 
     def __init__(
         self,
@@ -127,20 +135,20 @@ class DisentangledObjective(nn.Module):
         self.criterion = criterion
 
     def share(self, m: str) -> float:
-        """The share of the multimodal gradient that reaches the encoder of modality ``m``."""
+        """Give the share of the multimodal gradient that reaches the encoder of modality ``m``."""
         return self.encoder_gate[m] if isinstance(self.encoder_gate, Mapping) else self.encoder_gate
 
     def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Losses:
-        """``inputs``: modality -> [B, ...]; ``target``: [B] class indices (or the dense target of the criterion)."""
-        passes = self._late_fusion if hasattr(self.model, "encode") else self._dense_fusion
-        logits = passes(inputs)
+        """Compute the losses from ``inputs``, modality -> [B, ...], and ``target``, [B] class indices."""
+        late = hasattr(self.model, "encode")
+        logits = self._late_fusion(inputs) if late else {branch: self.run(branch, inputs) for branch in self.branches}
         multimodal = self.criterion(logits[FUSED], target)
         unimodal = {m: self.criterion(logits[m], target) for m in logits if m != FUSED}
         total = multimodal + self.alpha * sum(unimodal.values()) if unimodal else multimodal
         return Losses(total, multimodal, unimodal, logits)
 
     def _late_fusion(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Encoders run once; the truncation sits on the features (MT) and on the fusion parameters (UT)."""
+        """Run each encoder once; the truncation sits on the features (MT) and on the fusion parameters (UT)."""
         model = self.model
         features = model.encode(inputs)
         logits = {FUSED: model.fusion({m: gate(z, self.share(m)) for m, z in features.items()})}
@@ -151,23 +159,36 @@ class DisentangledObjective(nn.Module):
                 logits[m] = functional_call(model.fusion, held, (only,), {"keep": (m,)})
         return logits
 
-    def _dense_fusion(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Modalities mix inside the network, so the truncation sits on the parameters (METHODS: option P).
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """List the passes of one step: the multimodal one, and a masked one per modality unless alpha is 0."""
+        return (FUSED, *self.model.encoders) if self.alpha else (FUSED,)
 
-        The multimodal pass alone moves batch-norm statistics; masked passes work on copies.
+    def run(self, branch: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Run one pass of a model whose modalities mix inside, so that its loss trains just what it shall train.
+
+        There the truncation sits on the parameters (METHODS 3.4, option P). The multimodal pass alone moves batch-norm
+        statistics; masked passes work on copies.
         """
         model = self.model
-        gated = {}
-        for m, encoder in model.encoders.items():
-            gated |= {f"encoders.{m}.{n}": gate(p, self.share(m)) for n, p in encoder.named_parameters()}
-        logits = {FUSED: functional_call(model, gated, (inputs,))}
-        if self.alpha:
-            for m in model.encoders:
-                held = frozen(model.fusion, "fusion.", self.fusion_gate)
-                for j, encoder in model.encoders.items():
-                    held |= frozen(encoder, f"encoders.{j}.", 1.0 if j == m else 0.0)
-                logits[m] = functional_call(model, held, (inputs,), {"keep": (m,)})
-        return logits
+        held = {name: gate(p, self.openness(branch, self.owner(name))) for name, p in model.named_parameters()}
+        if branch == FUSED:
+            return functional_call(model, held, (inputs,), self.MULTIMODAL)
+        held |= {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+        return functional_call(model, held, (inputs,), {"keep": (branch,)})
+
+    def owner(self, parameter: str) -> str:
+        """Name the branch whose loss trains a parameter of this name: its modality, or ``"fused"``."""
+        room, _, rest = parameter.partition(".")
+        return rest.partition(".")[0] if room == "encoders" else FUSED
+
+    def openness(self, branch: str, owner: str) -> float:
+        """Give the share of the gradient of one pass that reaches the parameters of one owner, in [0, 1]."""
+        if owner == branch:
+            return 1.0
+        if branch == FUSED:
+            return self.share(owner)
+        return self.fusion_gate if owner == FUSED else 0.0
 
 
 def disentangled_loss(
@@ -180,15 +201,51 @@ def disentangled_loss(
     fusion_gate: float = 0.0,
     criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> Losses:
-    """``DisentangledObjective`` in one line, for a plain (not DDP-wrapped, not compiled) model in anyone's own loop.
+    """Compute DGL's losses in one line, for a plain (not DDP-wrapped, not compiled) model in anyone's own loop.
 
     Call ``.total.backward()`` on the result, once.
     """
     return DisentangledObjective(model, alpha, encoder_gate, fusion_gate, criterion)(inputs, target)
 
 
+def disentangled_logits(features: Mapping[str, Tensor], head: nn.Linear) -> dict[str, Tensor]:
+    """Compute logits whose gradients never mix: DGL on plain tensors, for concatenation and a linear head.
+
+    One backward pass of ``L_multi + alpha * sum_m L_m``, each a loss of one of these logits, leaves DGL's gradients in
+    ``head`` and in whatever made the features. A sum of one linear head per modality is the same function, with their
+    weights side by side and their biases added.
+
+    Args:
+        features: modality -> [B, D_m], in the order in which ``head`` takes them.
+        head: the fusion, ``Linear(sum_m D_m, K)``.
+
+    Returns:
+        ``{"fused": [B, K], m: [B, K], ...}``. The fused entry has no gradient path to any feature, and the entry of a
+        modality none to ``head`` or to the other features, which are zero there.
+
+    Raises:
+        ValueError: features that are not [B, D_m], whose widths do not add up to ``head.in_features``, or that use the
+            name ``"fused"``.
+
+    **Source.** Eq. 9-15; official ``models/fusion_modules.py:ConcatFusion_DGL`` and ``main_dgl.py`` (two backward
+    passes, then ``fusion.grad = None``). **Difference.** One backward pass; equal to the last bit.
+    """
+    shapes = {m: tuple(z.shape) for m, z in features.items()}
+    if any(len(shape) != 2 for shape in shapes.values()) or sum(s[-1] for s in shapes.values()) != head.in_features:
+        raise ValueError(f"The head takes {head.in_features} features, but these are {shapes}: give [B, D_m] of every "
+                         "modality whose widths D_m add up to that.")  # fmt: skip
+    _check_fused(features)
+    fixed = {m: z.detach() for m, z in features.items()}
+    bias = None if head.bias is None else head.bias.detach()
+    logits = {FUSED: head(torch.cat(list(fixed.values()), dim=1))}
+    for m, z in features.items():
+        alone = torch.cat([z if j == m else torch.zeros_like(other) for j, other in fixed.items()], dim=1)
+        logits[m] = F.linear(alone, head.weight.detach(), bias)
+    return logits
+
+
 def check_partition(model: nn.Module) -> None:
-    """Every parameter is in exactly one encoder or in the fusion module.
+    """Check that every parameter is in exactly one encoder or in the fusion module.
 
     Raises:
         ValueError: naming the parameters that are in no group or in several, or the missing part of the model.
@@ -199,8 +256,7 @@ def check_partition(model: nn.Module) -> None:
             f"{type(model).__name__} needs `encoders` (an nn.ModuleDict, one entry per modality) and `fusion` (an "
             "nn.Module, the classifier included). Build it with dgl_core.models.LateFusion or subclass MultimodalModel."
         )
-    if FUSED in encoders:
-        raise ValueError(f"{FUSED!r} names the multimodal logits; give that modality another name.")
+    _check_fused(encoders)
     owners: dict[int, list[str]] = {}
     for owner, part in [*encoders.items(), ("fusion", fusion)]:
         for parameter in part.parameters():
@@ -210,3 +266,8 @@ def check_partition(model: nn.Module) -> None:
         if len(groups) != 1:
             where = f"in several groups {groups}" if groups else "in no encoder and not in the fusion module"
             raise ValueError(f"Parameter {name!r} is {where}; each parameter must be trained by exactly one group.")
+
+
+def _check_fused(modalities: Collection[str]) -> None:
+    if FUSED in modalities:
+        raise ValueError(f"{FUSED!r} names the multimodal logits; give that modality another name.")

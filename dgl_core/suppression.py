@@ -13,11 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgl_core.gradients import FUSED
-
 
 def log_odds(logits: Tensor, target: Tensor) -> Tensor:
-    """Log odds of the target class, ``log p_y / (1 - p_y)``, with ``1 - p_y`` summed over the other classes.
+    """Compute the log odds of the target class, ``log p_y / (1 - p_y)``; ``1 - p_y`` is a sum over the others.
 
     Subtracting ``p_y`` from one would lose every digit once the model is confident; the sum of the others keeps them.
 
@@ -41,7 +39,7 @@ def log_odds(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def suppression_ratio(fused_logits: Tensor, unimodal_logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """How much of a modality's own residual survives fusion: ``R = (1 - p_y^multi) / (1 - p_y^uni)`` (T3).
+    """Compute how much of a modality's own residual survives fusion: ``R = (1 - p_y^multi) / (1 - p_y^uni)`` (T3).
 
     ``R`` is the exact factor that Eq. 8 compares with 1: it multiplies the scalar ``p_y - 1`` of Eq. 7 to give that of
     Eq. 4. ``s_bar`` is the mean of ``s_k = exp(v_k - v_y)`` over the wrong classes, weighted by what the unimodal
@@ -70,11 +68,13 @@ def suppression_ratio(fused_logits: Tensor, unimodal_logits: Tensor, target: Ten
     return ratio, (unimodal - fused).exp()
 
 
-def suppression_columns(logits: Mapping[str, Tensor], target: Tensor) -> dict[str, float]:
-    """How much fusion shrinks each modality's residual, over a set of samples (METHODS T2, T3; Fig. 3a).
+def suppression_columns(fused: Tensor, unimodal: Mapping[str, Tensor], target: Tensor) -> dict[str, float]:
+    """Measure how much fusion shrinks each modality's residual, over a set of samples (METHODS T2, T3; Fig. 3a).
 
     Args:
-        logits: ``"fused"`` and one zero-masked entry per modality, [N, K] each; target: [N].
+        fused: [N, K] logits of all modalities together.
+        unimodal: modality -> [N, K] logits with every other modality zero.
+        target: [N] class indices.
 
     Returns:
         ``<modality>/R_mean`` and quartiles ``R_q25``, ``R_q50``, ``R_q75`` of R = (1 - p_fused) / (1 - p_unimodal),
@@ -82,14 +82,12 @@ def suppression_columns(logits: Mapping[str, Tensor], target: Tensor) -> dict[st
         ``all_margins`` (share where every s_k < 1, k != y: the paper's condition, Eq. 5).
     """
     out = {}
-    fused = logits[FUSED].double()
+    fused = fused.double()
     quartiles = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=fused.device)
-    for m in logits:
-        if m == FUSED:
-            continue
-        ratio, s_bar = suppression_ratio(fused, logits[m].double(), target)
-        partner = fused - logits[m].double()  # v: what the other modalities add to the logits
-        others = torch.nn.functional.one_hot(target, fused.shape[1]) == 0
+    for m, logits in unimodal.items():
+        ratio, s_bar = suppression_ratio(fused, logits.double(), target)
+        partner = fused - logits.double()  # v: what the other modalities add to the logits
+        others = F.one_hot(target, fused.shape[1]) == 0
         margins = (partner < partner.gather(1, target[:, None])) | ~others
         low, middle, high = torch.quantile(ratio, quartiles).tolist()
         out |= {

@@ -6,28 +6,59 @@ No torch and nothing of the house is imported here, so every file may use it.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import importlib
+import math
 import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
+from collections import UserDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, or where the package is installed
 
 
+def derive_seed(*parts: object) -> int:
+    """Make a 56-bit seed of any values: random numbers depend on what they are for, not on what was drawn before."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:7], "big")
+
+
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
-    """The one error for a name that does not exist, with the nearest one that does."""
+    """Make the error for a name that does not exist, with the nearest one that does."""
     choices = list(choices)
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(map(repr, sorted(choices)))}."
     return ValueError(f"Unknown {kind} {name!r}: {hint}")
 
 
+def check_modality_names(names: Iterable[object]) -> None:
+    """Refuse names of modalities that the house itself uses, or that would split a column, a path or a parameter name.
+
+    Args:
+        names: of the modalities of one data set or model.
+
+    Raises:
+        ValueError: naming the first one that will not do, and the rule.
+    """
+    for name in names:
+        text = isinstance(name, str) and bool(name)
+        taken = text and (name in {"fused", "fusion", "heads"} or name.startswith(("without_", "official_")))
+        if not text or taken or name.endswith("_reestimated") or any(c in "/." or c.isspace() for c in name):
+            raise ValueError(
+                f"A modality cannot be called {name!r}: choose a word such as 'audio', without '/', '.' or space, "
+                "other than 'fused', 'fusion' and 'heads', that does not begin with 'without_' or 'official_' or end "
+                "in '_reestimated'."
+            )
+
+
 def coerce(name: str, value: object, default: object) -> object:
-    """``value`` in the type that ``default`` declares, so that 4 and 4.0 are one option.
+    """Convert ``value`` to the type that ``default`` declares, so that 4 and 4.0 are one option.
 
     Raises:
         ValueError: if the value cannot be meant as that type (text for a number, 1.5 for an integer).
@@ -57,7 +88,7 @@ def coerce(name: str, value: object, default: object) -> object:
 
 
 def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[str, object]) -> dict[str, object]:
-    """The options in ``given`` that differ from their default, each in its declared type, sorted by name."""
+    """List the options in ``given`` that differ from their default, each in its declared type, sorted by name."""
     resolved = {}
     for name in sorted(given):
         if name not in declared:
@@ -68,8 +99,61 @@ def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[s
     return resolved
 
 
+@dataclass(frozen=True)
+class Range:
+    """What an option may be: a finite number between two ends, or one of a few words; in a tuple each item.
+
+    Attributes:
+        low, high: the smallest and the largest value. above, below: the same, left out themselves.
+        choices: the words.
+    """
+
+    low: float | None = None
+    above: float | None = None
+    high: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        ends = {"at least": self.low, "above": self.above, "at most": self.high, "below": self.below}
+        said = [f"{words} {end:g}" for words, end in ends.items() if end is not None]
+        return " and ".join(said if len(said) > 1 else [*said, "finite"])
+
+    def check(self, name: str, value: object) -> None:
+        """Raise a ``ValueError`` that names option, value and range unless the value is in it (NaN is not)."""
+        for item in value if isinstance(value, tuple) else (value,):
+            if self.choices and item not in self.choices:
+                raise unknown_name(name, item, self.choices)
+            if not self.choices and not self._holds(item):
+                raise ValueError(f"{name} is {value}; {'each' if isinstance(value, tuple) else 'it'} must be {self}.")
+
+    def _holds(self, number: float) -> bool:
+        return (
+            isinstance(number, int | float)
+            and (isinstance(number, int) or math.isfinite(number))
+            and (self.low is None or number >= self.low)
+            and (self.above is None or number > self.above)
+            and (self.high is None or number <= self.high)
+            and (self.below is None or number < self.below)
+        )
+
+
+class Registry(UserDict):
+    """Things by name, of which one written as "module:thing" is imported when it is first asked for.
+
+    So a list of everything costs nothing to read, and whoever asks for one entry does not load its neighbours.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        found = super().__getitem__(name)
+        if isinstance(found, str):
+            module, _, thing = found.partition(":")
+            found = self[name] = getattr(importlib.import_module(module), thing)
+        return found
+
+
 def write_atomic(path: str | Path, content: str | bytes) -> Path:
-    """Write ``content`` to ``path`` so that a full disk or an interrupt never leaves half a file.
+    """Write a file atomically: a full disk or an interrupt never leaves half of it.
 
     Args:
         path: the file; missing folders above it are made.
@@ -101,7 +185,7 @@ LOG_INTERVAL = 30.0  # seconds between status lines in a log
 
 
 def duration(seconds: float) -> str:
-    """Time for people: "8 s", "3 min", "2 h 05 min"."""
+    """Write a time for people: "8 s", "3 min", "2 h 05 min"."""
     seconds = max(0, round(seconds))
     if seconds < 90:
         return f"{seconds} s"
@@ -191,12 +275,12 @@ class Clock:
 
 
 def project_root() -> Path:
-    """The folder of the checked-out project, or the current one where the package is installed elsewhere."""
+    """Name the folder of the checked-out project, or the current one where the package is installed elsewhere."""
     return ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
 
 
 def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
-    """Folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
+    """List the folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
     if root:
         return [Path(root)]
     named = os.environ.get("DGL_DATA")
@@ -204,10 +288,10 @@ def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
 
 
 def results_root() -> Path:
-    """Where this machine's records are: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
+    """Name the folder of this machine's records: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
     return Path(os.environ.get("DGL_RESULTS") or ROOT / "results" / "runs")
 
 
 def reference_root() -> Path:
-    """Where the committed records are: ``results/reference``."""
+    """Name the folder of the committed records: ``results/reference``."""
     return ROOT / "results" / "reference"

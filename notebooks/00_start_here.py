@@ -19,11 +19,11 @@
 # **Question.** What does *Boosting Multimodal Learning via Disentangled Gradient Learning* (DGL, ICCV 2025) claim,
 # and which of its claims survive an independent reproduction?
 #
-# **Claim checked.** All of them that our records or a computation can decide; the ledger at the end has one line a
-# claim, from Eq. 4 to Table 5.
+# **Claim checked.** Every claim that our records or a computation can decide; the ledger at the end has one line for
+# each, from Eq. 4 to Table 5.
 #
-# **Runtime.** smoke 20 s after [notebook 03](03_vanilla_vs_dgl.ipynb) (it shows the same runs), cpu and paper
-# likewise.
+# **Runtime.** smoke takes 20 s after [notebook 03](03_vanilla_vs_dgl.ipynb), because it shows the same runs; so do cpu
+# and paper.
 #
 # The paper in four sentences. A multimodal model has one encoder per modality and a fusion module. Its loss reaches
 # an encoder only through the fusion, and fusion shrinks the gradient on the way, so every encoder learns worse than
@@ -57,8 +57,8 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 0.1 The method
-# The picture is not drawn by hand: each arrow is a gradient that one backward pass on a real model left behind,
-# each red cross a path that the code cuts.
+# The picture is not drawn by hand: each arrow is a gradient that one backward pass on a real model left behind, and
+# each red cross is a path that the code cuts.
 
 # %%
 shapes = {"audio": (1, 32, 32), "visual": (3, 32, 32)}
@@ -71,8 +71,8 @@ objectives = {
 dgl_core.publish("figure_2", graph.gradient_paths(objectives, batch, torch.arange(8) % 6))
 
 # %% [markdown]
-# **Figure 0.1** (the paper's Fig. 2). Which loss trains what, read off the autograd graph: joint training left, DGL
-# right.
+# **Figure 0.1** (the paper's Fig. 2). It shows which loss trains what, read off the autograd graph: joint training on
+# the left, DGL on the right.
 
 # %% [markdown]
 # ## 0.2 The reason
@@ -97,7 +97,7 @@ this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute
 committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-panels = curves.panels(committed, this_run, profile)
+panels = curves.side_by_side(committed, this_run, profile)
 dgl_core.publish("figure_effect", curves.encoder_curves(panels, "visual", ("vanilla", "DGL")))
 
 # %% [markdown]
@@ -125,7 +125,7 @@ dgl_core.publish("figure_gain", curves.row_overview(panels))
 
 # %% [markdown]
 # ## 0.5 DGL on your own model
-# Encoders and a fusion module of your own, and one line in your own loop. No method here assumes two modalities.
+# You bring encoders and a fusion module, and add one line to your own loop. No method here assumes two modalities.
 
 # %%
 encoders = {"lidar": nn.Linear(12, 16), "radar": nn.Linear(7, 16), "camera": nn.Linear(9, 16)}
@@ -159,13 +159,14 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 
 # %% [markdown]
 # ## 0.7 The ledger
-# One line a claim: its place in the paper, and the verdict. Of runs: the 95 % interval of the mean paired difference
-# over seeds, widened for all claims and columns judged together; *undecided* means that it holds the threshold, or that
-# there are too few seeds. Of equations: a computation. `python -m dgl_core claims ID` shows the records behind a line,
+# Each claim has one line with its place in the paper and its verdict. A claim about runs is judged by the 95 % interval
+# of the mean paired difference over seeds, widened for all claims and columns judged together; *undecided* means that
+# the interval holds the threshold, or that there are too few seeds. A claim about an equation is settled by a
+# computation. `python -m dgl_core claims ID` shows the records behind a line,
 # `--rerun` trains them anew.
 
 # %%
-dgl_core.publish("table_ledger", judging.table())
+dgl_core.publish("table_ledger", judging.ledger_table())
 
 # %% [markdown]
 # ## 0.8 Where to go next

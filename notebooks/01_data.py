@@ -46,7 +46,7 @@ import dgl_core
 from dgl_core import data
 from dgl_core.data import catalogue, transforms
 from dgl_core.data.files import cache
-from dgl_core.data.generated.emotions import files, voice
+from dgl_core.data.generated.emotions import emotion_files, voice
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import FORMS, spectrogram
 from dgl_core.figures import samples
@@ -58,8 +58,8 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 1.1 The paper's sets, and what is here
-# The counts of the paper (Section 4.1) beside what this profile loads. `python -m dgl_core data status` says the same
-# in a terminal, with the folders looked in and the licences.
+# The counts of the paper (Section 4.1) stand beside what this profile loads. `python -m dgl_core data status` says
+# the same in a terminal, with the folders looked in and the licences.
 
 # %%
 dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
@@ -69,18 +69,18 @@ dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
 
 # %% [markdown]
 # ## 1.2 Six emotions, ninety-one actors
-# Each clip is one actor saying one of twelve sentences with one emotion: a wav file and a frame, named as in CREMA-D.
-# The voice is a small synthesiser (glottal pulses and breath through five formants; the emotion moves pitch, tempo,
-# loudness and voice quality), the face is drawn (the emotion moves brows, lids, nose and mouth). Actor, sentence, pose
-# and light are nuisance.
+# In each clip one actor says one of twelve sentences with one emotion. A clip is a wav file and a frame, named as in
+# CREMA-D. The voice is a small synthesiser (glottal pulses and breath through five formants; the emotion moves pitch,
+# tempo, loudness and voice quality), the face is drawn (the emotion moves brows, lids, nose and mouth). Actor,
+# sentence, pose and light are nuisance.
 
 # %%
 clips = 240 if profile == "smoke" else 1500
 dataset = data.load("emotions", clips=clips)
-plain = files.Settings(clips=clips, audio_difficulty=0.0, visual_difficulty=0.0)
-first = {dataset.classes[clip.label]: clip for clip in files.clip_list(plain)[:6]}  # one clip of each class
-sounds = {name: files.sound(plain, clip) / 32768 for name, clip in first.items()}
-faces = {name: files.picture(plain, clip) for name, clip in first.items()}
+plain = emotion_files.Settings(clips=clips, audio_difficulty=0.0, visual_difficulty=0.0)
+first = {dataset.classes[clip.label]: clip for clip in emotion_files.clip_list(plain)[:6]}  # one clip of each class
+sounds = {name: emotion_files.sound(plain, clip) / 32768 for name, clip in first.items()}
+faces = {name: emotion_files.picture(plain, clip) for name, clip in first.items()}
 pictures = {name: spectrogram(sound, FORMS["official"]) for name, sound in sounds.items()}
 dgl_core.publish("figure_1_1", samples.samples(faces, pictures, seconds=3.0))
 
@@ -99,7 +99,7 @@ for name, sound in sounds.items():
 
 # %% [markdown]
 # ## 1.3 Counts, classes, splits, checksums
-# What a table of results silently relies on, asserted.
+# A table of results silently relies on these facts, so they are asserted here.
 
 # %%
 labels = pandas.Series([dataset.classes[k] for k in dataset.target.tolist()], name="class")
@@ -107,10 +107,10 @@ table = pandas.crosstab(labels, pandas.Series(dataset.split, name="part")).loc[l
 dgl_core.publish("table_counts", table)
 
 # %%
-made = files.Settings(clips=clips)  # difficulties as in training
-folder = files.ensure(made)
-clip = files.clip_list(made)[0]
-again = files.wav_bytes(files.sound(made, clip))
+made = emotion_files.Settings(clips=clips)  # difficulties as in training
+folder = emotion_files.ensure(made)
+clip = emotion_files.clip_list(made)[0]
+again = emotion_files.wav_bytes(emotion_files.sound(made, clip))
 manifest = cache.read_manifest(folder)
 actors = {part: {dataset.ids[i][:4] for i in dataset.indices(part).tolist()} for part in data.PARTS}
 dgl_core.check("1.3a every clip is in exactly one part", table.to_numpy().sum() == len(set(dataset.ids)) == clips)
@@ -129,7 +129,7 @@ dgl_core.check("1.3e made again: the same bytes", again == (folder / "AudioWAV" 
 
 # %%
 name = "ANG"
-path = folder / "AudioWAV" / f"{files.clip_list(made)[dataset.classes.index(name)].name}.wav"
+path = folder / "AudioWAV" / f"{emotion_files.clip_list(made)[dataset.classes.index(name)].name}.wav"
 forms = {form: spectrogram(read_wav(path, FORMS[form].rate), FORMS[form]) for form in ("official", "paper", "compact")}
 waveform = read_wav(path, voice.RATE)
 dgl_core.publish("figure_1_2", samples.forms(waveform, voice.RATE, forms["official"], forms["paper"]))
@@ -156,8 +156,8 @@ print("compact form for CPUs, means over 4 x 4 blocks of the official one:", sha
 
 # %%
 levels = (0.0, 0.2, 0.45, 0.7, 1.0)
-sweep = {level: files.Settings(clips=clips, visual_difficulty=level) for level in levels}
-shown = {level: {name: files.picture(sweep[level], clip) for name, clip in first.items()} for level in levels}
+sweep = {level: emotion_files.Settings(clips=clips, visual_difficulty=level) for level in levels}
+shown = {level: {name: emotion_files.picture(sweep[level], clip) for name, clip in first.items()} for level in levels}
 dgl_core.publish("figure_1_3", samples.difficulty(shown))
 
 # %% [markdown]
@@ -167,10 +167,10 @@ dgl_core.publish("figure_1_3", samples.difficulty(shown))
 
 # %% tags=["nbval-skip"]
 def listen_and_look(emotion, difficulty):
-    chosen = files.Settings(clips=clips, audio_difficulty=difficulty, visual_difficulty=difficulty)
-    sound = files.sound(chosen, first[emotion]) / 32768
+    chosen = emotion_files.Settings(clips=clips, audio_difficulty=difficulty, visual_difficulty=difficulty)
+    sound = emotion_files.sound(chosen, first[emotion]) / 32768
     display(Audio(sound, rate=voice.RATE))
-    face, picture = files.picture(chosen, first[emotion]), spectrogram(sound, FORMS["official"])
+    face, picture = emotion_files.picture(chosen, first[emotion]), spectrogram(sound, FORMS["official"])
     display(samples.samples({emotion: face}, {emotion: picture}, seconds=3.0))
 
 

@@ -24,9 +24,9 @@
 #
 # **Runtime.** About half a minute on one CPU core in every profile; nothing is downloaded and no record is needed.
 #
-# The statements are functions of [`dgl_core.paper.theory`](../dgl_core/paper/theory/__init__.py), tested on random inputs in
-# `tests/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After:
-# [3. Vanilla against DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
+# The statements are functions of [`dgl_core.paper.theory`](../dgl_core/paper/theory/__init__.py), tested on random
+# inputs in `tests/paper/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After: [3. Vanilla against
+# DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
@@ -45,10 +45,10 @@ from torch.autograd.functional import jacobian
 import dgl_core
 from dgl_core import check, publish, suppression, verdict
 from dgl_core.figures.theory import graph, inequality, widgets
-from dgl_core.figures.theory import toy as theory_toy
+from dgl_core.figures.theory import toy as toy_figures
 from dgl_core.gradients import DisentangledObjective, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion
-from dgl_core.paper.theory import cases as theory_cases
+from dgl_core.paper.theory import cases as examples
 from dgl_core.paper.theory import feature, field, residual, sentences, toy
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
@@ -166,7 +166,7 @@ for name, keep, logits in (("Eq. 4, fused", None, u + v), ("Eq. 7, alone", ("m1"
     print(f"      {name}: the printed vector is off by {100 * off.median():.0f} % of the exact one (median)")
 
 # %%
-case = theory_cases.suppressed()  # p alone (.5, .3, .2), s = (1, .5, .25), three class rows at 120 degrees
+case = examples.suppressed()  # p alone (.5, .3, .2), s = (1, .5, .25), three class rows at 120 degrees
 publish("figure_2_1", inequality.printed_against_exact(case))
 
 # %% [markdown]
@@ -209,12 +209,12 @@ eq5 = s.scatter(1, y[:, None], 0.0).max(1).values < 1
 check("2.3c Eq. 6: s_y = 1", (s.gather(1, y[:, None]) == 1).all())
 check("2.3d Eq. 5 implies s-bar < 1", (s_bar[eq5] < 1).all(), f"{int(eq5.sum())} draws")
 check("2.3e Eq. 5 is not necessary", ((s_bar < 1) & ~eq5).any(), f"{int(((s_bar < 1) & ~eq5).sum())} draws without it")
-case = theory_cases.amplified()
+case = examples.amplified()
 print(f"v = (0, 2, 0), p alone = (.5, .3, .2): s-bar = {case.s_bar:.2f}, p_y falls to {case.p_multi[0]:.2f}")
 check("2.3f Eq. 5 can fail and fusion amplifies", case.s[1] > 1 and case.ratio > 1, f"R = {case.ratio:.2f}")
 
 # %%
-cases = {"suppressed": theory_cases.suppressed(), "amplified": theory_cases.amplified(), "C1": theory_cases.growing_norm()}
+cases = {"suppressed": examples.suppressed(), "amplified": examples.amplified(), "C1": examples.growing_norm()}
 beliefs = [(0.5, 0.3, 0.2), (0.4, 0.3, 0.3), (0.5, 0.475, 0.025)]
 publish("figure_2_2", inequality.suppression_region(beliefs, cases))
 
@@ -261,7 +261,7 @@ p, sizes = torch.linspace(0.01, 0.99, 99).double(), torch.logspace(-2, 2, 81).do
 grid = residual.closed_form_ratio(p[:, None], sizes)  # [p, s-bar]
 check("2.4b R grows with s-bar", (grid.diff(dim=1) > 0).all())
 check("2.4c R falls with p where s-bar < 1", (grid.diff(dim=0)[:, sizes < 0.99] < 0).all(), "rises where s-bar > 1")
-case = theory_cases.suppressed()
+case = examples.suppressed()
 print(f"by hand, s = (1, 1/2, 1/4) and p = (.5, .3, .2): s-bar = (.3/2 + .2/4)/.5 = {case.s_bar:.2f}")
 print(f"R = 4/7 = {case.ratio:.4f}, p_y of the fused model = 1 - (4/7)/2 = {case.p_multi[0]:.4f}")
 
@@ -361,8 +361,8 @@ check("2.5h T8: acute rows, evenly suppressed", holds, f"{int(even.sum())} draws
 check("2.5i T8 needs its second condition", (fused > alone)[(R < 1) & ~even].any())
 
 # %%
-heads = theory_cases.random_heads(4000, 6, 2, draws)
-pairs = theory_cases.random_heads(1500, 2, 16, draws)
+heads = examples.random_heads(4000, 6, 2, draws)
+pairs = examples.random_heads(1500, 2, 16, draws)
 some = slice(0, 4000)
 panels = {
     "T5: K = 2": pairs | {"marked": torch.ones_like(pairs["margins"])},
@@ -387,7 +387,7 @@ publish("figure_2_4", inequality.norms_against_ratio(panels, {"simplex frame, K 
 # * **C3.** It does not even survive a sum: if every sample's gradient shrinks, the batch's may grow.
 
 # %%
-c1, c2, c3 = theory_cases.growing_norm(), theory_cases.random_heads(20_000, 6, 16, draws), theory_cases.growing_batch()
+c1, c2, c3 = examples.growing_norm(), examples.random_heads(20_000, 6, 16, draws), examples.growing_batch()
 grows = c2["norm_ratio"] > 1
 from_zero = (c1.s[1:] < 1).all() and c1.g_uni.norm() < 1e-12 and c1.g_multi.norm() > 0.2
 check("2.6a C1: Eq. 5 holds, the norm grows from 0", from_zero, f"R {c1.ratio:.2f}, norm {c1.g_multi.norm():.4f}")
@@ -395,7 +395,7 @@ check("2.6b C2: with R < 1 the norm can grow", (grows & (c2["ratio"] < 1)).any()
 check("2.6c C2: with Eq. 5 the norm can grow", (grows & c2["margins"]).any())
 shrunk, grown = (c3[1].abs() < c3[0].abs()).all(), c3[1].sum().abs() > c3[0].sum().abs()
 check("2.6d C3: samples shrink, their sum grows", shrunk and grown, "(1, -1) becomes (0.9, -0.1)")
-zero = theory_cases.vanishing_gradient()
+zero = examples.vanishing_gradient()
 check("2.6e 'abs(g) > 0' fails: both gradients vanish", zero.g_multi.norm() < 1e-12 and zero.p_multi[0] < 0.5,
       f"p_y = {zero.p_multi[0]:.1f}, the scalar is {zero.p_multi[0] - 1:.1f}")  # fmt: skip
 publish("figure_2_5", inequality.counterexamples(c1, c2, c3))
@@ -443,7 +443,7 @@ publish("figure_2_6", inequality.bias_split(shares, curves))
 
 # %%
 block = torch.randn(6, 512, dtype=torch.float64, generator=draws) / 512**0.5  # the classifier block of CREMA-D's size
-silent = theory_cases.silent_feature(block, 0, draws)
+silent = examples.silent_feature(block, 0, draws)
 scores = residual.partial_scores(block @ silent, torch.tensor(0))
 rank = torch.linalg.matrix_rank(feature.class_differences(block, 0))
 check("2.8a a feature of length 1 with every s_k = 1", silent.norm() > 0.999 and (scores - 1).abs().max() < 1e-14,
@@ -500,7 +500,7 @@ check("2.9a smaller gradients, faster convergence", ends["suppressed"] < 1e-6 < 
 
 # %%
 publish("figure_2_7", inequality.belief_and_push(
-    {"suppressed": theory_cases.suppressed(), "amplified": theory_cases.amplified(), "C1": theory_cases.growing_norm()}))  # fmt: skip
+    {"suppressed": examples.suppressed(), "amplified": examples.amplified(), "C1": examples.growing_norm()}))  # fmt: skip
 
 # %% [markdown]
 # **Figure 2.7.** Top: belief of the modality alone (hatched) and of the fused model (black). Bottom: the push $-g$
@@ -645,7 +645,7 @@ encoder_size = sum(parameter.numel() for parameter in objective.model.encoders.p
 for name in ("vanilla", "G-Blending"):
     check(f"2.14a {name}: J is symmetric", field.asymmetry(jacobians[name]) < 1e-7, "max asymmetry < 1e-7")
 check("2.14b DGL: J is not symmetric", field.asymmetry(jacobians["DGL"]) > 0.01)
-publish("figure_2_9", theory_toy.asymmetries(jacobians, encoder_size))
+publish("figure_2_9", toy_figures.asymmetries(jacobians, encoder_size))
 
 # %% [markdown]
 # **Figure 2.9.** Derivative of the update with respect to all parameters, minus its transpose (encoder parameters
@@ -693,7 +693,7 @@ def apart(first, second):
 check("2.15a SGD: alpha is the encoder learning rate", apart(("sgd", "alpha 4"), ("sgd", rate)) < 1e-12, "< 1e-12")
 check("2.15b Adam: alpha is inert", apart(("adam", "alpha 4"), ("adam", "alpha 1")) < 1e-6, "all weights, < 1e-6")
 check("2.15c Adam: the learning rate is not", apart(("adam", rate), ("adam", "alpha 1")) > 0.01)
-publish("figure_2_10", theory_toy.alpha_controls(panels, "train/hard/loss"))
+publish("figure_2_10", toy_figures.alpha_controls(panels, "train/hard/loss"))
 
 # %% [markdown]
 # **Figure 2.10.** Training loss of the hard modality. Left: under SGD, $\alpha=4$ (red) lies under $\alpha=1$ with
@@ -722,7 +722,7 @@ rows = {(name, m): {text: curves[f"suppression/{m}/{column}"][-1] for column, te
 publish("table_2_2", pandas.DataFrame(rows).T.map("{:.2g}".format).rename_axis(["after 300 steps", "modality"]))
 
 # %%
-publish("figure_2_11", theory_toy.training(runs))
+publish("figure_2_11", toy_figures.training(runs))
 
 # %% [markdown]
 # **Figure 2.11.** Under vanilla training (top) $L^{Multi}$ leaves both encoders little gradient (thin lines) while
@@ -797,7 +797,7 @@ for m in toy.TWO:
     print(f"R of the batch, {m}: {final[0]:.2g} with two modalities, {final[1]:.2g} with three")
 own_loss = three["DGL"]["train/medium/loss"]
 print(f"DGL, training loss of the medium branch: {own_loss[10]:.2f} at step 100, {own_loss[-1]:.2f} at step 300")
-publish("figure_2_12", theory_toy.training(three))
+publish("figure_2_12", toy_figures.training(three))
 
 # %% [markdown]
 # **Figure 2.12.** As Figure 2.11, with three modalities; every $R$ is smaller than with two. In this task the medium
@@ -824,7 +824,7 @@ for branch in (*toy.THREE, "fused"):
 
 # %%
 corners = {"vanilla": (0.0, 1.0, 0.0), "+MT": (1.0, 0.0, 1.0), "+UT": (1.0, 1.0, 0.0), "DGL": (1.0, 0.0, 0.0)}
-publish("figure_2_13", theory_toy.gates(corners))
+publish("figure_2_13", toy_figures.gates(corners))
 
 # %% [markdown]
 # **Figure 2.13.** The four corners on the task of 2.16: test accuracy above, training loss below. On this task all
@@ -843,7 +843,7 @@ widgets.gate_explorer()
 
 # %%
 pandas.set_option("display.max_colwidth", None)
-publish("table_2_3", sentences.verdict_table())
+publish("table_2_3", sentences.sentences_table())
 
 # %% [markdown]
 # **What this does not show.** All theorems are about one step, at a shared point, for cross-entropy with a linear

@@ -57,7 +57,8 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 3.1 Eight rows, trained with the same seeds
-# Each encoder alone, joint training, G-Blending, DGL: the paper's rows. Then the control that the paper lacks.
+# The paper's rows are each encoder alone, joint training, G-Blending and DGL. The control that the paper lacks comes
+# after them.
 # Under SGD, DGL's weight $\alpha$ multiplies the learning rate of the encoders and does nothing else to them
 # (notebook 02), so every rival also runs with its encoder learning rate multiplied by $\alpha$. The common learning
 # rate is the one that suits *vanilla* training best on validation data. Runs of one seed start from the same
@@ -69,7 +70,7 @@ this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute
 committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-panels = curves.panels(committed, this_run, profile)
+panels = curves.side_by_side(committed, this_run, profile)
 for title, rows in panels.items():
     print(f"{title}: {len(rows)} rows, {sum(map(len, rows.values()))} runs")
 
@@ -113,9 +114,9 @@ dgl_core.publish("figure_1b_visual", curves.encoder_curves(panels, "visual", ("v
 
 # %% [markdown]
 # ## 3.4 Figure 1(c): the gradient that arrives
-# The L2 norm of the gradient at one encoder, averaged over the steps of an epoch, before clipping: in the unimodal
-# model and in the joint one. Mind what is compared: two different trainings, so after the first steps at two
-# different points.
+# We compare the L2 norm of the gradient at one encoder, averaged over the steps of an epoch and taken before
+# clipping, in the unimodal model and in the joint one. Mind that these are two different trainings: after the first
+# steps they stand at two different points.
 
 # %%
 dgl_core.publish("figure_1c", curves.gradient_curves(panels, "audio"))
@@ -195,21 +196,21 @@ for row in ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL"):
     print(f"{row:13s}", {branch: value for branch, value in paper_rows(1, "CREMA-D")[row].items() if value})
 
 # %% [markdown]
-# The paper's CREMA-D rows, in %: the size of the effect that it reports. CREMA-D itself is not among the data that
-# can be shipped or fetched here, so no number of ours stands beside it.
+# These are the paper's CREMA-D rows, in %: they show the size of the effect that it reports. CREMA-D itself is not
+# among the data that can be shipped or fetched here, so no number of ours stands beside it.
 
 # %% [markdown]
 # ## 3.8 Verdicts
-# Each claim has a measure and a threshold written in `dgl_core/paper/claims.py`. The interval is a 95 % interval of the
-# mean paired difference, widened for all claims and panels judged together; "reproduced" means that all of it lies
-# beyond the threshold.
+# Each claim has a measure and a threshold, written in `dgl_core/paper/claims/ledger.py`. The interval is a 95 %
+# interval of the mean paired difference, widened for all claims and panels judged together; "reproduced" means that
+# all of it lies beyond the threshold.
 
 # %%
-dgl_core.publish("table_claims", judging.table(panels))
+dgl_core.publish("table_claims", judging.ledger_table(panels))
 
 # %% [markdown]
 # ## 3.9 Try it
-# The two modalities side by side, and below them a widget to switch between them in a live notebook.
+# The figure shows the two modalities side by side; below it a widget switches between them in a live notebook.
 
 # %%
 dgl_core.publish("figure_1c_visual", curves.gradient_curves(panels, "visual", ("alone", "vanilla", "DGL")))
@@ -225,14 +226,14 @@ def gradients(modality):
 
 # %% [markdown]
 # ## What this does not show
-# - Not CREMA-D: a generated set and one talker of GRID, small networks, twenty epochs. Sizes of effects do not
-#   carry over.
+# - It does not show CREMA-D, but a generated set and one talker of GRID, with small networks and twenty epochs. Sizes of
+#   effects do not carry over.
 # - Two seeds (this run) describe; ten (reference) can decide only differences that are large against their spread.
-# - One learning rate for all rows. Whether DGL still wins when every method is given its own best rate is notebook
+# - All rows have one learning rate. Whether DGL still wins when every method is given its own best rate is notebook
 #   08's question.
 # - Gradient norms of two trainings are taken at different weights, so they show what happens, not why; notebook 02
 #   has the why.
 #
 # **Exercises.** (1) Set `profile = "cpu"` and compare the control row with DGL. (2) Change `ALPHA` in
-# `experiments.py` to 1: which rows coincide, and why? (3) Plot `suppression/visual/R_mean` for the visual branch:
-# who suppresses whom?
+# `dgl_core/paper/experiments/profiles.py` to 1: which rows coincide, and why? (3) Plot `suppression/visual/R_mean`
+# for the visual branch: who suppresses whom?

@@ -57,8 +57,9 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 4.1 The methods
-# One file each in `dgl_core/methods`, one training loop for all. What a method changes is which gradient reaches
-# which parameters, or when they are updated; its docstring says how, from which source, and where we had to deviate.
+# Each method is one file in `dgl_core/methods`, and all share one training loop. A method changes which gradient
+# reaches which parameters, or when they are updated; its docstring says how, from which source, and where we had to
+# deviate.
 
 # %%
 for row, (name, _) in late_fusion.TABLE_1.items():
@@ -87,8 +88,8 @@ for dataset, rows in this_run.items():
 
 # %% [markdown]
 # ## 4.3 Table 1
-# Audio, visual and fused test accuracy in %, last epoch: mean ± deviation (number of seeds). Branches are scored by
-# the zero mask (Eq. 12) for every method, so that a column means the same in all rows.
+# The table shows audio, visual and fused test accuracy in % after the last epoch, as mean ± deviation (number of
+# seeds). Branches are scored by the zero mask (Eq. 12) for every method, so that a column means the same in all rows.
 
 # %%
 for dataset in {**this_run, **committed}:
@@ -99,8 +100,8 @@ for dataset in {**this_run, **committed}:
     display(dgl_core.publish(f"table_1_{dataset}", table.drop(columns=() if paper else "paper", level=1)))
 
 # %% [markdown]
-# The paper's own data sets: its numbers, and nothing beside them where the data are not here. No stand-in appears under
-# their names.
+# For the paper's own data sets its numbers stand alone where the data are not here. No stand-in appears under their
+# names.
 
 # %%
 for name in PAPER_TABLES[1]:
@@ -111,34 +112,34 @@ for name in PAPER_TABLES[1]:
 
 # %% [markdown]
 # ## 4.4 The ranking, twice
-# At the common rate, as the paper ranks; and with every row at its own best rate of one small grid, chosen by its
-# validation score, so that all had the same tuning budget. It matters here: to an encoder, DGL's $\alpha$ *is* a
-# higher learning rate.
+# First we rank at the common rate, as the paper does. Then every row gets its own best rate of one small grid, chosen
+# by its validation score, so that all had the same tuning budget. It matters here: to an encoder, DGL's $\alpha$ *is*
+# a higher learning rate.
 
 # %%
 shown = {d: rows for d, rows in (this_run | committed).items() if any(rows.values())} or this_run
 fused = {d: differences.fused_rows(rows) for d, rows in shown.items()}
-own = {d: selection.tuned({rate: differences.fused_rows(rows) for rate, rows in grids[d].items()}) for d in fused}
+own = {d: selection.own_rates({rate: differences.fused_rows(rows) for rate, rows in grids[d].items()}) for d in fused}
 titles = profiles.TITLES
 measured = costs.step_costs()
-picture = ranking.ranking(
+picture = ranking.all_methods(
     {titles[d]: rows for d, rows in fused.items()},
-    {titles[d]: rows for d, rows in own.items()},
-    {row: cost["ratio"] for row, cost in measured.items()} | {late_fusion.CONTROL: measured["vanilla"]["ratio"]},
+    {titles[d]: {row: (float(rates[row]), rows[row]) for row in rows} for d, (rows, rates) in own.items()},
+    {row: cost["ratio"] for row, cost in measured.items()} | {late_fusion.RATE_CONTROL: measured["vanilla"]["ratio"]},
 )
 dgl_core.publish("figure_ranking", picture)
 
 # %% [markdown]
 # **Figure 4.1.** Fused test accuracy in %: small dots are seeds, large marks means; blue circles at the common
-# learning rate, orange diamonds at each row's own. Filled marks have five seeds or more and a 95 % interval, hollow ones
-# only describe; a number at the left edge is a mean outside the picture. Rows are sorted by the circles. Right: processor
-# time of a training relative to vanilla's.
+# learning rate, orange diamonds at each row's own. Filled marks have five seeds or more and a 95 % interval, hollow
+# ones only describe; a number at the left edge is a mean outside the picture. Rows are sorted by the circles. Right:
+# processor time of a training relative to vanilla's.
 
 # %% [markdown]
 # ## 4.5 Who is better than whom
-# Differences in points, paired over seeds, with 95 % intervals. *Better* and *worse* stand only where five pairs or more
-# exclude zero, corrected for the number of such rows (Holm); a row with fewer pairs is descriptive. First at the common
-# rate.
+# The table shows differences in points, paired over seeds, with 95 % intervals. *Better* and *worse* stand only where
+# five pairs or more exclude zero, corrected for the number of such rows (Holm); a row with fewer pairs is descriptive.
+# The common rate comes first.
 
 # %%
 for dataset, rows in fused.items():
@@ -147,12 +148,11 @@ for dataset, rows in fused.items():
     print(differences.standing(rows, "DGL"))
 
 # %% [markdown]
-# The same with every row at its own rate: the question of somebody who has to choose.
+# The next table gives every row its own rate, which answers the question of somebody who has to choose.
 
 # %%
-for dataset, choices in own.items():
-    print(f"{titles[dataset]}, own rates: " + ", ".join(f"{row} {rate:g}" for row, (rate, _) in choices.items()))
-    rows = {row: records for row, (_, records) in choices.items()}
+for dataset, (rows, rates) in own.items():
+    print(f"{titles[dataset]}, own rates: " + ", ".join(f"{row} {rate}" for row, rate in rates.items()))
     display(dgl_core.publish(f"table_tuned_{dataset}", differences.differences_table(rows, ("vanilla", "DGL"))))
     print(differences.standing(rows, "DGL"))
 
@@ -181,18 +181,18 @@ for dataset in {**this_run, **committed}:
 
 # %% [markdown]
 # ## 4.8 What training costs
-# Processor time of a whole training relative to vanilla, measured in one run (`make bench`), beside what counting
-# forward and backward passes of the encoders predicts (a backward pass for two forward ones).
+# The table shows the processor time of a whole training relative to vanilla, measured in one run (`make bench`), beside
+# what the number of forward and backward passes of the encoders predicts (a backward pass counts as two forward ones).
 
 # %%
-display(dgl_core.publish("table_cost", costs.table(measured)))
+display(dgl_core.publish("table_cost", costs.methods_table(measured)))
 
 # %% [markdown]
 # ## 4.9 Add a method
-# A method is one class with a `step`, and one line in the registry. Here: DGL whose truncation closes gradually, so
-# that the multimodal loss still steers the encoders in the first epochs. In the library the class is a file in
-# `dgl_core/methods`, the line stands in its `__init__.py`, and a line in `TABLE_1` (`dgl_core/paper/experiments`) makes it a
-# row of the tables above.
+# A method is one class with a `step`, and one line in the registry. Here we add DGL whose truncation closes
+# gradually, so that the multimodal loss still steers the encoders in the first epochs. In the library the class is a
+# file in `dgl_core/methods`, the line stands in its `__init__.py`, and a line in `TABLE_1`
+# (`dgl_core/paper/experiments`) makes it a row of the tables above.
 
 
 # %%
@@ -222,7 +222,7 @@ for until in (0.5, 1.0):
 
 # %% [markdown]
 # ## What this does not show
-# - The paper's data: a generated set and one talker of GRID stand here, under their own names.
+# - It does not show the paper's data: a generated set and one talker of GRID stand here, under their own names.
 # - A search over each method's own options. The budget is one learning rate out of the same grid for all.
 # - Large networks, where the cost of a method relative to vanilla differs.
 #

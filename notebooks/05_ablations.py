@@ -39,7 +39,7 @@ from ipywidgets import interact
 
 import dgl_core
 from dgl_core.figures import ranking
-from dgl_core.figures.curves import panels
+from dgl_core.figures.curves import side_by_side
 from dgl_core.gradients import DisentangledObjective
 from dgl_core.models import build
 from dgl_core.paper.experiments import late_fusion, profiles
@@ -87,7 +87,7 @@ for dataset in {**this_run, **committed}:
 
 # %%
 print("the paper, CREMA-D, fused accuracy in %:", {r: v["fused"] for r, v in paper_rows(3, "CREMA-D").items()})
-dgl_core.publish("figure_square", ranking.rows_as_dots(panels(committed, this_run, profile)))
+dgl_core.publish("figure_square", ranking.rows_as_dots(side_by_side(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.1.** Test accuracy in % of every corner and control: black fused, blue audio, orange visual; small dots
@@ -96,8 +96,8 @@ dgl_core.publish("figure_square", ranking.rows_as_dots(panels(committed, this_ru
 # truncation brings.
 
 # %% [markdown]
-# Each step in points, paired over seeds, against the corner without truncation and against vanilla training; intervals
-# are corrected for the number of rows (Holm).
+# The table shows each step in points, paired over seeds, against the corner without truncation and against vanilla
+# training; intervals are corrected for the number of rows (Holm).
 
 # %%
 for dataset, rows in (committed if any(map(any, (r.values() for r in committed.values()))) else this_run).items():
@@ -107,9 +107,9 @@ for dataset, rows in (committed if any(map(any, (r.values() for r in committed.v
 
 # %% [markdown]
 # ## 5.2 Table 4: alpha
-# Under SGD, $\alpha$ multiplies the learning rate of DGL's encoders and does nothing else to them. First that this is
-# exact: the gradient that DGL leaves at an encoder is $\alpha$ times the one it leaves at $\alpha=1$, and the fusion
-# module's does not change at all.
+# Under SGD, $\alpha$ multiplies the learning rate of DGL's encoders and does nothing else to them. We first check
+# that this is exact: the gradient that DGL leaves at an encoder is $\alpha$ times the one it leaves at $\alpha=1$,
+# and the fusion module's does not change at all.
 
 # %%
 shapes = {"audio": (1, 64, 47), "visual": (3, 48, 48)}
@@ -130,7 +130,7 @@ for part, factor in (("encoders.audio.", 4), ("encoders.visual.", 4), ("fusion."
 
 # %%
 committed, this_run = runs_of(late_fusion.table4)
-dgl_core.publish("figure_alpha", ranking.alpha_sweep(panels(committed, this_run, profile)))
+dgl_core.publish("figure_alpha", ranking.alpha_sweep(side_by_side(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.2.** Fused test accuracy in % against $\alpha$ (below) and the encoder learning rate that it stands for
@@ -147,16 +147,16 @@ for row, values in paper_rows(4, "CREMA-D").items():
     print("the paper, CREMA-D:", row, {f"alpha {alpha}": value for alpha, value in values.items()})
 
 # %% [markdown]
-# The branches move too. Audio first; the widget below switches between them in a live notebook.
+# The branches move too. The figure shows audio; the widget below it switches between the branches in a live notebook.
 
 # %%
-dgl_core.publish("figure_alpha_audio", ranking.alpha_sweep(panels(committed, this_run, profile), "audio"))
+dgl_core.publish("figure_alpha_audio", ranking.alpha_sweep(side_by_side(committed, this_run, profile), "audio"))
 
 
 # %% tags=["nbval-skip"]
 @interact(branch=["audio", "visual", "fused"])
 def sweep(branch):
-    return ranking.alpha_sweep(panels(committed, this_run, profile), branch)
+    return ranking.alpha_sweep(side_by_side(committed, this_run, profile), branch)
 
 
 # %% [markdown]
@@ -201,7 +201,7 @@ for fusion in ("concat", "sum", "film", "gated", "bilinear", "attention"):
 
 # %%
 committed, this_run = runs_of(late_fusion.fusion_heads)
-dgl_core.publish("figure_heads", ranking.rows_as_dots(panels(committed, this_run, profile)))
+dgl_core.publish("figure_heads", ranking.rows_as_dots(side_by_side(committed, this_run, profile)))
 
 # %% [markdown]
 # **Figure 5.4.** Test accuracy in % of vanilla training and of DGL with every fusion head, and of DGL with the masks

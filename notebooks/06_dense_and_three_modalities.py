@@ -42,14 +42,14 @@ import dgl_core
 from dgl_core import data, disentangled_loss, fit, load_or_run, models, reference
 from dgl_core.data.sets import mosi
 from dgl_core.figures import modalities
+from dgl_core.paper.claims import judging, ledger, records
 from dgl_core.paper.experiments import late_fusion, profiles, table2
 from dgl_core.paper.printed import paper_rows
 from dgl_core.paper.tables import balance, differences
 from dgl_core.paper.tables.results import results_table
-from dgl_core.verdicts import selection, statistics
+from dgl_core.verdicts import selection
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
-TITLES = profiles.TITLES
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -90,11 +90,12 @@ for name, split in table2.SPLITS.items():
 
 # %% [markdown]
 # ## 6.3 Table 2, left: MMTM on one spectrogram and one frame
-# Accuracy in %, last epoch: mean ± deviation (seeds). Branches are scored by zeros at every exchange. Baselines act on
-# whole branches, as in P; vanilla training and G-Blending are the same under both. Each reading of DGL has its own
-# learning-rate control, because it calls other parameters an encoder.
+# The table shows accuracy in % after the last epoch, as mean ± deviation (seeds). Branches are scored by zeros at
+# every exchange. Baselines act on whole branches, as in P; vanilla training and G-Blending are the same under both.
+# Each reading of DGL has its own learning-rate control, because it calls other parameters an encoder.
 
 # %%
+TITLES = profiles.TITLES
 left_run = {
     d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)
 }
@@ -109,7 +110,7 @@ for dataset in {**left, **left_run}:
     display(dgl_core.publish(f"table_2_left_{dataset}", table if paper else table.drop(columns="paper", level=1)))
 
 # %% [markdown]
-# The paper's left half, for the size of the effect that it reports on CREMA-D.
+# The paper's left half shows the size of the effect that it reports on CREMA-D.
 
 # %%
 numbers = results_table(paper_rows(2, "CREMA-D"), {}, {})
@@ -127,7 +128,7 @@ dgl_core.publish("figure_table_2_left", modalities.branch_dots(shown))
 
 # %% [markdown]
 # ## 6.4 S against P
-# Paired differences in points, intervals corrected for all rows of a table.
+# The tables show paired differences in points; intervals are corrected for all rows of a table.
 
 # %%
 for dataset, rows in left.items():
@@ -146,13 +147,13 @@ for dataset, rows in left.items():
 # %%
 absent = {row: [] for row in table2.table2_features("smoke", "mosi")}
 grid = {rate: reference(rows) for rate, rows in table2.table2_grid("cpu", (0,)).items()}
-choice = selection.choose(grid)
+choice = selection.choose(grid, by_fold=True)
 right = reference(selection.pick(table2.table2_grid("cpu", table2.NESTED_SEEDS), choice))
 official = reference(table2.table2_official("cpu", profiles.DESCRIPTIVE_SEEDS))
 right_run, official_run = absent, absent
 if "mosi" in table2.feature_sets(profile):
     runs = {r: load_or_run(rows, recompute=recompute) for r, rows in table2.table2_grid(profile).items()}
-    right_run = selection.pick(runs, selection.choose(runs))
+    right_run = selection.pick(runs, selection.choose(runs, by_fold=True))
     official_run = load_or_run(table2.table2_official(profile), recompute=recompute)
 for row, folds in choice.items():
     print(f"{row:22s}", " ".join(f"{rate:g}" for _, rate in sorted(folds.items())))
@@ -167,14 +168,15 @@ table = results_table(paper_rows(2, "MOSI"), right, right_run, branches)
 dgl_core.publish("table_2_right", table)
 
 # %% [markdown]
-# The official split, with the common learning rate and the caveat above: comparable with other papers, and with more
-# training data of the kind that the extractors had already seen.
+# The official split uses the common learning rate and shares the caveat above. It is comparable with other papers,
+# and it has more training data of the kind that the extractors had already seen.
 
 # %%
 dgl_core.publish("table_2_right_official", results_table(paper_rows(2, "MOSI"), official, official_run, branches))
 
 # %% [markdown]
-# Nothing learned from labels at all: text as TF-IDF of the words spoken, on the same folds, at the common learning rate.
+# The next table uses nothing that was learned from labels: text is the TF-IDF of the words spoken, on the same folds
+# and at the common learning rate.
 
 # %%
 words = reference(table2.table2_transcripts("cpu", (0,)))
@@ -239,7 +241,7 @@ dgl_core.publish("figure_accuracy_and_f1", picture)
 # "positive".
 
 # %% [markdown]
-# The same numbers for the nested protocol.
+# The next table shows the same numbers for the nested protocol.
 
 # %%
 dgl_core.publish("table_macro_f1_nested", balance.f1_table(right if any(right.values()) else right_run, branches))
@@ -270,7 +272,7 @@ dgl_core.publish("figure_missing_three", modalities.missing_modality(three, line
 for title, rows in lossy.items():
     print(title)
     name = title.split(",")[0].lower().replace(" ", "_").replace("-", "_")
-    display(dgl_core.publish(f"table_missing_{name}", balance.missing_table(rows)))
+    display(dgl_core.publish(f"table_missing_{name}", balance.means_without(rows)))
 
 # %% [markdown]
 # ## 6.8 The same without any data
@@ -371,14 +373,15 @@ for m, encoder in mine.encoders.items():
 # $\alpha$ times faster.
 
 # %%
-controls = {row: f"{late_fusion.CONTROL} ({row[-1]})" for row in table2.SPLITS}
-for dataset, rows in left.items():
-    if all(rows.values()):
-        print(f"{TITLES[dataset]}, MMTM, reference")
-        display(dgl_core.publish(f"table_verdicts_{dataset}", balance.verdict_table(rows, controls)))
+reference_records = records.reference_records()
+for column in records.COLUMNS:
+    dataset = records.EXPERIMENTS["table2_dense"].sets[column]
+    print(f"{TITLES[dataset]}, MMTM, reference")
+    table = judging.family_table(ledger.MMTM, reference_records[column])
+    display(dgl_core.publish(f"table_verdicts_{dataset}", table))
 
 # %%
-judged = balance.verdict_table(right, {"DGL": late_fusion.CONTROL}, statistics.fold_differences)
+judged = judging.family_table(ledger.NESTED, reference_records[records.REAL])
 print("CMU-MOSI, nested, reference")
 dgl_core.publish("table_verdicts_mosi", judged)
 
@@ -394,5 +397,5 @@ dgl_core.publish("table_verdicts_mosi", judged)
 #   need their head's help to be learnt.
 #
 # **Exercises.** (1) The transcripts have four rows here; which method gains most on them in
-# `table2.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which claim of 6.11 changes when DGL
-# is compared at every method's own learning rate on the generated set?
+# `table2.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which
+# claim of 6.11 changes when DGL is compared at every method's own learning rate on the generated set?

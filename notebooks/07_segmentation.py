@@ -43,8 +43,8 @@ from dgl_core import load_or_run, models, reference
 from dgl_core.data.generated.rooms.looks import CLASSES
 from dgl_core.data.tasks.label_maps import Segmentation
 from dgl_core.figures import curves, label_maps
-from dgl_core.methods.dense_dgl import FORMS, DenseObjective
-from dgl_core.paper import dense_costs, printed, scenes
+from dgl_core.methods.dense_dgl import FORMS
+from dgl_core.paper import costs, printed, scenes
 from dgl_core.paper.experiments import profiles, table5
 from dgl_core.paper.tables.results import ABSENT, results_table
 from dgl_core.verdicts import statistics
@@ -95,7 +95,7 @@ criterion = Segmentation(5).criterion
 def arrived(form="parameters", alpha=2.0, inputs=batch):
     """Gradient of every parameter after one step's backward pass; zero where nothing arrives."""
     model.zero_grad()
-    DenseObjective(model, alpha, criterion=criterion, form=form)(inputs, target).total.backward()
+    FORMS[form](model, alpha, criterion=criterion)(inputs, target).total.backward()
     return {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()}
 
 
@@ -136,34 +136,35 @@ dgl_core.check("7.2c alpha does not reach the fusion", all(torch.equal(grads[n],
 # ## 7.3 What a step costs
 # A DGL step needs three passes. They can run one after another, each graph freed before the next (our default), or
 # as one sum with one backward pass: the same gradients. The *floor* counts only operations whose result is used
-# (`dgl_core/paper/dense_costs.py`): gradients that are thrown away are never computed, and depth alone skips the RGB
+# (`tests/bench/counters.py`): gradients that are thrown away are never computed, and depth alone skips the RGB
 # encoder.
 
 # %%
 model.zero_grad()
-objective = DenseObjective(model, 2.0, criterion=criterion)
+objective = FORMS["parameters"](model, 2.0, criterion=criterion)
 objective.sequential(batch, target, torch.Tensor.backward)
 error = max((p.grad - grads[n]).abs().max().item() for n, p in model.named_parameters())
 dgl_core.check("7.3a one pass after another: the same gradients", error < 1e-10, "max error < 1e-10")
-dgl_core.publish("table_costs", dense_costs.table())
+dgl_core.publish("table_costs", costs.segmentation_table())
 
 # %% [markdown]
-# Cost of a step relative to vanilla training, measured once on one CPU thread: operations and memory held for backward
-# passes are counted, time is processor time (median and range of three parts of the measurement). Passes one after
-# another hold less than vanilla: in DGL's multimodal pass the depth encoder needs no graph at all.
+# The table shows the cost of a step relative to vanilla training, measured once on one CPU thread: operations and
+# memory held for backward passes are counted, time is processor time (median and range of three parts of the
+# measurement). Passes one after another hold less than vanilla: in DGL's multimodal pass the depth encoder needs no
+# graph at all.
 
 # %% [markdown]
 # ## 7.4 The runs
-# Vanilla and DGL start from the same weights and see the same batches. The paper states no $\alpha$ for this table: we
-# take the one of three with the best *validation* mIoU in a short training of one seed, on each set. Where $\alpha=1$,
-# the learning-rate control (vanilla with the encoder rate times $\alpha$) is vanilla itself. On NYUv2 the reference runs
-# are longer than those of the cpu profile.
+# Vanilla and DGL start from the same weights and see the same batches. The paper states no $\alpha$ for this table:
+# we take the one of three with the best *validation* mIoU in a short training of one seed, on each set. Where
+# $\alpha=1$, the learning-rate control (vanilla with the encoder rate times $\alpha$) is vanilla itself. On NYUv2 the
+# reference runs are longer than those of the cpu profile.
 
 # %%
 datasets = table5.scenes(profile)
 this_run = {d: load_or_run(table5.table5(profile, d), recompute=recompute) for d in datasets}
 committed = {d: reference(table5.table5_reference(d)) for d in ("rooms", "nyuv2")}
-panels = curves.panels(committed, this_run, profile)
+panels = curves.side_by_side(committed, this_run, profile)
 chosen = {}
 for dataset in committed:
     grid = reference(table5.dense_alphas("cpu", dataset))
@@ -175,9 +176,9 @@ dgl_core.publish("table_alpha", pandas.DataFrame.from_dict(chosen, orient="index
 # Validation mIoU (%) of DGL for every $\alpha$, reference runs, seed 0.
 #
 # ## 7.5 Table 5
-# The paper trains the full network at 640 x 480 for 300 epochs. Ours on two cores is a quarter as wide, one block a
-# stage, at 80 x 60, for a few epochs: a scaled-down pair, whose *difference* is the question and whose level is not
-# comparable.
+# The paper trains the full network at 640 x 480 for 300 epochs. Ours on two cores is a quarter as wide, has one block
+# a stage, and is trained at 80 x 60 for a few epochs. The question is the *difference* within such a scaled-down
+# pair; its level is not comparable.
 
 # %%
 for dataset in committed:
@@ -188,8 +189,8 @@ for dataset in committed:
     display(dgl_core.publish(f"table_5_{dataset}", table))
 
 # %% [markdown]
-# Verdicts on the reference runs, each pair from one seed. With the two branches of 7.8 they are judged together, so
-# the intervals are widened for all of them.
+# The verdicts rest on the reference runs; each pair comes from one seed. With the two branches of 7.8 they are judged
+# together, so the intervals are widened for all of them.
 
 # %%
 judged = 3 * len(committed)  # fused, RGB, depth on every set
@@ -206,7 +207,7 @@ dgl_core.publish("figure_7_2", label_maps.learning_curves(panels))
 
 # %% [markdown]
 # ## 7.6 What the networks see
-# Four test pictures of the generated rooms, from the label maps that every record keeps.
+# The figure shows four test pictures of the generated rooms, from the label maps that every record keeps.
 
 # %%
 shown = committed["rooms"] if all(committed["rooms"].values()) else this_run["rooms"]
@@ -271,9 +272,9 @@ for dataset, rows in committed.items():
 
 # %% [markdown]
 # ## What this does not show
-# - Not Table 5 at its size: no 300 epochs, no full network, no ImageNet initialisation (its reading is in
-#   `experiments.READINGS`, with the user's own weight file). Differences between small, short trainings need not carry
-#   over.
+# - It does not show Table 5 at its size: no 300 epochs, no full network, no ImageNet initialisation (its reading is in
+# `READINGS` of `dgl_core/paper/experiments/table5.py`, with the user's own weight file). Differences between small,
+# short trainings need not carry over.
 # - Three seeds decide only differences that are large against their spread.
 # - The paper's depth is 16 bit; our copy of NYUv2 has steps of about 4 cm and half the resolution.
 #

@@ -60,7 +60,7 @@ dgl_core.provenance()
 # profile `paper` shows its own runs where it has the data.
 
 # %%
-live = beyond.live(profile)
+live = beyond.trained_here(profile)
 sets = [*live, *(d for d in beyond.SETS if d not in live)]
 titles = {d: f"{profiles.TITLES[d]}, {'this run' if d in live else 'reference'}" for d in sets}
 
@@ -125,13 +125,13 @@ for dataset in sets:
 
 # %% [markdown]
 # ## 8.3 Equal budget
-# Every method with the same learning rates to choose from, its own chosen by validation (on CMU-MOSI fold by fold, on
-# the inner hold-out). The places, beside the paper's on CREMA-D and MOSI, which are other data: the order may differ for
-# that reason alone. DGL's lead has a 95 % interval; rows with five pairs or more are corrected for their number (Holm),
-# the others describe.
+# Every method has the same learning rates to choose from, and validation chooses its own (on CMU-MOSI fold by fold,
+# on the inner hold-out). The places stand beside the paper's on CREMA-D and MOSI, which are other data: the order may
+# differ for that reason alone. DGL's lead has a 95 % interval; rows with five pairs or more are corrected for their
+# number (Holm), the others describe.
 
 # %%
-own = {d: equal_budget.committed(d) for d in sets if d not in live}
+own = {d: equal_budget.records_at_own_rates(d) for d in sets if d not in live}
 for dataset in live:
     grid = {rate: load_or_run(rows) for rate, rows in late_fusion.table1_grid(profile, dataset).items()}
     own[dataset] = (*selection.own_rates(grid), statistics.paired)
@@ -139,14 +139,15 @@ for dataset, (rows, rates, pairing) in own.items():
     number, column = (2, "MOSI") if dataset == "mosi" else (1, "CREMA-D")
     printed = {row: values["fused"] for row, values in paper_rows(number, column).items()}
     print(f"{titles[dataset]}: fused test accuracy (%), mean ± deviation (runs)")
-    table = equal_budget.ranking(rows, rates, printed, column, pairing)
+    table = equal_budget.places_table(rows, rates, printed, column, pairing)
     display(dgl_core.publish(f"table_places_{dataset}", table))
 
 # %% [markdown]
 # ## 8.4 Protocol inflation
 # One record holds every epoch's validation and test score, so all protocols can be read from the same runs: last
 # epoch; best on validation; best on test, which the official code prints; and the last epoch with an incomplete last
-# batch dropped from the test part, as its loader does. The last one needs the labels, so it is shown for generated data.
+# batch dropped from the test part, as its loader does. The last one needs the labels, so it is shown for generated
+# data.
 
 # %%
 panels = {d: late_fusion.table1("cpu", d, profiles.REFERENCE_SEEDS) for d in sets if d not in (*live, "mosi")}
@@ -159,8 +160,8 @@ dgl_core.publish("figure_protocols", maps.protocol_gains(panels, gaps))
 
 # %% [markdown]
 # **Figure 8.3.** How many points a run gains over its last epoch when the epoch is chosen on test (red) or on
-# validation (blue, hatched), all methods together; runs that fell apart at the end (AGM) lie outside the picture. Dotted:
-# the gaps that the paper's claims rest on. Choosing on test can only add.
+# validation (blue, hatched), all methods together; runs that fell apart at the end (AGM) lie outside the picture.
+# Dotted: the gaps that the paper's claims rest on. Choosing on test can only add.
 
 # %%
 for title, rows in panels.items():
@@ -173,8 +174,8 @@ for title, rows in panels.items():
     dgl_core.check("8.4a choosing the epoch on test never lowers the test score", min(test_minus_last) >= 0)
 
 # %% [markdown]
-# What that means for a table: the gaps of the paper, and what choosing the epoch on test adds to a run (median over all
-# runs above) as a share of each gap.
+# The next table says what that means: it lists the gaps of the paper, and what choosing the epoch on test adds to a run
+# (median over all runs above) as a share of each gap.
 
 # %%
 dgl_core.publish("table_inflation_and_gaps", protocols.exceeded(panels, gaps))
@@ -200,8 +201,8 @@ display(dgl_core.publish("table_seeds", protocols.seeds_table(spreads)))
 
 # %% [markdown]
 # ## 8.6 Partial decoupling
-# Our own step past the paper. Its Table 3 knows corners: the multimodal gradient reaches the encoders or not, the
-# unimodal one the fusion module or not. In `DisentangledObjective` both are gates between 0 and 1, so there is an
+# This is our own step past the paper. Its Table 3 knows corners: the multimodal gradient reaches the encoders or not,
+# the unimodal one the fusion module or not. In `DisentangledObjective` both are gates between 0 and 1, so there is an
 # inside. More ways: a gate that moves with the epochs (`schedule`), one that is set, epoch by epoch, to what fusion
 # leaves of the residuals of the most suppressed modality, the median $R$ (`adaptive`), and one gate for each encoder
 # that follows its own modality's $R$.
@@ -231,7 +232,7 @@ for dataset in sets:
 # %%
 judged = []
 for dataset, square in squares.items():
-    rows, rates = selection.own_rates(square, folds=dataset == "mosi")
+    rows, rates = selection.own_rates(square, by_fold=dataset == "mosi")
     pair = selection.finalists(rows, beyond.CORNERS)
     if pair is None:
         print(f"{titles[dataset]}: no records yet; python -m tools.reference {dataset}")
@@ -242,7 +243,7 @@ for dataset, square in squares.items():
         rows = reference(beyond.finals(dataset, {row: float(rates[row]) for row in pair}))
     judged.append(equal_budget.interior(titles[dataset], rows, pair, own[dataset][2]))
     print(judged[-1])
-print(equal_budget.plainly(judged))
+print(equal_budget.in_one_sentence(judged))
 
 # %% [markdown]
 # *Undecided* means that a gain is too small for so few seeds. The gates that the adaptive rules chose, epoch by epoch:
@@ -252,7 +253,7 @@ now = {d: load_or_run(beyond.decoupling(profile, d), recompute=recompute) for d 
 shown = {titles[d]: square[beyond.common_rate(d)] for d, square in squares.items() if d not in live}
 shown |= {f"{profiles.TITLES[d]}, this run ({profile})": rows for d, rows in now.items()}
 for title, rows in shown.items():
-    adaptive = [r for row in beyond.LIVE for r in rows.get(row, [])[:1]]
+    adaptive = [r for row in beyond.MEASURED_GATES for r in rows.get(row, [])[:1]]
     curves = {name: values for record in adaptive for name, values in record.curves.items() if "encoder_gate" in name}
     for name, gates in curves.items():
         print(f"{title}, {name.removeprefix('loss/')}:", " ".join(f"{gate:.2f}" for gate in gates))
@@ -279,7 +280,7 @@ errors = two_processes.errors()
 if not errors:
     print("This build of torch has no gloo: the two processes cannot meet.")
 for form, parts in errors.items():
-    exact = form == two_processes.FORMS[0]
+    exact = form == two_processes.BACKWARD_PASSES[0]
     worst = max(parts.values())
     dgl_core.check(f"8.8a {form}: {'exact' if exact else 'wrong'} on two processes",
                    worst < 1e-9 if exact else worst > 1e-3)  # fmt: skip
@@ -309,23 +310,23 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 
 # %% [markdown]
 # ## 8.10 The answer
-# Every row at its own learning rate, chosen by validation; the mean difference in points with its 95 % interval,
-# corrected for the questions of a column.
+# Every row has its own learning rate, chosen by validation. The table shows the mean difference in points with its 95 %
+# interval, corrected for the questions of a column.
 
 # %%
 answers = {titles[d]: equal_budget.answers(rows, pairing) for d, (rows, _, pairing) in own.items() if rows.get("DGL")}
 display(dgl_core.publish("table_answers", pandas.DataFrame(answers).rename_axis(index="does DGL give")))
 
 # %% [markdown]
-# Read it from the top. Where DGL does not beat joint training, there is no reason to use it. Where it does, but not with
-# the third line, a higher learning rate for the encoders does the same. Where it beats both but not G-Blending, the
-# unimodal losses do the work, and the truncation, which is what is new, is not needed. The lines on an absent modality
-# ask for branches instead of the fused model. For another model and other data: 8.9, and
-# `python -m dgl_core claims --mine FOLDER` on records of your own.
+# Read it from the top. Where DGL does not beat joint training, there is no reason to use it. Where it does, but not
+# with the third line, a higher learning rate for the encoders does the same. Where it beats both but not G-Blending,
+# the unimodal losses do the work, and the truncation, which is what is new, is not needed. The lines on an absent
+# modality ask for branches instead of the fused model. For another model and other data: 8.9, and `python -m dgl_core
+# claims --mine FOLDER` on records of your own.
 
 # %% [markdown]
 # ## 8.11 Try it
-# Where would a gap be visible? Below: the seeds for a spread of your own.
+# Where would a gap be visible? The figure shows the seeds needed for a spread of your own.
 
 # %%
 dgl_core.publish("figure_seeds_mine", maps.seeds({"mine": 2.0}, gaps))

@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from dgl_core.data.generated.emotions import files
+from dgl_core.data.generated.emotions import emotion_files
 
 
-def media_digest(settings: files.Settings, step: int = 1) -> str:
+def media_digest(settings: emotion_files.Settings, step: int = 1) -> str:
     """SHA-256 over names, sounds and pictures of every ``step``-th clip."""
     digest = hashlib.sha256()
-    for clip in files.clip_list(settings)[::step]:
+    for clip in emotion_files.clip_list(settings)[::step]:
         digest.update(clip.name.encode())
-        digest.update(files.sound(settings, clip).astype("<i2").tobytes())
-        digest.update(files.picture(settings, clip).tobytes())
+        digest.update(emotion_files.sound(settings, clip).astype("<i2").tobytes())
+        digest.update(emotion_files.picture(settings, clip).tobytes())
     return digest.hexdigest()
 
 
 if __name__ == "__main__":
     clips, seed, step = map(int, sys.argv[1:])
-    print(media_digest(files.Settings(clips=clips, seed=seed), step))
+    print(media_digest(emotion_files.Settings(clips=clips, seed=seed), step))

@@ -52,7 +52,7 @@ def test_suppression_is_that_of_theory():
     found = diagnose(model, loader)
     inputs, target = {m: x[:400] for m, x in data.test.items()}, data.test_target[:400]
     logits = {b: x.detach() for b, x in model.all_logits(inputs).items()}
-    wanted = suppression_columns(logits, target)
+    wanted = suppression_columns(logits[FUSED], {m: logits[m] for m in model.encoders}, target)
     for m, branch in found.branches.items():
         assert branch.ratio == pytest.approx([wanted[f"{m}/R_q{q}"] for q in (25, 50, 75)], rel=1e-9)
         assert branch.suppressed == residual.suppressed_share(logits[FUSED], logits[m], target)
@@ -164,7 +164,20 @@ def test_frozen_encoders_receive_nothing():
     found = diagnose(model, [batch(2)])
     assert found.branches["sound"].joint == found.branches["sound"].own == 0.0
     assert math.isnan(found.branches["sound"].cosine) and found.branches["face"].own > 0
-    assert "no part of" in str(found)
+    assert found.branches["sound"].frozen and not found.branches["face"].frozen
+    assert "sound: fusion" in str(found) and str(found).count("the encoder is frozen") == 1
+    table = found.table()
+    assert list(table.loc["sound"])[-3:] == ["frozen"] * 3 and "frozen" not in list(table.loc["face"])
+
+
+def test_an_encoder_that_no_loss_reaches_is_not_called_frozen():
+    class Deaf(ConcatFusion):
+        def join(self, features):
+            return super().join({m: z if m == "face" else z.detach() for m, z in features.items()})
+
+    model = LateFusion(dict(late(2).encoders), Deaf({"sound": 2, "face": 3}, 3).double())
+    found = diagnose(model, [batch(2)])
+    assert not found.branches["sound"].frozen and "no part of" in str(found)
 
 
 class Maps(MultimodalModel):
@@ -192,12 +205,48 @@ def overlapping(model):
     return {"sound": model.ear, "face": [*model.eye.parameters(), model.ear[0].weight]}
 
 
+def spoiled(value):
+    inputs, target = batch(2)
+    inputs["face"] = inputs["face"].to(torch.complex128) if isinstance(value, complex) else inputs["face"]
+    inputs["face"][3, 1] = value
+    return inputs, target
+
+
+def diverged():
+    model = late(2)
+    torch.nn.init.constant_(model.fusion.head.bias, math.nan)
+    return model
+
+
+def answering(change):
+    """The two functions of a foreign model whose answer is changed."""
+    return {"encoders": lambda model: model.encoders, "forward": lambda model, x, keep: change(model(x, keep=keep))}
+
+
 REFUSED = {
     "without labels": lambda: diagnose(late(2), [batch(2)[0]]),
     "target of torch.float32": lambda: diagnose(late(2), [(batch(2)[0], torch.rand(8))]),
     "no labelled sample": lambda: diagnose(late(2), []),
-    "labels do not fit": lambda: diagnose(late(2), [(batch(2)[0], torch.full((8,), 3))]),
-    "labels do not fit logits": lambda: diagnose(late(2), [(batch(2)[0], torch.zeros(5, dtype=torch.long))]),
+    "from 3 to 3 do not fit logits of 3 classes": lambda: diagnose(late(2), [(batch(2)[0], torch.full((8,), 3))]),
+    "from -1 to 0 do not": lambda: diagnose(late(2), [(batch(2)[0], torch.tensor([0, -1] * 4))]),
+    "shape .5. do not fit logits": lambda: diagnose(late(2), [(batch(2)[0], torch.zeros(5, dtype=torch.long))]),
+    "shape .8, 1. do not fit logits": lambda: diagnose(late(2), [(batch(2)[0], batch(2)[1][:, None])]),
+    "inputs of 'face' hold NaN or infinite": lambda: diagnose(late(2), [spoiled(math.nan)]),
+    "inputs of 'face' hold NaN or inf": lambda: diagnose(late(2), [spoiled(-math.inf)]),
+    "inputs of 'face' hold complex": lambda: diagnose(late(2), [spoiled(1j)]),
+    "inputs of type dict and": lambda: diagnose(
+        late(2), [({m: x.tolist() for m, x in batch(2)[0].items()}, batch(2)[1])]
+    ),
+    "logits of 'fused' hold NaN": lambda: diagnose(diverged(), [batch(2)]),
+    "logits of 'fused' are dict": lambda: diagnose(late(2), [batch(2)], **answering(lambda x: {"out": x})),
+    "logits of 'fused' are list": lambda: diagnose(late(2), [batch(2)], **answering(lambda x: [x, x])),
+    "logits of 'fused' are .8, 1.": lambda: diagnose(late(2), [batch(2)], **answering(lambda x: x[:, :1])),
+    "logits of 'fused' are .8, 5, 3.": lambda: diagnose(
+        late(2), [batch(2)], **answering(lambda x: x[:, None].repeat(1, 5, 1))
+    ),
+    "cannot be called 'fused'": lambda: diagnose(
+        Foreign(late(2)), [batch(2)], encoders=lambda n: {"fused": n.ear, "face": n.eye}, forward=masked
+    ),
     "at least two": lambda: diagnose(late(1), [batch(1)]),
     "no MultimodalModel": lambda: diagnose(Foreign(late(2)), [batch(2)]),
     "both functions": lambda: diagnose(Foreign(late(2)), [batch(2)], forward=masked),
@@ -250,6 +299,10 @@ def mine():
 
 def other():
     return 3
+
+def broken():
+    model, loader = mine()
+    return model, [({m: x[:, :2] for m, x in inputs.items()}, y) for inputs, y in loader]
 """
 
 
@@ -262,10 +315,20 @@ def test_the_command_diagnoses_a_model_of_the_reader(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("place", "says"),
-    [("absent.py:mine", "names no file"), ("mine.py:yours", "no function"), ("mine.py:other", "must")],
+    [
+        ("absent.py:mine", "names no file"),
+        ("mine.txt:mine", "names no file"),
+        ("mine.py:yours", "no function"),
+        ("mine.py:other", "must"),
+        ("mine.py:broken", "RuntimeError at"),
+        ("syntax.py:mine", "SyntaxError"),
+    ],
 )
 def test_the_command_names_what_is_wrong(tmp_path, capsys, monkeypatch, place, says):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.txt").write_text(MINE)
+    (tmp_path / "syntax.py").write_text("def mine(:")
     assert main([place]) == 2
-    assert says in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and says in said and said.count("\n") == 1

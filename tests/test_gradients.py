@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tiny import FUSED, NAMES, batch, by_hand, chain, dense, gradients, late, mlp
 from torch import nn
 
-from dgl_core.gradients import DisentangledObjective, disentangled_loss, frozen, gate
+from dgl_core.gradients import DisentangledObjective, disentangled_logits, disentangled_loss, frozen, gate
 from dgl_core.models import ConcatFusion, LateFusion, SumFusion
 
 CORNERS = {"vanilla": (1.0, 0.0), "g-blending": (1.0, 1.0), "+MT": (0.0, 1.0), "+UT": (1.0, 0.0), "dgl": (0.0, 0.0)}
@@ -182,6 +182,54 @@ def test_hand_example():
     joint = feature_gradients(alpha=0.0, encoder_gate=1.0)
     assert joint == pytest.approx([-0.0360, -0.0180], abs=5e-5)
     assert [4 * j / d for j, d in zip(joint, dgl, strict=True)] == pytest.approx([0.1509, 0.1509], abs=5e-5)
+
+
+# -- on plain tensors -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modalities", [2, 3, 5])
+@pytest.mark.parametrize("bias", [True, False])
+def test_plain_tensors_get_the_gradients_of_the_objective_to_the_last_bit(modalities, bias):
+    """Logits, encoder gradients and head gradients of ``disentangled_logits`` in anyone's loop, float64."""
+    whole, (inputs, target) = late(modalities), batch(modalities)
+    if not bias:
+        whole.fusion.head.register_parameter("bias", None)
+    plain = copy.deepcopy(whole)
+    losses = disentangled_loss(whole, inputs, target, alpha=4.0)
+    losses.total.backward()
+    logits = disentangled_logits(plain.encode(inputs), plain.fusion.head)
+    assert list(logits) == [FUSED, *plain.encoders] and all(torch.equal(logits[b], losses.logits[b]) for b in logits)
+    loss = {branch: F.cross_entropy(values, target) for branch, values in logits.items()}
+    (loss.pop(FUSED) + 4.0 * sum(loss.values())).backward()
+    found, expected = gradients(plain), gradients(whole)
+    assert found.keys() == expected.keys() == dict(plain.named_parameters()).keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_plain_logits_never_mix():
+    """No path from the fused logits to a feature, and none from a unimodal entry to the head or to another feature."""
+    head = nn.Linear(5, 3)
+    features = {"a": torch.randn(4, 2, requires_grad=True), "b": torch.randn(4, 3, requires_grad=True)}
+    logits = disentangled_logits(features, head)
+    everything = [*features.values(), *head.parameters()]
+    reached = {
+        branch: [g is not None and bool(g.any()) for g in torch.autograd.grad(x.sum(), everything, allow_unused=True)]
+        for branch, x in logits.items()
+    }
+    assert reached == {FUSED: [False, False, True, True], "a": [True] + 3 * [False], "b": [False, True, False, False]}
+
+
+@pytest.mark.parametrize(
+    "features, message",
+    [
+        ({"a": torch.zeros(4, 2), "b": torch.zeros(4, 4)}, r"head takes 5 features, but these are .*'b': \(4, 4\)"),
+        ({"a": torch.zeros(4, 5, 1)}, r"give \[B, D_m\] of every modality"),
+        ({"a": torch.zeros(4, 2), "fused": torch.zeros(4, 3)}, "'fused' names the multimodal logits"),
+    ],
+)
+def test_plain_features_that_do_not_fit_the_head(features, message):
+    with pytest.raises(ValueError, match=message):
+        disentangled_logits(features, nn.Linear(5, 3))
 
 
 # -- what DGL guarantees (METHODS 6.3) ---------------------------------------------------------------------------------

@@ -55,7 +55,6 @@ def test_imports_run_one_way(path):
     assert not rooms & STRANGERS.get(own, set()), f"{own} must not know {rooms & STRANGERS[own]}"
 
 
-@pytest.mark.xfail(reason="the Trainer and its helpers, until they take plain arguments")
 def test_no_file_imports_itself_through_others():
     """No circle of files, imports inside functions counted; a package's ``__init__`` may open its own files."""
     arrows = {path: {f for n in imported(path) if (f := file_of(n)) and f != path} for path in FILES}
@@ -73,8 +72,6 @@ def test_no_file_imports_itself_through_others():
     "folder", sorted({p.parent for p in FILES} - {HOUSE}), ids=lambda p: p.relative_to(HOUSE).as_posix()
 )
 def test_a_folder_can_be_taken_in_at_a_glance(folder):
-    if folder.name == "data":
-        pytest.xfail("until its unused sets are gone")
     entries = {p.name for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()} - {"__init__.py"}
     assert len(entries) <= MOST_ENTRIES, (
         f"{folder.name} has {len(entries)} entries; give some of them a folder of their own"

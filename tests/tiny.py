@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.data import DATASETS, ArrayDataset, Recipe
+from dgl_core.data.recipe import Facts
 from dgl_core.gradients import FUSED  # noqa: F401
 from dgl_core.models import FUSIONS, LateFusion, MultimodalModel
 
@@ -201,10 +202,8 @@ def register() -> None:
     """Make ``RunSpec("tiny", ...)`` runnable in this process (also called in worker processes)."""
     DATASETS["tiny"] = Recipe(
         name="tiny",
-        title="tiny pictures",
         load=lambda root, **options: images(**options),
         options={"modalities": 2, "samples": 24},
-        revision=1,
-        available=lambda root: True,
         generated=True,
+        facts=Facts("tiny pictures"),
     )

@@ -1,4 +1,4 @@
-"""Are the committed results true? Execute every notebook again, train a sample of the reference records again, compare.
+"""Audit the committed results: execute every notebook and train a sample of the reference records again, compare.
 
 python -m tools.audit [number of records, 3 by default]        (make audit)
 """
@@ -15,7 +15,7 @@ from tools.notebooks import rebuild
 
 
 def first_difference(committed: str, again: str) -> str:
-    """Where two notebooks differ: the first cell that is not the same, or the metadata."""
+    """Say where two notebooks differ: the first cell that is not the same, or the metadata."""
     before, after = (json.loads(text) for text in (committed, again))
     if len(before["cells"]) != len(after["cells"]):
         return f"{len(before['cells'])} cells committed, {len(after['cells'])} in its .py"
@@ -27,7 +27,7 @@ def first_difference(committed: str, again: str) -> str:
 
 
 def audit_notebooks(names: list[str]) -> list[str]:
-    """One line per notebook whose committed bytes do not come back."""
+    """Name, a line each, the notebooks whose committed bytes do not come back."""
     differences = []
     for name, again in rebuild(names).items():
         path = NOTEBOOKS / f"{name}.ipynb"

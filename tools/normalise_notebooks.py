@@ -29,7 +29,7 @@ PAIRING = tomllib.loads((NOTEBOOKS / "jupytext.toml").read_text())  # jupytext r
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The same notebook without anything that changes from one execution to the next (in place, and returned)."""
+    """Remove whatever changes from one execution to the next (in place; the notebook is returned)."""
     for key in ("widgets", "papermill"):
         notebook.metadata.pop(key, None)
     notebook.metadata.get("language_info", {}).pop("version", None)
@@ -49,7 +49,7 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _interactive(cell) -> bool:
-    """Whether what a cell shows only works in a live notebook: a widget, or a sound in a cell that nbval skips."""
+    """Tell whether what a cell shows needs a live notebook: a widget, or a sound in a cell that nbval skips."""
     shown = [output.get("data", {}) for output in cell.outputs]
     sounds = "nbval-skip" in tags(cell) and any("<audio" in data.get("text/html", "") for data in shown)
     return sounds or any(WIDGET_VIEW in data for data in shown)

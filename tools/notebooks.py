@@ -18,7 +18,7 @@ import nbformat
 
 from dgl_core.paper import experiments
 from dgl_core.reproduce.execute import NOTEBOOKS, NotebookFailed, execute, kernel_environment, notebook_names, text
-from dgl_core.runs.workers import environment, local_workers
+from dgl_core.runs.workers import local_workers, with_variables
 from dgl_core.utils import Progress, write_atomic
 from tools.normalise_notebooks import normalise
 
@@ -27,7 +27,7 @@ CHECKOUT = 60.0  # seconds: files of one checkout are not older or newer than ea
 
 
 def inputs(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
-    """What a person writes in a notebook: kind and source of each cell."""
+    """List what a person writes in a notebook: kind and source of each cell."""
     return [(cell.cell_type, cell.source.strip()) for cell in notebook.cells if cell.source.strip()]
 
 
@@ -50,7 +50,7 @@ def rebuild(names: Sequence[str]) -> dict[str, str]:
     """
     with tempfile.TemporaryDirectory(prefix="dgl_store_") as store:
         variables = kernel_environment(portable=True) | {"DGL_RESULTS": store}
-        with environment(variables):
+        with with_variables(variables):
             from dgl_core.runs import run
 
             todo = run.pending(experiments.plan("smoke", names))

@@ -24,14 +24,26 @@ BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in (
 
 def texts() -> dict[str, str]:
     """What belongs between the markers of each block."""
-    tables = {"answers": equal_budget.answers_table(), "claims": judging.table(), "data": licences()}
+    tables = {"answers": equal_budget.answers_table(), "claims": judging.ledger_table(), "data": licences()}
     return {name: markdown_table(table) for name, table in tables.items()}
+
+
+def replace_block(text: str, begin: str, end: str, content: str) -> str:
+    """Replace what stands between two marker lines of ``text``.
+
+    Raises:
+        ValueError: a marker is missing.
+    """
+    if begin not in text or end not in text:
+        raise ValueError(f"no block to renew: put the lines {begin!r} and {end!r} where it belongs.")
+    head, rest = text.split(begin, 1)
+    return f"{head}{begin}\n{content.strip()}\n{end}{rest.split(end, 1)[1]}"
 
 
 def renewed(readme: str) -> str:
     """README with every block made anew."""
     for name, text in texts().items():
-        readme = judging.replace_block(readme, *BLOCKS[name], text)
+        readme = replace_block(readme, *BLOCKS[name], text)
     return readme
 
 

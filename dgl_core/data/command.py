@@ -13,21 +13,21 @@ import argparse
 import sys
 from pathlib import Path
 
-from dgl_core.data.catalogue import DATASETS, LICENCES
+from dgl_core.data.catalogue import DATASETS
 from dgl_core.data.files import cache
+from dgl_core.data.files.fetch import Remote, fetch_all, unpack
 from dgl_core.data.recipe import Recipe
-from dgl_core.data.sources import ORIGINS
 from dgl_core.utils import data_roots, unknown_name
 
 
 def status(recipe: Recipe, root: Path | None) -> list[str]:
-    """What there is to know about one data set without reading it, as lines."""
-    licence = next((f"{use}; cite: {cite}" for name, _, use, cite, _ in LICENCES if name == recipe.licence), "")
+    """Say what there is to know about one data set, as lines."""
     options = ", ".join(f"{key}={value!r}" for key, value in recipe.options.items())
-    lines = [f"{recipe.name}: {recipe.title}", f"  options  {options}"]
+    facts = recipe.facts
+    lines = [f"{recipe.name}: {facts.title}, {facts.what}", f"  options  {options}"]
     if recipe.generated:
         lines.append(f"  here     generated on first use and kept in {cache.cache_root()} ({_kept(recipe.name)})")
-    elif recipe.find is not None:
+    elif facts.folder:
         try:
             folder = recipe.find(root)
             lines.append(f"  here     {folder} ({_size(folder)})")
@@ -35,14 +35,16 @@ def status(recipe: Recipe, root: Path | None) -> list[str]:
             lines.append(f"  missing  {error}")
         except ValueError as error:
             lines.append(f"  broken   {error}")
-    elif recipe.name != "folder":
-        lines.append("  here" if recipe.available(root) else "  missing")
     lines += [f"  prepared {line}" for line in _prepared(recipe)]
-    origin = ORIGINS.get(recipe.name)
-    if origin is not None:
-        lines += [f"  from     {origin.where}", f"  size     {origin.size}", f"  takes    {origin.takes}"]
-        lines += [f"  list     {_list(remote, root)}" for remote in origin.lists]
-    return lines + ([f"  licence  {licence}"] if licence else [])
+    if facts.origin:
+        lines += [f"  from     {facts.origin}", f"  size     {facts.size}", f"  takes    {facts.takes}"]
+    lines += [f"  list     {_list(remote, root)}" for remote in remotes(recipe)]
+    return lines + ([f"  licence  {facts.licence}; cite: {facts.cite}"] if facts.licence else [])
+
+
+def remotes(recipe: Recipe) -> list[Remote]:
+    """Return the files that can be fetched for a data set."""
+    return [Remote(**entry | {"urls": tuple(entry["urls"])}) for entry in recipe.facts.lists]
 
 
 def fetch(recipe: Recipe, root: Path | None) -> str:
@@ -51,14 +53,11 @@ def fetch(recipe: Recipe, root: Path | None) -> str:
     Raises:
         ValueError: nothing can, or a download failed; the message says what to do.
     """
-    from dgl_core.data.files.fetch import fetch_all
-
-    origin = ORIGINS.get(recipe.name)
-    if origin is None or not origin.lists:
-        by_hand = f"it comes from {origin.where}" if origin else "it is generated on first use"
+    if not recipe.facts.lists:
+        by_hand = "it is generated on first use" if recipe.generated else f"it comes from {recipe.facts.origin}"
         raise ValueError(f"nothing to fetch: {by_hand}")
-    lines = fetch_all(origin.lists, data_roots(root)[0])
-    return "\n  ".join([*lines, f"the media are not fetched: {origin.where}"])
+    lines = fetch_all(remotes(recipe), data_roots(root)[0])
+    return "\n  ".join([*lines, f"the media are not fetched: {recipe.facts.origin}"])
 
 
 def prepare(recipe: Recipe, root: Path | None, settings: list[str]) -> str:
@@ -86,17 +85,16 @@ def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> st
     Raises:
         ValueError: no folder given.
     """
-    from dgl_core.data.files.fetch import unpack
     from dgl_core.data.sets.convert.grid import convert
-    from dgl_core.data.sets.grid import FOLDER
 
+    grid = DATASETS["grid_words"].facts
     if raw is None:
-        raise ValueError(f"say where the raw videos are with --raw FOLDER ({ORIGINS['grid_words'].where})")
+        raise ValueError(f"say where the raw videos are with --raw FOLDER ({grid.origin})")
     if raw.is_file():
         folder = raw.with_name(f"{raw.name}.unpacked")
         cache.say(f"unpacked {unpack(raw, folder)} files into {folder}")
         raw = next((p.parent for p in sorted(folder.rglob("*.align"))), folder)
-    return convert(raw, target or data_roots(root)[0] / FOLDER)
+    return convert(raw, target or data_roots(root)[0] / grid.folder)
 
 
 def verify(recipe: Recipe, root: Path | None) -> str:
@@ -112,19 +110,13 @@ def verify(recipe: Recipe, root: Path | None) -> str:
 
 def _prepared(recipe: Recipe) -> list[str]:
     """The arrays that were made from media of a set, and how complete they are."""
-    from dgl_core.data.media import clip_arrays
+    from dgl_core.data.media.arrays import state
 
-    lines = []
-    for file in sorted(cache.cache_root().glob(f"{recipe.name}*/*/settings.json") if recipe.prepare else ()):
-        entries = clip_arrays.read_index(file.parent).values()
-        bad = sum(bool(entry.problem) for entry in entries)
-        state = "complete" if (file.parent / "cache.json").is_file() else "not finished, prepare goes on there"
-        unread = f", {bad} could not be read (unreadable.csv)" if bad else ""
-        lines.append(f"{file.parent} ({len(entries) - bad} clips{unread}, {_size(file.parent)}, {state})")
-    return lines
+    folders = sorted(cache.cache_root().glob(f"{recipe.name}*/*/")) if recipe.prepare else []
+    return [f"{folder} ({state(folder)}, {_size(folder)})" for folder in folders]
 
 
-def _list(remote, root: Path | None) -> str:
+def _list(remote: Remote, root: Path | None) -> str:
     places = [place / remote.path for place in data_roots(root)]
     here = next((place for place in places if place.is_file()), None)
     if here is None:

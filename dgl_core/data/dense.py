@@ -15,7 +15,6 @@ from dgl_core.data.dataset import Dataset
 from dgl_core.data.tasks.label_maps import VOID, Segmentation, at_size, median_frequency
 from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
-AUGMENTATIONS = ("esanet", "none")
 LARGEST_ZOOM, JITTER = 1.4, 0.1
 
 
@@ -31,7 +30,7 @@ class PictureView(nn.Module):
         size: height and width of the stored pictures.
         multiple: what height and width must be divisible by.
         statistics: modality -> mean and deviation in stored units, for all but ``"rgb"``.
-        augment: one of ``AUGMENTATIONS``.
+        augment: "esanet" or "none".
 
     Source: ESANet ``src/preprocessing.py`` (2025). Difference: positions of zoom and cut are real numbers, not whole
     pixels; colours are not rounded to 8 bits after the jitter; a whole batch at once, on its device.
@@ -131,7 +130,7 @@ class DenseDataset(Dataset):
         target: uint8 [N, H, W], ``VOID`` where nothing is labelled; at least as large as the inputs.
         split, name, classes, ids, source, generated, version: as ``Dataset``.
         multiple: what height and width must be divisible by; smaller pictures are filled up.
-        augment: one of ``AUGMENTATIONS``.
+        augment: "esanet" or "none".
         maps: how many predicted label maps are kept for pictures.
 
     Means, deviations and class weights are measured on the training part.

@@ -1,19 +1,85 @@
-"""How data sets are named, made and found: recipes with declared options, the folders looked in, the random split."""
+"""Describe how a data set is named, made and found: its facts, its options, its folder, and the random split."""
 
 from __future__ import annotations
 
-import os
+import functools
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dgl_core.data.files import cache
 from dgl_core.utils import coerce, data_roots, unknown_name
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
+
+CATALOGUE = Path(__file__).with_name("catalogue.toml")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One block of ``catalogue.toml``, whose head says what each line means."""
+
+    title: str
+    corpus: str = ""
+    what: str = ""
+    licence: str = ""
+    cite: str = ""
+    paper: str = ""
+    origin: str = ""
+    size: str = ""
+    takes: str = ""
+    folder: str = ""
+    needs: Sequence[Sequence[str]] = ()
+    manifest: Sequence[str] = ()
+    instead: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    lists: Sequence[Mapping[str, Any]] = ()
+    rehearsal: Mapping[str, Any] = field(default_factory=dict)
+    like: str = ""
+
+    @property
+    def name(self) -> str:
+        """What licences and messages call the set."""
+        return self.corpus or self.title[:1].upper() + self.title[1:]
+
+
+@functools.cache
+def facts() -> dict[str, Facts]:
+    """Read every block of ``catalogue.toml``, in its order.
+
+    Raises:
+        ValueError: a block without a title, or with a line of an unknown name.
+    """
+    blocks = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
+    known = {f.name for f in fields(Facts)}
+    found = {}
+    for name, block in blocks.items():
+        unknown = [key for key in block if key not in known]
+        if unknown:
+            raise unknown_name(f"line in the block [{name}] of {CATALOGUE.name}", unknown[0], known)
+        if "title" not in block:
+            raise ValueError(f'the block [{name}] of {CATALOGUE.name} has no title; write title = "..." into it')
+        found[name] = Facts(**blocks.get(block.get("like"), {}) | block)
+    return found
+
+
+def facts_of(name: str) -> Facts:
+    """Return what ``catalogue.toml`` says of a set.
+
+    Raises:
+        ValueError: it has no block for the set.
+    """
+    if name not in facts():
+        raise ValueError(
+            f"data set {name!r} has no block in dgl_core/data/{CATALOGUE.name}; write [{name}] there with a line "
+            'title = "what tables call it", and the other lines that the head of the file explains'
+        )
+    return facts()[name]
 
 
 @dataclass(frozen=True)
@@ -21,35 +87,36 @@ class Recipe:
     """How one named data set is made.
 
     Args:
-        name: key in ``DATASETS`` and in a ``RunSpec``.
-        title: what tables call it; a generated or stand-in set says so here.
+        name: key in ``DATASETS``, in ``catalogue.toml`` and in a ``RunSpec``.
         load: ``load(root: Path | None, **options) -> Dataset``.
         options: option names with their defaults; the type of a default is the type of the option.
         revision: raised when the same options give other values; part of the key of a run.
-        available: ``available(root) -> bool``: can it be loaded here and now (a generated set always can)?
         generated: True when this project computes the data.
         choices: allowed values of options that have few.
-        licence: row of ``catalogue.LICENCES``.
-        find: ``find(root)`` gives the folder of the set, or raises an error that says where it was looked for.
         verify: ``verify(root)`` checks every file and says in a line what was checked, or raises what is wrong.
         prepare: ``prepare(root, **options)`` makes the arrays of a set of media files and says in a line what it did.
+        facts: title, licence, folder and the rest; default: the block of ``catalogue.toml``.
+
+    Raises:
+        ValueError: no facts are given and ``catalogue.toml`` has no block of this name.
     """
 
     name: str
-    title: str
     load: Callable[..., Dataset]
     options: Mapping[str, Any]
-    revision: int
-    available: Callable[[Path | None], bool]
-    generated: bool
-    choices: Mapping[str, Sequence[Any]] | None = None
-    licence: str = ""
-    find: Callable[[Path | None], Path] | None = None
+    revision: int = 1
+    generated: bool = False
+    choices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     verify: Callable[[Path | None], str] | None = None
     prepare: Callable[..., str] | None = None
+    facts: Facts = None  # filled below
+
+    def __post_init__(self):
+        if self.facts is None:
+            object.__setattr__(self, "facts", facts_of(self.name))
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """All options with the defaults filled in and each value in its declared type.
+        """Return all options, the defaults filled in and each value in its declared type.
 
         Raises:
             ValueError: for an unknown option, a value of another type or one that is not among the choices.
@@ -59,10 +126,60 @@ class Recipe:
             if key not in full:
                 raise unknown_name(f"option of data set {self.name!r}", key, full)
             full[key] = coerce(f"option {key!r} of data set {self.name!r}", value, full[key])
-            allowed = (self.choices or {}).get(key)
+            allowed = self.choices.get(key)
             if allowed is not None and full[key] not in allowed:
                 raise unknown_name(f"{key} for data set {self.name!r}", value, [str(a) for a in allowed])
         return full
+
+    def available(self, root: Path | None) -> bool:
+        """Tell whether the set can be loaded here: a generated one always can, a damaged one says so when loaded."""
+        return not self.facts.folder or self._folder(root) is not None
+
+    def find(self, root: Path | None) -> Path:
+        """Return the folder of the set, its files compared with their manifest.
+
+        Raises:
+            FileNotFoundError: folder or file missing; says where it was looked for and what to do instead.
+            ValueError: a file differs from the manifest.
+        """
+        folder = self._folder(root)
+        if folder is None:
+            facts = self.facts
+            wanted = " with ".join(" or ".join(f"{facts.folder}/{a}" for a in some) for some in facts.needs)
+            raise FileNotFoundError(
+                f"{facts.name} is not here: no {wanted or f'folder {facts.folder!r}'} in "
+                f"{', '.join(map(str, data_roots(root)))}. Get it from {facts.origin}; set DGL_DATA to the folder that "
+                f"holds {facts.folder!r}; or use the generated set {facts.instead!r}"
+            )
+        self.checksums(folder)
+        return folder
+
+    def checksums(self, folder: Path) -> dict[str, str]:
+        """Return the checksums of the files that the set needs, after comparing the files with them.
+
+        Raises:
+            FileNotFoundError: a file is missing. ValueError: a file differs, or the manifest leaves it out.
+        """
+        needed = self.facts.manifest
+        remedy = f"copy {self.facts.folder!r} again, or use the generated set {self.facts.instead!r}"
+        for name in (cache.MANIFEST, *needed) if needed else ():
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder / name} is missing: {remedy}")
+        expected = cache.read_manifest(folder) if needed else {}
+        for name in needed:
+            if name not in expected:
+                raise ValueError(f"{folder / cache.MANIFEST} does not list {name}; {remedy}")
+        sums = {name: expected[name] for name in needed}
+        for name, why in cache.wrong_files(folder, sums).items():
+            raise ValueError(f"{folder / name}: {why} (SHA-256); {remedy}")
+        return sums
+
+    def _folder(self, root: Path | None) -> Path | None:
+        """The first folder below a data root that holds what the set needs."""
+        for folder in (place / self.facts.folder for place in data_roots(root)):
+            if folder.is_dir() and all(any((folder / a).exists() for a in some) for some in self.facts.needs):
+                return folder
+        return None
 
 
 def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 0) -> list[str]:
@@ -82,21 +199,3 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
         parts[rows[:n_test]] = "test"
         parts[rows[n_test : n_test + n_val]] = "val"
     return parts.tolist()
-
-
-def find_folder(
-    root: str | os.PathLike | None, name: str, absent: str, remedy: str, fits: Callable[[Path], bool] = Path.is_dir
-) -> Path:
-    """The first folder ``name`` below a data root that ``fits``.
-
-    Args:
-        absent: what is not there, in words that go before "in" and the roots. remedy: what to do then.
-
-    Raises:
-        FileNotFoundError: none does; says what, where it was looked for, and the remedy.
-    """
-    roots = data_roots(root)
-    for folder in (place / name for place in roots):
-        if fits(folder):
-            return folder
-    raise FileNotFoundError(f"{absent} in {', '.join(map(str, roots))}. {remedy}")

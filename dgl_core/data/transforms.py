@@ -228,24 +228,18 @@ class StandardiseFeatures(nn.Module):
     """``(x - mean) / std`` entry by entry, cut to plus or minus five deviations.
 
     Args:
-        train: feature vectors ``[N, D]`` or sequences ``[N, L, D]`` of the training part alone.
-        padding: steps of zeros are padding: they do not count, and they stay zero.
+        train: feature vectors ``[N, D]`` of the training part alone.
     """
 
-    def __init__(self, train: Tensor, padding: bool = False):
+    def __init__(self, train: Tensor):
         super().__init__()
-        rows = train.double().flatten(0, -2)  # [N or N * L, D]
-        if padding:
-            rows = rows[rows.ne(0).any(dim=1)]
+        rows = train.double()
         mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
         self.register_buffer("mean", mean.float())
         self.register_buffer("std", torch.where(std > 0, std, 1.0).float())  # a constant entry becomes zero
-        self.padding = padding
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        x = x.to(torch.float32)
-        scaled = ((x - self.mean) / self.std).clamp(-LIMIT, LIMIT)
-        return scaled * x.ne(0).any(dim=-1, keepdim=True) if self.padding else scaled
+        return ((x.to(torch.float32) - self.mean) / self.std).clamp(-LIMIT, LIMIT)
 
 
 def group_folds(groups: Sequence[str], folds: int) -> list[int]:

@@ -1,1 +1,1 @@
-"""From records to pictures: each module draws one part of the companion; public functions return a ``Picture``."""
+"""Turn records into pictures: each module draws one part of the companion; public functions return a ``Picture``."""

@@ -1,4 +1,4 @@
-"""Figures 1 and 3 of the paper, from run records: branches, encoders alone and in company, gradients, suppression.
+"""Draw Figures 1 and 3 of the paper from run records: branches, encoders, gradients, suppression.
 
 Every function takes ``panels``: title -> rows, where rows map a row label of ``experiments.branches`` to one record per
 seed. Lines are means over seeds, bands reach from the lowest to the highest seed.
@@ -14,6 +14,7 @@ from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.paper.experiments.profiles import TITLES
 from dgl_core.training.records import RunRecord
+from dgl_core.verdicts.statistics import percent
 
 Rows = Mapping[str, Sequence[RunRecord]]
 Panels = Mapping[str, Rows]
@@ -27,8 +28,8 @@ LINES = {
 }
 
 
-def panels(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]:
-    """What a figure shows side by side: the committed reference of every data set, then this run, labelled as such.
+def side_by_side(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]:
+    """Collect the panels of a figure: the committed reference of every data set, then this run, labelled as such.
 
     Args:
         reference: data set name -> rows of committed records; sets without any are left out.
@@ -45,41 +46,26 @@ def panels(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]
 
 
 def series(records: Sequence[RunRecord], column: str) -> np.ndarray:
-    """One column of several records, [seeds, epochs]."""
+    """Stack one column of several records, [seeds, epochs]."""
     return np.array([record.curves[column] for record in records], dtype=float)
 
 
 def band(axes, values: np.ndarray, colour: str, line: str, label: str, centre=np.mean) -> None:
-    """Mean (or another centre) over seeds as a line, range over seeds as a band; ``values`` [seeds, epochs]."""
+    """Draw the mean (or another centre) over seeds as a line, their range as a band; ``values`` [seeds, epochs]."""
     epochs = np.arange(1, values.shape[1] + 1)
     axes.plot(epochs, centre(values, axis=0), line, color=colour, label=label)
     if len(values) > 1:
         axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
 
 
-def _row(panels: Panels, ylabel: str, height: float = 2.6):
-    figure, axes = style.new(1, len(panels), height=height, squeeze=False)
-    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        seeds = max((len(records) for records in rows.values()), default=0)
-        ax.set_title(_heading(title, seeds), fontsize=9)
-        ax.set_xlabel("epoch")
-    axes[0, 0].set_ylabel(ylabel)
-    return figure, axes[0]
-
-
-def _heading(title: str, seeds: int) -> str:
-    """The data set on one line, which runs on the next."""
-    return f"{title}, n = {seeds}".replace(", ", "\n", 1)
+def _row(panels: Panels, ylabel: str):
+    seeds = {title: max(map(len, rows.values()), default=0) for title, rows in panels.items()}
+    return style.row([style.heading(*panel) for panel in seeds.items()], "epoch", ylabel, height=2.6)
 
 
 def _log_axis(axes) -> None:
-    """A logarithmic y axis whose numbers read 0.5, 1, 2 instead of powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator
-
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(LogLocator(subs=()))
+    style.plain_numbers(axes.yaxis)
 
 
 def _end(values: np.ndarray, form: str = "{:.1f}") -> str:
@@ -87,7 +73,7 @@ def _end(values: np.ndarray, form: str = "{:.1f}") -> str:
 
 
 def branch_curves(panels: Panels, row: str = "vanilla") -> Picture:
-    """Fig. 1(a): accuracy of the fused model and of its zero-masked branches during training."""
+    """Draw Fig. 1(a): accuracy of the fused model and of its zero-masked branches during training."""
     figure, axes = _row(panels, "test accuracy (%)")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -103,7 +89,7 @@ def branch_curves(panels: Panels, row: str = "vanilla") -> Picture:
 
 
 def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla",)) -> Picture:
-    """Fig. 1(b): one modality trained alone against the same modality's branch inside joint models."""
+    """Draw Fig. 1(b): one modality trained alone against the same modality's branch inside joint models."""
     figure, axes = _row(panels, f"{modality} test accuracy (%)")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -123,7 +109,7 @@ def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence
 def gradient_curves(
     panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("alone", "vanilla")
 ) -> Picture:
-    """Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
+    """Draw Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
     figure, axes = _row(panels, f"gradient norm, {modality} encoder")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -143,7 +129,7 @@ def gradient_curves(
 def suppression_curves(
     panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla", "DGL")
 ) -> Picture:
-    """Fig. 3(a), told by s-bar: how much the partner modality shrinks this modality's residual, for how many samples.
+    """Draw Fig. 3(a) by s-bar: how much the partner modality shrinks this one's residual, for how many samples.
 
     Upper row: median over samples of s-bar, the exact form of the paper's s (METHODS T2). Lower row: share of training
     samples with s-bar < 1, where fusion shrinks the residual, and (dotted) the share where every s_k < 1, which is what
@@ -166,7 +152,7 @@ def suppression_curves(
         upper.axhline(1.0, color="grey", linewidth=0.8)
         _log_axis(upper)
         upper.set_ylim(0.05, 20.0)
-        upper.set_title(_heading(title, len(rows[rows_shown[0]])), fontsize=9)
+        upper.set_title(style.heading(title, len(rows[rows_shown[0]])), fontsize=9)
         lower.set_ylim(0, 102)
         lower.set_xlabel("epoch")
         said.append(f"{title}: {'; '.join(ends)}")
@@ -178,7 +164,7 @@ def suppression_curves(
 
 
 def ratio_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
-    """Distribution over training samples of R = (1 - p_fused) / (1 - p_unimodal) per epoch: median and quartiles."""
+    """Draw median and quartiles over training samples of R = (1 - p_fused) / (1 - p_unimodal) per epoch."""
     figure, axes = _row(panels, f"R at the {modality} branch")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -198,27 +184,23 @@ def ratio_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[s
 
 
 def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
-    """All rows at a glance: last-epoch test accuracy of each branch; one small dot a seed, one large dot the mean."""
+    """Draw the last-epoch test accuracy of every row and branch: one small dot a seed, one large dot the mean."""
     labels = list(next(iter(panels.values())))
-    figure, axes = style.new(1, len(panels), width=3.4, height=0.32 * len(labels) + 1.0, squeeze=False, sharey=True)
+    size = {"width": 3.4, "height": 0.32 * len(labels) + 1.0}
+    figure, axes = style.row(map(style.heading, panels), "test accuracy (%)", **size, sharey=True)
     said = []
-    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         for position, label in enumerate(labels):
             records = rows[label]
             for offset, branch in zip((-0.2, 0.0, 0.2), branches, strict=False):
                 own = label.split()[0] if " alone" in label else None
                 if (own and branch != own) or not records:
                     continue
-                scores = np.array([100 * r.score("fused" if own else branch) for r in records])
-                colour = style.MODALITY[branch][0]
-                ax.plot(scores, np.full(len(scores), position + offset), ".", color=colour, markersize=3, alpha=0.5)
-                ax.plot(scores.mean(), position + offset, "o", color=colour, markersize=5)
+                scores = percent(records, "fused" if own else branch)
+                style.dots(ax, position + offset, scores, style.MODALITY[branch][0])
             if " alone" not in label and records:
-                said.append(f"{title}, {label}: fused {np.mean([100 * r.score() for r in records]):.1f}")
-        ax.set_title(title.replace(", ", "\n", 1), fontsize=9)
-        ax.set_xlabel("test accuracy (%)")
+                said.append(f"{title}, {label}: fused {np.mean(percent(records)):.1f}")
         ax.set_yticks(range(len(labels)), labels)
-    axes[0, 0].invert_yaxis()
-    handles = [axes[0, 0].plot([], [], "o", color=style.MODALITY[b][0], label=b)[0] for b in branches]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    axes[0].invert_yaxis()
+    style.legend(figure, {branch: (style.MODALITY[branch][0], "o") for branch in branches})
     return Picture(figure, "Last-epoch test accuracy (%). " + "; ".join(said) + ".")

@@ -1,22 +1,18 @@
-"""What ``diagnose`` found, as three panels."""
+"""Draw what ``diagnose`` found, as three panels."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator
 
+from dgl_core.diagnosis import Diagnosis
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 
-if TYPE_CHECKING:
-    from dgl_core.diagnosis import Diagnosis
-
 
 def panels(found: Diagnosis) -> Picture:
-    """Suppression ratio R (quartiles), gradients of the two losses, accuracy of the branches and the fused model."""
+    """Draw the suppression ratio R (quartiles), the gradients of the two losses, the accuracy of every branch."""
     names = list(found.branches)
     places = np.arange(len(names))
     figure, (left, middle, right) = style.new(1, 3, width=2.9, height=0.45 * len(names) + 1.4, sharey=False)
@@ -29,15 +25,14 @@ def panels(found: Diagnosis) -> Picture:
     left.axvline(1.0, color="grey", linewidth=0.8)
     left.set_xscale("log")
     wide = math.log10(left.get_xlim()[1] / left.get_xlim()[0]) > 2
-    left.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-    left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    left.xaxis.set_minor_locator(LogLocator(subs=()))
+    style.plain_numbers(left.xaxis, (1.0,) if wide else (1.0, 2.0, 5.0))
     left.set_xlabel("R, median and quartiles (right: R < 1)")
     joint, own = ([getattr(b, kind) for b in found.branches.values()] for kind in ("joint", "own"))
     middle.barh(places - 0.2, own, 0.36, color=style.GREEN)
     middle.barh(places + 0.2, joint, 0.36, color=style.RED, hatch="///", edgecolor="white")
     for place, branch in zip(places, found.branches.values(), strict=True):
-        middle.annotate(f" cos {branch.cosine:.2f}", (max(branch.joint, branch.own), place), va="center", fontsize=8)
+        said = " frozen" if branch.frozen else f" cos {branch.cosine:.2f}"
+        middle.annotate(said, (max(branch.joint, branch.own), place), va="center", fontsize=8)
     middle.set_xlim(0, 1.35 * max(joint + own + [1e-12]))
     middle.set_xlabel("gradient norm at the encoder")
     middle.set_title("fused loss (hatched), own loss (plain)", fontsize=8)

@@ -1,4 +1,4 @@
-"""Pictures of dense prediction: scenes, predicted label maps, learning curves, classes that gain and lose.
+"""Draw dense prediction: scenes, predicted label maps, learning curves, classes that gain and lose.
 
 Records come in as rows: row label -> one record per seed (``experiments.table5``); ``panels`` map titles to rows.
 """
@@ -11,17 +11,17 @@ import numpy as np
 
 from dgl_core.data.tasks.label_maps import VOID, class_iou
 from dgl_core.figures import style
-from dgl_core.figures.curves import LINES, Panels, _heading, series
-from dgl_core.figures.samples import Photograph, _bare
-from dgl_core.figures.style import Picture
+from dgl_core.figures.curves import LINES, Panels, series
+from dgl_core.figures.style import Photograph, Picture
 from dgl_core.paper.scenes import Scene
 from dgl_core.training.records import RunRecord, unpack_array
+from dgl_core.verdicts.statistics import percent
 
 NO_LABEL = (0.1, 0.1, 0.1)  # colour of void
 
 
 def palette(classes: int) -> np.ndarray:
-    """One colour per class and, at ``VOID``, near-black; float [256, 3]. Up to 40 colours that differ."""
+    """Choose one colour per class and, at ``VOID``, near-black; float [256, 3], up to 40 of them different."""
     import matplotlib
 
     maps = [np.array(matplotlib.colormaps[name].colors) for name in ("tab20", "tab20b")]
@@ -32,7 +32,7 @@ def palette(classes: int) -> np.ndarray:
 
 
 def _legend(figure, classes: Sequence[str], shown: np.ndarray) -> None:
-    """Colours of the classes that occur in ``shown``, to the right of everything."""
+    """Explain the colours of the classes that occur in ``shown``, to the right of everything."""
     from matplotlib.patches import Patch
 
     colours = palette(len(classes))
@@ -48,12 +48,12 @@ def _grid(rows: int, titles: Sequence[str], shape: tuple[int, int], width: float
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=8)
     for axis in axes.flat:
-        _bare(axis)
+        style.bare(axis)
     return figure, axes
 
 
 def look(scenes: Sequence[Scene], classes: Sequence[str]) -> Photograph:
-    """Pictures as they come: colour, depth (m, dark is near), labels with a legend."""
+    """Draw pictures as they come: colour, depth (m, dark is near), labels with a legend."""
     figure, axes = _grid(len(scenes), ("RGB", "depth", "labels"), scenes[0].label.shape, 1.9)
     colours, deepest = palette(len(classes)), max(float(s.depth.max()) for s in scenes)
     for row, scene in zip(axes, scenes, strict=True):
@@ -69,12 +69,12 @@ def look(scenes: Sequence[Scene], classes: Sequence[str]) -> Photograph:
 
 
 def kept_maps(record: RunRecord, branch: str, shape: tuple[int, int]) -> np.ndarray:
-    """Predicted label maps of the first test pictures, uint8 [n, H, W], without what was filled up for the network."""
+    """Unpack the predicted label maps of the first test pictures, uint8 [n, H, W], without the network's padding."""
     return unpack_array(record.arrays["last"][branch]["maps"])[:, : shape[0], : shape[1]]
 
 
 def predictions(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]], count: int = 4) -> Photograph:
-    """RGB | depth | truth | vanilla | DGL | DGL from RGB alone | DGL from depth alone, first seed, last epoch.
+    """Draw RGB | depth | truth | vanilla | DGL | DGL from RGB alone | DGL from depth alone, first seed, last epoch.
 
     The masked columns are those with re-estimated batch-norm statistics.
     """
@@ -101,7 +101,7 @@ def predictions(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]
 
 
 def agreement(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]) -> Photograph:
-    """Where DGL helps and where it hurts: blue, only DGL is right; red, only vanilla; white, both; grey, neither."""
+    """Map where DGL helps (blue: only DGL is right) and hurts (red: only vanilla); white: both, grey: neither."""
     figure, axes = _grid(2, [""] * len(scenes), scenes[0].label.shape, 1.9)
     names = {"only DGL right": style.BLUE, "only vanilla right": style.RED, "both": "#FFFFFF", "neither": "#AAAAAA"}
     from matplotlib.colors import to_rgb
@@ -124,10 +124,11 @@ def agreement(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]) 
 
 
 def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
-    """Validation mIoU at the epochs where it was measured, mean and range over seeds; test at the last epoch."""
-    figure, axes = style.new(1, len(panels), height=2.6, squeeze=False)
+    """Draw validation mIoU at the epochs that measured it, mean and range over seeds, and test at the last epoch."""
+    headings = [style.heading(title, len(rows[rows_shown[0]])) for title, rows in panels.items()]
+    figure, axes = style.row(headings, "epoch", "mIoU (%)", height=2.6)
     said = []
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         ends = []
         for row in rows_shown:
             colour, line = LINES[row]
@@ -138,17 +139,14 @@ def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL
             axis.fill_between(epochs + 1, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
             axis.plot(epochs[-1] + 1.15, test.mean(), "*", color=colour, markersize=9)
             ends.append(f"{row} validation {values[:, -1].mean():.1f}, test {test.mean():.1f}")
-        axis.set_title(_heading(title, len(rows[rows_shown[0]])), fontsize=9)
-        axis.set_xlabel("epoch")
         axis.set_ylim(bottom=0)
         said.append(f"{title}: {'; '.join(ends)}")
-    axes[0, 0].set_ylabel("mIoU (%)")
-    axes[0, 0].legend(loc="lower right")
+    axes[0].legend(loc="lower right")
     return Picture(figure, "mIoU (%) at the last epoch. " + ". ".join(said) + ".")
 
 
 def iou_differences(rows: Mapping[str, Sequence[RunRecord]], better: str = "DGL", worse: str = "vanilla"):
-    """Class -> IoU of one row minus that of another in points, one value per seed; classes without test pixels out."""
+    """Subtract the IoU of one row from another's: class -> points per seed, classes without test pixels left out."""
     partner = {record.spec.seed: record for record in rows[worse]}
     pairs = [(record, partner[record.spec.seed]) for record in rows[better] if record.spec.seed in partner]
 
@@ -161,12 +159,13 @@ def iou_differences(rows: Mapping[str, Sequence[RunRecord]], better: str = "DGL"
 
 
 def class_differences(panels: Panels) -> Picture:
-    """Per class: IoU of DGL minus IoU of vanilla in points; bar is the mean, dots are seeds; sorted."""
-    most = max(len(iou_differences(rows)) for rows in panels.values())
-    figure, axes = style.new(1, len(panels), width=3.4, height=0.9 + 0.15 * most, squeeze=False)
+    """Draw the IoU of DGL minus that of vanilla per class, in points and sorted; bars are means, dots are seeds."""
+    differences = {title: iou_differences(rows) for title, rows in panels.items()}
+    headings = [style.heading(title, len(next(iter(found.values())))) for title, found in differences.items()]
+    height = 0.9 + 0.15 * max(map(len, differences.values()))
+    figure, axes = style.row(headings, "DGL - vanilla, IoU (points)", width=3.4, height=height)
     said = []
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        found = iou_differences(rows)
+    for axis, (title, found) in zip(axes, differences.items(), strict=True):
         names = sorted(found, key=lambda name: np.mean(found[name]))
         means = [float(np.mean(found[name])) for name in names]
         axis.barh(names, means, color=[style.BLUE if mean > 0 else style.RED for mean in means], alpha=0.6)
@@ -174,8 +173,6 @@ def class_differences(panels: Panels) -> Picture:
             axis.plot(found[name], [place] * len(found[name]), "o", color="black", markersize=2)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.tick_params(axis="y", labelsize=7)
-        axis.set_title(_heading(title, len(next(iter(found.values())))), fontsize=9)
-        axis.set_xlabel("DGL - vanilla, IoU (points)")
         gains = sum(mean > 0 for mean in means)
         said.append(
             f"{title}: {gains} of {len(names)} classes gain, most {names[-1]} {means[-1]:+.1f}, least {names[0]} "
@@ -185,16 +182,17 @@ def class_differences(panels: Panels) -> Picture:
 
 
 def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
-    """Test mIoU of each modality alone: statistics as trained (hollow) and re-estimated under the mask (filled)."""
-    figure, axes = style.new(1, len(panels), height=2.4, squeeze=False, sharey=True)
+    """Draw each modality's own test mIoU: statistics as trained (hollow), re-estimated under the mask (filled)."""
+    headings = [style.heading(title, len(rows[rows_shown[0]])) for title, rows in panels.items()]
+    figure, axes = style.row(headings, ylabel="test mIoU (%)", height=2.4, sharey=True)
     said = []
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         places, names, ends = 0, [], []
         for m in rows[rows_shown[0]][0].data["modalities"]:
             for row in rows_shown:
                 means = []
                 for branch, fill in ((m, "none"), (f"{m}_reestimated", style.MODALITY[m][0])):
-                    values = [100 * record.score(branch) for record in rows[row]]
+                    values = percent(rows[row], branch)
                     means.append(float(np.mean(values)))
                     style_ = {"markerfacecolor": fill, "color": style.MODALITY[m][0], "markersize": 6}
                     axis.plot([places] * len(values), values, "o", **style_)
@@ -204,8 +202,6 @@ def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Pi
                 places += 1
         axis.set_xticks(range(places), names, fontsize=8)
         axis.set_ylim(bottom=0)
-        axis.set_title(_heading(title, len(rows[rows_shown[0]])), fontsize=9)
         said.append(f"{title}: {', '.join(ends)}")
-    axes[0, 0].set_ylabel("test mIoU (%)")
     text = "Test mIoU (%) of one modality, from statistics as trained to re-estimated ones. "
     return Picture(figure, text + "; ".join(said) + ".")

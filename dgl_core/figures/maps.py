@@ -1,4 +1,4 @@
-"""Pictures of notebook 08: maps of learning rates and of gates, protocols against gaps, seeds, two processes."""
+"""Draw notebook 08: maps of learning rates and of gates, protocols against gaps, seeds, two processes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,10 @@ from dgl_core.paper.tables import protocols
 from dgl_core.verdicts import statistics
 
 
-def _heat(axes, values: np.ndarray, x: Sequence[float], y: Sequence[float], limits: tuple[float, float]):
-    """A map with its numbers written in; empty cells are grey."""
-    image = axes.imshow(np.ma.masked_invalid(values), origin="lower", aspect="auto", vmin=limits[0], vmax=limits[1])
-    axes.set_facecolor("0.85")
-    axes.grid(False)
-    axes.set_xticks(range(len(x)), [f"{v:g}" for v in x])
-    axes.set_yticks(range(len(y)), [f"{v:g}" for v in y])
-    for (row, column), value in np.ndenumerate(values):
-        if math.isfinite(value):
-            dark = value < (limits[0] + limits[1]) / 2
-            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
-    return image
-
-
-def _limits(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
-    known = np.concatenate([a[np.isfinite(a)] for a in arrays])
-    return float(known.min()), float(known.max()) if known.max() > known.min() else float(known.min()) + 1.0
-
-
 def rate_maps(
     rows: statistics.Rows, title: str, rates: tuple[Sequence[float], Sequence[float]], path: float = 0.0
 ) -> Picture:
-    """Fused test accuracy over encoder rate (across) and fusion rate (up): vanilla, DGL, G-Blending on one scale.
+    """Map fused test accuracy over encoder rate (across) and fusion rate (up): vanilla, DGL, G-Blending on one scale.
 
     Args:
         rows: of ``experiments.beyond.rate_maps``. rates: fusion and encoder rates, of ``experiments.beyond.rates``.
@@ -45,13 +26,11 @@ def rate_maps(
     """
     y, x = rates
     maps = {m: protocols.mean_scores(rows, [[beyond.cell(m, e, f) for e in x] for f in y]) for m in beyond.MAPPED}
-    limits = _limits(list(maps.values()))
-    figure, axes = style.new(1, len(maps), width=2.9, height=2.6, sharey=True)
+    limits = style.limits(maps.values())
+    figure, axes = style.row(maps, "encoder rate", "fusion rate", width=2.9, height=2.6, sharey=True)
     said = []
     for ax, (method, values) in zip(axes, maps.items(), strict=True):
-        image = _heat(ax, values, x, y, limits)
-        ax.set_title(method, fontsize=9)
-        ax.set_xlabel("encoder rate")
+        image = style.heat(ax, values, x, y, limits)
         best = np.unravel_index(np.nanargmax(values), values.shape)
         said.append(f"{method} best {values[best]:.1f} at encoder {x[best[1]]:g}, fusion {y[best[0]]:g}")
         if path and method == "DGL":
@@ -60,50 +39,43 @@ def rate_maps(
             ax.plot(at, [height] * 5, "o-", color=style.RED, markersize=3, linewidth=1)
             ax.text(at[0], height + 0.06, "alpha 1", fontsize=7, color=style.RED, ha="center")
             ax.text(at[-1], height + 0.06, "5", fontsize=7, color=style.RED, ha="center")
-    axes[0].set_ylabel("fusion rate")
     figure.colorbar(image, ax=list(axes), label="test accuracy (%)", shrink=0.8)
     figure.suptitle(f"{title}, alpha 1", fontsize=9)
     return Picture(figure, f"{title}: fused test accuracy (%) by learning rates; " + "; ".join(said) + ".")
 
 
 def gate_square(rows: statistics.Rows, title: str) -> Picture:
-    """The square of gates for the fused model and its branches, and the moving gates beside it."""
+    """Draw the square of gates for the fused model and its branches, and the moving gates beside it."""
     gates = beyond.GATES
     branches = ("fused", *next(found for found in rows.values() if found)[0].data["modalities"])
-    figure, axes = style.new(1, len(branches) + 1, width=2.6, height=2.6)
+    figure, axes = style.row([*branches, "moving gates"], "encoder gate", "fusion gate", width=2.6, height=2.6)
     said = []
     for ax, branch in zip(axes, branches, strict=False):
         values = protocols.mean_scores(rows, [[beyond.point(e, f) for e in gates] for f in gates], branch)
-        _heat(ax, values, gates, gates, _limits([values]))
-        ax.set_title(branch, fontsize=9)
-        ax.set_xlabel("encoder gate")
+        style.heat(ax, values, gates, gates, style.limits([values]))
         known = [f"{beyond.point(e, f)}: {values[j, i]:.1f}" for j, f in enumerate(gates) for i, e in enumerate(gates)
                  if math.isfinite(values[j, i])]  # fmt: skip
         said.append(f"{branch} " + ", ".join(known))
-    axes[0].set_ylabel("fusion gate")
-    last, labels = axes[-1], [beyond.point(0, 0), *beyond.MOVING]
+    last, labels = axes[-1], [beyond.point(0, 0), *beyond.MOVING_GATES]
     for place, label in enumerate(labels):
         for offset, branch in zip(np.linspace(-0.2, 0.2, len(branches)), branches, strict=True):
             scores = statistics.percent(rows[label], branch) if rows.get(label) else []
             if scores:
-                colour = style.MODALITY[branch][0]
-                last.plot(scores, [place + offset] * len(scores), ".", color=colour, markersize=3, alpha=0.5)
-                last.plot(np.mean(scores), place + offset, "o", color=colour, markersize=5)
-                said.append(f"{label} {branch} {np.mean(scores):.1f}")
-    names = ["DGL", *(label.replace(" ", "\n", 1) for label in beyond.MOVING)]
+                mean = style.dots(last, place + offset, scores, style.MODALITY[branch][0])
+                said.append(f"{label} {branch} {mean:.1f}")
+    names = ["DGL", *(label.replace(" ", "\n", 1) for label in beyond.MOVING_GATES)]
     last.set_yticks(range(len(labels)), names, fontsize=7)
     last.set_ylim(len(labels) - 0.5, -0.5)
     last.set_xlabel("accuracy (%)")
-    last.set_title("moving gates", fontsize=9)
     figure.suptitle(title, fontsize=9)
     return Picture(figure, f"{title}, test accuracy (%) by encoder / fusion gate: " + "; ".join(said) + ".")
 
 
 def protocol_gains(panels: Panels, gaps: Mapping[str, float]) -> Picture:
-    """What choosing the epoch on test or on validation adds to the last epoch, against the paper's gaps."""
-    figure, axes = style.new(1, len(panels), width=3.6, height=2.8, squeeze=False, sharey=True)
+    """Draw what choosing the epoch on test or on validation adds to the last epoch, against the paper's gaps."""
+    figure, axes = style.row(panels, "points above the last epoch", "runs", width=3.6, height=2.8, sharey=True)
     said = []
-    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         for protocol, colour, hatch in (("best_test", style.RED, ""), ("best_val", style.BLUE, "///")):
             found = protocols.gains(rows, protocol)
             ax.hist(found, bins=np.arange(-8, 10, 1), color=colour, alpha=0.5, hatch=hatch, edgecolor="white",
@@ -111,17 +83,14 @@ def protocol_gains(panels: Panels, gaps: Mapping[str, float]) -> Picture:
             said.append(f"{title}, {protocols.SHOWN[protocol]} {np.median(found):+.1f}")
         for gap in gaps.values():
             ax.axvline(gap, color="k", linewidth=0.8, linestyle=":")
-        ax.set_title(title, fontsize=9)
-        ax.set_xlabel("points above the last epoch")
         ax.legend(fontsize=7, loc="upper left")
-    axes[0, 0].set_ylim(0, 1.3 * axes[0, 0].get_ylim()[1])  # shared: room for the legends
-    axes[0, 0].set_ylabel("runs")
+    axes[0].set_ylim(0, 1.3 * axes[0].get_ylim()[1])  # shared: room for the legends
     listed = ", ".join(f"{gap:.2f}" for gap in gaps.values())
     return Picture(figure, f"Points above the last epoch: {'; '.join(said)}. Gaps of the paper: {listed}.")
 
 
 def seeds(deviations: Mapping[str, float], gaps: Mapping[str, float]) -> Picture:
-    """Pairs of seeds that a gap needs (80 % power, 5 % level), for the measured deviations of paired differences."""
+    """Draw how many pairs of seeds a gap needs (80 % power, 5 % level), for measured deviations of pairs."""
     figure, ax = style.new(width=6.0, height=3.0)
     x = np.linspace(0.4, 8.0, 60)
     said = []
@@ -142,7 +111,7 @@ def seeds(deviations: Mapping[str, float], gaps: Mapping[str, float]) -> Picture
 
 
 def process_errors(errors: Mapping[str, Mapping[str, float]]) -> Picture:
-    """Relative error of the gradients on two processes, both forms of the step, logarithmic."""
+    """Draw the relative error of the gradients on two processes, both forms of the step, logarithmic."""
     figure, ax = style.new(width=5.0, height=2.2)
     said = []
     for place, (form, parts) in enumerate(errors.items()):

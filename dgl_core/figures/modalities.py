@@ -1,4 +1,4 @@
-"""Table 2 as pictures: every branch of every method, what a missing modality costs, accuracy beside macro-F1.
+"""Draw Table 2: every branch of every method, what a missing modality costs, accuracy beside macro-F1.
 
 ``panels``: title -> rows, rows: label -> one record per seed, as in ``dgl_core.figures.curves``.
 """
@@ -14,25 +14,25 @@ from dgl_core.figures.curves import Panels
 from dgl_core.figures.style import Picture
 from dgl_core.paper.tables.balance import without
 from dgl_core.training.records import RunRecord
-from dgl_core.verdicts.statistics import mean_interval
+from dgl_core.verdicts.statistics import mean_interval, percent
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 OTHERS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY)
 
 
-def looks(modalities: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of the fused model and of each modality; known modalities keep their colour everywhere."""
+def marks(modalities: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Choose colour and marker of the fused model and of each modality; known modalities keep their colour."""
     colours = {m: style.MODALITY[m][0] if m in style.MODALITY else c for m, c in zip(modalities, OTHERS, strict=False)}
     return dict(zip(("fused", *modalities), zip((style.BLACK, *colours.values()), MARKERS, strict=False), strict=True))
 
 
 def modalities_of(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
-    """Modalities of the row that has most of them."""
+    """Name the modalities of the row that has most of them."""
     return max((list(r.data["modalities"]) for records in rows.values() for r in records[:1]), key=len)
 
 
 def _mean(axes, position: float, values: Sequence[float], colour: str, marker: str) -> float:
-    """The mean with a bar for its 95 % interval (three values or more: two make it endless); returns the mean."""
+    """Draw a mean, with a bar for its 95 % interval from three values on (two make it endless); returns the mean."""
     interval = mean_interval(values)
     if interval.n > 2:
         axes.plot([interval.low, interval.high], [position] * 2, "-", color=colour, linewidth=1.0, alpha=0.6)
@@ -41,28 +41,24 @@ def _mean(axes, position: float, values: Sequence[float], colour: str, marker: s
 
 
 def _frame(panels: Panels, labels: Sequence[str], lines: Mapping[str, float], height: float):
-    """One axes per panel with ``labels`` on the y axis, and a dashed line where a constant prediction would be."""
-    figure, axes = style.new(1, len(panels), width=3.7, height=height * len(labels) + 1.3, squeeze=False, sharey=True)
-    for ax, title in zip(axes[0], panels, strict=True):
-        ax.set_title(title.replace(", ", "\n", 1), fontsize=9)
-        ax.set_xlabel("test accuracy (%)")
+    """Lay out one axes per panel: ``labels`` on the y axis, a dashed line where a constant prediction would be."""
+    size = {"width": 3.7, "height": height * len(labels) + 1.3}
+    figure, axes = style.row(map(style.heading, panels), "test accuracy (%)", **size, sharey=True)
+    for ax, title in zip(axes, panels, strict=True):
         if title in lines:
             ax.axvline(lines[title], color="grey", linestyle="--", linewidth=0.9)
-    axes[0, 0].set_yticks(range(len(labels)), labels)
-    axes[0, 0].set_ylim(len(labels) - 0.4, -0.6)
-    return figure, axes[0]
+    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].set_ylim(len(labels) - 0.4, -0.6)
+    return figure, axes
 
 
-def _legend(figure, axes, modalities: Sequence[str], form: str, first: str) -> None:
-    handles = [
-        axes.plot([], [], marker, color=colour, label=first if name == "fused" else form.format(name))[0]
-        for name, (colour, marker) in looks(modalities).items()
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2 * len(figure.axes)))
+def _legend(figure, modalities: Sequence[str], form: str, first: str) -> None:
+    named = {first if name == "fused" else form.format(name): mark for name, mark in marks(modalities).items()}
+    style.legend(figure, named, most=2 * len(figure.axes))
 
 
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
-    """Every row: accuracy of the fused model and of each modality under the zero mask, means with 95 % intervals.
+    """Draw every row's mean accuracy, fused and of each modality under the zero mask, with 95 % intervals.
 
     Args:
         lines: title -> accuracy of naming the most frequent class, drawn as a dashed line.
@@ -75,18 +71,17 @@ def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Pic
         offsets = np.linspace(-0.27, 0.27, len(modalities) + 1)
         for label, records in rows.items():
             means = {}
-            for offset, (branch, look) in zip(offsets, looks(modalities).items(), strict=True):
+            for offset, (branch, mark) in zip(offsets, marks(modalities).items(), strict=True):
                 alone = label.endswith(" alone")
                 if records and (branch in records[0].branches()) and not (alone and branch == "fused"):
-                    values = [100 * r.score(branch) for r in records]
-                    means[branch] = _mean(ax, labels.index(label) + offset, values, *look)
+                    means[branch] = _mean(ax, labels.index(label) + offset, percent(records, branch), *mark)
             said.append(f"{title}, {label}: " + ", ".join(f"{b} {v:.1f}" for b, v in means.items()))
-    _legend(figure, axes[0], modalities_of(next(iter(panels.values()))), "{}", "fused")
+    _legend(figure, modalities_of(next(iter(panels.values()))), "{}", "fused")
     return Picture(figure, "Mean test accuracy (%). " + "; ".join(said) + ".")
 
 
 def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
-    """Every method: accuracy with all modalities, and with each one of them missing at test time."""
+    """Draw every method's accuracy with all modalities, and with each one of them missing at test time."""
     shown = {t: {k: v for k, v in rows.items() if v and not k.endswith(" alone")} for t, rows in panels.items()}
     labels = list(dict.fromkeys(label for rows in shown.values() for label in rows))
     figure, axes = _frame(shown, labels, lines or {}, 0.28)
@@ -95,14 +90,14 @@ def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -
         modalities = modalities_of(rows)
         for label, records in rows.items():
             place, means = labels.index(label), {}
-            for name, (colour, marker) in looks(modalities).items():
+            for name, (colour, marker) in marks(modalities).items():
                 values = [100 * (r.score() if name == "fused" else without(r, name)) for r in records]
                 means[name] = float(np.mean(values))
                 ax.plot(means[name], place, marker, color=colour, markersize=6, fillstyle="none", markeredgewidth=1.5)
             ax.plot([min(means.values()), max(means.values())], [place] * 2, color="grey", linewidth=0.6, zorder=0)
             lost = ", ".join(f"without {m} {v:.1f}" for m, v in means.items() if m != "fused")
             said.append(f"{title}, {label}: all {means['fused']:.1f}, {lost}")
-    _legend(figure, axes[0], modalities_of(next(iter(shown.values()))), "without {}", "all modalities")
+    _legend(figure, modalities_of(next(iter(shown.values()))), "without {}", "all modalities")
     return Picture(figure, "Mean test accuracy (%) with a modality missing. " + "; ".join(said) + ".")
 
 
@@ -111,7 +106,7 @@ def accuracy_and_f1(
     constants: Mapping[str, tuple[float, float]],
     paper: Mapping[str, Sequence[float]],
 ) -> Picture:
-    """Each branch of every method by its accuracy and its macro-F1: which of them say more than one class?
+    """Place each branch of every method by accuracy and macro-F1: which of them say more than one class?
 
     Args:
         rows: label -> records. constants: class -> accuracy and macro-F1 in per cent of naming that class always.
@@ -119,7 +114,7 @@ def accuracy_and_f1(
     """
     figure, ax = style.new(width=5.6, height=3.8)
     said, reach = [], [x for x, _ in constants.values()]
-    for name, (colour, marker) in looks(modalities_of(rows)).items():
+    for name, (colour, marker) in marks(modalities_of(rows)).items():
         records = [
             v for k, v in rows.items() if v and name in v[0].branches() and (name != "fused" or " alone" not in k)
         ]

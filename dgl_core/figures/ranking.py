@@ -1,4 +1,4 @@
-"""Tables 1, 3 and 4 as pictures: the ranking of all methods, the square of truncations, alpha, fusion heads."""
+"""Draw Tables 1, 3 and 4: the ranking of all methods, the square of truncations, alpha, fusion heads."""
 
 from __future__ import annotations
 
@@ -10,26 +10,7 @@ from dgl_core.figures import style
 from dgl_core.figures.curves import Panels
 from dgl_core.figures.style import Picture
 from dgl_core.training.records import RunRecord
-from dgl_core.verdicts.statistics import DECIDING, mean_interval
-
-
-def _percent(records: Sequence[RunRecord], branch: str = "fused") -> list[float]:
-    return [100 * record.score(branch) for record in records]
-
-
-def _dots(axes, position: float, values: Sequence[float], colour: str, marker: str = "o") -> float:
-    """Small dots for seeds, a large mark for their mean, which is returned.
-
-    With at least ``DECIDING`` seeds the mark is filled and has a bar, its 95 % interval; with fewer it is hollow.
-    """
-    interval = mean_interval(values)
-    enough = interval.n >= DECIDING
-    axes.plot(values, [position] * len(values), ".", color=colour, markersize=3, alpha=0.4)
-    if enough:
-        axes.plot([interval.low, interval.high], [position] * 2, "-", color=colour, linewidth=1.2, alpha=0.7)
-    fill = colour if enough else "white"
-    axes.plot(interval.mean, position, marker, color=colour, markersize=6, markerfacecolor=fill)
-    return interval.mean
+from dgl_core.verdicts.statistics import percent
 
 
 def _leave_out_the_far_left(axes, means: Mapping[str, float]) -> None:
@@ -48,32 +29,32 @@ def _leave_out_the_far_left(axes, means: Mapping[str, float]) -> None:
             axes.text(edge, position + 0.15, f" ◂ {mean:.1f}", color=style.BLUE, fontsize=8, va="center")
 
 
-def ranking(
+def all_methods(
     panels: Mapping[str, Mapping[str, Sequence[RunRecord]]],
     tuned: Mapping[str, Mapping[str, tuple[float, Sequence[RunRecord]]]],
     cost: Mapping[str, float],
 ) -> Picture:
-    """All methods at a glance: at the common learning rate, at each method's own, and what training with each costs.
+    """Draw all methods at the common learning rate and at each one's own, and what training with each costs.
 
     Args:
         panels: data set -> row -> records at the common rate; rows are sorted by their mean over the data sets.
         tuned: data set -> row -> (rate chosen on validation, its records). cost: row -> cost relative to vanilla.
     """
     labels = [row for row in next(iter(panels.values())) if all(rows.get(row) for rows in panels.values())]
-    order = sorted(labels, key=lambda row: sum(np.mean(_percent(rows[row])) for rows in panels.values()))
+    order = sorted(labels, key=lambda row: sum(np.mean(percent(rows[row])) for rows in panels.values()))
     size = {"width": 9.0 / (len(panels) + 1), "height": 0.32 * len(order) + 1.0}
     figure, axes = style.new(1, len(panels) + 1, **size, sharey=True)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=False):
         for position, row in enumerate(order):
-            mean = _dots(ax, position + 0.15, _percent(rows[row]), style.BLUE)
+            mean = style.dots(ax, position + 0.15, percent(rows[row]), style.BLUE, judged=True)
             text = f"{row} {mean:.1f}"
             if row in tuned.get(title, {}):
                 rate, records = tuned[title][row]
-                own = _dots(ax, position - 0.15, _percent(records), style.ORANGE, "D")
+                own = style.dots(ax, position - 0.15, percent(records), style.ORANGE, "D", judged=True)
                 text += f" (own rate {rate:g}: {own:.1f})"
             said.append(f"{title}, {text}")
-        _leave_out_the_far_left(ax, {row: float(np.mean(_percent(rows[row]))) for row in order})
+        _leave_out_the_far_left(ax, {row: float(np.mean(percent(rows[row]))) for row in order})
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("fused test accuracy (%)")
     for position, row in enumerate(order):
@@ -81,17 +62,14 @@ def ranking(
     axes[-1].axvline(1.0, color="grey", linewidth=0.8)
     axes[-1].set_xlabel("cost of training / vanilla's")
     axes[0].set_yticks(range(len(order)), order)
-    handles = [
-        axes[0].plot([], [], "o", color=style.BLUE, label="common learning rate")[0],
-        axes[0].plot([], [], "D", color=style.ORANGE, label="own rate, chosen on validation")[0],
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    marks = {"common learning rate": (style.BLUE, "o"), "own rate, chosen on validation": (style.ORANGE, "D")}
+    style.legend(figure, marks)
     costs = ", ".join(f"{row} {cost[row]:.1f}" for row in order if row in cost)
     return Picture(figure, "Fused test accuracy (%), worst to best: " + "; ".join(said) + f". Cost: {costs}.")
 
 
 def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
-    """Table 4: accuracy against alpha for DGL, G-Blending, and vanilla with the encoder rate times alpha.
+    """Draw Table 4: accuracy against alpha for DGL, G-Blending, and vanilla with the encoder rate times alpha.
 
     The upper axis is what alpha really sets under SGD: the learning rate of the encoders. All points of a panel are
     means over the same seeds, those that every row has.
@@ -99,12 +77,12 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
     kinds = {"DGL": ("DGL, alpha {:g}", style.BLUE, "-o"), "G-Blending": ("G-Blending, alpha {:g}", style.PURPLE, ":s")}
     kinds["vanilla, rate x alpha"] = ("vanilla, rate x {:g}", style.RED, "--^")
     alphas = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    figure, axes = style.new(1, len(panels), height=3.0, squeeze=False)
+    figure, axes = style.row(panels, "alpha", f"{branch} test accuracy (%)", height=3.0)
     said = []
-    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         shared = set.intersection(*({record.spec.seed for record in records} for records in rows.values()))
         for name, (form, colour, line) in kinds.items():
-            values = [_percent([r for r in rows[form.format(a)] if r.spec.seed in shared], branch) for a in alphas]
+            values = [percent([r for r in rows[form.format(a)] if r.spec.seed in shared], branch) for a in alphas]
             means = [np.mean(v) for v in values]
             ax.plot(alphas, means, line, color=colour, label=name, markersize=4)
             if len(values[0]) > 1:
@@ -114,29 +92,25 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
         lr = next(iter(rows.values()))[0].spec.lr
         upper = ax.secondary_xaxis("top", functions=(lambda a, lr=lr: a * lr, lambda r, lr=lr: r / lr))
         upper.set_xlabel("encoder learning rate")
-        ax.set_xlabel("alpha")
-        ax.set_title(title, fontsize=9)
-    axes[0, 0].set_ylabel(f"{branch} test accuracy (%)")
-    axes[0, 0].legend()
+    axes[0].legend()
     return Picture(figure, "Accuracy (%) at alpha 1 to 5. " + "; ".join(said) + ".")
 
 
 def rows_as_dots(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
-    """Any set of rows: last-epoch test accuracy of each branch, dots for seeds, mean with its 95 % interval."""
+    """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval."""
     labels = list(next(iter(panels.values())))
-    figure, axes = style.new(1, len(panels), width=3.6, height=0.36 * len(labels) + 1.0, squeeze=False, sharey=True)
+    size = {"width": 3.6, "height": 0.36 * len(labels) + 1.0}
+    figure, axes = style.row(panels, "test accuracy (%)", **size, sharey=True)
     said = []
-    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         for position, label in enumerate(labels):
             means = []
             for offset, branch in zip(np.linspace(-0.25, 0.25, len(branches)), branches, strict=True):
-                mean = _dots(ax, position + offset, _percent(rows[label], branch), style.MODALITY[branch][0])
+                colour = style.MODALITY[branch][0]
+                mean = style.dots(ax, position + offset, percent(rows[label], branch), colour, judged=True)
                 means.append(f"{mean:.1f}")
             said.append(f"{title}, {label}: {'/'.join(means)}")
-        ax.set_title(title, fontsize=9)
-        ax.set_xlabel("test accuracy (%)")
         ax.set_yticks(range(len(labels)), labels)
-    axes[0, 0].invert_yaxis()
-    handles = [axes[0, 0].plot([], [], "o", color=style.MODALITY[b][0], label=b)[0] for b in branches]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    axes[0].invert_yaxis()
+    style.legend(figure, {branch: (style.MODALITY[branch][0], "o") for branch in branches})
     return Picture(figure, f"Test accuracy (%), {'/'.join(branches)}. " + "; ".join(said) + ".")

@@ -1,31 +1,17 @@
-"""Pictures of data: faces, voices, spectrograms. Values come in as arrays; nothing is read or generated here."""
+"""Draw data: faces, voices, spectrograms. Values come in as arrays; nothing is read or generated here."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dgl_core.figures import style
-from dgl_core.figures.style import Picture
-
-
-class Photograph(Picture):
-    """A figure that shows pictures. A small palette turns skin and lips into patches; 5 bits a colour do not."""
-
-    def png(self) -> bytes:
-        from PIL import Image
-
-        full, small = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(full, format="png", metadata={"Software": None})
-        picture = Image.open(full).convert("RGB").point(lambda value: (value & 0b11111000) | (value >> 5))
-        picture.save(small, "PNG", optimize=True)
-        return small.getvalue()
+from dgl_core.figures.style import Photograph, Picture
 
 
 def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarray], seconds: float) -> Photograph:
-    """One clip per class: the face above, the log-magnitude spectrogram below.
+    """Draw one clip per class: the face above, the log-magnitude spectrogram below.
 
     Args:
         faces: class -> uint8 ``[H, W, 3]``.
@@ -33,7 +19,7 @@ def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarr
         seconds: duration that the T columns span.
     """
     figure, axes = style.new(2, len(faces), width=1.35, height=1.5, squeeze=False)
-    shared = _limits(spectrograms.values())
+    shared = _loudness(spectrograms.values())
     for column, name in enumerate(faces):
         axes[0, column].set_title(name)
         _picture(axes[0, column], faces[name])
@@ -51,7 +37,7 @@ def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarr
 
 
 def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray) -> Picture:
-    """One clip three times: waveform, spectrogram of the official code, spectrogram of the paper.
+    """Draw one clip three times: waveform, spectrogram of the official code, spectrogram of the paper.
 
     Args:
         sound: ``[n]`` in -1..1 at ``rate`` Hz.
@@ -61,7 +47,7 @@ def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray)
     time = np.arange(len(sound)) / rate
     axes[0].plot(time, sound, color=style.BLUE, linewidth=0.4)
     axes[0].set(title="waveform", xlabel="time (s)", ylabel="amplitude")
-    shared = _limits([official, paper])
+    shared = _loudness([official, paper])
     for axis, picture, title in ((axes[1], official, "official code"), (axes[2], paper, "paper")):
         image = axis.imshow(picture, origin="lower", aspect="auto", **shared)
         axis.grid(False)
@@ -75,7 +61,7 @@ def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray)
 
 
 def difficulty(faces: Mapping[float, Mapping[str, np.ndarray]]) -> Photograph:
-    """The same clips at rising difficulty: one row per difficulty, one column per class.
+    """Draw the same clips at rising difficulty: one row per difficulty, one column per class.
 
     Args:
         faces: difficulty -> class -> uint8 ``[H, W, 3]``.
@@ -99,7 +85,7 @@ def difficulty(faces: Mapping[float, Mapping[str, np.ndarray]]) -> Photograph:
 
 
 def augmented(picture: np.ndarray, crops: Sequence[np.ndarray]) -> Photograph:
-    """A stored picture and what training makes of it.
+    """Draw a stored picture and what training makes of it.
 
     Args:
         picture: uint8 ``[H, W, 3]``.
@@ -115,7 +101,7 @@ def augmented(picture: np.ndarray, crops: Sequence[np.ndarray]) -> Photograph:
 
 
 def words(lips: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]) -> Picture:
-    """Spoken words: every second lip frame beside the log-mel spectrogram.
+    """Draw spoken words: every second lip frame beside the log-mel spectrogram.
 
     Args:
         lips: word -> uint8 ``[8, H, W]``.
@@ -125,27 +111,20 @@ def words(lips: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]) -> P
     for row, (word, frames) in enumerate(lips.items()):
         for column in range(4):
             axes[row, column].imshow(frames[2 * column], cmap="gray", vmin=0, vmax=255)
-            _bare(axes[row, column])
+            style.bare(axes[row, column])
         axes[row, 0].set_ylabel(word)
         axes[row, 4].imshow(sounds[word].T, origin="lower", aspect="auto")
-        _bare(axes[row, 4])
+        style.bare(axes[row, 4])
     axes[0, 4].set_title("log mel")
     return Picture(figure, f"Lips and sound of the words {', '.join(lips)}.")
 
 
-def _limits(pictures) -> dict[str, float]:
-    """Common colour limits, so that louder looks brighter; what is 10 (a factor 22,000) below the loudest is dark."""
+def _loudness(pictures) -> dict[str, float]:
+    """Share colour limits, so that louder looks brighter; what is 10 (a factor 22,000) below the loudest is dark."""
     loudest = max(float(x.max()) for x in pictures)
     return {"vmin": loudest - 10.0, "vmax": loudest}
 
 
 def _picture(axis, image: np.ndarray) -> None:
     axis.imshow(image)
-    _bare(axis)
-
-
-def _bare(axis) -> None:
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+    style.bare(axis)

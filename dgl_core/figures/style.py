@@ -1,17 +1,24 @@
-"""One look for every figure: colour-blind palette, fixed sizes, line style besides colour, a text alternative."""
+"""Give every figure one look: colour-blind palette, fixed sizes, line style besides colour, a text alternative."""
 
 from __future__ import annotations
 
 import base64
 import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from dgl_core.verdicts.statistics import DECIDING, mean_interval
 
 # Okabe-Ito colours: distinguishable with every common form of colour blindness.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
+GREY = "#8A8A8A"  # of lines that only help the eye
 MODALITY = {
     "fused": (BLACK, "-"),
     "audio": (BLUE, "--"),
@@ -44,7 +51,7 @@ def apply() -> None:
 
 
 def new(rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.5, **options):
-    """A figure off pyplot's stack with ``rows x columns`` axes of ``width x height`` inches each.
+    """Make a figure off pyplot's stack with ``rows x columns`` axes of ``width x height`` inches each.
 
     Returns:
         ``(figure, axes)``; ``axes`` is a single Axes for 1 x 1, else the array of ``Figure.subplots``.
@@ -55,6 +62,87 @@ def new(rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.5
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **options)
+
+
+def row(headings: Iterable[str], xlabel: str = "", ylabel: str = "", **options):
+    """Lay out one axes per heading, side by side, with one label for all x axes and one for the first y axis.
+
+    Returns:
+        ``(figure, axes)``; ``options`` are those of ``new``, ``axes`` is an array even of one.
+    """
+    headings = list(headings)
+    figure, axes = new(1, len(headings), squeeze=False, **options)
+    for axis, text in zip(axes[0], headings, strict=True):
+        axis.set_title(text, fontsize=9)
+        axis.set_xlabel(xlabel)
+    axes[0, 0].set_ylabel(ylabel)
+    return figure, axes[0]
+
+
+def heading(title: str, seeds: int | None = None) -> str:
+    """Break a panel's title in two lines: the data set, then which runs and, if given, how many seeds."""
+    return (title if seeds is None else f"{title}, n = {seeds}").replace(", ", "\n", 1)
+
+
+def dots(axes, place: float, values: Sequence[float], colour: str, marker: str = "o", *, judged: bool = False) -> float:
+    """Draw one row of a dot chart, small dots for seeds and a mark for their mean; returns the mean.
+
+    Args:
+        place: the row's height on the y axis.
+        judged: draw the 95 % interval of the mean, and leave the mark hollow where fewer than ``DECIDING`` seeds
+            make it decide nothing.
+    """
+    interval = mean_interval(values)
+    decides = interval.n >= DECIDING
+    axes.plot(values, [place] * len(values), ".", color=colour, markersize=3, alpha=0.4 if judged else 0.5)
+    if judged and decides:
+        axes.plot([interval.low, interval.high], [place] * 2, "-", color=colour, linewidth=1.2, alpha=0.7)
+    fill = colour if decides or not judged else "white"
+    axes.plot(interval.mean, place, marker, color=colour, markersize=6 if judged else 5, markerfacecolor=fill)
+    return interval.mean
+
+
+def legend(figure, marks: Mapping[str, tuple[str, str]], most: int = 8) -> None:
+    """Explain marks (label -> colour, marker) below a figure, at most so many beside each other."""
+    axes = figure.axes[0]
+    handles = [axes.plot([], [], marker, color=colour, label=label)[0] for label, (colour, marker) in marks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), most))
+
+
+def heat(axes, values: np.ndarray, x: Sequence[float], y: Sequence[float], limits: tuple[float, float]):
+    """Draw a map ``values`` [y, x] with its numbers written in; cells without one are grey. Returns the image."""
+    image = axes.imshow(np.ma.masked_invalid(values), origin="lower", aspect="auto", vmin=limits[0], vmax=limits[1])
+    axes.set_facecolor("0.85")
+    axes.grid(False)
+    axes.set_xticks(range(len(x)), [f"{v:g}" for v in x])
+    axes.set_yticks(range(len(y)), [f"{v:g}" for v in y])
+    for (row, column), value in np.ndenumerate(values):
+        if math.isfinite(value):
+            dark = value < (limits[0] + limits[1]) / 2
+            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
+    return image
+
+
+def limits(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
+    """Find common colour limits of several maps: their smallest and largest number, never the same one."""
+    known = np.concatenate([a[np.isfinite(a)] for a in arrays])
+    low, high = float(known.min()), float(known.max())
+    return low, high if high > low else low + 1.0
+
+
+def plain_numbers(axis, within: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
+    """Label a logarithmic axis 0.5, 1, 2 instead of with powers of ten; ``within`` are the ticks of a decade."""
+    axis.set_major_locator(LogLocator(subs=within))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(LogLocator(subs=()))
+
+
+def bare(axis) -> None:
+    """Leave nothing of an axes but what it shows."""
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
 
 
 @dataclass(frozen=True)
@@ -69,14 +157,16 @@ class Picture:
     alt: str
 
     def png(self) -> bytes:
-        """PNG with a palette of 128 colours, a third of the size: notebooks with many figures stay light."""
+        """Encode as PNG with few colours, a third of the size, so that notebooks with many figures stay light."""
         from PIL import Image
 
         full, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(full, format="png", metadata={"Software": None})
-        picture = Image.open(full).convert("RGB")
-        picture.quantize(128, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        self._fewer_colours(Image.open(full).convert("RGB")).save(small, "PNG", optimize=True)
         return small.getvalue()
+
+    def _fewer_colours(self, image):
+        return image.quantize(128, dither=0)
 
     def svg(self) -> str:
         buffer = io.StringIO()
@@ -89,3 +179,10 @@ class Picture:
     def _repr_mimebundle_(self, include=None, exclude=None):
         png = base64.b64encode(self.png()).decode()
         return {"image/png": png, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+
+
+class Photograph(Picture):
+    """A figure that shows pictures. A small palette turns skin and lips into patches; 5 bits a colour do not."""
+
+    def _fewer_colours(self, image):
+        return image.point(lambda value: (value & 0b11111000) | (value >> 5))

@@ -1,15 +1,16 @@
-"""What a training method is. The loop in ``dgl_core.training.train`` owns everything else, once for all methods."""
+"""Say what a training method is; the loop in ``dgl_core.training.loop`` owns everything else, once for all methods."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dgl_core.gradients import DisentangledObjective, Losses
+from dgl_core.utils import Range
 
 if TYPE_CHECKING:
     from dgl_core.models import MultimodalModel
@@ -60,46 +61,62 @@ class State(Protocol):
         """Random numbers that depend on seed, epoch, step and ``purpose`` only: a resumed run draws the same."""
 
 
+def option(default: Any, **allowed: Any) -> Any:
+    """Declare an option of a method: its default, and the values it may take, in the words of ``utils.Range``."""
+    return dataclasses.field(default=default, metadata={"range": Range(**allowed)})
+
+
 @dataclasses.dataclass
 class Method:
-    """Base of all methods. Subclasses are dataclasses: their fields are the method's options.
+    """Base of all methods. A subclass is a dataclass whose fields are the method's options.
 
     A method needs ``step``; everything else has a default. Class variables:
 
     Attributes:
         REVISION: raised when the numbers that the method produces change; part of the key of a run.
-        TITLE: name in tables. UPDATES: optimiser updates per batch (more than one excludes accumulation).
+        TITLE: name in tables.
+        SEVERAL: whether the method needs more than one modality.
+        UPDATES: how often it updates the weights on one batch; accumulation needs one update.
         ZERO_MASK, OFFICIAL: how a modality is scored by masking, and by the method's own code (``official_unimodal``),
             with what share of the bias; both become part of the record.
     """
 
     REVISION: ClassVar[int] = 1
     TITLE: ClassVar[str] = ""
+    SEVERAL: ClassVar[bool] = False
     UPDATES: ClassVar[int] = 1
     ZERO_MASK: ClassVar[str] = "features of the others zero, whole bias b"
     OFFICIAL: ClassVar[str] = ""
 
+    def __post_init__(self):
+        """Refuse values outside their declared range; a subclass that defines this calls it."""
+        for field in dataclasses.fields(self):
+            if "range" in field.metadata:
+                field.metadata["range"].check(field.name, getattr(self, field.name))
+
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        """Modalities the method trains on, in order; all of them unless it says otherwise.
+        """Choose the modalities to train on, in order; all of them unless the method says otherwise.
 
         Raises:
             ValueError: if the method cannot work with these modalities.
         """
+        if self.SEVERAL and len(available) < 2:
+            raise ValueError(f"{self.TITLE} needs at least two modalities; this data set has {list(available)}.")
         return tuple(available)
 
     def heads(self, model: MultimodalModel, classes: int) -> nn.ModuleDict:
-        """Auxiliary modules, made before the optimiser so that they are trained and saved."""
+        """Make auxiliary modules, before the optimiser, so that they are trained and saved."""
         return nn.ModuleDict()
 
     def objective(self, model: MultimodalModel, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
-        """The module whose forward pass gives the losses: what DDP and ``torch.compile`` wrap. Vanilla by default."""
+        """Make the module that gives the losses, which DDP and ``torch.compile`` wrap. Vanilla by default."""
         return DisentangledObjective(model, alpha=0.0, encoder_gate=1.0, criterion=criterion)
 
     def on_start(self, state: State) -> None:
-        """Before the first epoch of a fresh run (not after a resume)."""
+        """Prepare, before the first epoch of a fresh run (not after a resume)."""
 
     def on_epoch_end(self, state: State) -> None:
-        """After the last batch of an epoch, before it is evaluated."""
+        """Act after the last batch of an epoch, before it is evaluated."""
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         """Train on one batch. Returns 0-d tensors to log as ``loss/<name>``, left on the device (no waiting)."""
@@ -109,25 +126,25 @@ class Method:
         return {"multimodal": losses.multimodal} | losses.unimodal
 
     def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:
-        """Test-time logits [B, K] with the modalities in ``keep`` (all by default)."""
+        """Compute test-time logits [B, K] with the modalities in ``keep`` (all by default)."""
         return state.model(inputs, keep=keep)
 
     def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``"fused"`` and zero-masked logits of every modality; override together with ``logits``."""
+        """Compute fused and zero-masked logits of every modality; override together with ``logits``."""
         return state.model.all_logits(inputs)
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Unimodal logits as the method's own code scores them, where that is not the zero mask (METHODS 1.6)."""
+        """Score modalities as the method's own code does, where that is not the zero mask (METHODS 1.6)."""
         return {}
 
     def state_dict(self) -> dict[str, object]:
-        """The method's own memory between batches (tensors and plain values); default: none."""
+        """Return the method's own memory between batches (tensors and plain values); by default there is none."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Inverse of ``state_dict``."""
+        """Take back what ``state_dict`` returned."""
 
     @classmethod
     def options(cls) -> dict[str, object]:
-        """Option names with their defaults (which declare their types)."""
+        """List the options with their defaults (which declare their types)."""
         return {f.name: f.default for f in dataclasses.fields(cls)}

@@ -1,4 +1,4 @@
-"""DGL where modalities mix inside the network: three ways to say what is an encoder, and passes one at a time.
+"""Train by DGL where modalities mix inside the network: three readings of "encoder", and passes one at a time.
 
 In a late-fusion model "encoder" and "fusion" meet in one place, the features. ESANet fuses five times, and each fused
 map runs on through the RGB encoder, so the paper's two truncations leave a choice (its segmentation code is not
@@ -24,103 +24,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from dgl_core.gradients import FUSED, DisentangledObjective, Losses, gate
-from dgl_core.methods.base import Batch, State
+from dgl_core.gradients import FUSED, DisentangledObjective, Losses
+from dgl_core.methods.base import Batch, State, option
 from dgl_core.methods.dgl import DGL
-from dgl_core.utils import unknown_name
-
-FORMS = ("parameters", "activations", "stems")
 
 
 class DenseObjective(DisentangledObjective):
-    """``DisentangledObjective`` for models that fuse inside: the form of the truncation is a choice.
+    """``DisentangledObjective`` for models that fuse inside, form "parameters": its passes can run one at a time.
 
     Args:
-        model, alpha, encoder_gate, fusion_gate, criterion: as ``DisentangledObjective``.
-        form: one of ``FORMS``, see above. ``"activations"`` needs ``model(..., detach=True)``, ``"stems"`` encoders
-            that list their first layers in ``STEM``; ``ESANet`` has both.
-        masked_statistics: let the masked passes move batch-norm statistics too, as plain train-mode passes would. By
-            default only the multimodal pass does: the RGB encoder sees other inputs under the mask.
+        As for ``DisentangledObjective``.
 
     Raises:
-        ValueError: a form that does not exist or does not fit the model or the gate.
+        ValueError: a model that fuses its encoders at the end.
 
-    Source: Eq. 9-15 applied to ESANet; the official segmentation code is not published.
+    **Source.** Eq. 9-15 applied to ESANet; the official segmentation code is not published.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        alpha: float,
-        encoder_gate: float | Mapping[str, float] = 0.0,
-        fusion_gate: float = 0.0,
-        criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
-        form: str = "parameters",
-        masked_statistics: bool = False,
-    ):
-        super().__init__(model, alpha, encoder_gate, fusion_gate, criterion)
-        self.form, self.masked_statistics = form, masked_statistics
-        self._check_form()
-        self._owners = {name: self._owner(name) for name, _ in model.named_parameters()}
-
-    def _check_form(self) -> None:
-        kind = type(self.model).__name__
-        if self.form not in FORMS:
-            raise unknown_name("form of dense DGL", self.form, FORMS)
-        if hasattr(self.model, "encode"):
-            raise ValueError(f"{kind} fuses its encoders at the end, where all forms agree: use the method 'dgl'.")
-        if self.form == "activations" and any(map(self.share, self.model.encoders)):
-            raise ValueError(
-                f"encoder_gate is {self.encoder_gate}, but detached activations pass nothing back: use encoder_gate 0, "
-                "or form 'parameters'."
-            )
-        if self.form == "activations" and "detach" not in inspect.signature(self.model.forward).parameters:
-            raise ValueError(f"form 'activations' needs {kind}.forward(inputs, keep, detach); use form 'parameters'.")
-        if self.form == "stems" and not all(hasattr(e, "STEM") for e in self.model.encoders.values()):
-            raise ValueError(f"form 'stems' needs encoders that list their first layers in STEM; {kind} has none.")
-
-    def _owner(self, parameter: str) -> str:
-        """The modality whose loss trains a parameter, or ``"fused"``."""
-        room, _, rest = parameter.partition(".")
-        if room != "encoders":
-            return FUSED
-        modality, _, rest = rest.partition(".")
-        if self.form == "stems" and rest.partition(".")[0] not in self.model.encoders[modality].STEM:
-            return FUSED
-        return modality
-
-    @property
-    def branches(self) -> tuple[str, ...]:
-        """The passes of one step: the multimodal one, and a masked one per modality unless alpha is 0."""
-        return (FUSED, *self.model.encoders) if self.alpha else (FUSED,)
-
-    def _openness(self, branch: str, owner: str) -> float:
-        """Share of the gradient of one pass that reaches the parameters of one owner."""
-        if owner == branch:
-            return 1.0
-        if branch == FUSED:
-            return self.share(owner)
-        return self.fusion_gate if owner == FUSED else 0.0
-
-    def run(self, branch: str, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Logits of one pass, whose gradient reaches just the parameters it shall train."""
-        held = {n: gate(p, self._openness(branch, self._owners[n])) for n, p in self.model.named_parameters()}
-        if branch == FUSED:
-            options = {"detach": True} if self.form == "activations" else {}
-            return functional_call(self.model, held, (inputs,), options)
-        if not self.masked_statistics:
-            held |= {name: buffer.detach().clone() for name, buffer in self.model.named_buffers()}
-        return functional_call(self.model, held, (inputs,), {"keep": (branch,)})
-
-    def _dense_fusion(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {branch: self.run(branch, inputs) for branch in self.branches}
+    def __init__(self, model: nn.Module, *arguments, **named):
+        super().__init__(model, *arguments, **named)
+        self.kind = type(model).__name__
+        if hasattr(model, "encode"):
+            raise ValueError(f"{self.kind} fuses its encoders at the end, where all forms agree: use the method 'dgl'.")
 
     def sequential(self, inputs: Mapping[str, Tensor], target: Tensor, backward: Callable[[Tensor], None]) -> Losses:
-        """The same gradients pass by pass, so that only one graph is in memory at a time.
+        """Take the same gradients pass by pass, so that only one graph is in memory at a time.
 
         Args:
             inputs, target: as ``forward``.
@@ -139,6 +69,51 @@ class DenseObjective(DisentangledObjective):
         return Losses(multimodal + self.alpha * sum(values.values()), multimodal, values, {})
 
 
+class Activations(DenseObjective):
+    """The form "activations": the multimodal pass detaches what enters each fusion.
+
+    Raises:
+        ValueError: a model without ``forward(inputs, keep, detach)`` (``ESANet`` has it), or an encoder gate above 0.
+    """
+
+    MULTIMODAL: ClassVar[dict[str, object]] = {"detach": True}
+
+    def __init__(self, model: nn.Module, *arguments, **named):
+        super().__init__(model, *arguments, **named)
+        if any(map(self.share, model.encoders)):
+            raise ValueError(
+                f"encoder_gate is {self.encoder_gate}, but detached activations pass nothing back: use encoder_gate 0, "
+                "or form 'parameters'."
+            )
+        if "detach" not in inspect.signature(model.forward).parameters:
+            raise ValueError(
+                f"form 'activations' needs {self.kind}.forward(inputs, keep, detach); use form 'parameters'."
+            )
+
+
+class Stems(DenseObjective):
+    """The form "stems": of an encoder, only the layers that it lists in ``STEM`` follow their own loss.
+
+    Raises:
+        ValueError: encoders without ``STEM`` (those of ``ESANet`` have it).
+    """
+
+    def __init__(self, model: nn.Module, *arguments, **named):
+        super().__init__(model, *arguments, **named)
+        if not all(hasattr(encoder, "STEM") for encoder in model.encoders.values()):
+            raise ValueError(f"form 'stems' needs encoders that list their first layers in STEM; {self.kind} has none.")
+
+    def owner(self, parameter: str) -> str:
+        owner = super().owner(parameter)
+        if owner == FUSED:
+            return FUSED
+        layer = parameter.split(".")[2]  # encoders.<modality>.<layer>...
+        return owner if layer in self.model.encoders[owner].STEM else FUSED
+
+
+FORMS: dict[str, type[DenseObjective]] = {"parameters": DenseObjective, "activations": Activations, "stems": Stems}
+
+
 @dataclass
 class DenseDGL(DGL):
     """DGL on ESANet and its like; with the defaults the same gradients as ``dgl``, which uses the form "parameters".
@@ -152,18 +127,14 @@ class DenseDGL(DGL):
             multiplier; under Adam it does nothing.
         form: "parameters", "activations" or "stems".
         sequential: one backward per pass, with one graph in memory, instead of one for the sum; same gradients.
-        masked_statistics: let masked passes move batch-norm statistics too.
     """
 
-    form: str = "parameters"
+    form: str = option("parameters", choices=tuple(FORMS))
     sequential: bool = True
-    masked_statistics: bool = False
     TITLE: ClassVar[str] = "DGL"
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
-        return DenseObjective(
-            model, self.alpha, criterion=criterion, form=self.form, masked_statistics=self.masked_statistics
-        )
+        return FORMS[self.form](model, self.alpha, criterion=criterion)
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         if not self.sequential:

@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from dgl_core.gradients import DisentangledObjective
-from dgl_core.methods.base import Method
+from dgl_core.methods.base import Method, option
 
 
 @dataclass
-class _Corner(Method):
+class Corner(Method):
     """A method that adds alpha times the zero-masked unimodal losses and differs only in its two gates."""
 
-    alpha: float = 4.0
+    alpha: float = option(4.0, above=0)
+    SEVERAL: ClassVar[bool] = True
     ENCODER_GATE: ClassVar[float] = 0.0
     FUSION_GATE: ClassVar[float] = 0.0
-
-    def __post_init__(self):
-        if not self.alpha > 0:
-            raise ValueError(f"alpha is {self.alpha}; it weighs the unimodal losses and must be positive.")
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        if len(available) < 2:
-            raise ValueError(f"{self.TITLE} needs at least two modalities; this data set has {list(available)}.")
-        return tuple(available)
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         return DisentangledObjective(model, self.alpha, self.ENCODER_GATE, self.FUSION_GATE, criterion)
 
 
 @dataclass
-class DGL(_Corner):
+class DGL(Corner):
     """Disentangled gradient learning: the paper's method (both truncations).
 
     **Idea.** The multimodal loss trains the fusion module only, each unimodal loss its own encoder only.
     **Step.** theta_m follows alpha * grad L_m, tau follows grad L_multi on truncated features (Eq. 9-15, Algorithm 1).
-    **Source.** Official ``main_dgl.py``, ``models/fusion_modules.py``. **Difference.** One backward pass
-    (``dgl_core.gradients``), any number of modalities.
+    **Source.** Official ``main_dgl.py``, ``models/fusion_modules.py`` (shicaiwei123/ICCV2025-GDL, b72a55f).
+    **Difference.** (1) One backward pass (``dgl_core.gradients``). (2) Any number of modalities. (3) The fusion's
+    parameters are told apart by their module; ``main_dgl.py`` searches names that only ``DataParallel`` makes.
 
     Args:
         alpha: weight of the unimodal losses; 4 on CREMA-D, 2 on Kinetics-Sounds and VGGSound. Under SGD it is exactly
@@ -51,12 +44,12 @@ class DGL(_Corner):
 
 
 @dataclass
-class Partial(_Corner):
+class Partial(Corner):
     """Any point of the square: Table 3's "+MT" is (0, 1), "+UT" is (1, 0); values between decouple partially.
 
     **Step.** theta_m follows alpha * grad L_m + encoder_gate * grad L_multi; tau follows grad L_multi + fusion_gate *
     alpha * sum_m grad L_m.
-    **Source.** Table 3 for the corners. **Difference.** The paper knows the corners only.
+    **Source.** Table 3 for the corners. **Difference.** (1) The paper knows the corners only.
 
     Args:
         alpha: weight of the unimodal losses.
@@ -64,8 +57,8 @@ class Partial(_Corner):
         fusion_gate: share of the unimodal gradient that reaches the fusion module, in [0, 1].
     """
 
-    encoder_gate: float = 0.0
-    fusion_gate: float = 0.0
+    encoder_gate: float = option(0.0, low=0, high=1)
+    fusion_gate: float = option(0.0, low=0, high=1)
     TITLE: ClassVar[str] = "Partial truncation"
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:

@@ -1,9 +1,9 @@
-"""What methods with classifiers of their own share: feature widths, heads, branches, and shares of a run."""
+"""Give methods classifiers of their own: feature widths, heads, branches, and shares of a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, DisentangledObjective
 from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.scores import check_target, several
+from dgl_core.methods.scores import check_target
 from dgl_core.utils import unknown_name
 
 
 def whole_epochs(share: float, epochs: int) -> int:
-    """A share of the run in whole epochs, rounded, at least one: 0.2 of 100 epochs is 20, 0.04 of 20 is 1."""
+    """Turn a share of the run into whole epochs, at least one: 0.2 of 100 epochs is 20, 0.04 of 20 is 1."""
     return max(1, math.floor(share * epochs + 0.5))
 
 
@@ -26,7 +26,7 @@ def whole_epochs(share: float, epochs: int) -> int:
 
 
 def is_late(model: nn.Module) -> bool:
-    """Whether the modalities meet only after the encoders, so that each has features of its own.
+    """Tell whether the modalities meet only after the encoders, so that each has features of its own.
 
     A model that mixes them before (MMTM, ESANet) has no ``encode``, or has ``pooled`` for the features after mixing.
     """
@@ -34,14 +34,14 @@ def is_late(model: nn.Module) -> bool:
 
 
 def vector(features: Tensor) -> Tensor:
-    """One vector per sample for a head, [B, D]: the mean over steps of [B, L, D], over places of [B, D, H, W]."""
+    """Make one vector per sample, [B, D]: the mean over steps of [B, L, D], over places of [B, D, H, W]."""
     if features.dim() == 3:
         return features.mean(dim=1)
     return features.flatten(2).mean(dim=2) if features.dim() > 3 else features
 
 
 def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
-    """Feature width D_m of every encoder: its ``width``, or else that of its last layer, if this is a linear one.
+    """Find the feature width D_m of every encoder: its ``width``, or that of its last layer if this is a linear one.
 
     Raises:
         ValueError: for a model without late fusion, or an encoder that does not tell its width.
@@ -65,7 +65,7 @@ def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
 
 
 def common_width(model: nn.Module, title: str) -> int:
-    """The one width of all features, for a head that all modalities share.
+    """Find the one width of all features, for a head that all modalities share.
 
     Raises:
         ValueError: naming the widths if they differ.
@@ -81,7 +81,7 @@ def common_width(model: nn.Module, title: str) -> int:
 
 @torch.no_grad()
 def draw_heads(state: State) -> None:
-    """Initial weights of ``state.heads``: Xavier-normal linear layers, zero biases, as the models have them.
+    """Draw initial weights of ``state.heads``: Xavier-normal linear layers, zero biases, as the models have them.
 
     They depend on the seed of the run alone; made on the CPU, so they are the same on every device.
     """
@@ -94,7 +94,7 @@ def draw_heads(state: State) -> None:
 
 
 def encode(model: nn.Module, inputs: Mapping[str, Tensor], modalities: Collection[str]) -> dict[str, Tensor]:
-    """Feature vectors {m: [B, D_m]} of some modalities of a late-fusion model, in its order; no other encoder runs.
+    """Encode some modalities of a late-fusion model, {m: [B, D_m]} in its order; no other encoder runs.
 
     Raises:
         ValueError: for no modality, one that the model does not have, or one that the batch does not have.
@@ -120,10 +120,8 @@ class OwnHeads(Method):
     of the zero mask and no head is made.
     """
 
+    SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "own linear head on z_m, whole bias"
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
         widths = feature_widths(model, self.TITLE) if is_late(model) else {}
@@ -136,7 +134,7 @@ class OwnHeads(Method):
         draw_heads(state)
 
     def losses(self, state: State, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of every branch, ``{"fused": L_multi, m: L_m}``, each reaching all that it depends on."""
+        """Compute the cross-entropy of every branch, ``{"fused": L_multi, m: L_m}``, with gradients everywhere."""
         if not len(state.heads):
             losses = state.objective(batch.inputs, batch.target)
             return {FUSED: losses.multimodal} | losses.unimodal
@@ -152,5 +150,5 @@ class OwnHeads(Method):
 
 
 def logged(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Branch losses under the names of the log: the fused one is ``multimodal`` there."""
+    """Rename branch losses for the log, where the fused one is called ``multimodal``."""
     return {"multimodal" if branch == FUSED else branch: loss for branch, loss in losses.items()}

@@ -1,4 +1,4 @@
-"""Beyond the paper: decoupling that changes during training, by a schedule or by what fusion is seen to do.
+"""Change the decoupling during training, beyond the paper: by a schedule or by what fusion is seen to do.
 
 The paper's truncation is one corner of a square of gates (``dgl_core.gradients``). These two methods move along its
 edge while they train: the encoder gate, the share of the multimodal gradient that reaches the encoders, is a number
@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, DisentangledObjective
-from dgl_core.methods.base import Batch, State
+from dgl_core.methods.base import Batch, State, option
 from dgl_core.methods.dgl import DGL
 from dgl_core.suppression import suppression_ratio
-from dgl_core.utils import unknown_name
 
 PICKS = {"most": min, "least": max, "own": None}  # which modality's R sets the gate
 
@@ -35,7 +34,7 @@ class _Moving(DGL):
         return self._objective  # kept as it is: what the loop calls may be wrapped
 
     def gate(self, state: State) -> float | dict[str, float]:
-        """The encoder gate of this epoch, in [0, 1]: one for all encoders, or modality -> gate."""
+        """Give the encoder gate of this epoch, in [0, 1]: one for all encoders, or modality -> gate."""
         raise NotImplementedError(f"{type(self).__name__} must define gate(state)")
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
@@ -58,18 +57,10 @@ class Schedule(_Moving):
         until: share of the run after which the gate rests, in (0, 1].
     """
 
-    start: float = 1.0
-    end: float = 0.0
-    until: float = 1.0
+    start: float = option(1.0, low=0, high=1)
+    end: float = option(0.0, low=0, high=1)
+    until: float = option(1.0, above=0, high=1)
     TITLE: ClassVar[str] = "Scheduled decoupling"
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("start", "end"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; a gate is between 0 and 1, truncated and open.")
-        if not 0 < self.until <= 1:
-            raise ValueError(f"until is {self.until}; it is a share of the run, above 0 and at most 1.")
 
     def gate(self, state: State) -> float:
         last = max(1.0, self.until * state.epochs - 1)  # epoch at which the end is reached
@@ -94,16 +85,12 @@ class Adaptive(_Moving):
         batches: how many training batches, without augmentation, R is measured on.
     """
 
-    pick: str = "most"
-    batches: int = 1
+    pick: str = option("most", choices=tuple(PICKS))
+    batches: int = option(1, low=1)
     TITLE: ClassVar[str] = "Adaptive decoupling"
 
     def __post_init__(self):
         super().__post_init__()
-        if self.pick not in PICKS:
-            raise unknown_name("choice of a modality", self.pick, PICKS)
-        if self.batches < 1:
-            raise ValueError(f"batches is {self.batches}; R is measured on one batch or more.")
         self._gate: float | dict[str, float] = 1.0
 
     def on_start(self, state: State) -> None:

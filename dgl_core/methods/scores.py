@@ -1,8 +1,8 @@
-"""What the methods that rebalance one joint loss share: the objective, unimodal scores, and when they act."""
+"""Give methods that rebalance one joint loss what they share: the objective, unimodal scores, when to act."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -47,26 +47,8 @@ class JointObjective(nn.Module):
         return Joint(self.criterion(fused, target), {FUSED: fused}, features)
 
 
-def several(title: str, available: Sequence[str]) -> tuple[str, ...]:
-    """The modalities themselves.
-
-    Raises:
-        ValueError: if there is nothing to balance.
-    """
-    if len(available) < 2:
-        raise ValueError(f"{title} balances modalities and needs at least two; this data set has {list(available)}.")
-    return tuple(available)
-
-
-def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raise a ``ValueError`` unless ``low <= value <= high`` (NaN included)."""
-    if not low <= value <= high:
-        span = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-        raise ValueError(f"{name} is {value}; it must be {span}.")
-
-
 def active(epoch: int, epochs: int, until: float) -> bool:
-    """Whether a method that acts in the first part ``until`` of a run acts in this 0-based epoch, the last included.
+    """Tell whether a method that acts in the first part ``until`` of a run acts in this 0-based epoch (the last too).
 
     ``until`` 0.5 of 100 epochs is 0..50, as in the official scripts; of 20 epochs it is 0..10.
     """
@@ -74,7 +56,7 @@ def active(epoch: int, epochs: int, until: float) -> bool:
 
 
 def off_diagonal(scores: Tensor) -> Tensor:
-    """Ones with a zero diagonal, [M, M], to sum over the other modalities of ``scores`` [M]."""
+    """Make ones with a zero diagonal, [M, M], to sum over the other modalities of ``scores`` [M]."""
     return 1 - torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
 
 
@@ -88,17 +70,17 @@ def check_target(target: Tensor) -> None:
 
 
 def target_probability(logits: Tensor, target: Tensor) -> Tensor:
-    """Softmax probability of the right class: logits [B, K], target [B] -> [B]."""
+    """Compute the softmax probability of the right class: logits [B, K], target [B] -> [B]."""
     return logits.softmax(dim=1).gather(1, target[:, None]).squeeze(1)
 
 
 def has_linear_fusion(model: nn.Module) -> bool:
-    """Whether the logits of this model are a sum of one linear map per modality (concatenation or sum)."""
+    """Tell whether the logits of this model are a sum of one linear map per modality (concatenation or sum)."""
     return isinstance(model.fusion, LINEAR_FUSIONS) and hasattr(model, "encode")
 
 
 def head_weights(fusion: Fusion, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """W^m [K, D_m] of every modality, for one of ``LINEAR_FUSIONS``."""
+    """Cut the head into W^m [K, D_m] of every modality, for one of ``LINEAR_FUSIONS``."""
     if isinstance(fusion, SumFusion):
         return {m: head.weight for m, head in fusion.heads.items()}
     widths = [features[m].shape[1] for m in fusion.modalities]
@@ -106,11 +88,11 @@ def head_weights(fusion: Fusion, features: Mapping[str, Tensor]) -> dict[str, Te
 
 
 def split_logits(fusion: Fusion, features: Mapping[str, Tensor], sum_share: float = 1.0) -> dict[str, Tensor]:
-    """Each modality's own part of the fused logits, {m: [B, K]}, for one of ``LINEAR_FUSIONS``.
+    """Split the fused logits into each modality's own part, {m: [B, K]}, for one of ``LINEAR_FUSIONS``.
 
     Concatenation: W^m z_m + b / M, so the parts add up to the fused logits. Sum: W^m z_m + ``sum_share`` b_m.
 
-    Source: OGM-GE ``main.py`` (``out_a``, ``out_v``); METHODS 1.1 "OGM split".
+    **Source.** OGM-GE ``main.py`` (``out_a``, ``out_v``); METHODS 1.1 "OGM split".
     """
     if isinstance(fusion, SumFusion):
         biases = {m: sum_share * head.bias for m, head in fusion.heads.items()}
@@ -124,7 +106,7 @@ def split_logits(fusion: Fusion, features: Mapping[str, Tensor], sum_share: floa
 def unimodal_logits(
     model: nn.Module, inputs: Mapping[str, Tensor], features: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What each modality says during training, {m: [B, K]}, without gradient and without moving batch statistics.
+    """Compute unimodal logits during training, {m: [B, K]}, without gradient and without moving batch statistics.
 
     The split logits where the fusion is linear, the zero mask of Eq. 12 elsewhere.
 
@@ -141,7 +123,7 @@ def unimodal_logits(
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode (running batch statistics, no dropout), gradients as they are; every mode is restored."""
+    """Put a model into evaluation mode for a while, gradients as they are; then every mode is restored."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Joint training with one loss, and one encoder trained alone: what every other method is compared with."""
+"""Train jointly with one loss, or one encoder alone: what every other method is compared with."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Unimodal(Method):
     """One encoder with its own classifier, trained alone ("Audio-only", "Visual-only").
 
     **Step.** theta_m and the head follow grad CE of that modality.
-    **Source.** Table 1, rows 1-2. **Difference.** Trained as a model of one modality; the official script runs the
-    multimodal model, which multiplies the encoder gradient by 2 alpha + 1 and then crashes (METHODS 2.0).
+    **Source.** Table 1, rows 1-2. **Difference.** (1) Trained as a model of one modality; ``main_dgl.py --modality``
+    runs the multimodal model, which multiplies the encoder gradient by 2 alpha + 1 and then crashes (METHODS 2.0).
 
     Args:
         modality: the one to keep; empty stands for the first of the data set.

@@ -1,31 +1,31 @@
-"""Initialise weights: He normal convolutions, and random numbers that depend on what they are for."""
+"""Initialise weights, from random numbers that depend on what they are for."""
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from dgl_core.utils import derive_seed
+
 
 @contextmanager
 def seeded(seed: int, part: str):
-    """Initial weights of ``part`` depend on ``seed`` and its name alone.
+    """Make the initial weights of ``part`` depend on ``seed`` and its name alone.
 
     So the audio encoder of a unimodal run starts where the audio encoder of the joint run with the same seed starts,
     which makes runs of one seed a pair.
     """
     with torch.random.fork_rng(devices=[]):
-        digest = hashlib.sha256(f"{seed}/{part}".encode()).digest()
-        torch.manual_seed(int.from_bytes(digest[:7], "big"))
+        torch.manual_seed(derive_seed(seed, part))
         yield
 
 
 def initialise(module: nn.Module) -> None:
-    """Kaiming-normal convolutions (fan out, ReLU), Xavier-normal linear layers, batch-norm at one and zero.
+    """Draw Kaiming-normal convolutions (fan out, ReLU) and Xavier-normal linear layers; batch-norm is one and zero.
 
-    Source: official ``utils/utils.py:weight_init``, applied to the whole model.
+    **Source.** Official ``utils/utils.py:weight_init``, applied to the whole model.
     """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""The contract every model of the companion keeps: encoders, a fusion module, and masking at the fusion input."""
+"""Keep the contract of every model here: encoders, a fusion module, and masking at the fusion input."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MultimodalModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(inputs, keep=None) -> logits")
 
     def all_logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Fused logits and the zero-masked logits of every modality: ``{"fused": [B, K], m: [B, K], ...}``."""
+        """Compute fused logits and zero-masked logits of every modality: ``{"fused": [B, K], m: [B, K], ...}``."""
         return {FUSED: self(inputs)} | {m: self(inputs, keep=(m,)) for m in self.modalities}
 
 
@@ -55,7 +55,7 @@ class LateFusion(MultimodalModel):
         super().__init__(encoders, fusion if isinstance(fusion, Fusion) else PlainFusion(fusion))
 
     def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Features of every modality, ``{m: [B, D_m]}``.
+        """Compute the features of every modality, ``{m: [B, D_m]}``.
 
         Raises:
             ValueError: if a modality of the model is missing from ``inputs``.

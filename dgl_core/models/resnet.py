@@ -1,4 +1,4 @@
-"""Residual encoders: ResNet-18 exactly as the paper's comparison uses it, and narrow ones that a CPU can train."""
+"""Encode pictures by residual networks: ResNet-18 as the paper's comparison uses it, and narrow ones for a CPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dgl_core.models.building import Shapes, checked, late_fusion
 from dgl_core.models.initial import initialise
+from dgl_core.models.multimodal import LateFusion
+from dgl_core.utils import Range
 
 
 class BasicBlock(nn.Module):
@@ -32,7 +35,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Image or clip encoder: ``[B, C, H, W]`` or ``[B, C, T, H, W]`` -> features ``[B, widths[-1]]``.
+    """Encode images or clips: ``[B, C, H, W]`` or ``[B, C, T, H, W]`` -> features ``[B, widths[-1]]``.
 
     Frames go through the network as separate images and are averaged together with space, so batch-norm sees B * T
     images.
@@ -44,7 +47,7 @@ class ResNet(nn.Module):
         stem: ``"imagenet"`` (7x7 stride 2, the paper's) or ``"small"`` (3x3 stride 2, for inputs of about 64 pixels);
             a 3x3 max-pool with stride 2 follows.
 
-    Source: official ``models/backbone.py:resnet18`` and ``utils/utils.py:weight_init``.
+    **Source.** Official ``models/backbone.py:resnet18`` and ``utils/utils.py:weight_init``.
     """
 
     def __init__(
@@ -87,3 +90,22 @@ class ResNet18(ResNet):
 
     def __init__(self, in_channels: int):
         super().__init__(in_channels)
+
+
+@checked(3, 4, width=Range(low=1))
+def small(
+    shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat", official: bool = False, width: int = 8
+) -> LateFusion:
+    """Build narrow ResNet encoders (widths w, 2w, 4w, 8w, one block a stage) and a fusion head: a CPU-sized model.
+
+    ``official`` masks as the official code does where that is not Eq. 12 (see ``dgl_core.models.fusion``).
+    """
+    widths = (width, 2 * width, 4 * width, 8 * width)
+    encoder = lambda channels: ResNet(channels, widths, (1, 1, 1, 1), stem="small")  # noqa: E731
+    return late_fusion(shapes, classes, seed, fusion, official, encoder)
+
+
+@checked(3, 4)
+def resnet18(shapes: Shapes, classes: int, seed: int, *, fusion: str = "concat", official: bool = False) -> LateFusion:
+    """Build the network of Tables 1, 3 and 4: one ResNet-18 per modality, concatenation, one linear classifier."""
+    return late_fusion(shapes, classes, seed, fusion, official, ResNet18)

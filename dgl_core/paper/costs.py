@@ -1,4 +1,4 @@
-"""What training with each method costs: measured in one run by ``tests/bench/bench_methods.py --write``."""
+"""Show what training costs, as measured and kept by ``tests/bench``: a method of Table 1, and a DGL step in ESANet."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ import pandas
 
 from dgl_core.utils import ROOT
 
-PATH = ROOT / "results" / "step_costs.json"
+TRAINING_COSTS = ROOT / "results" / "step_costs.json"  # written by tests/bench/bench_methods.py
+SEGMENTATION_COSTS = ROOT / "results" / "esanet_costs.json"  # written by tests/bench/bench_segmentation.py
 
 
-def step_costs(path: Path = PATH) -> dict[str, dict[str, float]]:
-    """Row of Table 1 -> ``ratio`` to vanilla training (processor time), ``range`` over repetitions, ``expected``.
+def _measured(path: Path, bench: str) -> dict[str, dict]:
+    """Read the rows of a measurement.
 
     Raises:
         FileNotFoundError: it was not measured; the message says how.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path.name} is missing: run python tests/bench/bench_methods.py --write")
+        raise FileNotFoundError(f"{path.name} is missing: run python tests/bench/{bench} --write")
     return json.loads(path.read_text())["rows"]
 
 
-def table(costs: dict[str, dict[str, float]]) -> pandas.DataFrame:
-    """Measured and expected cost of training with every method, relative to vanilla training."""
+def step_costs(path: Path = TRAINING_COSTS) -> dict[str, dict]:
+    """Read, for each row of Table 1, ``ratio`` to vanilla training (processor time), its ``range``, and ``expected``.
+
+    Raises:
+        FileNotFoundError: it was not measured; the message says how.
+    """
+    return _measured(path, "bench_methods.py")
+
+
+def methods_table(costs: dict[str, dict]) -> pandas.DataFrame:
+    """Show measured and expected cost of training with every method, relative to vanilla training."""
     rows = {
         row: {
             "measured": f"{cost['ratio']:.2f} ({cost['range'][0]:.2f}-{cost['range'][-1]:.2f})",
@@ -33,3 +43,12 @@ def table(costs: dict[str, dict[str, float]]) -> pandas.DataFrame:
         for row, cost in costs.items()
     }
     return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+def segmentation_table(path: Path = SEGMENTATION_COSTS) -> pandas.DataFrame:
+    """Show what a DGL step costs inside ESANet beside the least it can: operations, memory and time over vanilla's.
+
+    Raises:
+        FileNotFoundError: it was not measured; the message says how.
+    """
+    return pandas.DataFrame.from_dict(_measured(path, "bench_segmentation.py"), orient="index")

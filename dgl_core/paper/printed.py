@@ -1,14 +1,13 @@
-"""The numbers that the paper prints (Tables 1 to 5), re-typed."""
+"""Keep the numbers that the paper prints (Tables 1 to 5), re-typed."""
 
 from __future__ import annotations
 
-PrintedRows = dict[
-    str, dict[str, float | None]
-]  # row -> branch -> per cent (Table 4: row -> alpha -> per cent); None: a dash
+# row -> branch -> per cent (Table 4: row -> alpha -> per cent); None: a dash
+PrintedRows = dict[str, dict[str, float | None]]
 
 
 def _rows(branches: str, text: str) -> PrintedRows:
-    """Rows written as ``name: value value ...``, a dash for None; ``branches`` names the columns."""
+    """Parse rows written as ``name: value value ...``, a dash for None; ``branches`` names the columns."""
     rows: PrintedRows = {}
     for line in text.strip().splitlines():
         name, values = line.rsplit(":", 1)
@@ -127,6 +126,6 @@ PAPER_NAMES = {
 
 
 def paper_rows(number: int, dataset: str) -> PrintedRows:
-    """One of the paper's tables with our row labels ("vanilla" for "Concat"); other rows keep the paper's names."""
+    """Look up one of the paper's tables, with our row labels ("vanilla" for "Concat") where we have them."""
     ours = {name: label for label, names in PAPER_NAMES.items() for name in names}
     return {ours.get(name, name): values for name, values in PAPER_TABLES[number][dataset].items()}

@@ -1,14 +1,16 @@
-"""RGB-D pictures for the eye: the test pictures whose predicted label maps a run keeps."""
+"""Look up RGB-D pictures for the eye: the test pictures whose predicted label maps a run keeps."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from dgl_core.training.records import RunSpec
+from dgl_core import data
+from dgl_core.data.generated.rooms import pictures
+from dgl_core.data.sets.convert.nyuv2 import METRES
+from dgl_core.training.records import RunSpec
 
 
 class Scene(NamedTuple):
@@ -20,26 +22,19 @@ class Scene(NamedTuple):
 
 
 def scenes(spec: RunSpec, count: int = 4, part: str = "test", root: Path | None = None) -> list[Scene]:
-    """The first ``count`` pictures of a part of the data set of a run, as stored; of a generated set only these are
-    drawn.
+    """Look up the first ``count`` pictures of a part of a run's data set, as stored; generated ones are drawn.
 
     Args:
         spec: names the data set and its options.
         root: folder of the real sets.
     """
-    from dgl_core.data import DATASETS
-
-    recipe = DATASETS[spec.dataset]
+    recipe = data.DATASETS[spec.dataset]
     options = recipe.check(spec.dataset_options)
     if recipe.generated:
-        from dgl_core.data.generated.rooms import pictures
-
         numbers = [n for n, p in enumerate(pictures.split(options["images"])) if p == part][:count]
         settings = [options[name] for name in ("seed", "mislead", "height", "width")]
         drawn = (pictures.draw(number, *settings) for number in numbers)
         return [Scene(rgb, depth / 1000, label) for rgb, depth, label in drawn]
-    from dgl_core.data.sets.convert.nyuv2 import METRES
-
     dataset = recipe.load(root, **options)
     found = []
     for row in dataset.indices(part)[:count].tolist():

@@ -1,1 +1,1 @@
-"""The command behind the notebooks: plan, train, execute, report."""
+"""Plan, train, execute, report: the command behind the notebooks."""

@@ -1,4 +1,4 @@
-"""Every notebook, table and figure with one command.
+"""Make every notebook, table and figure with one command.
 
     python -m dgl_core reproduce --profile cpu [--only 03] [--out reports/mine] [--workers 2] [--dask tcp://...]
     python -m dgl_core reproduce --profile paper [--per-gpu 2] [--rehearse [1|0.05|small]]
@@ -22,20 +22,22 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from dgl_core import utils
 from dgl_core.paper.experiments import profiles
-from dgl_core.reproduce import outputs
-from dgl_core.reproduce import plan as planning
-from dgl_core.reproduce.execute import ROOT, Stopped, kernel_environment, notebook_names
-from dgl_core.runs.workers import dask_workers, environment, local_workers, visible_gpus
+from dgl_core.reproduce import outputs, report
+from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_names
+from dgl_core.reproduce.plan import Plan, plan_of, summary, table
+from dgl_core.runs import run
+from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import Clock, Progress, duration
+from dgl_core.utils import ROOT, Clock, Progress, duration
 
 TOGETHER = 2  # notebooks that execute at the same time
 NO_RUNS = "some of its training runs failed"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options of the command, checked: profile and notebooks exist, the folder can be written to."""
+    """Read the options and check them: profile and notebooks exist, the folder can be written to."""
     parser = argparse.ArgumentParser(prog="dgl reproduce", description=__doc__.splitlines()[0])
     about = "; ".join(f"{p.name}: {p.purpose}" for p in profiles.PROFILES.values())
     parser.add_argument("--profile", default="cpu", metavar="NAME", help=about)
@@ -72,15 +74,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def reproduce(options: argparse.Namespace) -> int:
     """Plan, train, execute, report. Returns the exit status: 0, or 1 if anything failed."""
-    from dgl_core.reproduce.report import page as report_page
-    from dgl_core.runs import run
-
     started = time.monotonic()
-    plan = planning.plan_of(options.profile, options.names)
+    plan = plan_of(options.profile, options.names)
     print(f"Profile {options.profile}: {profiles.profile_named(options.profile).purpose}")
-    print(planning.summary(plan, options.workers), flush=True)
+    print(summary(plan, options.workers), flush=True)
     if options.profile == "paper":
-        print("\n".join(planning.table(plan)), flush=True)
+        print("\n".join(table(plan)), flush=True)
 
     failures = train(plan, options) if plan.todo else []
     missing = {spec.identity() for spec in run.pending(plan.todo)}
@@ -92,21 +91,15 @@ def reproduce(options: argparse.Namespace) -> int:
         print(f"FAILED  {failure}", file=sys.stderr)
     failed = sum(result.error != "" for result in results)
     recorded = len(plan.every) - len(plan.todo)
-    page = report_page.write(options.out, options.profile, trained=len(plan.todo) - len(missing), recorded=recorded)
-    state = (
-        f"{failed} of {len(options.names)} notebooks failed"
-        if failed
-        else f"all {len(options.names)} notebooks are good"
-    )
-    print(f"Done in {duration(time.monotonic() - started)}: {state}. Report: {_shown(page)}")
+    page = report.write(options.out, options.profile, trained=len(plan.todo) - len(missing), recorded=recorded)
+    total = len(options.names)
+    state = f"{failed} of {total} notebooks failed" if failed else f"all {total} notebooks are good"
+    print(f"Done in {duration(time.monotonic() - started)}: {state}. Report: {_from_here(page)}")
     return 1 if failures else 0
 
 
-def train(plan: planning.Plan, options: argparse.Namespace) -> list[str]:
+def train(plan: Plan, options: argparse.Namespace) -> list[str]:
     """Make the missing runs; returns one message (two lines) per run that failed."""
-    from dgl_core import utils
-    from dgl_core.runs import run
-
     todo, finished = plan.todo, 0
     estimates = {spec.identity(): plan.seconds(spec) for spec in todo}
     clock = Clock(sum(estimates.values()), options.workers)
@@ -125,7 +118,7 @@ def train(plan: planning.Plan, options: argparse.Namespace) -> list[str]:
     local = local_workers(min(options.workers, len(todo)), options.gpus)
     workers = dask_workers(options.dask) if options.dask else local
     try:
-        with environment(variables), workers as client, Progress(status) as progress:
+        with with_variables(variables), workers as client, Progress(status) as progress:
             clock.workers = len(client.nthreads()) if options.dask else options.workers
             run.run_all(todo, client=client, progress=tick)
     except run.RunsFailed as error:
@@ -180,7 +173,7 @@ def execute_all(
     return results
 
 
-def _shown(path: Path) -> str:
+def _from_here(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 

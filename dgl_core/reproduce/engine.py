@@ -1,4 +1,4 @@
-"""Papermill without live widgets: ``python -m dgl_core.reproduce.engine IN OUT [papermill's options]``.
+"""Execute one notebook with papermill, in a process that ends with its parent, and without live widgets.
 
 Nobody moves a slider while a notebook is executed headless. But the client would still answer a widget's messages, on
 the same channel on which it waits for the end of the cell, and now and then it waits for ever (nbclient issue 312).
@@ -7,12 +7,28 @@ Without an answer a widget is displayed and does nothing, and ``interact`` print
 
 from __future__ import annotations
 
-from papermill.cli import papermill
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import papermill
+from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 
-NAME = "without_widgets"
+START_SECONDS = 120  # that a kernel gets to start, on a machine with other work
+CELL_SECONDS = 3600  # that a cell gets; runs are trained before notebooks are executed
+GRACE = 5.0  # seconds that papermill gets to end its kernel
 
 
 class Client(PapermillNotebookClient):
@@ -21,17 +37,61 @@ class Client(PapermillNotebookClient):
 
 
 class WithoutWidgets(Engine):
-    """As papermill's own engine, with our client."""
+    """Execute as papermill's own engine does, with our client."""
+
+    executed: NotebookNode | None = None  # papermill does not return it where it raises
 
     @classmethod
-    def execute_managed_notebook(
-        cls, nb_man, kernel_name, start_timeout=60, execution_timeout=None, log_output=False, **unused
-    ):
+    def execute_managed_notebook(cls, nb_man, kernel_name, start_timeout=60, execution_timeout=None, **unused):
+        cls.executed = nb_man.nb
         options = {"timeout": execution_timeout, "startup_timeout": start_timeout, "kernel_name": kernel_name}
-        return Client(nb_man, log=logger, log_output=log_output, **options).execute()
+        return Client(nb_man, log=logger, **options).execute()
 
 
-papermill_engines.register(NAME, WithoutWidgets)
+papermill_engines.register("without_widgets", WithoutWidgets)
 
-if __name__ == "__main__":
-    papermill()
+
+def run(
+    answer: Connection,
+    notebook: NotebookNode,
+    folder: Path,
+    parameters: Mapping[str, Any],
+    variables: Mapping[str, str],
+    scratch: str,
+) -> None:
+    """Execute a notebook and send it back with the reason why papermill gave up ("" where a cell says it itself).
+
+    Args:
+        answer: where the executed notebook (None before its first cell) and the reason are sent.
+        notebook: what to execute. folder: where. parameters: to inject.
+        variables: environment of the kernel. scratch: folder to remove if the parent is killed.
+    """
+    with open(os.devnull, "w") as nowhere:  # papermill's log and the kernel's own messages
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
+    os.environ.update(variables)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # papermill then ends its kernel
+    threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
+    reason, options = "", {"start_timeout": START_SECONDS, "execution_timeout": CELL_SECONDS, "progress_bar": False}
+    try:
+        papermill.execute_notebook(notebook, None, dict(parameters), "without_widgets", cwd=folder, **options)
+    except KeyboardInterrupt:  # papermill has ended its kernel
+        shutil.rmtree(scratch, ignore_errors=True)
+        return
+    except PapermillExecutionError:
+        pass  # the cell holds the error
+    except DeadKernelError:
+        reason = "the kernel died (out of memory?)"
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    answer.send((WithoutWidgets.executed, reason))
+
+
+def _end_with_parent(scratch: str) -> None:
+    """Once the parent is gone, end as if it had said so; where that takes too long, the kernel ends by itself."""
+    wait([multiprocessing.parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(1)

@@ -1,4 +1,4 @@
-"""Execute one notebook headless: a papermill process of its own, trusted only by exit code and execution counts.
+"""Execute one notebook headless: papermill in a process of its own, whose result is checked before it is trusted.
 
 Papermill reports a notebook whose kernel died as completed, cell by cell, and passes unknown or mistyped parameters on
 with a log line at most. So the parameters are checked here against the notebook's own cell, before, and the counts
@@ -8,14 +8,11 @@ with a log line at most. So the parameters are checked here against the notebook
 from __future__ import annotations
 
 import ast
-import json
+import multiprocessing
 import os
 import re
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +23,11 @@ if TYPE_CHECKING:  # nbformat and jupytext take 2 s to import, which "nothing ha
     from nbformat import NotebookNode
 
 NOTEBOOKS = ROOT / "notebooks"
-KERNEL_DIED = 138  # papermill's exit code
-TICK = 0.1  # seconds between looks at the process and at the stop signal
-START_SECONDS = 120  # that a kernel gets to start, on a machine with other work
-CELL_SECONDS = 3600  # that a cell gets; runs are trained before notebooks are executed
-GRACE = 5.0  # seconds that papermill gets to end its kernel
+TICK = 0.1  # seconds between looks at the stop signal
 
 
 class NotebookFailed(RuntimeError):
-    """An execution that must not be trusted: where it stopped, and why (one line each)."""
+    """Reject an execution that must not be trusted: where it stopped, and why (one line each)."""
 
     def __init__(self, name: str, where: str, error: str, notebook: NotebookNode | None = None):
         self.name, self.where, self.error, self.notebook = name, where, error, notebook
@@ -46,7 +39,7 @@ class Stopped(Exception):
 
 
 def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> list[str]:
-    """Names ("03_vanilla_vs_dgl") of all notebooks, in order, or of those that ``only`` asks for ("03").
+    """Name all notebooks ("03_vanilla_vs_dgl"), in order, or those that ``only`` asks for ("03").
 
     Raises:
         ValueError: a name that no notebook has, with the nearest one that exists.
@@ -60,7 +53,7 @@ def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> l
 
 
 def kernel_environment(portable: bool, threads: int = 1) -> dict[str, str]:
-    """Environment variables of a training worker or a notebook kernel; they count only before torch is imported."""
+    """Set up a training worker or a notebook kernel: variables that count only before torch is imported."""
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "OMP_NUM_THREADS": str(threads),
@@ -72,19 +65,19 @@ def kernel_environment(portable: bool, threads: int = 1) -> dict[str, str]:
 
 
 def tags(cell: dict[str, Any]) -> list[str]:
-    """The tags of a cell."""
+    """Read the tags of a cell."""
     return cell["metadata"].get("tags", [])
 
 
 def text(notebook: NotebookNode) -> str:
-    """A notebook as the text of its file."""
+    """Write a notebook as the text of its file."""
     import nbformat
 
     return nbformat.writes(notebook, version=4) + "\n"
 
 
 def declared_parameters(notebook: NotebookNode) -> dict[str, Any]:
-    """Name and default of each parameter in the cell tagged ``parameters``; only literals may be there.
+    """Read name and default of each parameter in the cell tagged ``parameters``; only literals may be there.
 
     Raises:
         ValueError: no such cell or several, or something else than ``name = literal`` in it.
@@ -122,7 +115,7 @@ def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None
 
 
 def read_source(path: Path) -> NotebookNode:
-    """The notebook that a ``py:percent`` file describes, without outputs, for this environment's Python kernel."""
+    """Read a notebook from its ``py:percent`` file, without outputs, for this environment's Python kernel."""
     import jupytext
 
     notebook = jupytext.read(path, fmt="py:percent")
@@ -136,6 +129,7 @@ def execute(
     parameters: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
     stop: threading.Event | None = None,
+    scratch: str = "",
 ) -> NotebookNode:
     """Execute a ``py:percent`` notebook in its own folder and return it with its outputs.
 
@@ -144,43 +138,44 @@ def execute(
         parameters: values for its parameters cell; None injects nothing, so the result can be committed.
         environment: variables on top of this process's own.
         stop: when set, the execution is ended and Stopped raised.
+        scratch: a folder of the caller's, removed should this process be killed.
 
     Raises:
         NotebookFailed: a cell raised, the kernel died, or cells were not executed in order.
         ValueError: a parameter that the notebook does not have or of another type.
     """
-    import nbformat
+    from dgl_core.reproduce import engine  # papermill takes a second to import
 
     notebook = read_source(source)
     check_parameters(notebook, parameters or {})
-    with tempfile.TemporaryDirectory(prefix="dgl_notebook_") as folder:
-        given, result, log = (Path(folder) / name for name in ("given.ipynb", "result.ipynb", "log.txt"))
-        nbformat.write(notebook, given)
-        command = [
-            sys.executable,
-            "-m",
-            "dgl_core.reproduce.engine",
-            str(given),
-            str(result),
-            "--cwd",
-            str(source.parent),
-        ]
-        command += ["--engine", "without_widgets", "--no-progress-bar", "--autosave-cell-every", "0"]
-        command += ["--start-timeout", str(START_SECONDS), "--execution-timeout", str(CELL_SECONDS)]
-        if parameters:
-            (Path(folder) / "parameters.yaml").write_text(json.dumps(parameters))  # JSON is YAML, types included
-            command += ["-f", str(Path(folder) / "parameters.yaml")]
-        variables = os.environ | kernel_environment(portable=False) | (environment or {})
-        with log.open("w") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=file, env=variables, start_new_session=True)
-            _wait(process, stop)
-        executed = nbformat.read(result, as_version=4) if result.exists() else None
-        _trust(source.stem, process.returncode, executed, log.read_text(errors="replace"))
+    variables = kernel_environment(portable=False) | (environment or {})
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    arguments = (sender, notebook, source.parent, parameters or {}, variables, scratch)
+    process = context.Process(target=engine.run, args=arguments, daemon=True)
+    process.start()
+    sender.close()  # so that the pipe ends with the process
+    try:
+        while not wait([receiver], TICK):
+            if stop is not None and stop.is_set():
+                raise Stopped
+        executed, reason = receiver.recv()
+    except EOFError:
+        process.join()
+        reason = f"papermill's process ended with exit code {process.exitcode} (killed, or out of memory?)"
+        raise NotebookFailed(source.stem, "while it was executed", reason) from None
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.join(engine.GRACE)
+        process.kill()
+    _trust(source.stem, executed, reason)
     return merge_streams(executed)
 
 
 def merge_streams(notebook: NotebookNode) -> NotebookNode:
-    """Join printed texts that follow each other: in how many pieces they arrive is a matter of timing (in place)."""
+    """Join printed texts that follow each other (in place): in how many pieces they arrive is a matter of timing."""
     for cell in notebook.cells:
         merged: list[Any] = []
         for output in cell.get("outputs", ()):
@@ -194,31 +189,11 @@ def merge_streams(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def _wait(process: subprocess.Popen, stop: threading.Event | None) -> None:
-    try:
-        while process.poll() is None:
-            if stop is not None and stop.is_set():
-                raise Stopped
-            try:
-                process.wait(TICK)
-            except subprocess.TimeoutExpired:
-                continue
-    except BaseException:
-        # Papermill then ends its kernel; a kernel whose parent is gone ends itself.
-        process.terminate() if os.name == "nt" else process.send_signal(signal.SIGINT)
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        raise
-
-
-def _trust(name: str, exit_code: int, notebook: NotebookNode | None, log: str) -> None:
-    """Raise NotebookFailed unless the exit code is 0 and every code cell ran, in order."""
+def _trust(name: str, notebook: NotebookNode | None, reason: str) -> None:
+    """Raise NotebookFailed unless every code cell ran, in order, and papermill came to its end."""
     if notebook is None:
-        lines = [line for line in log.splitlines() if line.strip()] or ["no output"]
-        raise NotebookFailed(name, f"before its first cell (exit code {exit_code})", lines[-1])
+        raise NotebookFailed(name, "before its first cell", _first_line(reason))
+    notebook.metadata.pop("papermill", None)  # times and the notebook itself once more
     # Papermill's banners above a failed cell are not cells of the notebook.
     notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in tags(cell)]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -227,15 +202,12 @@ def _trust(name: str, exit_code: int, notebook: NotebookNode | None, log: str) -
         place = f"code cell {max(1, number - injected)}: {_first_line(cell.source)}"
         for output in cell.outputs:
             if output.output_type == "error" and "raises-exception" not in tags(cell):
-                error = f"{output.ename}: {_first_line(output.evalue)}"
-                raise NotebookFailed(name, place, error, notebook)
+                raise NotebookFailed(name, place, f"{output.ename}: {_first_line(output.evalue)}", notebook)
         # A kernel that dies may still have said that it began: only the reply says that a cell has ended.
         if cell.execution_count != number or "shell.execute_reply" not in cell.metadata.get("execution", {}):
-            reason = "the kernel died" if exit_code == KERNEL_DIED else f"papermill ended with exit code {exit_code}"
-            reason += " (out of memory?)" if exit_code == KERNEL_DIED else ""
-            raise NotebookFailed(name, place, reason, notebook)
-    if exit_code:
-        raise NotebookFailed(name, "after its last cell", f"papermill ended with exit code {exit_code}", notebook)
+            raise NotebookFailed(name, place, _first_line(reason or "it was not executed"), notebook)
+    if reason:
+        raise NotebookFailed(name, "after its last cell", _first_line(reason), notebook)
 
 
 def _first_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What every notebook does: start from checked parameters, check mathematics, judge claims, say where it ran, publish.
+"""Start every notebook from checked parameters, check its mathematics, judge its claims, publish what it shows.
 
 ``check`` and ``verdict`` are different on purpose: ``check`` asserts mathematics or a contract and raises when it does
 not hold; ``verdict`` judges a claim of the paper from paired runs, and a contradicted claim is a result, not an error.
@@ -14,13 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy
+import pandas
+import torch
+
+from dgl_core.figures import style
+from dgl_core.figures.style import Picture
+from dgl_core.paper.experiments.profiles import profile_named
+from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.training.environment import commit, is_portable
 from dgl_core.utils import ROOT, write_atomic
-
-if TYPE_CHECKING:
-    from dgl_core.verdicts.statistics import Verdict
+from dgl_core.verdicts.statistics import Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,6 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     for name, (value, kind) in (expected | {"data_root": (data_root, str)}).items():
         if type(value) is not kind:
             raise TypeError(f"parameter {name} = {value!r} must be {kind.__name__}, not {type(value).__name__}")
-    from dgl_core.paper.experiments.profiles import profile_named
-
     portable = profile_named(profile).portable
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed = {seed} must be in 0 .. 2**32 - 1")
@@ -63,13 +67,6 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
         if not folder.is_dir():
             raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
         os.environ["DGL_DATA"] = str(folder)
-
-    import numpy
-    import pandas
-    import torch
-
-    from dgl_core.figures import style
-
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
@@ -98,12 +95,10 @@ def check(title: str, ok: Any, detail: str = "") -> None:
 def verdict(
     claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
 ) -> Verdict:
-    """``verdicts.judge`` for a notebook: judge a claim of the paper from paired differences and print one line.
+    """Judge a claim of the paper from paired differences (``verdicts.statistics.judge``) and print one line.
 
     It never raises for a claim that does not hold: that is a result.
     """
-    from dgl_core.verdicts.statistics import judge
-
     result = judge(claim, differences, unit=unit, comparisons=comparisons, threshold=threshold)
     print(result)
     return result
@@ -111,7 +106,6 @@ def verdict(
 
 def provenance() -> None:
     """Print which code, versions, device and data this execution used; never a path of this machine."""
-    import torch
 
     def version(package: str) -> str:
         return metadata.version(package).split("+")[0]
@@ -141,11 +135,6 @@ def publish(name: str, thing: Any) -> Any:
         ValueError: the name would not be a plain file name.
         TypeError: neither a Picture nor a DataFrame.
     """
-    import pandas
-
-    from dgl_core.figures.style import Picture
-    from dgl_core.paper.tables.results import flat, markdown_table
-
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
     if not isinstance(thing, Picture | pandas.DataFrame):

@@ -1,71 +1,100 @@
-"""The report folder: executed notebooks, tables and figures, and for each notebook what they were made from.
+"""Keep the report folder: executed notebooks, their tables and figures, and what each was made from.
 
 A notebook is executed into a folder of its own; only when it has succeeded are its tables and figures moved to their
-places. Beside the executed notebook lies a small JSON file with the fingerprint of everything it depends on.
+places. Beside the executed notebook lies a small JSON file with the fingerprint of everything it depends on and the
+checksums of everything it made. Whatever does not match them is made again.
 """
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
+import math
 import os
 import platform
+import re
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
+from dgl_core import utils
 from dgl_core.reproduce.execute import NOTEBOOKS, ROOT, NotebookFailed, execute, kernel_environment, text
+from dgl_core.runs import keys
+from dgl_core.runs.store import Store
 from dgl_core.training.environment import utc_now
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import write_atomic
 
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
+MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one notebook went; written beside it."""
+    """Hold how one notebook went; written beside it."""
 
     name: str
     fingerprint: str
     seconds: float
     executed: str  # UTC
-    files: list[str] = field(default_factory=list)  # tables and figures, relative to the report folder
+    files: dict[str, str] = field(default_factory=dict)  # tables and figures in the report folder -> SHA-256
+    notebook: str = ""  # SHA-256 of the executed notebook; "" if there is none
     where: str = ""  # of a failure
     error: str = ""
     kept: bool = False
 
 
 def paths(out: Path, name: str) -> tuple[Path, Path]:
-    """The executed notebook and its result file."""
+    """Name the executed notebook and its result file."""
     return out / "notebooks" / f"{name}.ipynb", out / "notebooks" / f"{name}.json"
 
 
 def load(out: Path, name: str) -> Result | None:
-    """What is known about the last execution; None if there was none (or its file is damaged)."""
+    """Read what is known about the last execution; None if there was none, or its file is damaged."""
     try:
-        return Result(**json.loads(paths(out, name)[1].read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        found = Result(**json.loads(paths(out, name)[1].read_text()))
+        datetime.datetime.fromisoformat(found.executed)
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    texts = [found.fingerprint, found.notebook, found.where, found.error]
+    files = found.files.items() if isinstance(found.files, dict) else [("", "")]
+    texts += [digest if MADE.fullmatch(file) else None for file, digest in files]
+    sound = found.name == name and isinstance(found.seconds, int | float) and math.isfinite(found.seconds)
+    return found if sound and all(isinstance(text, str) for text in texts) else None
+
+
+def changed(out: Path, result: Result) -> str:
+    """Name the first file of a result that is not as it was made; "" if all are."""
+    notebook = {f"notebooks/{result.name}.ipynb": result.notebook} if result.notebook else {}
+    for file, digest in (result.files | notebook).items():
+        path = out / file
+        if path.is_symlink() or not path.is_file() or _sha256(path.read_bytes()) != digest:
+            return file
+    return ""
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def expected_seconds(out: Path, name: str) -> float:
-    """How long the notebook took here the last time."""
+    """Estimate how long a notebook takes by how long it took here the last time."""
     before = load(out, name)
     return before.seconds if before and not before.error else USUAL_SECONDS
 
 
 def _digest(parts: Iterable[object]) -> str:
-    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+    return _sha256(json.dumps([str(part) for part in parts]).encode())
 
 
 def _state(files: Iterable[Path]) -> list[str]:
-    """Name, size and time of files: enough to notice that one was written, cheap enough for thousands."""
+    """List name, size and time of files: enough to notice that one was written, cheap enough for thousands."""
     facts = []
     for path in sorted(files):
         if path.is_file():
@@ -75,11 +104,7 @@ def _state(files: Iterable[Path]) -> list[str]:
 
 
 def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
-    """Digest of everything an execution depends on: source, library, profile, versions, records, presence of data."""
-    from dgl_core import utils
-    from dgl_core.runs import keys
-    from dgl_core.runs.store import Store
-
+    """Digest everything that an execution depends on: source, library, profile, versions, records, presence of data."""
     store, given = Store(utils.results_root()), Path(os.environ.get("DGL_DATA") or ROOT / "data")
     present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, keys.key(spec)) for spec in specs}
@@ -89,7 +114,7 @@ def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
             profile,
             platform.python_version(),
             *(metadata.version(package) for package in PACKAGES),
-            *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources),
+            *(_sha256(path.read_bytes()) for path in sources),
             *_state(records),
             *_state(utils.reference_root().rglob("*.json")),
             *sorted(present),
@@ -101,30 +126,33 @@ def refresh(
     name: str, profile: str, out: Path, specs: Sequence[RunSpec], portable: bool, stop: threading.Event
 ) -> Result:
     """Execute a notebook unless its last result still stands; never raises for a failure of the notebook itself."""
-    before, print_now = load(out, name), fingerprint(name, profile, specs)
+    before, fingerprint_now = load(out, name), fingerprint(name, profile, specs)
     notebook_path, result_path = paths(out, name)
-    stands = before is not None and before.fingerprint == print_now and not before.error
-    if stands and notebook_path.exists() and all((out / file).exists() for file in before.files):
-        return Result(**asdict(before) | {"kept": True})
-    started, old = time.monotonic(), before.files if before else []
+    stands = before is not None and before.fingerprint == fingerprint_now and not before.error
+    if stands and before.notebook and not changed(out, before):
+        return replace(before, kept=True)
+    started, old = time.monotonic(), before.files if before else {}
     with tempfile.TemporaryDirectory(prefix="dgl_report_") as work:
         variables = kernel_environment(portable) | {"DGL_REPORT": work}
         try:
-            notebook = execute(
-                NOTEBOOKS / f"{name}.py", parameters={"profile": profile}, environment=variables, stop=stop
-            )
+            parameters, source = {"profile": profile}, NOTEBOOKS / f"{name}.py"
+            notebook = execute(source, parameters=parameters, environment=variables, stop=stop, scratch=work)
         except NotebookFailed as failure:
             if failure.notebook is not None:
                 write_atomic(notebook_path, text(failure.notebook))
             return record_failure(out, name, failure.where, failure.error)
-        made = sorted(path.relative_to(work) for path in Path(work).rglob("*") if path.is_file())
-        for path in made:
-            write_atomic(out / path, (Path(work) / path).read_bytes())
-    files = [path.as_posix() for path in made]
-    for stale in set(old) - set(files):
-        (out / stale).unlink(missing_ok=True)
-    write_atomic(notebook_path, text(notebook))
-    result = Result(name, print_now, round(time.monotonic() - started, 1), utc_now(), files)
+        files = {}
+        for path in sorted(path for path in Path(work).rglob("*") if path.is_file()):
+            file, content = path.relative_to(work).as_posix(), path.read_bytes()
+            files[file] = _sha256(content)
+            write_atomic(out / file, content)
+    for stale in old.keys() - files.keys():
+        if not (out / stale).parent.is_symlink():  # or a file of another folder would go
+            (out / stale).unlink(missing_ok=True)
+    written = text(notebook)
+    write_atomic(notebook_path, written)
+    seconds = round(time.monotonic() - started, 1)
+    result = Result(name, fingerprint_now, seconds, utc_now(), files, _sha256(written.encode()))
     write_atomic(result_path, json.dumps(asdict(result), indent=1))
     return result
 
@@ -132,6 +160,6 @@ def refresh(
 def record_failure(out: Path, name: str, where: str, error: str) -> Result:
     """Note that a notebook failed. Its earlier tables and figures stay, but it will be executed again."""
     before = load(out, name)
-    result = Result(name, "", 0.0, utc_now(), before.files if before else [], where, error)
+    result = Result(name, "", 0.0, utc_now(), before.files if before else {}, where=where, error=error)
     write_atomic(paths(out, name)[1], json.dumps(asdict(result), indent=1))
     return result

@@ -1,12 +1,14 @@
-"""What a profile will train, before it does: runs by data set, what is recorded, what is missing, how long it takes."""
+"""Plan what a profile trains: its runs by data set, which are recorded, which are missing, how long they take."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from dgl_core import data
 from dgl_core.paper import experiments
 from dgl_core.paper.experiments import profiles
+from dgl_core.runs import keys, run
 from dgl_core.runs.estimates import GUESS, Estimates
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import duration
@@ -14,7 +16,7 @@ from dgl_core.utils import duration
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of some notebooks.
+    """Hold the runs of some notebooks.
 
     Attributes:
         needed: notebook -> its runs. every: each run once. todo: those without a record here.
@@ -29,15 +31,13 @@ class Plan:
     absent: dict[str, list[RunSpec]] = field(default_factory=dict)
 
     def seconds(self, spec: RunSpec) -> float:
-        """Estimated time of a run, a guess where nothing is known: for the progress line."""
+        """Estimate the time of a run for the progress line; a guess where nothing is known."""
         found = self.known.seconds(spec)
         return spec.epochs * GUESS if found is None else found
 
 
 def plan_of(profile: str, names: Sequence[str]) -> Plan:
-    """The plan of a profile for these notebooks."""
-    from dgl_core.runs import keys, run
-
+    """Collect the runs that these notebooks need in a profile, and what is known about them."""
     needed = {name: [keys.canonical(spec) for spec in experiments.plan(profile, [name])] for name in names}
     every = once(spec for specs in needed.values() for spec in specs)
     absent = {name: once(specs) for name, specs in experiments.absent(profile, names).items()}
@@ -46,12 +46,12 @@ def plan_of(profile: str, names: Sequence[str]) -> Plan:
 
 
 def once(specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """Each specification once, in order."""
+    """Keep each specification once, in order."""
     return list({spec.identity(): spec for spec in specs}.values())
 
 
 def summary(plan: Plan, workers: int) -> str:
-    """The plan in a line."""
+    """Say the plan in a line."""
     done = len(plan.every) - len(plan.todo)
     start = f"Plan: {len(plan.needed)} notebooks, {len(plan.every)} training runs; {done} recorded, "
     if not plan.todo:
@@ -60,7 +60,7 @@ def summary(plan: Plan, workers: int) -> str:
 
 
 def _time(specs: Sequence[RunSpec], known: Estimates, workers: int = 1) -> str:
-    """ "about 3 h", with the number of runs of which that is not known."""
+    """Say how long runs take ("about 3 h"), and of how many that is not known."""
     found = [known.seconds(spec) for spec in specs]
     unknown = found.count(None)
     total = sum(seconds for seconds in found if seconds is not None)
@@ -71,9 +71,7 @@ def _time(specs: Sequence[RunSpec], known: Estimates, workers: int = 1) -> str:
 
 
 def table(plan: Plan) -> list[str]:
-    """A line per data set: runs, recorded, to train, time on one worker, where the data are."""
-    from dgl_core.data import DATASETS
-
+    """Say the plan in a line per data set: runs, recorded, to train, time on one worker, where the data are."""
     todo = {spec.identity() for spec in plan.todo}
     by_set: dict[str, list[RunSpec]] = {}
     for spec in plan.every:
@@ -82,12 +80,12 @@ def table(plan: Plan) -> list[str]:
     for name, specs in by_set.items():
         left = [spec for spec in specs if spec.identity() in todo]
         time = _time(left, plan.known) if left else "-"
-        where = "made here" if DATASETS[name].generated else "here"
-        rows.append((_title(name, DATASETS), *map(str, (len(specs), len(specs) - len(left), len(left))), time, where))
+        where = "made here" if data.DATASETS[name].generated else "here"
+        rows.append((_title(name), *map(str, (len(specs), len(specs) - len(left), len(left))), time, where))
     for name, specs in plan.absent.items():
         where = f"not here: 'python -m dgl_core data status {name}' says how to get it"
-        where = where if name in DATASETS else "not here: this version does not read it"
-        rows.append((_title(name, DATASETS), str(len(specs)), "-", "-", _time(specs, plan.known), where))
+        where = where if name in data.DATASETS else "not here: this version does not read it"
+        rows.append((_title(name), str(len(specs)), "-", "-", _time(specs, plan.known), where))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  " + "  ".join(_aligned(row, widths)).rstrip() for row in rows]
 
@@ -97,5 +95,5 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
             for i, (word, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
 
 
-def _title(name: str, sets: Mapping) -> str:
-    return profiles.TITLES.get(name) or (sets[name].title if name in sets else name)
+def _title(name: str) -> str:
+    return profiles.TITLES.get(name) or (data.DATASETS[name].facts.title if name in data.DATASETS else name)

@@ -1,4 +1,4 @@
-"""Many runs, kept: their keys, the store of records, workers, estimates, audit."""
+"""Make many runs and keep them: keys, the store of records, workers, estimates, audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the committed reference records true? Train some of them again: ``python -m dgl_core audit [COUNT]``."""
+"""Train some of the committed reference records again and compare: ``python -m dgl_core audit [COUNT]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dgl_core.data import DATASETS
-from dgl_core.runs.keys import key, revisions
+from dgl_core.runs.keys import resolve
 from dgl_core.runs.store import Store
 from dgl_core.training.records import RunSpec
 from dgl_core.training.train import train
@@ -36,9 +36,9 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
         raise ValueError("results/reference holds no records: check out the repository whole, then audit again.")
     differences = []
     for record in random.Random(seed).sample(records, min(count, len(records))):
-        run = f"{record.spec.method} on {record.spec.dataset}, seed {record.spec.seed}"
-        if key(record.spec) != record.key:
-            differences.append(f"{run}: made by revisions {record.revisions}, now {revisions(record.spec)}")
+        run = resolve(record.spec)
+        if run.key != record.key:
+            differences.append(f"{run}: made by revisions {record.revisions}, now {run.revisions}")
             continue
         if not DATASETS[record.spec.dataset].available(None):
             say(f"{run}: not trained again, its data are not here")
@@ -63,7 +63,7 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
 
 
 def _sisters(one: RunSpec, other: RunSpec) -> bool:
-    """The same run up to seed and fold."""
+    """Tell whether two specifications are one run up to seed and fold."""
 
     def plain(spec: RunSpec) -> RunSpec:
         return spec.but(seed=0, dataset_options={k: v for k, v in spec.dataset_options.items() if k != "fold"})

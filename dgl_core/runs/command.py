@@ -1,4 +1,4 @@
-"""One run from the command line, on one device or on several processes.
+"""Train one run from the command line, on one device or on several processes.
 
     python -m dgl_core train dataset=cremad method=dgl method_options.alpha=4 precision=bf16 [--compile]
     python -m dgl_core train spec.json seed=1
@@ -15,21 +15,27 @@ first one writes the record, which says how many they were.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
+from dgl_core.runs.keys import resolve
+from dgl_core.runs.run import find_or_make
+from dgl_core.runs.store import Store
+from dgl_core.training import distributed, train
+from dgl_core.training.machine import Machine, check_precision
 from dgl_core.training.records import PROTOCOLS, RunRecord, RunSpec
-from dgl_core.utils import duration
+from dgl_core.utils import duration, results_root
 
 Say = Callable[[str], None]
 
 
 def read_spec(words: Sequence[str]) -> RunSpec:
-    """The specification that a JSON file and ``field=value`` pairs describe; the later word counts.
+    """Read the specification that a JSON file and ``field=value`` pairs describe; the later word counts.
 
     Values are JSON (``4``, ``[70]``, ``true``) or else text; ``method_options.alpha=4`` reaches into a dictionary.
 
@@ -94,50 +100,35 @@ def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
     Raises:
         ValueError: something was asked for that does not exist, or another worker is at this run.
     """
-    import torch
-
-    from dgl_core import utils
-    from dgl_core.runs import keys
-    from dgl_core.runs.store import Store
-    from dgl_core.training import distributed, train
-    from dgl_core.training.machine import Machine, check_precision
-
-    spec = keys.canonical(read_spec(options.spec))
+    wanted = resolve(read_spec(options.spec))
+    spec = wanted.spec
     chosen = {"compile": options.compile, "deterministic": options.deterministic, "data": options.data_on}
     machine = Machine(**vars(Machine.from_environment()) | {name: value for name, value in chosen.items() if value})
     device = distributed.own_device(torch.device(options.device) if options.device else train.default_device())
     check_precision(spec, device)
-    name, store = keys.key(spec), Store(utils.results_root())
-    checkpoint = store.path(spec, name).with_suffix(".checkpoint")
-    with distributed.team(device) as team, contextlib.ExitStack() as held:
-        first, found, state = team.rank == 0, None, None
-        if first:
-            found = None if options.recompute else store.load(spec, name)
-            state = "recorded" if found else "mine" if held.enter_context(store.claim(spec, name)) else "held"
-            if state == "mine" and options.recompute:
-                checkpoint.unlink(missing_ok=True)
-        state = team.agree(state)
-        if state == "held":
-            raise ValueError("another worker is at this run now: wait for it, or stop it first.")
-        if state == "mine":
-            if first:
+    with distributed.team(device) as team:
+
+        def made(checkpoint: Path) -> RunRecord:
+            if team.rank == 0:
                 who = f"{team.size} processes on {device.type}" if team.size > 1 else str(device)
                 say(f"{spec.method} on {spec.dataset}, {spec.epochs} epochs, seed {spec.seed}, {spec.precision}, {who}")
-            made = train.train(
-                spec, device=device, checkpoint=checkpoint, key=name, revisions=keys.revisions(spec), machine=machine,
-                team=team, log=timed(say, spec.epochs),
+            return train.train(
+                spec, device=device, checkpoint=checkpoint, key=wanted.key, revisions=wanted.revisions,
+                machine=machine, team=team, log=timed(say, spec.epochs),
             )  # fmt: skip
-            if first:
-                found = store.replace(made) if options.recompute else store.save(made)
-                checkpoint.unlink(missing_ok=True)
-        if first:
-            say(f"{'Recorded already' if state == 'recorded' else 'Recorded'} in {store.path(spec, name)}")
-            say(scores(found))
-        return found
+
+        state, found = find_or_make(wanted, made, recompute=options.recompute, team=team)
+    if state == "held":
+        raise ValueError("another worker is at this run now: wait for it, or stop it first.")
+    if found is not None:
+        path = Store(results_root()).path(spec, wanted.key)
+        say(f"{'Recorded already' if state == 'recorded' else 'Recorded'} in {path}")
+        say(scores(found))
+    return found
 
 
 def timed(say: Say, epochs: int) -> Say:
-    """A log that adds to the line of an epoch what an epoch takes and how long the rest will."""
+    """Make a log that adds to the line of an epoch how long one epoch takes and how long the rest will."""
     started, first = time.monotonic(), None
 
     def log(line: str) -> None:
@@ -151,7 +142,7 @@ def timed(say: Say, epochs: int) -> Say:
 
 
 def scores(record: RunRecord) -> str:
-    """The test scores in a line, by the protocol that selects the epoch."""
+    """Write the test scores in a line, by the protocol that selects the epoch."""
     parts = []
     for protocol in PROTOCOLS:
         each = ", ".join(f"{b} {100 * record.score(b, protocol):.1f}" for b in ("fused", *record.data["modalities"]))
@@ -160,7 +151,7 @@ def scores(record: RunRecord) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 done, 1 the run failed, 2 it was asked for something that does not exist, 130 interrupted."""
+    """Run the command; returns 0 done, 1 the run failed, 2 asked for something that does not exist, 130 interrupted."""
     options = parse(arguments)
     try:
         run(options)

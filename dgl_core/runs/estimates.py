@@ -1,4 +1,4 @@
-"""How long a run will take: from records of similar runs, from a rehearsal of its data set, or not known."""
+"""Estimate how long a run will take, from records of similar runs or from a rehearsal of its data set."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Likeness = tuple[str, str, str]  # data set, model, precision
 
 
 def likeness(spec: RunSpec) -> Likeness:
-    """What runs must have in common to cost about the same, the method aside."""
+    """Name what runs must have in common to cost about the same, the method aside."""
     return spec.dataset, spec.model, spec.precision
 
 
 class Estimates:
-    """Times per epoch of what is recorded and rehearsed, read once.
+    """Collect the times per epoch of what is recorded and rehearsed; the folders are read once.
 
     Args:
         stores: folders of run records.
@@ -44,7 +44,7 @@ class Estimates:
         self._recorded[likeness(record.spec)][record.spec.method].append(record.cost["seconds"] / record.spec.epochs)
 
     def seconds(self, spec: RunSpec) -> float | None:
-        """Rough training time of a run: that of the same method on the same data, else of others; None: not known."""
+        """Estimate the seconds of a run by the same method on the same data, else by other methods; None: not known."""
         for known in (self._recorded.get(likeness(spec)), self._rehearsed.get(likeness(spec))):
             if known:
                 each = known.get(spec.method) or [seconds for values in known.values() for seconds in values]
@@ -53,7 +53,7 @@ class Estimates:
 
 
 def reports(folder: Path) -> list[Mapping]:
-    """All readable rehearsal reports, the latest of a configuration last."""
+    """Read all rehearsal reports that can be read, the latest of a configuration last."""
     found = []
     for path in sorted(folder.glob("*.json")):
         try:

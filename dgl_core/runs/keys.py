@@ -4,19 +4,54 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 
+from dgl_core import data, methods, models
+from dgl_core.training import loop
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import resolve_options, unknown_name
 
 
-def canonical(spec: RunSpec) -> RunSpec:
-    """The same run in its one spelling: options in their declared types, defaults left out.
+@dataclass(frozen=True)
+class Run:
+    """A run by its one name.
+
+    Attributes:
+        spec: the specification in its one spelling (``canonical``).
+        key: SHA-256 of that specification and the revisions, the same on every machine.
+        revisions: revision numbers of everything that makes the numbers of the run.
+    """
+
+    spec: RunSpec
+    key: str
+    revisions: dict[str, int]
+
+    def __hash__(self):
+        return hash(self.key)
+
+    def __str__(self):
+        return f"{self.spec.method} on {self.spec.dataset}, seed {self.spec.seed}"
+
+
+def resolve(spec: RunSpec | Run) -> Run:
+    """Find the one name of a specification; a ``Run`` comes back as it is.
 
     Raises:
         ValueError: unknown data set, model, method or option, with the nearest right name.
     """
-    from dgl_core import data, methods, models
+    if isinstance(spec, Run):
+        return spec
+    plain, made_by = canonical(spec), revisions(spec)
+    text = json.dumps([plain.plain(), made_by], sort_keys=True, separators=(",", ":"))
+    return Run(plain, hashlib.sha256(text.encode()).hexdigest(), made_by)
 
+
+def canonical(spec: RunSpec) -> RunSpec:
+    """Spell a specification in the one way: options in their declared types, defaults left out.
+
+    Raises:
+        ValueError: unknown data set, model, method or option, with the nearest right name.
+    """
     if spec.dataset not in data.DATASETS:
         raise unknown_name("data set", spec.dataset, data.DATASETS)
     if spec.method not in methods.METHODS:
@@ -32,10 +67,7 @@ def canonical(spec: RunSpec) -> RunSpec:
 
 
 def revisions(spec: RunSpec) -> dict[str, int]:
-    """Revision numbers of everything that makes the numbers of a run."""
-    from dgl_core import data, methods, models
-    from dgl_core.training import loop
-
+    """List the revision numbers of everything that makes the numbers of a run."""
     return {
         "dataset": data.DATASETS[spec.dataset].revision,
         "model": models.REVISIONS[spec.model],
@@ -45,6 +77,5 @@ def revisions(spec: RunSpec) -> dict[str, int]:
 
 
 def key(spec: RunSpec) -> str:
-    """SHA-256 of the canonical specification and the revisions: the name of a run, on every machine."""
-    text = json.dumps([canonical(spec).plain(), revisions(spec)], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Name a specification: the key of its ``Run``."""
+    return resolve(spec).key

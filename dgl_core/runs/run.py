@@ -1,23 +1,28 @@
-"""From specifications to records: the key of a run, making runs, finding them again."""
+"""Make and find runs: from specifications to records."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from dgl_core import data
 from dgl_core.runs.estimates import GUESS, Estimates
-from dgl_core.runs.keys import canonical, key, revisions
+from dgl_core.runs.keys import Run, resolve
 from dgl_core.runs.store import Store
+from dgl_core.training import train
+from dgl_core.training.distributed import Team
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.utils import reference_root, results_root
+from dgl_core.utils import data_roots, reference_root, results_root
 
 POLL = 0.2  # seconds between looks at the workers
+ALONE = Team()
 
 
 class RunsFailed(RuntimeError):
-    """Some runs of a batch failed; all others are recorded. ``failures``: (spec, error) pairs."""
+    """Raised after all runs of a batch if some failed; the others are recorded. ``failures``: (spec, error) pairs."""
 
     def __init__(self, failures: list[tuple[RunSpec, Exception]]):
         self.failures = failures
@@ -27,58 +32,85 @@ class RunsFailed(RuntimeError):
         super().__init__(f"{run}: {error}{more}. Finished runs are recorded.")
 
 
-def find(spec: RunSpec, root: Path | None = None) -> RunRecord | None:
-    """The record of a run in this machine's store (or in ``root``), or None."""
-    return Store(root or results_root()).load(canonical(spec), key(spec))
+def find(spec: RunSpec | Run, root: Path | None = None) -> RunRecord | None:
+    """Find the record of a run in this machine's store (or in ``root``); None if there is none."""
+    wanted = resolve(spec)
+    return Store(root or results_root()).load(wanted.spec, wanted.key)
 
 
-def run(spec: RunSpec, recompute: bool = False, wait: bool = True) -> RunRecord | None:
-    """The record of one run: found, or made here and now.
+def find_or_make(
+    wanted: Run, make: Callable[[Path], RunRecord], *, recompute: bool = False, team: Team = ALONE
+) -> tuple[str, RunRecord | None]:
+    """Find a record, or claim the run, train it, keep its record and drop its checkpoint.
+
+    Args:
+        make: trains the run, from the checkpoint it is given if there is one.
+        recompute: train even if the run is recorded, and from the start.
+        team: the processes that train together; the first one alone looks at the store.
+
+    Returns:
+        ``("recorded", record)``, ``("made", record)``, or ``("held", None)`` while another living worker is at the run.
+        Processes after the first get no record.
+    """
+    store = Store(results_root())
+    checkpoint = store.path(wanted.spec, wanted.key).with_suffix(".checkpoint")
+    record, state, first = None, None, team.rank == 0
+
+    def look() -> RunRecord | None:
+        return None if recompute else store.load(wanted.spec, wanted.key)
+
+    with contextlib.ExitStack() as held:
+        if first:
+            record = look()
+            mine = record is None and held.enter_context(store.claim(wanted.spec, wanted.key))
+            record = look() if mine else record  # another worker may have finished it since
+            state = "recorded" if record is not None else "made" if mine else "held"
+        state = team.agree(state)
+        if state != "made":
+            return state, record
+        if first and recompute:
+            checkpoint.unlink(missing_ok=True)
+        made = make(checkpoint)
+        if first:
+            record = store.replace(made) if recompute else store.save(made)
+            checkpoint.unlink(missing_ok=True)
+        return state, record
+
+
+def run(spec: RunSpec | Run, recompute: bool = False, wait: bool = True) -> RunRecord | None:
+    """Find or make the record of one run, here and now.
 
     A run that another living worker holds is waited for (``wait``), or None is returned. An interrupted run goes on
     from its last checkpoint and ends with the same record (times and memory aside).
     """
-    from dgl_core.training.train import train
+    wanted = resolve(spec)
 
-    spec, name, store = canonical(spec), key(spec), Store(results_root())
+    def made(checkpoint: Path) -> RunRecord:
+        return train.train(wanted.spec, checkpoint=checkpoint, key=wanted.key, revisions=wanted.revisions)
+
     while True:
-        record = None if recompute else store.load(spec, name)
-        if record is not None:
+        state, record = find_or_make(wanted, made, recompute=recompute)
+        if state != "held" or not wait:
             return record
-        with store.claim(spec, name) as mine:
-            if mine:
-                record = None if recompute else store.load(spec, name)
-                if record is None:
-                    checkpoint = store.path(spec, name).with_suffix(".checkpoint")
-                    if recompute:
-                        checkpoint.unlink(missing_ok=True)
-                    record = train(spec, checkpoint=checkpoint, key=name, revisions=revisions(spec))
-                    record = store.replace(record) if recompute else store.save(record)
-                    checkpoint.unlink(missing_ok=True)
-                return record
-        if not wait:
-            return None
         time.sleep(POLL)
 
 
-def pending(specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """The specifications without a record here, each once, in order."""
-    seen, left = set(), []
-    for spec in map(canonical, specs):
-        name = key(spec)
-        if name not in seen and find(spec) is None:
-            left.append(spec)
-        seen.add(name)
-    return left
+def pending(specs: Iterable[RunSpec | Run]) -> list[RunSpec]:
+    """List the specifications without a record here, each once, in order."""
+    return [wanted.spec for wanted in _missing(map(resolve, specs))]
+
+
+def _missing(runs: Iterable[Run]) -> list[Run]:
+    return [wanted for wanted in dict.fromkeys(runs) if find(wanted) is None]
 
 
 def run_all(
-    specs: Iterable[RunSpec],
+    specs: Iterable[RunSpec | Run],
     client=None,
     recompute: bool = False,
     progress: Callable[[int, int, RunSpec, float], None] | None = None,
 ) -> list[RunRecord]:
-    """Records of all specifications, in order.
+    """Find or make the records of all specifications, in order.
 
     Args:
         client: None runs them one after another in this process, first those that no other runner is at. Anything with
@@ -90,58 +122,53 @@ def run_all(
     Raises:
         RunsFailed: after all others have finished, if some failed.
     """
-    specs = [canonical(spec) for spec in specs]
-    unique = list({key(spec): spec for spec in specs}.values())
+    runs = [resolve(spec) for spec in specs]
+    unique = list(dict.fromkeys(runs))
     failures: list[tuple[RunSpec, Exception]] = []
     started, done = time.perf_counter(), 0
 
-    def finish(spec: RunSpec, result: Callable[..., RunRecord | None], *arguments: object) -> bool:
+    def finish(wanted: Run, result: Callable[..., RunRecord | None], *arguments: object) -> bool:
         """Count the run as done, unless another worker is still at it."""
         nonlocal done
         try:
             if result(*arguments) is None:
                 return False
         except Exception as error:
-            failures.append((spec, error))
+            failures.append((wanted.spec, error))
         done += 1
         if progress is not None:
-            progress(done, len(unique), spec, time.perf_counter() - started)
+            progress(done, len(unique), wanted.spec, time.perf_counter() - started)
         return True
 
     if client is None:
-        others = [spec for spec in unique if not finish(spec, run, spec, recompute, False)]
-        for spec in others:
-            finish(spec, run, spec, recompute)
+        others = [wanted for wanted in unique if not finish(wanted, run, wanted, recompute, False)]
+        for wanted in others:
+            finish(wanted, run, wanted, recompute)
     else:
-        waiting = {client.submit(run, spec, recompute): spec for spec in unique}
+        waiting = {client.submit(run, wanted.spec, recompute): wanted for wanted in unique}
         while waiting:
             for future in [f for f in waiting if f.done()]:
                 finish(waiting.pop(future), future.result)
             time.sleep(POLL if waiting else 0)
     if failures:
         raise RunsFailed(failures)
-    return [found for spec in specs if (found := find(spec)) is not None]
+    return [found for wanted in runs if (found := find(wanted)) is not None]
 
 
 @functools.lru_cache(maxsize=256)
 def _fingerprint(dataset: str, options: tuple, roots: tuple[Path, ...]) -> str:
-    """Of the data below ``roots``, as they were when first asked for: loading a set takes seconds."""
-    from dgl_core.training.train import _load
-
-    return _load(dataset, None, options).fingerprint
+    """Fingerprint a data set; cached, because loading takes seconds. ``roots`` tells apart where the data lie."""
+    return train.load(dataset, None, options).fingerprint
 
 
 def same_data(record: RunRecord | None) -> RunRecord | None:
-    """The record, after its fingerprint was compared with the real data that are here now.
+    """Compare the fingerprint of a record with the real data that are here now; returns the record.
 
     Generated data are part of the key by their revision; where real data are absent there is nothing to compare with.
 
     Raises:
         ValueError: the data here are not those that the record was made from.
     """
-    from dgl_core import data
-    from dgl_core.utils import data_roots
-
     if record is None or data.DATASETS[record.spec.dataset].generated:
         return record
     if data.DATASETS[record.spec.dataset].available(None):
@@ -156,19 +183,20 @@ def same_data(record: RunRecord | None) -> RunRecord | None:
 
 
 def load_or_run(specs, *, recompute: bool = False):
-    """Records in the shape of ``specs``: a dict of lists, or a list. What is not recorded here is trained now.
+    """Find or make records in the shape of ``specs``: a dict of lists, or a list.
 
     Reads and writes this machine's store only; committed reference records never stand in for a run.
     """
-    if isinstance(specs, Mapping):
-        flat = [spec for group in specs.values() for spec in group]
-        run_all(flat if recompute else pending(flat), recompute=recompute)
-        return {name: [same_data(find(spec)) for spec in group] for name, group in specs.items()}
-    return load_or_run({"": list(specs)}, recompute=recompute)[""]
+    if not isinstance(specs, Mapping):
+        return load_or_run({"": list(specs)}, recompute=recompute)[""]
+    groups = {name: [resolve(spec) for spec in group] for name, group in specs.items()}
+    every = [wanted for group in groups.values() for wanted in group]
+    run_all(every if recompute else _missing(every), recompute=recompute)
+    return {name: [same_data(find(wanted)) for wanted in group] for name, group in groups.items()}
 
 
 def reference(specs):
-    """Committed records in the shape of ``specs``; runs without one are left out."""
+    """Find committed records in the shape of ``specs``; runs without one are left out."""
     if isinstance(specs, Mapping):
         return {name: reference(group) for name, group in specs.items()}
     found = (find(spec, reference_root() / spec.dataset) for spec in specs)
@@ -187,17 +215,17 @@ def publish_reference(specs: Iterable[RunSpec]) -> int:
 
 
 def rehearsal_root() -> Path:
-    """Where reports of rehearsals are: beside the store, never in it."""
+    """Name the folder of rehearsal reports: beside the store, never in it."""
     return results_root().parent / "rehearsal"
 
 
 def estimates(specs: Iterable[RunSpec]) -> Estimates:
-    """What is known about the time of such runs, from records here and in the reference and from rehearsals."""
+    """Collect what is known about the time of such runs: records here and in the reference, and rehearsals."""
     sets = sorted({spec.dataset for spec in specs})
     return Estimates([results_root(), *(reference_root() / name for name in sets)], rehearsal_root())
 
 
 def estimate_seconds(spec: RunSpec) -> float:
-    """Rough training time of one run, a guess where nothing is known; for many runs ask ``estimates`` once."""
+    """Estimate the training time of one run, a guess where nothing is known; for many runs ask ``estimates`` once."""
     known = estimates([spec]).seconds(spec)
     return spec.epochs * GUESS if known is None else known

@@ -1,4 +1,4 @@
-"""A folder of run records: written once and atomically, claimed while in work, quarantined when damaged."""
+"""Keep run records in a folder: written once and atomically, claimed while in work, set aside when damaged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STALE = 60.0  # a claim without a sign of life for this long is taken over
 
 
 class Store:
-    """Run records of one machine, one JSON file each.
+    """Keep the run records of one machine, one JSON file each.
 
     Nothing locks: a run is claimed by a file that only one worker can create; the first finished record wins.
 
@@ -38,7 +38,7 @@ class Store:
         return self.root / (re.sub(r"[^\w.+-]+", "_", "-".join(words)) + ".json")
 
     def load(self, spec: RunSpec, key: str) -> RunRecord | None:
-        """The record, or None. A damaged file is moved aside (``.damaged``) with a message, and counts as none."""
+        """Read a record; None if there is none. A damaged file is moved aside (``.damaged``) with a message."""
         path = self.path(spec, key)
         try:
             record = _read(path)
@@ -65,7 +65,7 @@ class Store:
         return record
 
     def records(self) -> list[RunRecord]:
-        """All readable records, sorted by file name."""
+        """Read all records that can be read, sorted by file name."""
         found = []
         for path in sorted(self.root.rglob("*.json")):
             try:
@@ -76,7 +76,7 @@ class Store:
 
     @contextmanager
     def claim(self, spec: RunSpec, key: str):
-        """Yields True while this worker alone holds the run, False if another living worker does."""
+        """Claim a run; yields True while this worker alone holds it, False if another living worker does."""
         path = self.path(spec, key).with_suffix(".claim")
         mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex})
         with self._explained():
@@ -104,7 +104,7 @@ class Store:
 
     @contextmanager
     def _explained(self):
-        """A full or read-only disk in one sentence, with the remedy."""
+        """Explain a full or read-only disk in one sentence, with the remedy."""
         try:
             yield
         except OSError as error:
@@ -150,7 +150,7 @@ def _text(path: Path) -> str:
 
 
 def _is_stale(path: Path) -> bool:
-    """No heartbeat for a while, or its process on this host is gone."""
+    """Tell whether a claim has had no heartbeat for a while, or its process on this host is gone."""
     try:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
@@ -176,7 +176,7 @@ def _alive(pid: int) -> bool:
 
 
 def _take_over(path: Path, text: str) -> bool:
-    """Of several workers that see a stale claim, the one that creates the file beside it goes on.
+    """Take over a stale claim: of several workers that see it, the one that creates the file beside it goes on.
 
     That file then replaces the claim in one move, so there is never a moment without a claim for a newcomer to take.
     """

@@ -1,4 +1,4 @@
-"""Processes that train: local ones, or those of a Dask cluster. Both offer ``submit``, all that ``run_all`` needs."""
+"""Start processes that train: local ones, or those of a Dask cluster. Both offer ``submit``, as ``run_all`` needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_WORKER = 60.0  # seconds that the first worker of a Dask cluster gets to j
 
 
 @contextmanager
-def environment(variables: dict[str, str]) -> Iterator[None]:
+def with_variables(variables: dict[str, str]) -> Iterator[None]:
     """Set environment variables for the processes that are started inside the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
@@ -32,7 +32,7 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def local_workers(count: int, gpus: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
-    """A pool of ``count`` fresh processes; however the block is left, none of them outlives it.
+    """Start a pool of ``count`` fresh processes; however the block is left, none of them outlives it.
 
     They are spawned, not forked, so that each reads this process's environment before it imports torch.
 
@@ -59,7 +59,7 @@ def local_workers(count: int, gpus: Sequence[str] = ()) -> Iterator[ProcessPoolE
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` takes."""
+    """List the GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` takes."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [word.strip() for word in named.split(",") if word.strip() not in ("", "-1")]
@@ -69,7 +69,11 @@ def visible_gpus() -> list[str]:
 
 
 def _begin(places=None) -> None:
-    """Ctrl-C is the parent's business; a terminated worker unwinds, so that it releases its claim; no orphans."""
+    """Prepare a worker process: its GPU, and its end.
+
+    Ctrl-C is left to the parent, which then terminates its workers. A terminated worker raises ``SystemExit``, so that
+    it releases its claim; a worker whose parent has died ends itself.
+    """
     if places is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = places.get()  # before CUDA starts
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -89,7 +93,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def dask_workers(address: str) -> Iterator:
-    """The client of a running Dask scheduler. A worker process trains one run at a time, whatever its threads.
+    """Connect to a running Dask scheduler. A worker process trains one run at a time, whatever its threads.
 
     Raises:
         ValueError: nobody answers at that address, or it has no workers.

@@ -1,4 +1,4 @@
-"""One run: its specification and record, the one loop, the optimiser, the machine it runs on.
+"""Train one run: its specification and record, the loop, the optimiser, the machine it runs on.
 
 ``fit(model, method, dataset)`` trains your own model; ``train.train(spec)`` a registered one. Names are imported on
 first use, so that ``dgl_core.training.environment`` costs no torch.

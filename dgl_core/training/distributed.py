@@ -1,12 +1,12 @@
-"""One run on several processes (``torchrun``): each takes its part of every batch, all make the same update.
+"""Train one run on several processes (``torchrun``): each takes its part of every batch, all make the same update.
 
 The update follows the mean of the parts' gradients. For a model without batch statistics that is the gradient of the
 whole batch. Batch-norm sees a part only: on GPUs it is made to see the whole batch (``SyncBatchNorm``), on CPUs, where
 torch offers no such thing, the gradient is the mean over the parts and running statistics are averaged once an epoch.
 
-Scores by which OGM, PMR, AGM, MMPareto and MLA steer their gradients come from each process's own part. Their steps are
-then the mean of steered gradients: a neighbouring method, which the record shows by ``processes``. Random augmentation
-is drawn per process.
+OGM, PMR, AGM, MMPareto and MLA steer their gradients by scores that each process takes from its own part. The update is
+then the mean of steered gradients, which is not the method on the whole batch; ``processes`` in the record shows it.
+Every process draws its own random augmentation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SYNC_BUFFERS = "forward_sync_buffers" if _NEW_NAME else "broadcast_buffers"
 
 @dataclass(frozen=True)
 class Team:
-    """The processes of a run; alone by default, and then everything here does nothing."""
+    """The processes of a run; with one process, the default, every method here leaves its argument as it is."""
 
     rank: int = 0
     size: int = 1
@@ -48,18 +48,18 @@ class Team:
             )
 
     def part(self, rows: Tensor) -> Tensor:
-        """This process's rows of a batch [B] -> [B / size]."""
+        """Take this process's rows of a batch: [B] -> [B / size]."""
         each = len(rows) // self.size
         return rows[self.rank * each : (self.rank + 1) * each]
 
     def prepare(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The model with batch-norm over the whole batch, where that exists."""
+        """Make batch-norm see the whole batch, where torch offers that (GPUs)."""
         if self.size > 1 and device.type == "cuda":
             return nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model
 
     def wrap(self, objective: nn.Module, method: Method, heads: nn.Module) -> tuple[nn.Module, bool]:
-        """The objective in DistributedDataParallel, and True; as it is, and False, if gradients are averaged later.
+        """Wrap the objective in DistributedDataParallel where possible; also says whether that averages the gradients.
 
         DDP averages the first backward pass through the objective and wants every parameter in it. So it is with the
         plain step and ``DisentangledObjective`` (vanilla, DGL and all of Table 3); methods with several passes, heads
@@ -86,7 +86,7 @@ class Team:
                 tensor.copy_(mean.view_as(tensor))
 
     def agree(self, value: object) -> object:
-        """The first process's value, on all of them; also a meeting point."""
+        """Send the first process's value to all of them, which also makes them wait for each other."""
         if self.size == 1:
             return value
         box = [value]
@@ -96,7 +96,7 @@ class Team:
 
 @contextmanager
 def team(device: torch.device) -> Iterator[Team]:
-    """The processes that ``torchrun`` started, with NCCL between GPUs and gloo between CPUs; otherwise alone.
+    """Join the processes that ``torchrun`` started, by NCCL between GPUs and gloo between CPUs; otherwise stay alone.
 
     Processes that have met already stay together.
     """
@@ -116,7 +116,7 @@ def team(device: torch.device) -> Iterator[Team]:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The GPU of this process: number ``LOCAL_RANK`` of those that it sees."""
+    """Name the GPU of this process: number ``LOCAL_RANK`` of those that it sees."""
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device

@@ -1,4 +1,4 @@
-"""Where a number was made: device, versions, threads, commit, and whether its digits are portable."""
+"""Describe where a number was made: device, versions, threads, commit, and whether its digits are portable."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PORTABLE_NUMERICS = {
 
 
 def is_portable() -> bool:
-    """True if this process computes with portable numerics (on a CPU with one thread)."""
+    """Tell whether this process computes with portable numerics (on a CPU with one thread)."""
     return all(os.environ.get(name) == value for name, value in PORTABLE_NUMERICS.items())
 
 
 @functools.lru_cache(maxsize=1)
 def commit() -> str:
-    """Short commit of this checkout, with ``+changes`` if tracked files differ; ``unknown`` outside a checkout."""
+    """Name the commit of this checkout, with ``+changes`` if tracked files differ; ``unknown`` outside a checkout."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -43,7 +43,7 @@ def commit() -> str:
 
 
 def describe(device) -> dict[str, object]:
-    """Provenance of a run as plain values. ``device`` is a ``torch.device``."""
+    """Describe device, versions and commit as plain values. ``device`` is a ``torch.device``."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
@@ -61,7 +61,7 @@ def describe(device) -> dict[str, object]:
 
 
 def peak_memory_mb(device) -> float:
-    """Peak memory of this process (CPU) or of the allocator (GPU), in MiB."""
+    """Measure the peak memory of this process (CPU) or of the allocator (GPU), in MiB."""
     if device.type == "cuda":
         import torch
 

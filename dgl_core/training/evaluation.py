@@ -1,91 +1,101 @@
-"""What is measured after every epoch: scores of the fused model and of every branch, suppression, test predictions."""
+"""Score a model after an epoch: the fused model and every branch, suppression, predictions on the test part."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dgl_core.data.tasks.classes import Tally
+from dgl_core.data.tasks.classes import Tally, Task
 from dgl_core.gradients import FUSED
+from dgl_core.methods.base import Batch, Method, State
+from dgl_core.models.multimodal import MultimodalModel
 from dgl_core.training.records import pack, pack_array
-
-if TYPE_CHECKING:
-    from dgl_core.training.loop import Trainer
-
 
 PROBE = 256  # at most about this many training samples are scored
 STATISTICS = 32  # training batches that batch-norm statistics under a mask are measured on
 
+Branches = Callable[[Mapping[str, Tensor], str], Mapping[str, Tensor]]  # inputs, part -> branch -> outputs
+Batches = Callable[..., Iterable[Batch]]  # as ``State.batches``, with ``probe``
+
 
 @torch.no_grad()
-def evaluate(trainer: Trainer) -> tuple[dict[str, float], dict[str, str]]:
-    """Scores of the present model on train (a probe), val and test.
+def evaluate(
+    branches: Branches, batches: Batches, task: Task, model: MultimodalModel
+) -> tuple[dict[str, float], dict[str, dict[str, str]]]:
+    """Score the present model on train (an evenly spaced probe), val and test.
+
+    Args:
+        branches: gives the outputs of every branch for a batch of a part (``branches_of`` of a method).
+        batches: ``batches(part, probe=n)`` gives the samples of a part in order, about ``n`` of them;
+            ``batches(part, training=True, limit=n)`` at most ``n`` shuffled and augmented batches.
+        task: what the scores are. model: in evaluation mode; used alone for statistics under a mask.
 
     Returns:
         Columns of ``RunRecord.curves`` with their values, and what the task keeps of every branch on test, packed.
     """
     columns: dict[str, float] = {}
-    packed: dict[str, dict[str, str]] = {}
+    modalities, packed = list(model.encoders), {}
     for part in ("train", "val", "test"):
-        tallies = score(trainer, part)
-        for branch, tally in tallies.items():
-            columns |= {f"{part}/{branch}/{name}": value for name, value in tally.result().items()}
-        if part == "train" and len(trainer.model.encoders) > 1:
-            own = {b: tally for b, tally in tallies.items() if b == FUSED or b in trainer.model.encoders}
-            columns |= {f"suppression/{name}": value for name, value in trainer.task.compare(own).items()}
+        probe = PROBE if part == "train" else None
+        tallies = score(((branches(b.inputs, part), b.target) for b in batches(part, probe=probe)), task)
+        if part == "train" and len(modalities) > 1:
+            compared = task.compare(tallies[FUSED], {m: tallies[m] for m in tallies if m in model.encoders})
+            columns |= {f"suppression/{name}": value for name, value in compared.items()}
         if part == "test":
+            if task.reestimate and len(modalities) > 1:
+                tallies |= {f"{m}_reestimated": score_reestimated(model, m, batches, task) for m in modalities}
             for branch, tally in tallies.items():
                 packed[branch] = {k: pack(v) if k == "predicted" else pack_array(v) for k, v in tally.arrays().items()}
+        for branch, tally in tallies.items():
+            columns |= {f"{part}/{branch}/{name}": value for name, value in tally.result().items()}
     return columns, packed
 
 
-def score(trainer: Trainer, part: str) -> dict[str, Tally]:
-    """The predictions of every branch on a part (of train: an evenly spaced probe), collected by the task's tally.
+def branches_of(method: Method, state: State, inputs: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Compute the outputs of every branch for a batch of a part, as the method scores them.
 
-    Branches are ``"fused"``, each modality (zero mask), ``"official_<modality>"`` where a method has its own score;
-    on test also ``"without_<modality>"`` with that one missing of three or more (of two it is the other one's branch).
+    Branches are ``"fused"``, each modality (zero mask) and ``"official_<modality>"`` where a method has its own score.
+    With three or more modalities the test part also gets ``"without_<modality>"``, which lacks that one alone.
     """
-    modalities = list(trainer.model.encoders)
-    missing = {m: [j for j in modalities if j != m] for m in modalities if part == "test" and len(modalities) > 2}
-    index = trainer.dataset.indices(part)
-    if part == "train":
-        index = index[:: math.ceil(len(index) / PROBE)]
-    tallies: dict[str, Tally] = defaultdict(trainer.task.tally)
-    for rows in index.split(trainer.task.evaluation_batch):
-        batch = trainer.batch(rows)
-        official = trainer.method.official_unimodal(trainer, batch.inputs)
-        branches = trainer.method.all_logits(trainer, batch.inputs) | {f"official_{m}": v for m, v in official.items()}
-        branches |= {f"without_{m}": trainer.method.logits(trainer, batch.inputs, keep) for m, keep in missing.items()}
+    modalities = list(state.model.encoders)
+    official = method.official_unimodal(state, inputs)
+    branches = method.all_logits(state, inputs) | {f"official_{m}": v for m, v in official.items()}
+    for m in modalities if part == "test" and len(modalities) > 2 else ():
+        branches[f"without_{m}"] = method.logits(state, inputs, [j for j in modalities if j != m])
+    return branches
+
+
+def score(scored: Iterable[tuple[Mapping[str, Tensor], Tensor]], task: Task) -> dict[str, Tally]:
+    """Collect the outputs of every branch, batch by batch, in the task's tallies.
+
+    Args:
+        scored: for each batch ``{branch: outputs}`` and the target.
+    """
+    tallies: dict[str, Tally] = defaultdict(task.tally)
+    for branches, target in scored:
         for branch, outputs in branches.items():
-            tallies[branch].update(outputs, batch.target)
-    if part == "test" and trainer.task.reestimate and len(trainer.model.encoders) > 1:
-        tallies |= {f"{m}_reestimated": score_reestimated(trainer, m) for m in trainer.model.encoders}
+            tallies[branch].update(outputs, target)
     return dict(tallies)
 
 
-def score_reestimated(trainer: Trainer, modality: str) -> Tally:
-    """One modality on the test part, with batch-norm statistics measured on passes with this modality alone."""
-    tally = trainer.task.tally()
-    batches = (batch.inputs for batch in trainer.batches("train", training=True, limit=STATISTICS))
-    with reestimated(trainer.model, batches, (modality,)) as model:
-        for rows in trainer.dataset.indices("test").split(trainer.task.evaluation_batch):
-            batch = trainer.batch(rows)
-            tally.update(model(batch.inputs, keep=(modality,)), batch.target)
-    return tally
+def score_reestimated(model: MultimodalModel, modality: str, batches: Batches, task: Task) -> Tally:
+    """Score one modality on the test part, with batch-norm statistics measured on passes with this modality alone."""
+    measured = (batch.inputs for batch in batches("train", training=True, limit=STATISTICS))
+    with reestimated(model, measured, (modality,)) as alone:
+        scored = (({modality: alone(b.inputs, keep=(modality,))}, b.target) for b in batches("test"))
+        return score(scored, task)[modality]
 
 
 @contextmanager
 def reestimated(
     model: nn.Module, batches: Iterable[Mapping[str, Tensor]], keep: Collection[str] | None
 ) -> Iterator[nn.Module]:
-    """The model in evaluation mode with batch-norm statistics measured anew on passes with ``keep``; then as it was.
+    """Measure batch-norm statistics anew on passes with ``keep``, yield the model in evaluation mode, put all back.
 
     A network that was trained on fused maps is scored under a mask with statistics of something else, which alone
     changes the result several-fold; this separates the two.

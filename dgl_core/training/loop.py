@@ -1,12 +1,12 @@
-"""The one training loop: every method, model and data set goes through it."""
+"""Train: the one loop that every method, model and data set goes through."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,30 +17,49 @@ from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method
 from dgl_core.training import checkpoints, optimizer, recording, streaming
 from dgl_core.training.distributed import Team
-from dgl_core.training.evaluation import evaluate
+from dgl_core.training.evaluation import branches_of, evaluate
 from dgl_core.training.machine import Machine
 from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.utils import derive_seed
 
 REVISION = 1  # raise when the numbers of the loop itself change
+STATEFUL = ("model", "heads", "optimizer", "method")  # parts of a checkpoint that keep their own state
 Log = Callable[[str], None]  # receives one line per epoch
 
 
 class TrainingDiverged(ArithmeticError):
-    """A loss became infinite or NaN; the message names the epoch and the step."""
-
-
-def derive_seed(*parts: object) -> int:
-    """A 56-bit seed from any values: random numbers depend on what they are for, not on what was drawn before."""
-    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:7], "big")
+    """Raised where a loss becomes infinite or NaN; the message names the epoch and the step."""
 
 
 class Trainer:
-    """Runs one method on one model and one data set; it is the ``State`` that methods see.
+    """Train one model on one data set by one method; it is also the ``State`` that methods see.
+
+    It knows no method, task or data set by name. Features, each with its switch:
+
+    - accumulation of gradients: ``spec.accumulate`` batches an update, averaged;
+    - gradient clipping by the norm over all parameters: ``spec.clip`` (0: none);
+    - precision: ``spec.precision``, fp32, tf32, bf16 (autocast) or fp64;
+    - learning rates: ``spec.schedule`` (steps or one cycle), encoders times ``spec.encoder_lr_scale``;
+    - scores of every branch after each ``spec.evaluate_every`` epochs, and after the last;
+    - checkpoints with exact resume: ``fit(checkpoint, every)``;
+    - compilation, deterministic algorithms, data in GPU memory or streamed: ``machine``;
+    - several processes that share every batch: ``team``.
+
+    Forbidden, each a ``ValueError`` that says what to change:
+
+    - ``accumulate > 1`` with a method that updates more than once a batch (``Method.UPDATES``);
+    - a batch larger than the training part, or one that the processes of ``team`` cannot share equally;
+    - ``tf32`` without an NVIDIA GPU of the Ampere generation or newer (``machine.numerics``).
 
     Args:
         spec: what to run; ``spec.model`` and ``spec.dataset`` only name things here.
         method, model, dataset: the objects themselves. The model is trained in place.
-        device: where to train. machine: how this computer goes about it. team: the processes that train together.
+        device: where to train. machine: numerical settings of this computer; they never change a run's key.
+        team: the processes that train together.
+
+    Attributes:
+        curves: column -> one value per epoch, as in ``RunRecord``.
+        best: protocol -> (score, what the task keeps of every branch on test at the epoch of that score).
     """
 
     def __init__(
@@ -57,29 +76,41 @@ class Trainer:
         if spec.accumulate > 1 and method.UPDATES > 1:
             raise ValueError(f"{spec.method} updates {method.UPDATES} times a batch, so accumulate must be 1.")
         self.spec, self.method, self.device, self.machine, self.team = spec, method, device, machine, team
-        dtype = torch.float64 if spec.precision == "fp64" else torch.float32
-        self.model = model = team.prepare(model, device).to(device, dtype)
+        self.dtype = torch.float64 if spec.precision == "fp64" else torch.float32
+        self.epochs, self.epoch, self.step, self.seconds = spec.epochs, 0, 0, 0.0
+        self.curves: dict[str, list[float]] = defaultdict(list)
+        self.best: dict[str, tuple[float, dict[str, dict[str, str]]]] = {}
+        self._set_up_model(model)
+        self._set_up_data(dataset)
+        self._set_up_objective()
+        self._set_up_optimizer()
+
+    def _set_up_model(self, model: nn.Module) -> None:
+        """Move the model to the device, in the layout that convolutions run fastest in."""
+        self.model = self.team.prepare(model, self.device).to(self.device, self.dtype)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)  # the layout that convolutions run fastest in
-        self.dataset, self.data_on = streaming.place(dataset, device, machine)
-        self.task = dataset.task.to(device)
-        self.classes = len(dataset.classes)
-        self.heads = method.heads(model, self.classes).to(device, dtype)
-        objective = machine.compiled(method.objective(model, self.task.criterion))
-        self.objective, self._averaged = team.wrap(objective, method, self.heads)
-        self.dtype = dtype
-        self.epochs, self.epoch, self.step = spec.epochs, 0, 0
+                module.to(memory_format=torch.channels_last)
+
+    def _set_up_data(self, dataset: data.Dataset) -> None:
+        """Move the data to where they are trained on; count the steps of an epoch."""
+        self.dataset, self.data_on = streaming.place(dataset, self.device, self.machine)
+        self.task, self.classes = dataset.task.to(self.device), len(dataset.classes)
         self.train_index = self.dataset.indices("train")  # where the data are: no copy, and no waiting, at each step
-        self.steps_per_epoch = len(self.train_index) // spec.batch_size
+        self.steps_per_epoch, size = len(self.train_index) // self.spec.batch_size, self.spec.batch_size
         if not self.steps_per_epoch:
-            raise ValueError(f"batch_size {spec.batch_size} exceeds the {len(self.train_index)} training samples.")
-        self.optimizer = optimizer.optimizer_of(
-            spec, {g: self.parameters(g) for g in (*model.encoders, "fusion", "heads")}
-        )
-        self.curves: dict[str, list[float]] = defaultdict(list)
-        self.best: dict[str, tuple[float, dict[str, dict[str, str]]]] = {}  # protocol -> (score, packed arrays)
-        self.seconds = 0.0
+            raise ValueError(f"batch_size {size} exceeds the {len(self.train_index)} training samples.")
+
+    def _set_up_objective(self) -> None:
+        """Make the method's heads and the module that gives the losses; compile it, wrap it for several processes."""
+        self.heads = self.method.heads(self.model, self.classes).to(self.device, self.dtype)
+        objective = self.machine.compiled(self.method.objective(self.model, self.task.criterion))
+        self.objective, self._averaged = self.team.wrap(objective, self.method, self.heads)
+
+    def _set_up_optimizer(self) -> None:
+        """Make one optimiser over the encoders by modality, the fusion and the heads."""
+        groups = {name: self.parameters(name) for name in (*self.model.encoders, "fusion", "heads")}
+        self.optimizer = optimizer.optimizer_of(self.spec, groups)
 
     # -- what methods see -------------------------------------------------------------------------------------------
 
@@ -99,24 +130,21 @@ class Trainer:
             return
         if not self._averaged:
             self.team.average(p.grad for group in self.optimizer.param_groups for p in group["params"])
-        norms = []
-        for group in self.optimizer.param_groups:
-            if groups is not None and group["name"] not in groups:
-                for parameter in group["params"]:
-                    parameter.grad = None
-            if any(p.grad is not None for p in group["params"]):
-                norms.append(gradient_norm(group["params"]))
-                self._norms[group["name"]].append(norms[-1])
-        everything = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norms = optimizer.gradient_norms(self.optimizer, groups)
+        for name, norm in norms.items():
+            self._norms[name].append(norm)
         if self.spec.clip and norms:
-            total = torch.linalg.vector_norm(torch.stack(norms))
-            torch.nn.utils.clip_grads_with_norm_(everything, self.spec.clip, total)
+            optimizer.clip(self.optimizer, norms.values(), self.spec.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         torch.clear_autocast_cache()  # or another step on this batch would meet low-precision copies of old weights
 
-    def batches(self, part: str, *, training: bool = False, limit: int | None = None) -> Iterator[Batch]:
+    def batches(
+        self, part: str, *, training: bool = False, limit: int | None = None, probe: int | None = None
+    ) -> Iterator[Batch]:
         index, generator, size = self.dataset.indices(part), None, self.task.evaluation_batch
+        if probe:  # about so many samples, evenly spaced
+            index = index[:: math.ceil(len(index) / probe)]
         if training:
             generator, size = self.generator(f"batches/{part}"), self.spec.batch_size
             index = index[torch.randperm(len(index), generator=generator)]
@@ -137,31 +165,34 @@ class Trainer:
             checkpoint: file to resume from and to save to at most ``every`` seconds; deleted by the caller.
             log: called with one line per epoch.
         """
-        if checkpoint is None or not checkpoints.restore(self, checkpoint):
+        state = checkpoints.restore(checkpoint, self.device) if checkpoint else None
+        if state is None:
             self.method.on_start(self)
+        else:
+            self.load_state_dict(state)
         saved = time.perf_counter()
         for epoch in range(self.epoch, self.epochs):
             self.epoch = epoch
             started = time.perf_counter()
             self._train_epoch()
             trained = time.perf_counter()
-            if (epoch + 1) % self.spec.evaluate_every == 0 or epoch + 1 == self.epochs:
+            scored = (epoch + 1) % self.spec.evaluate_every == 0 or epoch + 1 == self.epochs
+            if scored:
                 self._evaluate_epoch()
             now = time.perf_counter()
             self.curves["seconds/training"].append(trained - started)
             self.seconds += now - started
             first = self.team.rank == 0
             if first and checkpoint is not None and now - saved >= every and self.epoch + 1 < self.epochs:
-                checkpoints.save(self, checkpoint)
+                checkpoints.save(self.state_dict(), checkpoint)
                 saved = now
-            if first and log is not None and self._scored:
-                log(self._line())
+            if first and log is not None and scored:
+                log(recording.epoch_line(self.curves, self.epoch, self.epochs, self.task, self.model.encoders))
 
     def _train_epoch(self) -> None:
         spec, rank = self.spec, self.team.rank
         torch.manual_seed(derive_seed(spec.seed, self.epoch, "dropout", *((rank,) if rank else ())))
-        rate = optimizer.start_epoch(self.optimizer, spec, self.epoch)
-        self.curves["lr"].append(rate)
+        self.curves["lr"].append(optimizer.start_epoch(self.optimizer, spec, self.epoch))
         self.model.train()
         self.heads.train()
         self.step = 0
@@ -172,33 +203,35 @@ class Trainer:
         if self.team.size > 1:
             generator = self.generator(f"train/{rank}")  # of the augmentation; the order is common
         rows = order.split(spec.batch_size)[: self.steps_per_epoch]  # the last, smaller batch is dropped, as officially
-        parts = map(self.team.part, rows)
-        for step, loaded in enumerate(streaming.batches(self.dataset, parts, generator)):
+        for step, loaded in enumerate(streaming.batches(self.dataset, map(self.team.part, rows), generator)):
             self.step, batch = step, self._batch(*loaded)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
                 values = self.method.step(self, batch)
             for name, value in values.items():
                 logs[name].append(value.detach())
+        self._log_epoch(logs)
+        self.method.on_epoch_end(self)
+
+    def _log_epoch(self, logs: Mapping[str, Sequence[Tensor]]) -> None:
+        """Append the means of losses and gradient norms over the steps to the curves; the only waiting of an epoch."""
         together = {name: torch.stack(values).double() for name, values in logs.items()}
         self.team.average([*together.values(), *self.model.buffers(), *self.heads.buffers()])
         losses = {name: values.cpu() for name, values in together.items()}
-        bad = [
-            ((~values.isfinite()).nonzero()[0].item(), n) for n, values in losses.items() if not values.isfinite().all()
-        ]
-        if bad:
-            step, name = min(bad)
+        wild = {name: (~values.isfinite()).nonzero() for name, values in losses.items()}
+        first = min(((steps[0].item(), name) for name, steps in wild.items() if len(steps)), default=None)
+        if first:
+            step, name = first
             raise self._diverged(f"the {name} loss is {losses[name][step].item()} at epoch {self.epoch}, step {step}")
         for name, values in losses.items():
             self.curves[f"loss/{name}"].append(values.mean().item())
         for group in self.optimizer.param_groups:
             norms = self._norms.get(group["name"], [torch.zeros(())])  # 0 where nothing reached the group
             self.curves[f"gradient/{group['name']}"].append(torch.stack(norms).double().mean().item())
-        self.method.on_epoch_end(self)
 
     def _evaluate_epoch(self) -> None:
         self.model.eval()
         self.heads.eval()
-        columns, kept = evaluate(self)
+        columns, kept = evaluate(partial(branches_of, self.method, self), self.batches, self.task, self.model)
         loss = columns[f"train/{FUSED}/loss"]
         if not math.isfinite(loss):  # the last step broke the weights
             raise self._diverged(f"the loss of the trained model is {loss} after epoch {self.epoch}")
@@ -210,17 +243,10 @@ class Trainer:
             if protocol == "last" or protocol not in self.best or score > self.best[protocol][0]:
                 self.best[protocol] = (score, kept)
 
-    @property
-    def _scored(self) -> bool:
-        """Was the model evaluated after the present epoch?"""
-        return len(self.curves[f"val/{FUSED}/{self.task.score}"]) == self.epoch + 1
-
     def _diverged(self, what: str) -> TrainingDiverged:
         spec = self.spec
         advice = f"Lower lr (now {spec.lr:g}); the last good checkpoint is kept."
         return TrainingDiverged(f"{spec.method} on {spec.dataset}, seed {spec.seed}: {what}. {advice}")
-
-    # -- plumbing ---------------------------------------------------------------------------------------------------
 
     def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
         return self._batch(*self.dataset.batch(rows, generator))
@@ -228,19 +254,23 @@ class Trainer:
     def _batch(self, inputs: Mapping[str, Tensor], target: Tensor) -> Batch:
         return Batch({m: inputs[m].to(self.dtype) for m in self.model.encoders}, target)
 
-    def _line(self) -> str:
-        latest = {c: v[-1] for c, v in self.curves.items()}
-        score = self.task.score
-        branches = [b for b in (FUSED, *self.model.encoders) if f"val/{b}/{score}" in latest]
-        scores = ", ".join(f"{b} {100 * latest[f'val/{b}/{score}']:.1f}" for b in branches)
-        loss = latest[f"train/{FUSED}/loss"]
-        return f"epoch {self.epoch + 1:3d}/{self.epochs}: loss {loss:.3f}, validation {score} % {scores}"
+    # -- what stays -------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, object]:
+        """Collect all that the specification does not decide, so that a run can go on after the present epoch."""
+        state = {"epoch": self.epoch + 1} | {name: getattr(self, name).state_dict() for name in STATEFUL}
+        return state | {"curves": dict(self.curves), "best": self.best, "seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from a state that ``state_dict`` collected."""
+        for name in STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
+        self.curves = defaultdict(list, state["curves"])
+        self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
 
     def record(self, key: str, revisions: Mapping[str, int]) -> RunRecord:
-        return recording.record(self, key, revisions)
-
-
-def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """L2 norm over all gradients present, a 0-d tensor on their device (no waiting); 0 where there is none."""
-    grads = [p.grad for p in parameters if p.grad is not None]
-    return torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
+        """Make the record of the run, after its last epoch."""
+        about = recording.data_of(self.dataset, self.method, list(self.model.encoders))
+        cost = recording.cost_of(self.curves, self.seconds, (self.model, self.heads), self.device)
+        where = recording.environment_of(self.device, self.machine, self.data_on, self.team.size)
+        return recording.record_of(self.spec, key, revisions, about, self.curves, self.best, cost, where)

@@ -1,8 +1,8 @@
-"""How a run is computed here: precision switches, compilation, determinism, memory. Nothing here decides what is run.
+"""Set how this machine computes a run: precision switches, compilation, determinism, memory.
 
-A ``RunSpec`` says what is computed, precision included, and names the run. A ``Machine`` says how this computer goes
-about it. Compiling, another device or another order of additions moves the last digits and means nothing else, so
-these choices are not part of a run's key; its record states them (``RunRecord.environment``).
+A ``RunSpec`` says what is computed, precision included, and names the run. A ``Machine`` holds the numerical settings
+of this machine; they never change a run's key, because compiling, another device or another order of additions moves
+the last digits and means nothing else. The record states them (``RunRecord.environment``).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ AMPERE = 8  # first compute capability with TF32
 
 
 class OutOfMemory(RuntimeError):
-    """The GPU is too small for this run as it was asked for; the message says what to lower."""
+    """Raised where the GPU is too small for a run as it was asked for; the message says what to lower."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Choices of the person at the machine; the command line and the environment set them.
+    """Numerical settings of this machine; the command line and the environment set them.
 
     Attributes:
         compile: backend of ``torch.compile`` for the objective ("inductor"), "" for none (``DGL_COMPILE``; 1 is
@@ -56,7 +56,7 @@ class Machine:
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] | None = None) -> Machine:
-        """The choices in ``DGL_COMPILE``, ``DGL_DETERMINISTIC``, ``DGL_DATA_ON`` and ``DGL_PER_GPU``."""
+        """Read the settings from ``DGL_COMPILE``, ``DGL_DETERMINISTIC``, ``DGL_DATA_ON`` and ``DGL_PER_GPU``."""
         given = os.environ if variables is None else variables
         compiler, switch = given.get("DGL_COMPILE", ""), given.get("DGL_DETERMINISTIC", "")
         per_gpu = given.get("DGL_PER_GPU", "") or "1"
@@ -72,7 +72,7 @@ class Machine:
         )
 
     def variables(self) -> dict[str, str]:
-        """The same choices as environment variables, for worker processes."""
+        """Write the settings as environment variables, for worker processes."""
         return {
             "DGL_COMPILE": self.compile,
             "DGL_DETERMINISTIC": str(int(self.deterministic)),
@@ -81,7 +81,7 @@ class Machine:
         }
 
     def compiled(self, objective: nn.Module) -> nn.Module:
-        """The objective as it is, or behind ``torch.compile``."""
+        """Put the objective behind ``torch.compile``, if that is set."""
         if not self.compile:
             return objective
         torch._dynamo.reset()  # or a worker's ninth run would silently stay uncompiled
@@ -89,7 +89,7 @@ class Machine:
 
     @contextmanager
     def numerics(self, spec: RunSpec, device: torch.device) -> Iterator[None]:
-        """Precision and determinism of this process while a run trains; everything is put back afterwards.
+        """Set precision and determinism of this process while a run trains; everything is put back afterwards.
 
         "fp32" is fp32 in matrix products and in convolutions (torch alone would use TF32 in convolutions); "tf32" and
         "bf16" let what is left in fp32 use TF32 tensor cores.
@@ -137,7 +137,7 @@ class Machine:
             ) from error
 
     def describe(self, device: torch.device) -> dict[str, object]:
-        """What a record states beside the device; on a CPU only what was chosen."""
+        """List the settings that a record states; on a CPU only those that were chosen."""
         chosen = {"compile": self.compile, "deterministic": self.deterministic}
         return chosen if device.type == "cuda" else {name: value for name, value in chosen.items() if value}
 

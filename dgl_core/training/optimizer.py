@@ -1,18 +1,18 @@
-"""The optimiser of a run and its learning rate over the epochs, as ``RunSpec`` says."""
+"""Make the optimiser of a run as ``RunSpec`` says, set its learning rate epoch by epoch, clip its gradients."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dgl_core.training.records import RunSpec
 
 
 def optimizer_of(spec: RunSpec, groups: Mapping[str, Sequence[nn.Parameter]]) -> torch.optim.Optimizer:
-    """One optimiser over named groups of parameters: the encoders by modality, "fusion", "heads"; empty ones left out.
+    """Make one optimiser over named groups of parameters: encoders by modality, "fusion", "heads"; empty ones left out.
 
     Every group keeps its name and its ``scale``, by which the learning rate of the epoch is multiplied:
     ``spec.encoder_lr_scale`` for encoders, 1 for the rest.
@@ -26,7 +26,8 @@ def optimizer_of(spec: RunSpec, groups: Mapping[str, Sequence[nn.Parameter]]) ->
     if spec.optimizer == "sgd":
         sgd = torch.optim.SGD(named, spec.lr, spec.momentum, 0, spec.weight_decay, spec.nesterov, fused=True)
         for parameter in [p for group in named for p in group["params"] if spec.momentum]:
-            # What it starts from anyway; left to itself it fails where a parameter gets its first gradient late.
+            # Zero is what momentum starts from anyway. Left unset, a fused SGD fails as soon as one parameter of a
+            # group gets its first gradient later than the others.
             sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return sgd
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
@@ -34,7 +35,7 @@ def optimizer_of(spec: RunSpec, groups: Mapping[str, Sequence[nn.Parameter]]) ->
 
 
 def schedule(spec: RunSpec, epoch: int) -> tuple[float, float]:
-    """Learning rate and momentum of a 0-based epoch."""
+    """Compute learning rate and momentum of a 0-based epoch."""
     if spec.schedule == "one_cycle":
         return one_cycle(epoch, spec.epochs, spec.lr)
     passed = sum(epoch >= milestone for milestone in spec.milestones)
@@ -51,7 +52,7 @@ def start_epoch(optimizer: torch.optim.Optimizer, spec: RunSpec, epoch: int) -> 
 
 
 def one_cycle(epoch: int, epochs: int, peak: float) -> tuple[float, float]:
-    """Learning rate and momentum of an epoch: up by cosine in the first tenth, down by cosine in the rest.
+    """Compute rate and momentum of a one-cycle epoch: up by cosine in the first tenth, down by cosine in the rest.
 
     Args:
         epoch: 0-based; the values hold for the whole epoch. epochs: how many there are.
@@ -72,3 +73,28 @@ def one_cycle(epoch: int, epochs: int, peak: float) -> tuple[float, float]:
         rates, momenta = (peak, peak / 25 / 1e4), (0.85, 0.95)
     blend = (1 + math.cos(math.pi * share)) / 2
     return tuple(end + (start - end) * blend for start, end in (rates, momenta))
+
+
+def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """Compute the L2 norm of all gradients that are present, 0-d on their device (no waiting); 0 if none is."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
+
+
+def gradient_norms(optimizer: torch.optim.Optimizer, groups: Sequence[str] | None = None) -> dict[str, Tensor]:
+    """Measure the gradient of every group that has one; with ``groups``, drop the gradients of all others first."""
+    norms = {}
+    for group in optimizer.param_groups:
+        if groups is not None and group["name"] not in groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+        if any(p.grad is not None for p in group["params"]):
+            norms[group["name"]] = gradient_norm(group["params"])
+    return norms
+
+
+def clip(optimizer: torch.optim.Optimizer, norms: Iterable[Tensor], largest: float) -> None:
+    """Scale all gradients together so that their norm, that of the groups' ``norms``, is at most ``largest``."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    total = torch.linalg.vector_norm(torch.stack(list(norms)))
+    torch.nn.utils.clip_grads_with_norm_(parameters, largest, total)

@@ -1,4 +1,4 @@
-"""What a run is (``RunSpec``) and what it leaves behind (``RunRecord``): plain values, no imports from the house."""
+"""Define what a run is (``RunSpec``) and what it leaves behind (``RunRecord``), both as plain values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROTOCOLS = ("last", "best_val", "best_test")  # last epoch; best on validation 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that decides the outcome of one training run, as plain values; no profile, no device, no path.
+    """Specify one training run by everything that decides its outcome: plain values, no profile, no device, no path.
 
     Defaults are the paper's (METHODS 1.4): SGD, learning rate 2e-3, momentum 0.9, weight decay 1e-4, x 0.1 at epoch 70
     of 100, batch 64, gradient norm clipped at 40 (an undocumented setting of the official code).
@@ -89,11 +89,11 @@ class RunSpec:
         return hash((self.dataset, self.method, self.model, self.seed, self.lr))  # 4 == 4.0 among the options
 
     def but(self, **changes) -> RunSpec:
-        """A copy with some fields changed."""
+        """Copy the specification with some fields changed."""
         return dataclasses.replace(self, **changes)
 
     def plain(self) -> dict[str, object]:
-        """The fields that differ from their default, as JSON values."""
+        """List the fields that differ from their default, as JSON values."""
         out: dict[str, object] = {"dataset": self.dataset}
         for f in fields(self)[1:]:
             default = f.default_factory() if f.default is dataclasses.MISSING else f.default
@@ -102,7 +102,7 @@ class RunSpec:
         return json.loads(json.dumps(out))
 
     def identity(self) -> str:
-        """Canonical text: defaults left out (a new field orphans nothing), keys sorted."""
+        """Write the canonical text: defaults left out (a new field orphans nothing), keys sorted."""
         return json.dumps(self.plain(), sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -115,12 +115,12 @@ class RunSpec:
 
 
 class CorruptRecord(ValueError):
-    """A record that is truncated, hand-edited or from another schema."""
+    """Raised for a record that is truncated, hand-edited or from another schema."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run leaves behind. Written once, never changed.
+    """Hold what one run leaves behind. A record is written once and never changed.
 
     Attributes:
         spec, key, revisions: what was run; see ``runs.key``.
@@ -149,7 +149,7 @@ class RunRecord:
     arrays: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
 
     def epoch(self, protocol: str = "last") -> int:
-        """0-based epoch that a protocol selects; ties go to the earliest.
+        """Find the 0-based epoch that a protocol selects; ties go to the earliest.
 
         ``best_test`` is the paper's protocol: it looks at the test set and is shown only to measure what that is worth.
         """
@@ -163,20 +163,23 @@ class RunRecord:
         return int(np.nanargmax(curve)) if part else len(curve) - 1  # NaN: not scored after that epoch
 
     def score(self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = "") -> float:
-        """One number, a fraction, at the epoch that ``protocol`` selects; by default the score that selects epochs."""
+        """Read one number, a fraction, at the epoch of ``protocol``; by default the score that selects epochs."""
         column = f"{part}/{branch}/{metric or self.selecting}"
         if column not in self.curves:
             raise unknown_name("column of this record", column, self.curves)
         return self.curves[column][self.epoch(protocol)]
 
     def branches(self) -> list[str]:
-        """Branches with a test score: "fused", the modalities, "without_<modality>" where they are three or more, and
-        "official_<modality>" where a method has one."""
+        """List the branches with a test score.
+
+        They are "fused", the modalities, "without_<modality>" where there are three or more, and
+        "official_<modality>" where a method has one.
+        """
         return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith(f"/{self.selecting}")]
 
     @property
     def selecting(self) -> str:
-        """The score by which epochs are selected: accuracy, or what the data set's task says."""
+        """Name the score by which epochs are selected: accuracy, or what the data set's task says."""
         return str(self.data.get("score", "accuracy"))
 
     def to_json(self) -> str:
@@ -206,22 +209,22 @@ class RunRecord:
 
 
 def pack(labels: np.ndarray) -> str:
-    """Class indices as base64 of little-endian uint16: small enough to keep for every test sample."""
+    """Write class indices as base64 of little-endian uint16, small enough to keep for every test sample."""
     return base64.b64encode(np.asarray(labels).astype("<u2").tobytes()).decode()
 
 
 def unpack(text: str) -> np.ndarray:
-    """Inverse of ``pack``: int64 class indices."""
+    """Read class indices (int64) that ``pack`` wrote."""
     return np.frombuffer(base64.b64decode(text), dtype="<u2").astype(np.int64)
 
 
 def pack_array(array: np.ndarray) -> str:
-    """Any small array of numbers as text: an npy file, compressed, in base64."""
+    """Write any small array of numbers as text: an npy file, compressed, in base64."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return base64.b64encode(zlib.compress(buffer.getvalue(), 9)).decode()
 
 
 def unpack_array(text: str) -> np.ndarray:
-    """Inverse of ``pack_array``."""
+    """Read an array that ``pack_array`` wrote."""
     return np.load(io.BytesIO(zlib.decompress(base64.b64decode(text))), allow_pickle=False)

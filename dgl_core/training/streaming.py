@@ -1,4 +1,4 @@
-"""Where the data lie while a run trains: in GPU memory if they fit, else streamed from memory-mapped files.
+"""Keep the data of a run in GPU memory if they fit, else stream them from memory-mapped files.
 
 Streaming: a side thread gathers the stored rows of the next batches (bytes, half-precision) into page-locked memory; a
 second CUDA stream copies them while the GPU computes; augmentation and conversion happen on the GPU, as for resident
@@ -21,16 +21,16 @@ from dgl_core.training.machine import Machine
 
 DATA_SHARE = 0.4  # of the free GPU memory that data may take; weights, activations and workspaces need the rest
 AHEAD = 2  # batches gathered in advance
-TARGET = "\0target"  # its place beside the modalities
+TARGET = "\0target"  # key of the target in a gathered batch; no modality can have this name
 
 
 def stored_bytes(dataset: Dataset) -> int:
-    """Size of the stored arrays and the targets, which is what they take on any device."""
+    """Count the bytes of the stored arrays and the targets, which is what they take on any device."""
     return sum(x.numel() * x.element_size() for x in (*dataset.inputs.values(), dataset.target))
 
 
 def resident(needed: int, free: int, total: int, machine: Machine) -> bool:
-    """Whether data of ``needed`` bytes are kept in a GPU memory of ``total`` bytes, ``free`` of them free now.
+    """Tell whether data of ``needed`` bytes are kept in a GPU memory of ``total`` bytes, ``free`` of them free now.
 
     Runs that share a GPU start at different times, so each counts on its share of the whole, not on what is free.
     """
@@ -40,7 +40,7 @@ def resident(needed: int, free: int, total: int, machine: Machine) -> bool:
 
 
 def place(dataset: Dataset, device: torch.device, machine: Machine) -> tuple[Dataset, str]:
-    """The data set for training on ``device``, and where its arrays are: "device", "host", or "cpu" without a GPU."""
+    """Place a data set for training on ``device``, and say where its arrays are: "device", "host" or "cpu" (no GPU)."""
     if device.type != "cuda":
         return dataset.to(device), "cpu"
     if resident(stored_bytes(dataset), *torch.cuda.mem_get_info(device), machine):
@@ -49,7 +49,7 @@ def place(dataset: Dataset, device: torch.device, machine: Machine) -> tuple[Dat
 
 
 def batches(dataset: Dataset, index: Iterable[Tensor], generator: torch.Generator | None):
-    """``dataset.batch`` for each of ``index``, in order; a streamed set prepares the next ones meanwhile."""
+    """Yield ``dataset.batch`` for each of ``index``, in order; a streamed set prepares the next ones meanwhile."""
     if isinstance(dataset, Streamed):
         yield from dataset.stream(index, generator)
     else:
@@ -58,7 +58,7 @@ def batches(dataset: Dataset, index: Iterable[Tensor], generator: torch.Generato
 
 
 class Streamed(Dataset):
-    """A data set whose arrays stay where they are and whose batches arrive on ``device``.
+    """Leave the arrays of a data set where they are and bring its batches to ``device``.
 
     Args:
         dataset: on the CPU, memory-mapped as a rule.
@@ -83,7 +83,7 @@ class Streamed(Dataset):
     def stream(
         self, index: Iterable[Tensor], generator: torch.Generator | None = None
     ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Batches in the order of ``index``, the next ones being gathered while one is used."""
+        """Yield batches in the order of ``index``; the next ones are gathered while one is used."""
         index = iter(index)
         with ThreadPoolExecutor(1) as side:  # one thread, so a set that augments there draws in order
             waiting = deque(side.submit(self._gather, rows, generator) for rows in islice(index, AHEAD))
@@ -96,7 +96,7 @@ class Streamed(Dataset):
                 yield found, target
 
     def _gather(self, index: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Stored rows in page-locked memory; of a set that makes its batches in its own way, whole batches."""
+        """Gather stored rows in page-locked memory; for a set that makes its batches in its own way, whole batches."""
         index = index.cpu()
         if self.plain:
             stored = self.host.inputs | {TARGET: self.host.target}
@@ -110,7 +110,7 @@ class Streamed(Dataset):
         return torch.index_select(x, 0, index, out=rows)
 
     def _send(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Copy to the device beside what it computes; what is computed next waits for the copy, the host does not."""
+        """Copy to the device while it computes; the next computation waits for the copy, the host does not."""
         if not self.cuda:
             return {name: x.to(self.device) for name, x in found.items()}
         with torch.cuda.stream(self.copies):

@@ -1,4 +1,4 @@
-"""Train: one specification (``train``), or your own model on your own data (``fit``)."""
+"""Train one specification (``train``), or your own model on your own data (``fit``)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _TURN = threading.RLock()
 
 @contextlib.contextmanager
 def own_random_state():
-    """Random state belongs to the process: the caller's comes back, and threads of one process (Dask) take turns."""
+    """Give the caller its random state back; threads of one process (Dask) take turns, as they share that state."""
     with _TURN, torch.random.fork_rng(devices=[]):
         yield
 
 
 @contextlib.contextmanager
 def one_thread(device: torch.device):
-    """Trainings on a CPU use one thread: two side by side beat one with two threads, and digits stay the same."""
+    """Use one thread on a CPU: two trainings side by side beat one with two threads, and digits stay the same."""
     before = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -47,13 +47,13 @@ def one_thread(device: torch.device):
 
 @contextlib.contextmanager
 def prepared(spec: RunSpec, device: torch.device, machine: Machine):
-    """Random state, threads and precision for one run alone; running out of memory is explained."""
+    """Set random state, threads and precision for one run alone; explain running out of memory."""
     with own_random_state(), one_thread(device), machine.numerics(spec, device), machine.explained(spec, device):
         yield
 
 
 @functools.lru_cache(maxsize=4)
-def _load(name: str, root: str | None, options: tuple) -> data.Dataset:
+def load(name: str, root: str | None, options: tuple) -> data.Dataset:
     return data.load(name, root, **dict(options))
 
 
@@ -77,7 +77,7 @@ def train(
     """Run one specification from start (or from its checkpoint) to end.
 
     Args:
-        machine: how this computer goes about it; by default as the environment says.
+        machine: numerical settings of this machine; by default as the environment says.
 
     Raises:
         ValueError: unknown names or options, or data that the method cannot use.
@@ -86,7 +86,7 @@ def train(
     """
     device, machine = device or default_device(), machine or Machine.from_environment()
     method = methods.build(spec.method, spec.method_options)
-    dataset = _load(spec.dataset, root, tuple(spec.dataset_options.items()))
+    dataset = load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
     with prepared(spec, device, machine):
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from dgl_core import data
-from dgl_core.data.generated.emotions import acting, files, voice
+from dgl_core.data.generated.emotions import acting, emotion_files, voice
 from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 CLIPS, BATCH = 120, 64
@@ -35,15 +35,15 @@ MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD
 
 def make_folder(root: Path) -> Path:
     """A folder like CREMA-D: wav at 16 kHz, frames of 480 x 360."""
-    settings, folder = files.Settings(clips=CLIPS), root / "cremad"
+    settings, folder = emotion_files.Settings(clips=CLIPS), root / "cremad"
     lists = {"train": [], "test": []}
-    (folder / files.AUDIO).mkdir(parents=True)
-    for clip in files.clip_list(settings):
-        sound = librosa.resample(files.sound(settings, clip) / 32768, orig_sr=voice.RATE, target_sr=16000)
-        soundfile.write(folder / files.AUDIO / f"{clip.name}.wav", sound, 16000)
-        (folder / files.FRAMES / clip.name).mkdir(parents=True)
-        frame = Image.fromarray(files.picture(settings, clip)).resize((480, 360), Image.Resampling.BICUBIC)
-        frame.save(folder / files.FRAMES / clip.name / "00000.jpg", quality=92)
+    (folder / emotion_files.AUDIO).mkdir(parents=True)
+    for clip in emotion_files.clip_list(settings):
+        sound = librosa.resample(emotion_files.sound(settings, clip) / 32768, orig_sr=voice.RATE, target_sr=16000)
+        soundfile.write(folder / emotion_files.AUDIO / f"{clip.name}.wav", sound, 16000)
+        (folder / emotion_files.FRAMES / clip.name).mkdir(parents=True)
+        frame = Image.fromarray(emotion_files.picture(settings, clip)).resize((480, 360), Image.Resampling.BICUBIC)
+        frame.save(folder / emotion_files.FRAMES / clip.name / "00000.jpg", quality=92)
         part = "test" if clip.number >= CLIPS - 18 else "train"
         lists[part].append(f"{clip.name},{acting.EMOTIONS[clip.label]}\n")
     for part, lines in lists.items():
@@ -92,8 +92,8 @@ def main() -> int:
         folder = make_folder(Path(place))
         dataset = data.load("cremad", place, spectrogram="official", frame_size=224, augment="crop")
         rows = dataset.indices("train")[:BATCH]
-        wavs = [folder / files.AUDIO / f"{dataset.ids[i]}.wav" for i in rows.tolist()]
-        frames = [folder / files.FRAMES / dataset.ids[i] / "00000.jpg" for i in rows.tolist()]
+        wavs = [folder / emotion_files.AUDIO / f"{dataset.ids[i]}.wav" for i in rows.tolist()]
+        frames = [folder / emotion_files.FRAMES / dataset.ids[i] / "00000.jpg" for i in rows.tolist()]
         rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
         parts = {m: copy.copy(dataset) for m in dataset.modalities}
         for modality, part in parts.items():

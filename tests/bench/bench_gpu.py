@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dgl_core import methods, models
 from dgl_core.gradients import DisentangledObjective
 from dgl_core.paper.experiments import late_fusion
-from dgl_core.reproduce import rehearsal_data
+from dgl_core.reproduce import rehearse
 from dgl_core.runs import run as runs
 from dgl_core.training import streaming, train
 from dgl_core.training.environment import describe, peak_memory_mb, utc_now
@@ -51,7 +51,7 @@ class Bench:
 
     def __init__(self, small: bool, steps: int, device: torch.device, folder: Path):
         self.small, self.steps, self.device, self.folder = small, steps, device, folder
-        self.data = rehearsal_data.make("cremad", "small" if small else "1")
+        self.data = rehearse.random_dataset("cremad", "small" if small else "1")
         self.spec = late_fusion.base_specs("paper", "cremad", [0])[0].but(method_options={})
         if small:
             self.spec = self.spec.but(model="small", model_options={"width": 2}, batch_size=8)
@@ -194,7 +194,7 @@ class Bench:
 
 def report(bench: Bench) -> dict[str, object]:
     about = "tiny clips and network: NOT a measurement" if bench.small else "random data in the size of CREMA-D"
-    print(f"{rehearsal_data.LABEL}, {about}; {describe(bench.device)['device']}, torch {torch.__version__}")
+    print(f"{rehearse.LABEL}, {about}; {describe(bench.device)['device']}, torch {torch.__version__}")
     print("One change to the official step at a time, milliseconds a step and times faster:")
     ways = bench.steps_of_all_ways()
     operations, loops, ceilings = bench.operations(), {}, {}
@@ -213,7 +213,7 @@ def report(bench: Bench) -> dict[str, object]:
     table = bench.profile()
     print(table)
     return {
-        "label": rehearsal_data.LABEL, "small": bench.small, "steps": bench.steps, "batch_size": bench.spec.batch_size,
+        "label": rehearse.LABEL, "small": bench.small, "steps": bench.steps, "batch_size": bench.spec.batch_size,
         "ways": {title: {"seconds": ways[title]} | asdict(way) for title, way in gains(bench.precisions).items()},
         "loop": loops, "operations": operations, "ceiling": ceilings, "profile": table.splitlines(),
         "peak_memory_mb": peak_memory_mb(bench.device), "environment": describe(bench.device), "created": utc_now(),

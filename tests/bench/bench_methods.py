@@ -23,7 +23,7 @@ import torch
 
 from dgl_core import methods, models
 from dgl_core.data import ArrayDataset
-from dgl_core.paper.costs import PATH
+from dgl_core.paper.costs import TRAINING_COSTS
 from dgl_core.paper.experiments import late_fusion
 from dgl_core.training.environment import describe
 from dgl_core.training.loop import Trainer
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
         print(f"{row:34s}{ratio:12.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f}){expected:10.2f}{'  BROKEN' if above else ''}")
     if "--write" in arguments:
         record = {"rows": kept, "environment": describe(torch.device("cpu"))}
-        write_atomic(PATH, (json.dumps(record, indent=1) + "\n").encode())
+        write_atomic(TRAINING_COSTS, (json.dumps(record, indent=1) + "\n").encode())
     return int(broken and not quick)
 
 

@@ -3,7 +3,7 @@
     PYTHONPATH=. python tests/bench/bench_segmentation.py [--quick] [--write]
 
 The network of the ``cpu`` profile on NYUv2 (width 16, one block a stage, 64 x 96, batch 8), one process, one thread.
-Operations and bytes are counted (``paper.dense_costs``); time is processor time, the forms of a step take turns, and
+Operations and bytes are counted (``counters``); time is processor time, the forms of a step take turns, and
 the ratio of the lower quartiles counts, the median over three parts of the measurement, which also stand in brackets.
 Exit status 1 if a promise is broken: passes one after another hold at most 10 % more memory than vanilla, and no form
 needs more operations than the floor (1 % for small things). ``--write`` keeps the numbers for notebook 07.
@@ -21,11 +21,12 @@ import sys
 import time
 
 import torch
+from counters import floor, graph_bytes, operations
 
 from dgl_core import models
 from dgl_core.data.tasks.label_maps import Segmentation
 from dgl_core.methods.dense_dgl import DenseObjective
-from dgl_core.paper.dense_costs import PATH, floor, graph_bytes, operations
+from dgl_core.paper.costs import SEGMENTATION_COSTS
 from dgl_core.training.environment import describe
 from dgl_core.utils import write_atomic
 
@@ -106,7 +107,7 @@ def main(arguments: list[str]) -> int:
     print("a promise is broken" if broken else "kept: memory of one graph, operations at the floor")
     if "--write" in arguments:
         text = json.dumps({"rows": rows, "environment": describe(torch.device("cpu"))}, indent=1)
-        write_atomic(PATH, text + "\n")
+        write_atomic(SEGMENTATION_COSTS, text + "\n")
     return int(broken)
 
 

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from dgl_core.data.tasks.classes import classification
-from dgl_core.gradients import FUSED
 from dgl_core.suppression import suppression_columns
-from dgl_core.training.loop import gradient_norm
+from dgl_core.training.optimizer import gradient_norm
 
 
 def logits_of(predicted: list[int], classes: int) -> torch.Tensor:
@@ -51,8 +50,8 @@ def test_classification_agrees_with_scikit_learn():
 
 def test_suppression_by_hand():
     """Two classes, target 0. METHODS 2.10: fused margin 4, branches 2 and 2: R = .1509 for both."""
-    logits = {FUSED: torch.tensor([[2.0, -2.0]]), "a": torch.tensor([[1.0, -1.0]]), "b": torch.tensor([[1.0, -1.0]])}
-    found = suppression_columns(logits, torch.tensor([0]))
+    fused, own = torch.tensor([[2.0, -2.0]]), torch.tensor([[1.0, -1.0]])
+    found = suppression_columns(fused, {"a": own, "b": own}, torch.tensor([0]))
     expected = (1 / (1 + math.exp(4))) / (1 / (1 + math.exp(2)))
     for m in ("a", "b"):
         assert found[f"{m}/R_mean"] == pytest.approx(expected) == pytest.approx(0.1509, abs=5e-5)
@@ -66,7 +65,7 @@ def test_suppression_is_a_ratio_of_residuals():
     own = torch.randn(400, 4, generator=generator, dtype=torch.float64)
     fused = own + torch.randn(400, 4, generator=generator, dtype=torch.float64)
     target = torch.randint(4, (400,), generator=generator)
-    found = suppression_columns({FUSED: fused, "m": own}, target)
+    found = suppression_columns(fused, {"m": own}, target)
     p_fused, p_own = (x.softmax(1).gather(1, target[:, None])[:, 0] for x in (fused, own))
     ratio = (1 - p_fused) / (1 - p_own)
     assert found["m/R_mean"] == pytest.approx(ratio.mean().item())
@@ -81,14 +80,15 @@ def test_suppression_is_a_ratio_of_residuals():
 
 
 def test_suppression_of_confident_models_keeps_its_digits():
-    logits = {FUSED: torch.tensor([[80.0, 0.0]]), "a": torch.tensor([[60.0, 0.0]])}
-    assert suppression_columns(logits, torch.tensor([0]))["a/R_mean"] == pytest.approx(math.exp(-20), rel=1e-9)
+    fused, own = torch.tensor([[80.0, 0.0]]), torch.tensor([[60.0, 0.0]])
+    found = suppression_columns(fused, {"a": own}, torch.tensor([0]))
+    assert found["a/R_mean"] == pytest.approx(math.exp(-20), rel=1e-9)
 
 
 def test_no_partner_no_suppression():
     """A partner that adds nothing leaves R at 1, and no margin is below."""
     own = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-    found = suppression_columns({FUSED: own, "m": own.clone()}, torch.arange(10) % 3)
+    found = suppression_columns(own, {"m": own.clone()}, torch.arange(10) % 3)
     assert found["m/R_mean"] == 1.0 and found["m/suppressed"] == 0.0 and found["m/all_margins"] == 0.0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dgl_core.data.files import cache
 from dgl_core.data.sets.convert import nyuv2
-from dgl_core.data.sets.nyuv2 import NYUV2, RECIPE
+from dgl_core.data.sets.nyuv2 import RECIPE
 from dgl_core.data.tasks.label_maps import VOID
 
 NAMES = ("wall", "floor", "bed", "otherprop")
@@ -49,7 +49,7 @@ def official(place: Path, **changes) -> list[str]:
 def test_the_official_files_become_a_folder_that_loads(tmp_path, full, capsys):
     files = official(tmp_path)
     step = 1 if full else 2
-    nyuv2.main([*files, str(tmp_path / "out" / NYUV2), *(["--full"] if full else [])])
+    nyuv2.main([*files, str(tmp_path / "out" / RECIPE.facts.folder), *(["--full"] if full else [])])
     assert "wrote and checked" in capsys.readouterr().out
     data = RECIPE.load(tmp_path / "out", **RECIPE.check({"height": 48 // step, "width": 64 // step, "multiple": 8}))
     rows, columns = np.mgrid[0:48:step, 0:64:step]

@@ -8,7 +8,7 @@ import torch
 
 from dgl_core import data
 from dgl_core.data import ArrayDataset, random_split
-from dgl_core.data.recipe import Recipe
+from dgl_core.data.recipe import Facts, Recipe
 from dgl_core.utils import data_roots
 
 N = 60
@@ -124,12 +124,10 @@ def test_a_part_that_is_not_wanted_stays_empty():
 
 RECIPE = Recipe(
     name="things",
-    title="things",
     load=lambda root, **options: options,
     options={"count": 5, "share": 0.5, "kind": "plain"},
-    revision=1,
-    available=lambda root: True,
     generated=True,
+    facts=Facts("things"),
     choices={"kind": ("plain", "fancy")},
 )
 

@@ -13,7 +13,7 @@ from dgl_core.data.files import cache
 from dgl_core.data.sets import grid
 from dgl_core.utils import data_roots
 
-PRESENT = any((root / grid.FOLDER).is_dir() for root in data_roots())
+PRESENT = any((root / grid.WORDS.facts.folder).is_dir() for root in data_roots())
 needs_grid = pytest.mark.skipif(
     not PRESENT, reason="GRID is not here (set DGL_DATA to the folder that holds grid_s1_av)"
 )
@@ -62,7 +62,7 @@ def test_words_follow_the_given_split_and_no_utterance_is_in_two_parts():
     assert dataset.counts == {"train": 4200, "val": 600, "test": 1200} and len(dataset.classes) == 51
     utterances = {part: {dataset.ids[i][:6] for i in dataset.indices(part).tolist()} for part in data.PARTS}
     assert sum(map(len, utterances.values())) == 1000
-    rows = grid._samples(grid.find_grid(None))
+    rows = grid._samples(grid.WORDS.find(None))
     given = {f"{row['utterance']}/{row['slot']}" for row in rows if row["split"] == "test"}
     assert given == {dataset.ids[i] for i in dataset.indices("test").tolist()}
     assert all(dataset.classes[t] == row["word"] for t, row in zip(dataset.target.tolist(), rows, strict=True))
@@ -85,7 +85,7 @@ def test_lip_frames_are_cut_where_the_sheets_have_them(home):
 
     from PIL import Image
 
-    folder = grid.find_grid(None)
+    folder = grid.WORDS.find(None)
     row = grid._samples(folder)[3 + 6 * 500]
     with zipfile.ZipFile(folder / "lips.zip") as archive:
         sheet = np.asarray(Image.open(io.BytesIO(archive.read(f"{row['utterance']}.jpg"))))
@@ -106,17 +106,17 @@ def test_wrong_fold_is_refused(tmp_path):
 
 def make_folder(tmp_path):
     """Files with the right names and a manifest that fits them: enough for the checks before anything is read."""
-    folder = tmp_path / grid.FOLDER
+    folder = tmp_path / grid.WORDS.facts.folder
     folder.mkdir()
-    for name in grid.FILES[1:]:
+    for name in grid.WORDS.facts.manifest:
         (folder / name).write_bytes(name.encode() * 10)
-    cache.write_manifest(folder, [(folder / name).relative_to(folder) for name in grid.FILES[1:]])
+    cache.write_manifest(folder, [(folder / name).relative_to(folder) for name in grid.WORDS.facts.manifest])
     return folder
 
 
 def test_missing_and_changed_files_are_named(home, tmp_path):
     folder = make_folder(tmp_path)
-    assert grid.find_grid(tmp_path) == folder
+    assert grid.WORDS.find(tmp_path) == folder
     (folder / "lips.zip").write_bytes(b"other")
     with pytest.raises(ValueError, match="lips.zip: wrong checksum.*'emotions'"):
         data.load("grid_letters", tmp_path)
@@ -129,19 +129,19 @@ def test_a_file_that_the_manifest_leaves_out_is_refused(home, tmp_path):
     folder = make_folder(tmp_path)
     lines = (folder / cache.MANIFEST).read_text().splitlines()
     (folder / cache.MANIFEST).write_text("\n".join(line for line in lines if "lips" not in line))
-    with pytest.raises(ValueError, match="MANIFEST.sha256: incomplete"):
-        grid.find_grid(tmp_path)
+    with pytest.raises(ValueError, match="MANIFEST.sha256 does not list lips.zip"):
+        grid.WORDS.find(tmp_path)
 
 
 def test_checksums_are_computed_once_per_file_version(home, tmp_path, monkeypatch):
     folder = make_folder(tmp_path)
-    grid.find_grid(tmp_path)
+    grid.WORDS.find(tmp_path)
     read = []
     monkeypatch.setattr(cache, "sha256", lambda path: read.append(path.name) or "")
-    grid.find_grid(tmp_path)
+    grid.WORDS.find(tmp_path)
     assert read == []
     shutil.copyfile(folder / "lips.zip", folder / "copy")
     (folder / "copy").replace(folder / "lips.zip")  # same content, new time
     with pytest.raises(ValueError, match="lips.zip"):
-        grid.find_grid(tmp_path)
+        grid.WORDS.find(tmp_path)
     assert read == ["lips.zip"]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dgl_core import data
 from dgl_core.data.files import arrays, cache
-from dgl_core.data.generated.emotions import files
+from dgl_core.data.generated.emotions import emotion_files
 from dgl_core.data.generated.emotions.acting import EMOTIONS
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import FORMS, spectrogram
@@ -29,8 +29,8 @@ def home(monkeypatch, tmp_path):
 
 
 def voice(number: int) -> np.ndarray:
-    settings = files.Settings(clips=18)
-    return files.sound(settings, files.clip_list(settings)[number]) / 32768
+    settings = emotion_files.Settings(clips=18)
+    return emotion_files.sound(settings, emotion_files.clip_list(settings)[number]) / 32768
 
 
 def reference(sound: np.ndarray, name: str) -> np.ndarray:

@@ -13,9 +13,10 @@ from media_files import FLV, number_of, tone, write_video, write_wav
 from PIL import Image
 
 from dgl_core import data
-from dgl_core.data import command, sources
+from dgl_core.data import command
 from dgl_core.data.media import folders
-from dgl_core.data.sets import kinetics, vggsound
+from dgl_core.data.recipe import Facts, Recipe, facts
+from dgl_core.data.sets import kinetics
 from dgl_core.data.transforms import PerFrame, TimeCrop
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not here: pip install av")
@@ -180,7 +181,7 @@ def test_vggsound_reports_what_is_missing(home, copies, capsys):
     with open(home / "vggsound" / "vggsound.csv", "a") as file:
         file.write("video-00000,0,x,train\n")
     with pytest.raises(ValueError, match="line 13: clip 'video-00000_000000' is listed twice"):
-        vggsound.listed(home, 0)
+        data.load("vggsound", **SMALL)
 
 
 def test_a_folder_of_your_own_needs_no_code(home, copies, capsys):
@@ -223,11 +224,33 @@ def test_each_frame_is_transformed_on_its_own():
     assert y.shape == (2, 3, 3, 4, 4) and len(set(y[:, 0, :, 0, 0].flatten().tolist())) == 6
 
 
-def test_every_origin_belongs_to_a_set_and_names_no_secret_place():
-    assert set(sources.ORIGINS) <= set(data.DATASETS)
-    for origin in sources.ORIGINS.values():
-        for item in origin.lists:
+def test_every_block_belongs_to_a_set_and_every_set_has_one():
+    assert set(facts()) == {recipe.name for recipe in data.DATASETS.values() if recipe.name != "tiny"}
+    for name in facts():
+        for item in command.remotes(data.DATASETS[name]):
             assert len(item.sha256) == 64 and all(url.startswith("https://raw.github") for url in item.urls)
+
+
+def test_a_set_without_a_block_says_what_to_write():
+    with pytest.raises(ValueError, match=r"'birds' has no block in .*catalogue.toml; write \[birds\].*title ="):
+        Recipe("birds", load=lambda root: None, options={})
+    assert Recipe("birds", load=lambda root: None, options={}, facts=Facts("birds")).available(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[birds]\nsize = '2 MB'\n", r"block \[birds\].*has no title; write"),
+        ("[b]\ntitel = 'x'\n", "did you mean 'title'"),
+    ],
+)
+def test_a_wrong_block_says_what_is_wrong(monkeypatch, tmp_path, text, message):
+    from dgl_core.data import recipe
+
+    (tmp_path / "catalogue.toml").write_text(text)
+    monkeypatch.setattr(recipe, "CATALOGUE", tmp_path / "catalogue.toml")
+    with pytest.raises(ValueError, match=message):
+        facts.__wrapped__()
 
 
 REAL = Path(os.environ.get("DGL_DATA", ""), "split_lists")
@@ -239,7 +262,7 @@ needs_lists = pytest.mark.skipif(not REAL.is_dir(), reason="the official lists a
 @needs_lists
 @pytest.mark.parametrize("name", ["cremad", "ks"])
 def test_the_checksums_are_those_of_the_official_lists(name):
-    for item, part in zip(sources.ORIGINS[name].lists, ("train", "test"), strict=True):
+    for item, part in zip(command.remotes(data.DATASETS[name]), ("train", "test"), strict=True):
         path = next(REAL.glob(f"{name}_{part}.*"))
         assert item.right(path) and path.stat().st_size == item.size and item.lines == path.read_bytes().count(b"\n")
 

@@ -11,9 +11,9 @@ import pytest
 from media_files import FLV, MPG, number_of, tone, write_video, write_wav
 
 from dgl_core.data.media.sound import read_wav
+from dgl_core.data.media.source import Source, read_clip
 from dgl_core.data.media.spectrogram import FORMS, LONG_FORMS, spectrogram
 from dgl_core.data.media.video import Frames, pictures, read_video
-from dgl_core.data.media.workers import Source, read_clip
 from dgl_core.utils import data_roots
 
 needs_av = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not here: pip install av")

@@ -73,6 +73,54 @@ def test_interrupted_notebook_leaves_no_kernel_and_no_output(project):
     assert not alive(project)
 
 
+def processes(project, words: str) -> list[int]:
+    """Processes of the project whose command line holds some words."""
+    commands = {pid: open(f"/proc/{pid}/cmdline").read().replace("\0", " ") for pid in alive(project)}
+    return [int(pid) for pid, command in commands.items() if words in command]
+
+
+def started(project, **variables):
+    """A runner whose notebook is in the middle of a long cell."""
+    cell = "from pathlib import Path\nPath('started').touch()\nimport time\ntime.sleep(60)"
+    project.notebook("01_first", cell)
+    process, mark = project.start(**variables), project.root / "notebooks" / "started"
+    give_up = time.monotonic() + 60
+    while not mark.exists() and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert mark.exists()
+    return process
+
+
+def wait_for_the_end(project, seconds: float = 15) -> None:
+    give_up = time.monotonic() + seconds
+    while alive(project) and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert not alive(project)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_runner_that_is_killed_leaves_no_papermill_no_kernel_and_no_files(project, tmp_path, number):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = started(project, TMPDIR=str(scratch))
+    assert len(processes(project, "ipykernel_launcher")) == 1 and any(scratch.glob("dgl_report_*"))
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    wait_for_the_end(project)
+    assert not list(scratch.glob("dgl_*")) and not list(project.out.rglob("*.ipynb"))
+
+
+def test_papermill_that_is_killed_is_named_and_takes_its_kernel_along(project):
+    process = started(project)
+    (kernel,) = processes(project, "ipykernel_launcher")
+    with open(f"/proc/{kernel}/stat") as file:
+        os.kill(int(file.read().rsplit(")", 1)[1].split()[1]), signal.SIGKILL)  # its parent
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "FAILED  01_first, while it was executed\n  papermill's process ended with exit code -9" in errors
+    wait_for_the_end(project)
+
+
 def test_workers_end_with_a_runner_that_is_killed_and_the_next_one_takes_over(project):
     project.notebook("01_first", "print(1)", runs=4)
     process = project.start(FAKE_SECONDS="1.0")

@@ -11,6 +11,7 @@ from torch import nn
 
 from dgl_core import utils
 from dgl_core.data import DATASETS, ArrayDataset, Recipe
+from dgl_core.data.recipe import Facts
 from dgl_core.methods import METHODS
 from dgl_core.models import ConcatFusion, LateFusion
 from dgl_core.runs import keys, store
@@ -50,15 +51,13 @@ def model() -> LateFusion:
 def workplace(tmp_path, monkeypatch):
     """A store of its own, and a data set of the name "faulty"."""
     monkeypatch.setenv("DGL_RESULTS", str(tmp_path / "store"))
-    training._load.cache_clear()
+    training.load.cache_clear()
     recipe = Recipe(
         name="faulty",
-        title="for faults",
         load=lambda root: ArrayDataset(**arrays()),
         options={},
-        revision=1,
-        available=lambda root: True,
         generated=True,
+        facts=Facts("for faults"),
     )
     monkeypatch.setitem(DATASETS, "faulty", recipe)
     return tmp_path / "store"

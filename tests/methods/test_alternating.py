@@ -66,11 +66,11 @@ def test_a_shared_head_needs_late_fusion_and_one_feature_width(name):
 @pytest.mark.parametrize(
     "name, options, words",
     [
-        ("mla", {"weights": (0.55, -0.45)}, "positive number"),
+        ("mla", {"weights": (0.55, -0.45)}, "each must be above 0"),
         ("mmpareto", {"gamma": -1.0}, "gamma is -1"),
         ("mmpareto", {"gama": 1.0}, "did you mean 'gamma'"),
         ("relearn", {"strength": float("nan")}, "strength is nan"),
-        ("relearn", {"every": 20.0}, "every is 20.0; it must be between 0 and 1"),
+        ("relearn", {"every": 20.0}, "every is 20.0; it must be at least 0 and at most 1"),
         ("reconboost", {"w1": 1.0, "w2": 2.0}, "w1 must be larger"),
         ("gblend_ogr", {"floor": 0.0}, "floor is 0"),
     ],

@@ -4,7 +4,7 @@ The last part holds the numbers: two short epochs in float64 leave weights whose
 beside the REVISION of the method and of the loop. If the numbers change, records that were made before are no longer
 what the code computes, so REVISION must be raised; then, from the root of the repository,
 
-    PYTHONPATH=. python tests/test_methods.py
+    PYTHONPATH=tests:. python tests/methods/test_methods.py
 
 writes the new fingerprints. It refuses to while a REVISION that should have been raised was not (for a method that has
 no records yet, delete its line first).
@@ -312,9 +312,9 @@ def test_unimodal_modality():
 
 
 @pytest.mark.parametrize("name", ["dgl", "gblend", "partial"])
-@pytest.mark.parametrize("alpha", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("alpha", [0, -1.0, float("nan"), float("inf")])
 def test_alpha_must_be_positive(name, alpha):
-    with pytest.raises(ValueError, match="alpha is .* must be positive"):
+    with pytest.raises(ValueError, match="alpha is .* must be above 0"):
         methods.build(name, {"alpha": alpha})
 
 
@@ -385,7 +385,7 @@ def changed(a: dict[str, object], b: dict[str, object]) -> bool:
 @every_method
 def test_numbers_change_only_with_the_revision(name):
     kept = json.loads(DIGESTS.read_text()).get(name)
-    command = "write it with: PYTHONPATH=. python tests/test_methods.py"
+    command = "write it with: PYTHONPATH=tests:. python tests/methods/test_methods.py"
     assert kept, f"{name} has no fingerprint yet; {command}"
     found = digest(name)
     if found["revisions"] == kept["revisions"]:

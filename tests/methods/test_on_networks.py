@@ -12,30 +12,19 @@ from dgl_core.methods import METHODS
 from dgl_core.training.train import fit
 
 
-def sequences(samples: int = 24) -> ArrayDataset:
-    """Three modalities, [N, 6, D]."""
+def vectors(samples: int = 24) -> ArrayDataset:
+    """Three modalities, [N, D]."""
     generator = torch.Generator().manual_seed(0)
     target = torch.arange(samples) % 3
-    inputs = {
-        m: torch.randn(samples, 6, 3 + i, generator=generator) + target[:, None, None] for i, m in enumerate(NAMES[:3])
-    }
+    inputs = {m: torch.randn(samples, 3 + i, generator=generator) + target[:, None] for i, m in enumerate(NAMES[:3])}
     return ArrayDataset(inputs, target, (["train", "val", "train", "test"] * samples)[:samples])
 
 
-def vectors() -> ArrayDataset:
-    """Three modalities, [N, D]."""
-    whole = sequences()
-    return ArrayDataset({m: x.mean(dim=1) for m, x in whole.inputs.items()}, whole.target, whole.split)
-
-
 MMTM = {"width": 2, "blocks": 1}
-CUBE = {"width": 8, "time": (4, 2), "channels": (8, 5)}
 NETWORKS = {  # data, model, options
     "mmtm stem": (images, "mmtm", MMTM | {"split": "stem"}),
     "mmtm parameter": (images, "mmtm", MMTM | {"split": "parameter"}),
     "mlp": (vectors, "mlp", {"width": 8}),
-    "mixer": (vectors, "mlp", {"width": 8, "fusion": "mixer"}),
-    "cubemlp": (sequences, "cubemlp", CUBE),
 }
 LINEAR = "needs the fusion 'concat' or 'sum'"  # it normalises one linear classifier per modality
 END = "fuses its encoders at the end, where all forms agree: use the method 'dgl'"

@@ -95,7 +95,7 @@ def test_initial_weights():
 # -- registered models -----------------------------------------------------------------------------------------------
 
 # what a registered model is given where that is not pictures
-INPUTS = {"mlp": {m: (7 + i,) for i, m in enumerate(SHAPES)}, "cubemlp": {m: (8, 7 + i) for i, m in enumerate(SHAPES)}}
+INPUTS = {"mlp": {m: (7 + i,) for i, m in enumerate(SHAPES)}}
 INPUTS["esanet"] = {m: (channels, 32, 64) for m, (channels, *_) in SHAPES.items()}  # sizes divisible by 32
 NARROW = {"esanet": {"width": 4, "blocks": (1, 1, 1, 1), "decoder_blocks": 1}}  # 47 million parameters otherwise
 

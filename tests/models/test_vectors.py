@@ -1,4 +1,4 @@
-"""CubeMLP and the light form for feature vectors (METHODS 4): shapes, counts, masks, encoders."""
+"""The model for feature vectors (METHODS 4.2): masks, encoders, gradients, and what a wrong call is told."""
 
 from __future__ import annotations
 
@@ -11,93 +11,30 @@ from torch import Tensor, nn
 from dgl_core import data, models
 from dgl_core.gradients import disentangled_loss
 from dgl_core.models import build
-from dgl_core.models.fusion import CubeFusion, MixerFusion, zero_mask
-from dgl_core.models.fusion.mixing import AxisMLP
-from dgl_core.models.vectors import SequenceEncoder, StepEncoder
+from dgl_core.models.fusion import zero_mask
 from dgl_core.training.train import fit
 
 ALPHA = 2.0
-VECTORS = {"audio": (7,), "visual": (5,), "text": (9,)}
-SEQUENCES = {"audio": (6, 7), "visual": (6, 5), "text": (6, 9)}
-SMALL = {"mlp": {"width": 8}, "cubemlp": {"width": 8, "time": (4, 2), "channels": (8, 5)}}
-SHAPES = {"mlp": VECTORS, "cubemlp": SEQUENCES}
-each = pytest.mark.parametrize("name", SHAPES)
+SHAPES = {"audio": (7,), "visual": (5,), "text": (9,)}
 
 
-def network(name: str, shapes=None, **options) -> models.LateFusion:
-    return build(name, shapes or SHAPES[name], 2, 0, **SMALL[name] | options).double()
+def network(shapes=SHAPES, **options) -> models.LateFusion:
+    return build("mlp", shapes, 2, 0, **{"width": 8} | options).double()
 
 
-def batch(shapes, size: int = 6, seed: int = 1) -> tuple[dict[str, Tensor], Tensor]:
+def batch(shapes=SHAPES, size: int = 6, seed: int = 1) -> tuple[dict[str, Tensor], Tensor]:
     generator = torch.Generator().manual_seed(seed)
     inputs = {m: torch.randn(size, *s, dtype=torch.float64, generator=generator) for m, s in shapes.items()}
     return inputs, torch.arange(size) % 2
 
 
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-# -- the cube ---------------------------------------------------------------------------------------------------------
-
-
-def test_official_shapes_and_parameters():
-    """B x 100 x 3 x 128 -> B x 10 x 3 x 32, 73 298 parameters, classifier on 96."""
-    model = build("cubemlp", {"text": (100, 768), "audio": (100, 74), "visual": (100, 47)}, 2, 0)
-    assert count(model.fusion.blocks) == 73_298
-    assert model.fusion.blocks(torch.randn(2, 100, 3, 128)).shape == (2, 10, 3, 32)
-    assert model.fusion.head.weight.shape == (2, 96)
-    assert [layer.axis for layer in model.fusion.blocks] == [1, -2, -1] * 2  # time, modality, channel
-    assert type(model.encoders["text"]) is StepEncoder and count(model.encoders["text"]) == 768 * 128
-    gru = model.encoders["audio"].gru
-    assert (gru.input_size, gru.hidden_size, gru.num_layers, gru.bidirectional) == (74, 128, 2, True)
-    assert count(CubeFusion("abcde", 2, 100, 128).blocks) > 73_298  # five modalities fit as well
-
-
-def test_axis_by_hand():
-    torch.manual_seed(0)
-    layer = AxisMLP(1, 4, 3, dropout=0.5).double().eval()
-    x = torch.randn(2, 4, 5).double()
-    out = layer(x)
-    assert out.shape == (2, 3, 5)
-    line = x[1, :, 2]
-    normed = (line - line.mean()) / (line.var(correction=0) + 1e-6).sqrt() * layer.norm.weight + layer.norm.bias
-    hidden = F.gelu(layer.first.weight @ normed + layer.first.bias)
-    torch.testing.assert_close(
-        out[1, :, 2], layer.second.weight @ hidden + layer.second.bias + layer.shortcut.weight @ line
-    )
-
-
-def test_the_cube_mixes_every_axis_and_no_sample():
-    """Each output of a block depends on every step, modality and channel of its own sample only."""
-    torch.manual_seed(0)
-    fusion = CubeFusion("ab", 2, 4, 3, time=(4,), channels=(3,)).double().eval()
-    x = torch.randn(2, 4, 2, 3, dtype=torch.float64, requires_grad=True)
-    (grad,) = torch.autograd.grad(fusion.blocks(x)[0, 1, 0, 2], x)
-    assert (grad[0] != 0).all() and grad[1].count_nonzero() == 0
-
-
-def test_light_form_is_the_cube_without_time():
-    torch.manual_seed(0)
-    fusion = MixerFusion({"a": 4, "b": 4, "c": 4}, 2).double().eval()
-    z = {m: torch.randn(5, 4).double() for m in "abc"}
-    assert [layer.axis for layer in fusion.blocks] == [-2, -1]
-    cube = torch.stack(list(z.values()), dim=1)
-    torch.testing.assert_close(fusion(z), fusion.head(fusion.blocks[1](fusion.blocks[0](cube)).flatten(1)))
-    with pytest.raises(ValueError, match="features of one width.*'b': 5"):
-        MixerFusion({"a": 4, "b": 5}, 2)
-
-
 # -- masks and gradients ----------------------------------------------------------------------------------------------
 
 
-@each
-@pytest.mark.parametrize("fusion", ["mlp", "mixer"])
-def test_masks(name, fusion):
-    """Zero slabs before the first block: finite, blind to the other modalities, and the masks add up to the input."""
-    options = {"fusion": fusion} if name == "mlp" else {}
-    model = network(name, **options).eval()
-    (inputs, _), (other, _) = batch(SHAPES[name]), batch(SHAPES[name], seed=2)
+def test_masks():
+    """Zero slabs before the head: finite, blind to the other modalities, and the masks add up to the input."""
+    model = network().eval()
+    (inputs, _), (other, _) = batch(), batch(seed=2)
     features = model.encode(inputs)
     masked = [zero_mask(features, (m,)) for m in inputs]
     for j, z in features.items():
@@ -111,11 +48,10 @@ def test_masks(name, fusion):
         torch.testing.assert_close(model.fuse(features, (m,)), model.fusion.join(zeros))
 
 
-@each
-def test_encoders_do_not_see_the_other_inputs(name):
+def test_encoders_do_not_see_the_other_inputs():
     """With dropout on, as in training: the same random numbers, another input of the others, the same gradient."""
-    model = network(name, dropout=0.3)
-    (inputs, target), (other, _) = batch(SHAPES[name]), batch(SHAPES[name], seed=2)
+    model = network(dropout=0.3)
+    (inputs, target), (other, _) = batch(), batch(seed=2)
     seen = []
     for given in (inputs, other | {"text": inputs["text"]}):
         model.zero_grad()
@@ -129,12 +65,10 @@ def test_encoders_do_not_see_the_other_inputs(name):
             assert not torch.equal(seen[0][n], seen[1][n])
 
 
-@each
 @pytest.mark.parametrize("modalities", [2, 3, 4, 5])
-def test_one_backward_gives_each_part_its_gradient(name, modalities):
-    shape = (7,) if name == "mlp" else (6, 7)
-    model = network(name, {f"m{i}": shape for i in range(modalities)}, dropout=0.0)
-    inputs, target = batch({m: shape for m in model.encoders})
+def test_one_backward_gives_each_part_its_gradient(modalities):
+    model = network({f"m{i}": (7,) for i in range(modalities)}, dropout=0.0)
+    inputs, target = batch({m: (7,) for m in model.encoders})
     disentangled_loss(model.eval(), inputs, target, alpha=ALPHA).total.backward()
     got = gradients(model)
     for m, encoder in model.encoders.items():
@@ -146,33 +80,6 @@ def test_one_backward_gives_each_part_its_gradient(name, modalities):
     wanted = torch.autograd.grad(F.cross_entropy(model.fuse(constant), target), list(model.fusion.parameters()))
     for (n, _), w in zip(model.fusion.named_parameters(), wanted, strict=True):
         torch.testing.assert_close(got[f"fusion.{n}"], w)
-
-
-# -- encoders ---------------------------------------------------------------------------------------------------------
-
-
-def test_sequence_encoder_adds_the_directions():
-    torch.manual_seed(0)
-    encoder = SequenceEncoder(3, 4, dropout=0.0)
-    x = torch.randn(2, 5, 3)
-    both = encoder.gru(x)[0]
-    torch.testing.assert_close(encoder(x), F.relu(F.layer_norm(both[..., :4] + both[..., 4:], (4,), eps=1e-6)))
-
-
-def test_padding_says_nothing():
-    encoder = SequenceEncoder(3, 4, dropout=0.0)
-    nn.init.ones_(encoder.norm.bias)
-    x = torch.randn(2, 5, 3)
-    x[1, 2:] = 0
-    out = encoder(x)
-    assert out[1, 2:].count_nonzero() == 0 and (out[0] > 0).any() and (out[1, :2] > 0).any()
-
-
-def test_contextual_modalities_get_a_linear_map():
-    model = network("cubemlp", contextual=("audio", "text"))
-    kinds = {m: type(e) for m, e in model.encoders.items()}
-    assert kinds == {"audio": StepEncoder, "visual": SequenceEncoder, "text": StepEncoder}
-    assert model.encoders["audio"].project.bias is None
 
 
 def test_a_linear_layer_on_word_counts_is_an_embedding_bag():
@@ -198,41 +105,20 @@ def test_several_modalities_learn(modalities, method):
     assert record.score("fused", part="train") > 0.5  # chance is a quarter
 
 
-def test_cubemlp_learns_sequences():
-    """Sixty DGL steps on the same 64 sequences bring the fused loss and the strong modality's own well down."""
-    dataset = data.load("triplet", samples=120, steps=6)
-    inputs, target = dataset.batch(dataset.indices("train")[:64])
-    model = build("cubemlp", dataset.shapes, 4, 0, width=16, time=(4, 2), channels=(16, 8), contextual=(), dropout=0.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(60):
-        losses.append(disentangled_loss(model, inputs, target, alpha=1.0))
-        optimizer.zero_grad()
-        losses[-1].total.backward()
-        optimizer.step()
-    assert losses[-1].multimodal < 0.5 * losses[0].multimodal
-    assert losses[-1].unimodal["strong"] < 0.5 * losses[0].unimodal["strong"]
-
-
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "name, shapes, message",
+    "shapes, options, message",
     [
-        ("mlp", {"audio": (7,), "visual": (3, 16, 16)}, r"'visual' has shape \(3, 16, 16\). Use model 'small'"),
-        ("mlp", {"audio": (6, 7)}, r"'audio' has shape \(6, 7\). Use model 'cubemlp'"),
-        ("cubemlp", {"audio": (7,)}, r"'audio' has shape \(7,\). Use model 'mlp'"),
-        ("cubemlp", {"audio": (6, 7), "text": (5, 7)}, "one length; they have {'audio': 6, 'text': 5}.*steps"),
+        ({"audio": (7,), "visual": (3, 16, 16)}, {}, r"'visual' has shape \(3, 16, 16\)\. Use .*'small' for pictures"),
+        ({"audio": (6, 7)}, {}, r"'audio' has shape \(6, 7\)"),
+        (SHAPES, {"fusion": "mpl"}, "did you mean 'mlp'"),
+        (SHAPES, {"width": 0}, "width is 0; it must be at least 1"),
+        (SHAPES, {"layers": 0}, "layers is 0; it must be at least 1"),
+        (SHAPES, {"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
     ],
 )
-def test_wrong_shapes(name, shapes, message):
+def test_a_wrong_call_is_told_what_to_change(shapes, options, message):
     with pytest.raises(ValueError, match=message):
-        build(name, shapes, 2, 0, **SMALL[name])
-
-
-def test_wrong_options():
-    with pytest.raises(ValueError, match="time .* and channels .* one entry per block"):
-        network("cubemlp", time=(4,))
-    with pytest.raises(ValueError, match="did you mean 'mixer'"):
-        network("mlp", fusion="mixr")
+        network(shapes, **options)

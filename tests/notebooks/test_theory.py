@@ -7,7 +7,7 @@ import re
 import nbformat
 import pytest
 
-from dgl_core.paper.theory.sentences import SENTENCES, verdict_table
+from dgl_core.paper.theory.sentences import SENTENCES, sentences_table
 from dgl_core.reproduce.execute import NOTEBOOKS
 
 NOTEBOOK = NOTEBOOKS / "02_gradient_theory.ipynb"
@@ -58,7 +58,7 @@ def test_checks_are_numbered_by_their_section_in_order(notebook):
 
 
 def test_the_table_is_shown_in_full(notebook):
-    shown = [output for cell in notebook.cells if "verdict_table" in cell.source for output in cell.outputs]
+    shown = [output for cell in notebook.cells if 'publish("table_2_3"' in cell.source for output in cell.outputs]
     page = shown[0].data["text/html"]
     assert page.split("<tbody>")[1].count("<tr>") == len(SENTENCES) and "..." not in page
-    assert list(verdict_table().columns) == ["the paper says", "verdict", "what holds", "settled by"]
+    assert list(sentences_table().columns) == ["the paper says", "verdict", "what holds", "settled by"]

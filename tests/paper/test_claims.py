@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dgl_core import gradients, utils
-from dgl_core.paper.claims import judging, ledger, mathematics, measures
+from dgl_core.paper.claims import judging, ledger, mathematics, measures, mine
 from dgl_core.paper.claims import records as claims_records
 from dgl_core.paper.claims.command import main as command
 from dgl_core.paper.theory import feature, sentences
@@ -13,7 +13,6 @@ from dgl_core.runs import run
 from dgl_core.runs.store import Store
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.verdicts import statistics
-from dgl_core.verdicts.statistics import holm, judge, mean_interval
 
 
 def record(seed: int, fused: float, audio: float = 0.5, *, fingerprint: str = "same", loop: int = 1) -> RunRecord:
@@ -22,64 +21,12 @@ def record(seed: int, fused: float, audio: float = 0.5, *, fingerprint: str = "s
     return RunRecord(spec, "k", {"dataset": 1, "loop": loop}, {"fingerprint": fingerprint}, curves, {}, {}, {}, "now")
 
 
-def test_pairs_are_made_by_seed_not_by_order():
-    rows = {"DGL": [record(0, 0.6), record(1, 0.9)], "vanilla": [record(1, 0.8), record(0, 0.4), record(7, 0.0)]}
-    assert statistics.paired(rows, "DGL", "vanilla") == pytest.approx([20.0, 10.0])
-
-
-def test_branches_are_compared_as_named():
-    rows = {"DGL": [record(0, 0.9, audio=0.7)], "audio alone": [record(0, 0.5)]}
-    assert statistics.paired(rows, "DGL", "audio alone", "audio") == pytest.approx([20.0])
-
-
-@pytest.mark.parametrize(
-    ("differences", "outcome"),
-    [
-        ([5, 6, 5, 6], "REPRODUCED"),
-        ([-5, -6, -5, -6], "CONTRADICTED"),
-        ([-5, 6, -5, 6], "UNDECIDED"),
-        ([9], "UNDECIDED"),
-        ([6.2, 6.2], "UNDECIDED"),
-    ],
-)
-def test_outcome_follows_the_interval(differences, outcome):
-    assert judge("a claim", differences).outcome == outcome
-
-
-def test_more_comparisons_make_a_verdict_harder():
-    differences = [1.0, 2.0, 3.0, 2.0, 1.0]
-    assert judge("a claim", differences).outcome == "REPRODUCED"
-    assert judge("a claim", differences, comparisons=1000).outcome == "UNDECIDED"
-
-
-def test_interval_is_students():
-    interval = mean_interval([1.0, 2.0, 3.0])
-    assert (interval.mean, interval.n) == (2.0, 3)
-    assert interval.high - 2.0 == pytest.approx(4.302653 / 3**0.5, rel=1e-6)  # t(0.975; 2) times sd 1 over root 3
-
-
-def test_mixed_data_are_refused():
-    rows = {"DGL": [record(0, 0.9)], "vanilla": [record(0, 0.8, fingerprint="other")]}
-    with pytest.raises(ValueError, match="other data"):
-        judging.consistent(rows)
-
-
-def test_mixed_revisions_are_refused():
-    rows = {"DGL": [record(0, 0.9)], "vanilla": [record(0, 0.8, loop=2)]}
-    with pytest.raises(ValueError, match="revisions"):
-        judging.consistent(rows)
-
-
-def test_folds_may_differ_between_seeds():
-    judging.consistent({"DGL": [record(0, 0.9), record(1, 0.9, fingerprint="fold 1")]})
-
-
-def given(**rows) -> claims_records.Given:
-    return claims_records.Given("own", rows)
+def given(**rows) -> claims_records.GivenRecords:
+    return claims_records.GivenRecords("own", rows)
 
 
 def judged(name: str, comparisons: int = 1, **rows) -> judging.Judgement:
-    return judging.judge(ledger.claim_named(name), given(**rows), comparisons)
+    return judging.judgement(ledger.claim_named(name), given(**rows), comparisons)
 
 
 def run_row(scores, **options) -> list[RunRecord]:
@@ -116,18 +63,14 @@ def test_one_part_can_contradict_while_another_waits_for_seeds():
     assert found.outcome == "contradicted" and found.text.endswith("n = 5, weakest: UT alone")
 
 
-def test_mixed_models_are_refused():
-    one, other = record(0, 0.9), record(0, 0.8)
-    one.revisions["model"], other.revisions["model"] = 1, 2
-    with pytest.raises(ValueError, match="model resnet18"):
-        judging.consistent({"DGL": [one], "vanilla": [other]})
-
-
 def test_the_rate_is_chosen_on_validation():
-    rows = {"DGL @ 0.1": run_row([0.9]), "DGL @ 0.3": run_row([0.2]), "vanilla @ 0.1": run_row([0.5])}
-    for label, score in (("DGL @ 0.1", 0.1), ("DGL @ 0.3", 0.8), ("vanilla @ 0.1", 0.5)):
+    rows = {"DGL @ 0.1": run_row([0.9]), "DGL @ 0.3": run_row([0.2])}
+    rows |= {"vanilla @ 0.1": run_row([0.5]), "vanilla @ 0.3": run_row([0.1])}
+    for label, score in zip(rows, (0.1, 0.8, 0.5, 0.4), strict=True):
         rows[label][0].curves["val/fused/accuracy"] = [score]
     assert measures.tuned_difference(rows, "DGL", "vanilla") == pytest.approx([-30.0])
+    del rows["vanilla @ 0.3"]  # it had less to choose from
+    assert measures.tuned_difference(rows, "DGL", "vanilla") == []
 
 
 def test_slope_is_that_of_a_straight_line():
@@ -164,11 +107,10 @@ def test_there_are_enough_claims_and_each_can_be_decided():
 
 @pytest.mark.parametrize("column", claims_records.COLUMNS)
 def test_every_row_that_a_claim_needs_is_planned(column):
-    planned = {name: source.specs(column) for name, source in claims_records.EXPERIMENTS.items()}
-    missing = [
-        (c.id, row) for c in ledger.CLAIMS for p in c.parts for row in p.rows if not planned[p.experiment].get(row)
-    ]
-    assert not missing
+    planned = {n: e.specs(column) for n, e in claims_records.EXPERIMENTS.items() if column in e.sets}
+    parts = [(c.id, p) for c in ledger.CLAIMS for p in c.parts if p.experiment in planned]
+    missing = [(name, row) for name, part in parts for row in part.rows if not planned[part.experiment].get(row)]
+    assert parts and not missing
 
 
 def test_every_measure_names_all_rows_that_it_reads():
@@ -184,7 +126,7 @@ def test_every_measure_names_all_rows_that_it_reads():
 
 
 def test_a_ledger_of_notebook_03_has_the_claims_of_its_runs():
-    table = judging.table({"one": {"DGL": run_row([0.6]), "vanilla": run_row([0.5])}})
+    table = judging.ledger_table({"one": {"DGL": run_row([0.6]), "vanilla": run_row([0.5])}})
     assert "DGL is better than joint training" in table.index and "DGL adds no parameters" not in table.index
     assert table.loc["DGL is better than joint training", "one"] == "undecided: +10.0 points, n = 1 (5 needed)"
 
@@ -193,6 +135,32 @@ def test_claims_without_records_do_not_widen_the_others():
     rows = {"DGL": run_row([0.6] * 5), "vanilla": run_row([0.5] * 5)}
     subset = [ledger.claim_named("dgl-vanilla"), ledger.claim_named("dgl-gblend"), ledger.claim_named("eq-4")]
     assert judging.judged_together(subset, [given(**rows), given()]) == 1
+
+
+def test_a_family_is_judged_by_itself_and_widens_nothing_else():
+    rows = {"DGL-S": run_row([0.60, 0.61, 0.62, 0.61, 0.60]), "vanilla": run_row([0.5] * 5)}
+    table = judging.family_table(ledger.MMTM, given(**rows))
+    assert len(table) == sum(claim.family == ledger.MMTM for claim in ledger.CLAIMS) == 10
+    line = table.loc["DGL-S is better than joint training (Table 2)"]
+    expected = statistics.judge("", statistics.paired(rows, "DGL-S", "vanilla"), comparisons=10)
+    assert line.to_list() == ["reproduced", f"+10.8 [{expected.low:+.1f}, {expected.high:+.1f}]", "5"]
+    assert table.loc["DGL-P is better than joint training (Table 2)"].to_list() == ["needs records", "–", "0"]
+    assert judging.judged_together(judging.LEDGER, [given(**rows)]) == judging.judged_together([], []) == 1
+
+
+def test_the_nested_rate_is_chosen_by_the_first_run_on_each_fold():
+    def row(test, val, seeds):
+        found = [record(seed, test) for seed in seeds]
+        for one in found:
+            one.curves["val/fused/accuracy"] = [val]
+            object.__setattr__(one, "spec", one.spec.but(dataset_options={"fold": one.spec.seed % 5}))
+        return found
+
+    rows = {"DGL @ 0.1": row(0.9, 0.2, range(5)), "DGL @ 0.3": row(0.4, 0.8, range(10))}
+    rows |= {"vanilla @ 0.1": row(0.5, 0.9, range(10)), "vanilla @ 0.3": row(0.1, 0.2, range(5))}
+    assert measures.nested_difference(rows, "DGL", "vanilla") == pytest.approx([-10.0] * 5)
+    rows["vanilla @ 0.3"] = []
+    assert measures.nested_difference(rows, "DGL", "vanilla") == []
 
 
 # -- mathematics ------------------------------------------------------------------------------------------------------
@@ -252,7 +220,7 @@ def test_mine_refuses_two_settings_in_one_row(tmp_path, capsys):
 
 def test_of_two_alphas_the_papers_is_dgl(tmp_path):
     written(tmp_path, [*own_records(), *own_records(alpha=2.0)[:5]])
-    rows = next(iter(claims_records.own(tmp_path).values())).rows("table4", ("DGL", "DGL, alpha 2", "DGL, alpha 4"))
+    rows = next(iter(mine.records_in(tmp_path).values())).rows("table4", ("DGL", "DGL, alpha 2", "DGL, alpha 4"))
     assert [len(found) for found in rows.values()] == [5, 5, 5]
     assert {r.spec.method_options["alpha"] for r in rows["DGL"]} == {4.0}
 
@@ -296,7 +264,7 @@ def test_a_rerun_is_judged_as_strictly_as_the_ledger_and_names_its_own_records(m
     assert command([claim.id]) == 0
     committed = capsys.readouterr().out
     monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
-    for record in judging.judge(claim, claims_records.committed()[claims_records.COLUMNS[0]], 1).records:
+    for record in judging.judgement(claim, claims_records.reference_records()[claims_records.COLUMNS[0]], 1).records:
         Store(tmp_path).save(record)
     assert command([claim.id, "--rerun"]) == 0
     again = capsys.readouterr().out
@@ -325,24 +293,3 @@ def test_smaller_gradient_is_in_per_cent():
     alone, joint = record(0, 0.5), record(0, 0.5)
     alone.curves["gradient/audio"], joint.curves["gradient/audio"] = [2.0, 2.0], [1.0, 0.0]
     assert measures.smaller_gradient({"audio alone": [alone], "vanilla": [joint]}, "audio") == pytest.approx([75.0])
-
-
-def test_holm_rejects_what_holms_test_rejects():
-    from scipy.stats import ttest_1samp
-
-    groups = {"clear": [5.0, 5.1, 4.9, 5.2], "fair": [1.0, 1.2, 0.7, 1.1], "weak": [0.5, -0.2, 0.6, 0.1]}
-    groups["none"] = [1.0, -1.0, 2.0, -2.0]
-    intervals = holm(groups)
-    ordered = sorted(groups, key=lambda name: ttest_1samp(groups[name], 0).pvalue)
-    rejecting = True
-    for place, name in enumerate(ordered):
-        rejecting = rejecting and ttest_1samp(groups[name], 0).pvalue < 0.05 / (len(groups) - place)
-        assert (intervals[name].low > 0 or intervals[name].high < 0) == rejecting
-
-
-def test_holm_with_one_group_is_the_plain_interval():
-    assert holm({"only": [1.0, 2.0, 4.0]})["only"] == mean_interval([1.0, 2.0, 4.0])
-
-
-def test_holm_leaves_out_groups_without_values():
-    assert list(holm({"a": [], "b": [1.0, 2.0]})) == ["b"]

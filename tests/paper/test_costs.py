@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from bench.counters import floor, graph_bytes, operations
 from models.test_esanet import pictures, tiny
 from torch import nn
 
 from dgl_core.data.tasks.label_maps import Segmentation
 from dgl_core.methods.dense_dgl import DenseObjective
-from dgl_core.paper import dense_costs
-from dgl_core.paper.dense_costs import floor, graph_bytes, operations
+from dgl_core.paper import costs
 
 
 @pytest.mark.parametrize("groups", [1, 4])
@@ -59,7 +59,7 @@ def test_dgl_needs_the_operations_of_the_floor_and_one_graph():
 
 
 def test_the_table_shows_what_was_kept_or_says_how_to_measure(tmp_path):
-    rows = dense_costs.table()
+    rows = costs.segmentation_table()
     assert rows.loc["vanilla", "operations"] == "1.00" and "floor" in rows.index
     with pytest.raises(FileNotFoundError, match="bench_segmentation.py --write"):
-        dense_costs.table(tmp_path / "none.json")
+        costs.segmentation_table(tmp_path / "none.json")

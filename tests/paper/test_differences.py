@@ -13,7 +13,7 @@ from dgl_core.paper import costs
 from dgl_core.paper.experiments import late_fusion, profiles
 from dgl_core.paper.tables import differences
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.verdicts import selection, statistics
+from dgl_core.verdicts import statistics
 
 
 def record(seed: int = 0, test: float = 0.5, val: float = 0.5, lr: float = 0.03, **other: float) -> RunRecord:
@@ -28,26 +28,13 @@ def rows(**accuracies: list[float]) -> dict[str, list[RunRecord]]:
     return {row: [record(seed, value) for seed, value in enumerate(values)] for row, values in accuracies.items()}
 
 
-def test_the_own_rate_is_the_best_on_validation_whatever_the_test_part_says():
-    grid = {
-        0.01: {"a": [record(val=0.7, test=0.1)], "b": [record(val=0.5, test=0.9)]},
-        0.1: {"a": [record(val=0.6, test=0.9)], "b": [record(val=0.6, test=0.2)]},
-    }
-    assert {row: rate for row, (rate, _) in selection.tuned(grid).items()} == {"a": 0.01, "b": 0.1}
-
-
-def test_ties_go_to_the_lowest_rate_and_rows_without_records_are_left_out():
-    grid = {0.1: {"a": [record()], "b": []}, 0.01: {"a": [record()], "b": []}}
-    assert {row: rate for row, (rate, _) in selection.tuned(grid).items()} == {"a": 0.01}
-
-
 def test_all_rows_have_the_same_rates_to_choose_from():
     for dataset in profiles.REFERENCE_DATASETS:
         grid = late_fusion.table1_grid("cpu", dataset, profiles.REFERENCE_SEEDS)
         assert tuple(grid) == late_fusion.LEARNING_RATES
         for rate, experiment in grid.items():
             assert {spec.lr for row in experiment.values() for spec in row} == {rate}
-            assert set(experiment) == {*late_fusion.TABLE_1, late_fusion.CONTROL}
+            assert set(experiment) == {*late_fusion.TABLE_1, late_fusion.RATE_CONTROL}
 
 
 @pytest.mark.parametrize(
@@ -92,14 +79,14 @@ def test_standing_names_who_is_better_and_who_cannot_be_judged():
 
 def test_a_row_far_behind_does_not_flatten_the_picture():
     close = {f"row {i}": [0.80 + 0.01 * i] for i in range(5)}
-    axes = ranking.ranking({"set": rows(**close, far=[0.1])}, {}, {}).figure.axes[0]
+    axes = ranking.all_methods({"set": rows(**close, far=[0.1])}, {}, {}).figure.axes[0]
     assert axes.get_xlim()[0] > 70 and [text.get_text() for text in axes.texts] == [" ◂ 10.0"]
 
 
 def test_ranking_is_sorted_by_the_common_rate_and_says_both():
     panels = {"set": rows(low=[0.2, 0.3], high=[0.8, 0.9], middle=[0.5, 0.6])}
     tuned = {"set": {"low": (0.1, [record(0, 0.95), record(1, 0.95)])}}
-    picture = ranking.ranking(panels, tuned, {"high": 2.0})
+    picture = ranking.all_methods(panels, tuned, {"high": 2.0})
     said = picture.alt
     assert said.index("low 25.0") < said.index("middle 55.0") < said.index("high 85.0")
     assert "own rate 0.1: 95.0" in said and "high 2.0" in said
@@ -125,20 +112,20 @@ def test_committed_costs_are_within_what_is_expected():
     fused = {row for row in late_fusion.TABLE_1 if " alone" not in row}
     assert set(kept) == fused | set(late_fusion.VARIANTS)
     assert all(cost["ratio"] <= 1.15 * cost["expected"] for cost in kept.values())
-    assert costs.table(kept).loc["vanilla", "measured"].startswith("1.00")
+    assert costs.methods_table(kept).loc["vanilla", "measured"].startswith("1.00")
 
 
 def test_missing_costs_say_how_to_measure_them(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"bench_methods\.py --write"):
         costs.step_costs(tmp_path / "none.json")
-    assert json.loads(costs.PATH.read_text())["environment"]["threads"] == 1
+    assert json.loads(costs.TRAINING_COSTS.read_text())["environment"]["threads"] == 1
 
 
 def test_rows_that_decide_nothing_do_not_widen_those_that_do():
     noise = [0.02 * (seed % 4) for seed in range(10)]
     table = rows(ours=[0.6 + n for n in noise], vanilla=[0.5] * 10)
-    alone = differences.differences(table, "vanilla")["ours"]
+    alone = differences.intervals_against(table, "vanilla")["ours"]
     described = {f"few {i}": [record(seed, 0.4 + 0.1 * seed) for seed in range(3)] for i in range(5)}
-    assert differences.differences(table | described, "vanilla")["ours"] == alone
-    both = differences.differences(table | {"other": table["ours"]}, "vanilla")["ours"]
+    assert differences.intervals_against(table | described, "vanilla")["ours"] == alone
+    both = differences.intervals_against(table | {"other": table["ours"]}, "vanilla")["ours"]
     assert both.high - both.low > alone.high - alone.low

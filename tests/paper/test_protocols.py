@@ -16,7 +16,7 @@ from dgl_core.paper.tables import equal_budget, protocols
 from dgl_core.paper.theory import two_processes
 from dgl_core.runs import keys as runs_keys
 from dgl_core.training.records import RunRecord, RunSpec, pack
-from dgl_core.verdicts import selection, statistics
+from dgl_core.verdicts import selection
 
 
 def record(seed: int = 0, test=(0.5,), val=(0.5,), predicted=(), **options) -> RunRecord:
@@ -84,7 +84,7 @@ def test_every_set_has_the_same_grid_for_points_and_methods():
 def test_profiles_for_two_cores_train_some_points_and_the_paper_profile_everything():
     planned = set(keys(experiments.plan("smoke", ["08_beyond_the_paper"])))
     assert planned == {key for specs in beyond.decoupling("smoke", "emotions").values() for key in keys(specs)}
-    assert beyond.live("cpu") == [] and "emotions" in beyond.live("paper")
+    assert beyond.trained_here("cpu") == [] and "emotions" in beyond.trained_here("paper")
     planned = set(keys(experiments.plan("paper", ["08_beyond_the_paper"])))
     asked = [beyond.rate_maps("paper", "emotions", optimizer=o) for o in beyond.OPTIMIZERS]
     asked += [beyond.adamw_alphas("paper", "emotions"), *beyond.decoupling_grid("paper", "emotions").values()]
@@ -101,30 +101,6 @@ def test_finals_are_the_chosen_points_with_the_seeds_of_table_1():
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("ratio", "pairs"), [(0.5, 34), (1.0, 10), (2.0, 5)])
-def test_seeds_are_those_of_the_textbook(ratio, pairs):
-    """Paired t-test, two-sided 5 %, power 80 %: Cohen's tables give 34, 10 and 5 pairs (exact noncentral t: 4 or 5)."""
-    assert abs(statistics.seeds_needed(2 * ratio, 2.0) - pairs) <= (ratio == 2.0)
-
-
-def test_fewer_seeds_would_not_do():
-    generator = np.random.default_rng(0)
-    n = statistics.seeds_needed(1.0, 1.0)
-    found = []
-    for size in (n, n - 2):
-        draws = generator.normal(1.0, 1.0, (4000, size))
-        from scipy.stats import ttest_1samp
-
-        found.append((ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05).mean())
-    assert found[0] > 0.78 > found[1]
-
-
-@pytest.mark.parametrize(("gap", "deviation"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
-def test_a_gap_of_nothing_needs_no_answer(gap, deviation):
-    with pytest.raises(ValueError, match="must be positive"):
-        statistics.seeds_needed(gap, deviation)
 
 
 def test_gaps_are_the_differences_of_the_papers_tables():
@@ -164,7 +140,7 @@ def test_inside_and_corner_are_chosen_on_validation():
     own, rates = selection.own_rates(grid)
     assert selection.finalists(own, [corner]) == (inside, corner) and rates[inside] == "0.1"
     verdict = equal_budget.interior("set", own, (inside, corner))
-    assert "beats the best corner on 0 of 1 sets, loses to it on 0" in equal_budget.plainly([verdict])
+    assert "beats the best corner on 0 of 1 sets, loses to it on 0" in equal_budget.in_one_sentence([verdict])
     assert verdict.claim == f"set: {inside} is better than {corner}, each at its own rate"
     assert verdict.mean == pytest.approx(15.0) and verdict.outcome == "UNDECIDED"  # two pairs decide nothing
     many = {
@@ -174,15 +150,6 @@ def test_inside_and_corner_are_chosen_on_validation():
     assert equal_budget.interior("set", many, (inside, corner)).outcome == "REPRODUCED"
     assert selection.finalists({corner: grid[0.1][corner]}, [corner]) is None
     assert list(selection.own_rates(grid | {0.3: {corner: grid[0.1][corner]}})[0]) == [corner]  # the others had less
-
-
-def test_folds_choose_their_own_rates():
-    def fold(number: int, val: float) -> RunRecord:
-        return record(number, (0.5,), (val,), dataset_options={"fold": number})
-
-    grid = {0.1: {"DGL": [fold(0, 0.9), fold(1, 0.1)]}, 0.01: {"DGL": [fold(0, 0.1), fold(1, 0.9)]}}
-    own, rates = selection.own_rates(grid, folds=True)
-    assert own["DGL"] == [grid[0.1]["DGL"][0], grid[0.01]["DGL"][1]] and rates == {"DGL": "0.01 / 0.1"}
 
 
 def test_the_best_point_of_a_map_is_chosen_on_validation():
@@ -225,7 +192,7 @@ def test_places_stand_beside_the_papers():
 
     rows = {"vanilla": row(0.5), "DGL": row(0.4, "dgl"), "MLA": row(0.7, "mla")}
     printed = {name: values["fused"] for name, values in paper_rows(1, "CREMA-D").items()}
-    table = equal_budget.ranking(rows, dict.fromkeys(rows, "0.1"), printed, "CREMA-D")
+    table = equal_budget.places_table(rows, dict.fromkeys(rows, "0.1"), printed, "CREMA-D")
     assert list(table.index) == ["MLA", "vanilla", "DGL"]
     assert table.loc["DGL", "paper, CREMA-D"] == "1. (77.5)" and table.loc["DGL", "here"].startswith("3. (40.5")
     assert table.loc["vanilla", "DGL's lead"].startswith("-10.0 [")
@@ -236,14 +203,14 @@ def test_places_stand_beside_the_papers():
 
 def test_on_one_process_both_forms_agree():
     rows = torch.arange(two_processes.SAMPLES)
-    one, two = (two_processes.step(form, rows) for form in two_processes.FORMS)
+    one, two = (two_processes.step(form, rows) for form in two_processes.BACKWARD_PASSES)
     assert max(two_processes.compare([one], two).values()) < 1e-12
 
 
 def test_a_local_fusion_gradient_is_an_error_of_the_fusion_alone():
     rows = torch.arange(two_processes.SAMPLES)
-    whole = two_processes.step(two_processes.FORMS[0], rows)
-    half = two_processes.step(two_processes.FORMS[0], rows.chunk(2)[0])
+    whole = two_processes.step(two_processes.BACKWARD_PASSES[0], rows)
+    half = two_processes.step(two_processes.BACKWARD_PASSES[0], rows.chunk(2)[0])
     mixed = {name: half[name] if name.startswith("fusion") else g for name, g in whole.items()}
     found = two_processes.compare([whole, mixed], whole)
     assert found["encoders"] == 0 and found["fusion"] > 1e-3
@@ -254,7 +221,7 @@ def test_on_two_processes_only_one_backward_pass_is_exact():
     found = two_processes.errors()
     if not found:
         pytest.skip("torch was built without gloo")
-    one, two = (found[form] for form in two_processes.FORMS)
+    one, two = (found[form] for form in two_processes.BACKWARD_PASSES)
     assert max(one.values()) < 1e-12 and two["encoders"] < 1e-12 and two["fusion"] > 1e-3
 
 
@@ -279,7 +246,7 @@ def test_pictures_name_what_they_plot():
     gaps = {"one": 2.0}
     assert "best on test +10.0" in figures.protocol_gains(panels, gaps).alt
     assert "34" in figures.seeds({"mine": 4.0}, gaps).alt
-    shares = zip(two_processes.FORMS, (0.0, 0.25), strict=True)
+    shares = zip(two_processes.BACKWARD_PASSES, (0.0, 0.25), strict=True)
     errors = {form: {"encoders": 0.0, "fusion": share} for form, share in shares}
     assert "two backward passes, fusion: 25 %" in figures.process_errors(errors).alt
-    assert math.isfinite(figures._limits([np.array([[math.nan, 1.0]])])[1])
+    assert math.isfinite(figures.style.limits([np.array([[math.nan, 1.0]])])[1])

@@ -38,8 +38,8 @@ def test_rows_differ_in_the_method_alone_and_the_control_has_dgl_s_rate():
     rows = table5.table5("cpu", "nyuv2", (0, 1), alpha=4.0)
     common = {"method": "vanilla", "method_options": {}, "encoder_lr_scale": 1.0, "seed": 0}
     assert len({spec.but(**common) for row in rows.values() for spec in row}) == 1
-    assert [s.encoder_lr_scale for s in rows[late_fusion.CONTROL]] == [4.0, 4.0]
-    assert late_fusion.CONTROL not in table5.table5("cpu", "nyuv2", alpha=1.0)
+    assert [s.encoder_lr_scale for s in rows[late_fusion.RATE_CONTROL]] == [4.0, 4.0]
+    assert late_fusion.RATE_CONTROL not in table5.table5("cpu", "nyuv2", alpha=1.0)
 
 
 def test_the_grid_holds_the_row_of_the_table():

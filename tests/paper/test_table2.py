@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny import NAMES, arrays, late
-from training.test_records import record as made
 
 from dgl_core.data import DATASETS
 from dgl_core.data.tasks.classes import classification
@@ -14,9 +13,9 @@ from dgl_core.paper import experiments
 from dgl_core.paper.experiments import late_fusion, table2
 from dgl_core.paper.tables import balance
 from dgl_core.runs import run as runs
-from dgl_core.training.records import RunSpec, unpack
+from dgl_core.training.records import unpack
 from dgl_core.training.train import fit
-from dgl_core.verdicts import selection, statistics
+from dgl_core.verdicts import statistics
 
 # -- rows -------------------------------------------------------------------------------------------------------------
 
@@ -50,17 +49,17 @@ def test_rows_differ_in_method_encoder_rate_and_split_only(profile, half):
         assert len({s.model_options.get("split") for s in specs}) == (2 if half == "left" else 1)
     for label, specs in rows.items():
         for spec in specs:
-            assert (spec.encoder_lr_scale > 1) == label.startswith(late_fusion.CONTROL)
+            assert (spec.encoder_lr_scale > 1) == label.startswith(late_fusion.RATE_CONTROL)
 
 
 def test_controls_have_the_rate_and_the_split_of_their_reading():
     rows = table2.table2_dense("cpu", "emotions")
     for row, split in table2.SPLITS.items():
-        control = rows[f"{late_fusion.CONTROL} ({row[-1]})"][0]
+        control = rows[f"{late_fusion.RATE_CONTROL} ({row[-1]})"][0]
         assert rows[row][0].model_options["split"] == control.model_options["split"] == split
         assert rows[row][0].method_options["alpha"] == control.encoder_lr_scale
     right = table2.table2_features("cpu", "triplet")
-    assert right["DGL"][0].method_options["alpha"] == right[late_fusion.CONTROL][0].encoder_lr_scale
+    assert right["DGL"][0].method_options["alpha"] == right[late_fusion.RATE_CONTROL][0].encoder_lr_scale
 
 
 def test_grid_is_seen_on_one_frame():
@@ -83,70 +82,6 @@ def test_every_run_on_mosi_has_its_fold_and_all_four_configurations():
     assert tuple(table2.table2_grid("paper")) == table2.RATES
     official = table2.table2_official("cpu", range(2))["DGL"]
     assert [s.seed for s in official] == [0, 1] and all("fold" not in s.dataset_options for s in official)
-
-
-# -- nested selection -------------------------------------------------------------------------------------------------
-
-
-def run(fold: int, seed: int, val: float, test: float, rate: float = 0.1):
-    """A record of one epoch with these scores."""
-    spec = RunSpec("tiny", dataset_options={"fold": fold}, seed=seed, lr=rate, epochs=1)
-    curves = {"lr": [rate], "val/fused/accuracy": [val], "test/fused/accuracy": [test]}
-    return made(spec=spec, key="", curves=curves)
-
-
-def grid_of(val: dict[float, list[float]], test: dict[float, list[float]]):
-    """configuration -> row "a" -> one run on each fold."""
-    return {
-        rate: {
-            "a": [run(fold, fold, v, t, rate) for fold, (v, t) in enumerate(zip(val[rate], test[rate], strict=True))]
-        }
-        for rate in val
-    }
-
-
-VAL = {0.1: [0.6, 0.7, 0.5], 0.3: [0.7, 0.6, 0.5], 0.9: [0.2, 0.1, 0.4]}
-
-
-def test_the_choice_follows_validation_fold_by_fold():
-    grid = grid_of(VAL, {rate: [0.5] * 3 for rate in VAL})
-    assert selection.choose(grid) == {"a": {0: 0.3, 1: 0.1, 2: 0.1}}  # the tie goes to the smaller rate
-    turned = {rate: VAL[rate][::-1] for rate in VAL}
-    assert selection.choose(grid_of(turned, VAL)) == {"a": {0: 0.1, 1: 0.1, 2: 0.3}}
-
-
-@pytest.mark.parametrize("favourite", VAL)
-def test_a_better_test_score_does_not_change_the_choice(favourite):
-    plain = grid_of(VAL, {rate: [0.5] * 3 for rate in VAL})
-    bribed = grid_of(VAL, {rate: [1.0 if rate == favourite else 0.0] * 3 for rate in VAL})
-    assert selection.choose(bribed) == selection.choose(plain)
-    picked = selection.pick(bribed, selection.choose(bribed))["a"]
-    assert [r.spec.lr for r in picked] == [0.3, 0.1, 0.1]  # and the scores that are reported are those of the choice
-    assert [r.score() for r in picked] == [1.0 * (r.spec.lr == favourite) for r in picked]
-
-
-def test_the_mean_over_seeds_chooses_and_incomplete_folds_do_not():
-    one = {0.1: {"a": [run(0, 0, 0.9, 0), run(0, 5, 0.1, 0)]}, 0.3: {"a": [run(0, 0, 0.6, 0), run(0, 5, 0.6, 0)]}}
-    assert selection.choose(one) == {"a": {0: 0.3}}
-    one[0.1]["a"].append(run(1, 1, 0.9, 0))  # no 0.3 on fold 1
-    assert selection.choose(one) == {"a": {0: 0.3}}
-    assert selection.choose({0.1: {"a": []}}) == {}
-
-
-def test_picking_specifications_gives_all_seeds_of_the_choice():
-    grid = table2.table2_grid("cpu", range(2))
-    choice = {"DGL": {fold: table2.RATES[fold % 4] for fold in range(table2.FOLDS)}}
-    picked = selection.pick(grid, choice)
-    assert list(picked) == ["DGL"] and [s.seed for s in picked["DGL"]] == list(range(10))
-    assert all(s.lr == choice["DGL"][statistics.fold_of(s)] for s in picked["DGL"])
-
-
-def test_folds_are_what_a_verdict_counts():
-    rows = {
-        "a": [run(0, 0, 0, 0.5), run(1, 1, 0, 0.9), run(0, 2, 0, 0.7), run(1, 3, 0, 0.9)],
-        "b": [run(0, 0, 0, 0.5), run(1, 1, 0, 0.5), run(0, 2, 0, 0.5)],
-    }
-    assert statistics.fold_differences(rows, "a", "b") == pytest.approx([10.0, 40.0])  # seed 3 has no partner
 
 
 # -- beside the accuracies --------------------------------------------------------------------------------------------
@@ -226,7 +161,7 @@ def test_pictures_say_what_they_show(generated):
     text = figures.accuracy_and_f1(four, {"none": (25.0, 10.0)}, {"strong": [40.0]}).alt
     scores = [100 * r[0].score("strong", metric="macro_f1") for r in four.values()]
     assert f"macro-F1 {min(scores):.1f} to {max(scores):.1f}" in text
-    assert list(balance.missing_table(four).columns) == ["all", *(f"without {m}" for m in figures.modalities_of(four))]
+    assert list(balance.means_without(four).columns) == ["all", *(f"without {m}" for m in figures.modalities_of(four))]
     table = balance.f1_table(four | {"empty": []}, ["strong", "touch"])
     first = next(iter(four.values()))[0]
     named = unpack(first.predictions["last"]["strong"]).tolist()
@@ -234,15 +169,3 @@ def test_pictures_say_what_they_show(generated):
     assert table["strong"].iloc[0].startswith(f"{100 * first.score('strong'):.1f} / ")
     assert table["strong"].iloc[0].endswith(f" / {most:.1f}") and table["touch"].iloc[0] == "–"
     assert table.loc["empty", "strong"].startswith("not run")
-
-
-def test_verdicts_count_every_claim_and_need_records():
-    rows = {"audio alone": [], "vanilla": [], "G-Blending": [], late_fusion.CONTROL: [], "DGL": []}
-    rows |= {"DGL": [run(0, s, 0, 0.8 + s / 100) for s in range(4)], "vanilla": [run(0, s, 0, 0.5) for s in range(4)]}
-    table = balance.verdict_table(rows, {"DGL": late_fusion.CONTROL})
-    assert len(table) == len(balance.RIVALS) + 1
-    assert list(table["verdict"]) == ["reproduced", "needs records", "needs records", "needs records"]
-    worse = balance.verdict_table(rows | {"vanilla": [run(0, s, 0, 0.99) for s in range(4)]}, {"DGL": "x"})
-    assert worse["verdict"].iloc[0] == "contradicted"
-    folds = balance.verdict_table(rows, {"DGL": late_fusion.CONTROL}, statistics.fold_differences)
-    assert folds["pairs"].iloc[0] == "1"  # all on one fold

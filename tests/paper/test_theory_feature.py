@@ -183,7 +183,7 @@ def test_p7_the_second_condition_is_needed():
 
 
 def test_opposite_rows_are_not_acute():
-    assert not feature.acute_differences(torch.tensor(cases.OPPOSED), 0)
+    assert not feature.acute_differences(torch.tensor(cases.OPPOSITE_ROWS), 0)
 
 
 def test_a_frame_needs_room():

@@ -68,10 +68,11 @@ def test_check_prints_or_raises(capsys):
 @pytest.mark.parametrize(
     "differences, threshold, outcome",
     [
-        ([2.0, 2.1, 1.9, 2.0], 0.0, "REPRODUCED"),
-        ([2.0, 2.1, 1.9, 2.0], 3.0, "CONTRADICTED"),
-        ([2.0, 2.1, 1.9, 2.0], 2.0, "UNDECIDED"),
-        ([-2.0, -2.1, -1.9], 0.0, "CONTRADICTED"),
+        ([2.0, 2.1, 1.9, 2.0, 2.1], 0.0, "REPRODUCED"),
+        ([2.0, 2.1, 1.9, 2.0, 2.1], 3.0, "CONTRADICTED"),
+        ([2.0, 2.1, 1.9, 2.0, 2.1], 2.0, "UNDECIDED"),
+        ([2.0, 2.1, 1.9, 2.0], 0.0, "UNDECIDED"),  # fewer than five pairs
+        ([-2.0, -2.1, -1.9, -2.0, -2.1], 0.0, "CONTRADICTED"),
         ([5.0, -5.0], 0.0, "UNDECIDED"),
         ([5.0], 0.0, "UNDECIDED"),
         ([], 0.0, "UNDECIDED"),
@@ -85,7 +86,7 @@ def test_verdicts_follow_from_the_interval_and_the_threshold(differences, thresh
 
 
 def test_more_comparisons_need_more_evidence(capsys):
-    differences = [1.0, 2.0, 3.0, 1.5]
+    differences = [1.0, 2.0, 3.0, 1.5, 2.0]
     assert dgl_core.verdict("one of one", differences).outcome == "REPRODUCED"
     assert dgl_core.verdict("one of forty", differences, comparisons=40).outcome == "UNDECIDED"
 

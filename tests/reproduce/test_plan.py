@@ -9,7 +9,7 @@ import pytest
 
 from dgl_core.paper.experiments import profiles
 from dgl_core.reproduce import command
-from dgl_core.reproduce import plan as planning
+from dgl_core.reproduce.plan import Plan, plan_of, summary, table
 from dgl_core.runs import workers
 from dgl_core.runs.estimates import Estimates
 from dgl_core.runs.store import Store
@@ -33,7 +33,7 @@ def known(tmp_path):
 
 
 def plan(todo, known, absent=None, recorded=()):
-    return planning.Plan({"04_benchmark": list(todo)}, [*todo, *recorded], list(todo), known, absent or {})
+    return Plan({"04_benchmark": list(todo)}, [*todo, *recorded], list(todo), known, absent or {})
 
 
 def test_estimates_follow_the_method_then_the_network_then_say_nothing(known):
@@ -53,18 +53,18 @@ def test_records_are_read_once_however_many_runs_are_asked_about(known, tmp_path
 
 def test_the_plan_in_a_line(known):
     todo = [BASE.but(method="dgl", seed=seed) for seed in range(8)]
-    assert planning.summary(plan(todo, known, recorded=[BASE]), 2).endswith(
+    assert summary(plan(todo, known, recorded=[BASE]), 2).endswith(
         "1 notebooks, 9 training runs; 1 recorded, 8 to train: about 2 min"
     )
-    mixed = planning.summary(plan([*todo, RunSpec("cremad")], known), 2)
+    mixed = summary(plan([*todo, RunSpec("cremad")], known), 2)
     assert mixed.endswith("9 to train: about 2 min and 1 runs whose time is not measured")
-    assert planning.summary(plan([RunSpec("cremad")], known), 1).endswith("1 to train: time not measured")
-    assert planning.summary(plan([], known), 1).endswith("0 recorded, none to train")
+    assert summary(plan([RunSpec("cremad")], known), 1).endswith("1 to train: time not measured")
+    assert summary(plan([], known), 1).endswith("0 recorded, none to train")
 
 
 def test_the_plan_by_data_set_names_what_is_missing_and_what_to_do(known):
     todo = [BASE.but(seed=seed) for seed in range(3)]
-    lines = planning.table(plan(todo, known, {"cremad": [RunSpec("cremad")] * 4, "other": []}, [BASE.but(seed=9)]))
+    lines = table(plan(todo, known, {"cremad": [RunSpec("cremad")] * 4, "other": []}, [BASE.but(seed=9)]))
     assert [line.split()[:2] for line in lines[:2]] == [["data", "set"], ["generated", "emotions"]]
     assert lines[1].split()[2:5] == ["4", "1", "3"] and "about 60 s" in lines[1] and lines[1].endswith("made here")
     assert "time not measured" in lines[2] and "CREMA-D" in lines[2]
@@ -76,10 +76,10 @@ def test_the_paper_plan_of_this_machine(monkeypatch, tmp_path):
     """Everything that it names exists, and what is absent is counted apart."""
     for name in ("DGL_DATA", "DGL_RESULTS"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    made = planning.plan_of("paper", ["04_benchmark"])
+    made = plan_of("paper", ["04_benchmark"])
     assert {"cremad", "ks", "vggsound"} <= made.absent.keys() and len(made.todo) == len(made.every)
     assert len({spec.identity() for spec in made.absent["cremad"]}) == len(made.absent["cremad"])
-    assert len(planning.table(made)) == 1 + len({spec.dataset for spec in made.every}) + len(made.absent)
+    assert len(table(made)) == 1 + len({spec.dataset for spec in made.every}) + len(made.absent)
     assert all(made.seconds(spec) > 0 for spec in made.todo[:3])
 
 

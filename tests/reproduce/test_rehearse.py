@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from dgl_core.paper import experiments
-from dgl_core.reproduce import command, rehearsal_data, rehearse
-from dgl_core.reproduce import plan as reproduce_plan
-from dgl_core.reproduce.rehearsal_data import LABEL, SIZES
+from dgl_core.reproduce import command, rehearse
+from dgl_core.reproduce.plan import Plan
+from dgl_core.reproduce.rehearse import LABEL, SIZES
 from dgl_core.runs import run
 from dgl_core.training import streaming
 
@@ -36,32 +36,32 @@ def test_sizes_are_those_of_the_papers_data():
 
 
 def test_a_share_has_fewer_clips_of_the_same_shape(workplace):
-    data = rehearsal_data.make("cremad", "0.01")
+    data = rehearse.random_dataset("cremad", "0.01")
     assert data.counts == {"train": 64, "val": 64, "test": 64}
     assert data.shapes == {"audio": (1, 257, 188), "visual": (3, 224, 224)}
     assert streaming.stored_bytes(data) == 192 * (257 * 188 * 2 + 256 * 256 * 3 + 8)
     assert data.inputs["visual"].dtype == torch.uint8 and data.inputs["audio"].dtype == torch.float16
     assert data.generated and LABEL in data.source and data.name == "rehearsal_cremad"
-    again = rehearsal_data.make("cremad", "0.01")
+    again = rehearse.random_dataset("cremad", "0.01")
     assert torch.equal(again.inputs["audio"], data.inputs["audio"]), "written once"
 
 
 @pytest.mark.parametrize("name", ["ks", "vggsound"])
 def test_long_clips_are_cropped_in_time_and_have_three_frames(name):
-    assert rehearsal_data.make(name, "small").shapes == {"audio": (1, 32, 12), "visual": (3, 3, 28, 28)}
+    assert rehearse.random_dataset(name, "small").shapes == {"audio": (1, 32, 12), "visual": (3, 3, 28, 28)}
 
 
 @pytest.mark.parametrize("size", ["0", "1.5", "tiny", "-1"])
 def test_sizes_that_make_no_sense_are_refused(size):
     with pytest.raises(ValueError, match="give 1 .all clips., a share such as 0.05, or 'small'"):
-        rehearsal_data.make("cremad", size)
+        rehearse.random_dataset("cremad", size)
 
 
 def test_a_disk_that_is_too_small_is_noticed_before(monkeypatch):
     usage = type("Usage", (), {"free": 10**9})
-    monkeypatch.setattr(rehearsal_data.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(rehearse.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(ValueError, match="rehearsing vggsound takes 167 GB .* 1 GB are free.*DGL_DATA_CACHE"):
-        rehearsal_data.make("vggsound")
+        rehearse.random_dataset("vggsound")
 
 
 def test_the_paper_profile_is_rehearsed_and_no_record_is_written(workplace, capsys, monkeypatch):
@@ -69,8 +69,8 @@ def test_the_paper_profile_is_rehearsed_and_no_record_is_written(workplace, caps
     monkeypatch.setattr(rehearse, "SIZES", {"cremad": SIZES["cremad"]})
     chosen = ("vanilla", "dgl", "agm", "relearn")
     wanted = [s for s in experiments.absent("paper", ["04_benchmark"])["cremad"] if s.method in chosen]
-    plan = reproduce_plan.Plan({}, [], [], run.estimates([]), {"cremad": wanted})
-    monkeypatch.setattr(reproduce_plan, "plan_of", lambda profile, names: plan)
+    plan = Plan({}, [], [], run.estimates([]), {"cremad": wanted})
+    monkeypatch.setattr(rehearse, "plan_of", lambda profile, names: plan)
     assert command.main(["--profile", "paper", "--rehearse", "small", "--out", str(workplace / "out")]) == 0
     said = capsys.readouterr().out
     assert LABEL in said and "projected time of the paper profile" in said and "not a measurement" in said

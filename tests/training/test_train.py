@@ -18,11 +18,11 @@ from dgl_core.data import ArrayDataset
 from dgl_core.methods import METHODS
 from dgl_core.methods.base import Method
 from dgl_core.models import ConcatFusion, LateFusion
-from dgl_core.training import loop
 from dgl_core.training import train as training
 from dgl_core.training.loop import Trainer
 from dgl_core.training.records import RunSpec
 from dgl_core.training.train import fit
+from dgl_core.utils import derive_seed
 
 tiny.register()
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def test_the_loop_is_plain_sgd():
     norms, losses = [], []
     for epoch in range(2):
         optimizer.param_groups[0]["lr"] = 0.1 if epoch == 0 else 0.05
-        generator = torch.Generator().manual_seed(loop.derive_seed(0, epoch, 0, "train"))
+        generator = torch.Generator().manual_seed(derive_seed(0, epoch, 0, "train"))
         order = data.indices("train")[torch.randperm(23, generator=generator)]
         norms.append([])
         losses.append([])
@@ -94,7 +94,7 @@ def test_accumulated_batches_are_averaged(samples, accumulate):
     data = arrays(2, samples=samples)
     run = trainer(dataset=data, batch_size=4, epochs=1, accumulate=accumulate, **EXACT)
     model = copy.deepcopy(run.model)
-    generator = torch.Generator().manual_seed(loop.derive_seed(0, 0, 0, "train"))
+    generator = torch.Generator().manual_seed(derive_seed(0, 0, 0, "train"))
     order = data.indices("train")[torch.randperm(samples // 2, generator=generator)]
     for rows in order.split(4 * accumulate):
         inputs, target = data.batch(rows)

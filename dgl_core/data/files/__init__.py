@@ -1,1 +1,1 @@
-"""Files of data sets: caches, prepared arrays, downloads."""
+"""Keep the files of data sets: caches, prepared arrays, downloads."""

@@ -1,4 +1,4 @@
-"""Arrays made once from media files, then memory-mapped: the array, an index of its rows, version and checksum."""
+"""Make an array once from other files, then memory-map it: the array, an index of its rows, version and checksum."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def prepared(
     dtype: type,
     fill: Callable[[np.ndarray], None],
 ) -> np.ndarray:
-    """The array of ``folder``; made first if it is absent, half-written, damaged, or made from other files.
+    """Load the array of ``folder``; it is made first if it is absent, damaged, or made from other files.
 
     Args:
         folder: where it is kept: ``array.npy``, ``index.csv`` (row, clip), ``cache.json`` (version, stamp, checksum).
@@ -37,10 +37,7 @@ def prepared(
     """
 
     def write(place: Path) -> None:
-        array = np.lib.format.open_memmap(place / "array.npy", "w+", dtype, (len(names), *shape))
-        if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a killed process later
-            with open(place / "array.npy", "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+        array = new_array(place / "array.npy", (len(names), *shape), dtype)
         fill(array)
         array.flush()
         rows = "".join(f"{row},{name}\n" for row, name in enumerate(names))
@@ -52,8 +49,17 @@ def prepared(
     return np.load(folder / "array.npy", mmap_mode="c", allow_pickle=False)
 
 
+def new_array(path: Path, shape: tuple[int, ...], dtype: type | np.dtype) -> np.memmap:
+    """Make a memory-mapped array with room on the disk; a full disk is an error now, not a killed process later."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+    return array
+
+
 def problem(folder: Path, stamp: str) -> str:
-    """What is wrong with a prepared array, "" when nothing is."""
+    """Say what is wrong with a prepared array, "" when nothing is."""
     try:
         about = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
         version, made_from, checksum = about["version"], about["stamp"], about["sha256"]

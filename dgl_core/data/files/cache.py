@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and checksums that are computed once per file version."""
+"""Write folders that appear whole or not at all; check files against checksums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dgl_core.utils import project_root, write_atomic
@@ -19,13 +19,13 @@ MANIFEST = "MANIFEST.sha256"
 
 
 def cache_root() -> Path:
-    """Where generated sets and prepared arrays are kept: ``$DGL_DATA_CACHE``, else ``data/generated``."""
+    """Name the folder of generated sets and prepared arrays: ``$DGL_DATA_CACHE``, else ``data/generated``."""
     named = os.environ.get("DGL_DATA_CACHE")
     return Path(named) if named else project_root() / "data" / "generated"
 
 
 def say(message: str) -> None:
-    """A line for the person at the terminal; stderr, so that a notebook's compared output stays the same."""
+    """Print a line for the person at the terminal; to stderr, so that a notebook's compared output stays the same."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -52,17 +52,25 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
                 shutil.rmtree(leftover, ignore_errors=True)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
-        fresh.mkdir(parents=True)
-        write(fresh)
-        _move_in(fresh, folder, problem)
+        with writing(what, folder):
+            fresh.mkdir(parents=True)
+            write(fresh)
+            _move_in(fresh, folder, problem)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """Name the folder and the remedy where something cannot be written (full disk, no permission)."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             error.errno, f"cannot write {what} to {folder} ({error.strerror or error}): free some space there "
             "or set DGL_DATA_CACHE to a folder that can be written"
         ) from error  # fmt: skip
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder
 
 
 def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
@@ -83,7 +91,7 @@ def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Checksum of one file, hexadecimal."""
+    """Compute the SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -95,7 +103,7 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """``{file: checksum}`` as ``MANIFEST.sha256`` has it."""
+    """Read ``{file: checksum}`` from ``MANIFEST.sha256``."""
     entries = {}
     for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
         checksum, _, file = line.partition("  ")
@@ -106,7 +114,7 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 
 def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
-    """Files of ``folder`` that are missing or differ from their checksum: ``{file: "missing" | "wrong checksum"}``.
+    """Find missing and changed files of ``folder``: ``{file: "missing" | "wrong checksum"}``.
 
     A file that was right before and has kept its size and modification time is not read again.
     """
@@ -126,7 +134,7 @@ def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Memory:
-    """Which files had which checksum at which size and time; lost without harm."""
+    """Remember which files had which checksum at which size and time; it can be lost without harm."""
 
     def __init__(self):
         self.path = cache_root() / "verified.json"

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.generated.emotions.acting import bell
-from dgl_core.data.recipe import random_split
+from dgl_core.data.recipe import Recipe, random_split
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
 
 VERSION = 1  # raised when the same options give other values
 CLASSES = ("none", "first", "second", "both")  # which of the two bits are set
-SIZE = 24  # numbers in a feature vector, and in each step of a sequence
+SIZE = 24  # numbers in a feature vector
 MOST = 5  # modalities
 BLIND = 0.3  # share of the samples in which the strong modality shows noise alone
 HELP = 0.85  # share of those in which a weak modality shows the class
@@ -36,14 +36,12 @@ def names(modalities: int) -> tuple[str, ...]:
     return ("strong", *(f"weak_{i}" for i in range(1, modalities)))
 
 
-def load_triplet(root: Path | None, *, samples: int, modalities: int, steps: int, seed: int) -> Dataset:
+def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int) -> Dataset:
     """The generated set; ``root`` is not used.
 
     Args:
         samples: how many, as equal as possible over the classes.
         modalities: one strong and ``modalities - 1`` weak ones, 2 to 5.
-        steps: 0 for one feature vector per sample; otherwise sequences of this length whose middle half (moved at
-            random) shows the class, the rest is noise.
         seed: of everything random.
 
     Raises:
@@ -52,7 +50,6 @@ def load_triplet(root: Path | None, *, samples: int, modalities: int, steps: int
     for name, value, low, high in (
         ("samples", samples, 60, 100_000),
         ("modalities", modalities, 2, MOST),
-        ("steps", steps, 0, 200),
         ("seed", seed, 0, 2**31),
     ):
         if not low <= value <= high:
@@ -69,16 +66,16 @@ def load_triplet(root: Path | None, *, samples: int, modalities: int, steps: int
             shown = _strong(own, label) * (~blind)[:, None]
         else:
             shown = _weak(own, label, informed=own.random(samples) < np.where(blind, HELP, STRAY))
-        inputs[name] = torch.from_numpy(_observed(own, shown, steps).astype(np.float32))
+        inputs[name] = torch.from_numpy((shown + NOISE * bell(own, shown.size).reshape(shown.shape)).astype(np.float32))
     return Dataset(
         inputs,
         torch.from_numpy(label),
         random_split(label, seed=seed),
         name="triplet",
         classes=CLASSES,
-        source=f"generated features: {samples} samples, {modalities} modalities, {steps} steps, seed {seed}",
+        source=f"generated features: {samples} samples, {modalities} modalities, seed {seed}",
         generated=True,
-        version=f"triplet {VERSION} {samples} {modalities} {steps} {seed}",
+        version=f"triplet {VERSION} {samples} {modalities} 0 {seed}",  # 0: an option of an earlier form
     )
 
 
@@ -110,12 +107,4 @@ def _weak(rng: np.random.Generator, label: np.ndarray, informed: np.ndarray) -> 
     )
 
 
-def _observed(rng: np.random.Generator, shown: np.ndarray, steps: int) -> np.ndarray:
-    """What is shown plus noise: ``[N, SIZE]``, or ``[N, steps, SIZE]`` with it in a window of half the steps."""
-    if not steps:
-        return shown + NOISE * bell(rng, shown.size).reshape(shown.shape)
-    long = max(1, steps // 2)
-    start = rng.integers(0, steps - long + 1, len(shown))
-    window = (np.arange(steps) >= start[:, None]) & (np.arange(steps) < start[:, None] + long)  # [N, steps]
-    noise = bell(rng, len(shown) * steps * SIZE).reshape(len(shown), steps, SIZE)
-    return window[:, :, None] * shown[:, None, :] + NOISE * noise
+RECIPE = Recipe("triplet", load_triplet, {"samples": 1500, "modalities": 3, "seed": 0}, generated=True)

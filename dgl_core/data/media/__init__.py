@@ -1,1 +1,1 @@
-"""From sound, picture and video files to arrays."""
+"""Turn sound, picture and video files into arrays."""

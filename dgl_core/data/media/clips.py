@@ -1,4 +1,4 @@
-"""Sets of audio-visual clips: a spectrogram and one or more frames a clip, in one class of several.
+"""Load sets of audio-visual clips: a spectrogram and one or more frames of each, in one class of several.
 
 Every such set is a list of ``Clips`` and a ``View`` of them; the recipes (CREMA-D, Kinetics-Sounds, VGGSound, a folder
 of your own) differ in where their lists come from and in how long their sounds are.
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.data.media import clip_arrays, prepare
+from dgl_core.data.media import arrays as stored
+from dgl_core.data.media.source import Source
 from dgl_core.data.media.spectrogram import FORMS, LONG_FORMS, Form
 from dgl_core.data.media.video import Frames
-from dgl_core.data.media.workers import Source
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +31,7 @@ PIECE = 626  # columns of 5 s in the official long form
 
 @dataclass(frozen=True)
 class Clips:
-    """Which clips there are and where their media lie.
+    """List the clips of a set, and where their media lie.
 
     Args:
         classes: class names.
@@ -48,7 +48,7 @@ class Clips:
 
 @dataclass(frozen=True)
 class View:
-    """What a clip becomes.
+    """Set what a clip becomes.
 
     Args:
         spectrogram: "official", "paper" or "compact".
@@ -78,24 +78,24 @@ class View:
 
     @property
     def stored(self) -> Frames:
-        """Frames as they are kept: larger than they are used, where they are cropped."""
+        """Set the frames that are kept: larger than they are used, where they are cropped."""
         size = round(self.frame_size * CROP_MARGIN) if self.augment == "crop" else self.frame_size
         return Frames(self.frames, self.rule, size)
 
     def folder(self, name: str) -> Path:
-        """Where the arrays of a set in this view are kept."""
+        """Name the folder of the arrays of a set in this view."""
         kept = self.stored
         length = "-10s" if self.long else ""
         return cache.cache_root() / name / f"{self.spectrogram}{length}-{kept.count}x{kept.size}-{kept.rule}"
 
 
-def prepare_clips(clips: Clips, view: View, name: str, again: bool = False) -> prepare.Report:
-    """The arrays of a real set, made or completed now."""
-    return prepare.ensure(view.folder(name), clips.sources, view.form, view.stored, again)
+def prepare_clips(clips: Clips, view: View, name: str, again: bool = False) -> stored.Report:
+    """Make or complete the arrays of a real set."""
+    return stored.ensure(view.folder(name), clips.sources, view.form, view.stored, again)
 
 
 def load_clips(clips: Clips, view: View, *, name: str, source: str, key: str = "", complete: bool = False) -> Dataset:
-    """A real set from its media; what was read before is not read again.
+    """Load a real set from its media; what was read before is not read again.
 
     Args:
         name: of the data set; ``key`` is that of the folder of its arrays, if another.
@@ -112,10 +112,10 @@ def load_clips(clips: Clips, view: View, *, name: str, source: str, key: str = "
             first = report.unreadable[0]
             raise ValueError(
                 f"{len(report.unreadable)} of {len(clips.sources)} clips of {name} could not be read, e.g. "
-                f"{first.problem} (all: {report.folder / prepare.REPORT})"
+                f"{first.problem} (all: {report.folder / stored.REPORT})"
             )
         source += f"; {len(report.unreadable)} of {len(clips.sources)} listed clips missing or unreadable"
-    arrays, entries = clip_arrays.load(report.folder)
+    arrays, entries = stored.load(report.folder)
     place = {listed.clip: number for number, listed in enumerate(clips.sources)}
     order = [place[entry.clip] for entry in entries]
     ratios = sorted(entry.width / max(1, entry.height) for entry in entries)
@@ -147,7 +147,7 @@ def dataset(
     stretch: float,
     version: str = "",
 ) -> Dataset:
-    """A ``Dataset`` of sound float16 ``[N, F, T]`` and frames uint8 ``[N, S, S, 3]`` or ``[N, T, S, S, 3]``.
+    """Make a ``Dataset`` of sound float16 ``[N, F, T]`` and frames uint8 ``[N, S, S, 3]`` or ``[N, T, S, S, 3]``.
 
     Args:
         stretch: width / height of the original pictures (their median, where they differ).
@@ -177,7 +177,7 @@ def dataset(
 
 
 def _sound_transform(parts: Sequence[str], audio: Tensor, view: View) -> nn.Module:
-    """The compact form is standardised over the training part; the full forms stay as the official code leaves them."""
+    """Standardise the compact form over the training part; the full forms stay as the official code leaves them."""
     from dgl_core.data.transforms import Standardise, TimeCrop
 
     if view.long and view.spectrogram == "official":
@@ -204,7 +204,7 @@ def _frame_transform(view: View, stretch: float) -> nn.Module:
 
 
 def read_list(path: Path, classes: Sequence[str]) -> list[tuple[str, int]]:
-    """Clip names and labels from a list of the official form, one ``name,label`` a line.
+    """Read clip names and labels from a list of the official form, one ``name,label`` a line.
 
     Raises:
         ValueError: a line of another form or an unknown label; the message has file and line number.

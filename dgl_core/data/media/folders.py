@@ -1,4 +1,4 @@
-"""Clips that lie in folders named after their classes: Kinetics-Sounds, and a set of your own.
+"""Find clips in folders named after their classes: Kinetics-Sounds, and a set of your own.
 
 ``<set>/<part>/<class>/<clip>.mp4`` with parts ``train``, ``val``, ``test`` (any video format; a wav file of the same
 name takes the place of the sound in the video, a folder of that name with extracted frames the place of the video).
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgl_core.data.media.clips import Clips
-from dgl_core.data.media.video import VIDEO
-from dgl_core.data.media.workers import Source
+from dgl_core.data.media.source import Source
+from dgl_core.data.media.video import VIDEO, is_video
 
 SOUND = frozenset({".wav", ".flac", ".ogg"})
 
 
 @dataclass
 class Found:
-    """A clip in the folders: its class, part and files."""
+    """Hold what was found of a clip: its class, part and files."""
 
     label: str
     part: str
@@ -31,21 +31,23 @@ class Found:
     pictures: Path | None = None
 
     def source(self, clip: str) -> Source:
-        """Without a sound or a picture, the file that is missing is named, to be reported later."""
+        """Name the media of the clip; where one is missing, the file that should be there, to be reported later."""
         missing = self.place / self.name
-        sound = self.sound or (self.pictures if _is_video(self.pictures) else missing.with_name(f"{self.name}.wav"))
+        sound = self.sound or (
+            self.pictures if self.pictures and is_video(self.pictures) else missing.with_name(f"{self.name}.wav")
+        )
         pictures = self.pictures or missing.with_name(f"{self.name}.mp4")
         return Source(clip, str(sound), str(pictures))
 
 
 def stem(name: str) -> str:
-    """The name of a clip without the ending of a video or sound file; other dots belong to the name."""
+    """Strip the ending of a video or sound file from a name; other dots belong to the name."""
     head, dot, ending = name.rpartition(".")
     return head if dot and f".{ending.lower()}" in VIDEO | SOUND else name
 
 
 def scan(trees: Iterable[tuple[str, Path]], known: Callable[[str], str | None]) -> list[Found]:
-    """All clips in some trees ``(part, folder)``, sorted.
+    """Find all clips in some trees ``(part, folder)``, sorted.
 
     Args:
         known: the class that a folder name stands for, None for one that is not wanted.
@@ -76,12 +78,8 @@ def _add(clip: Found, path: Path) -> None:
         clip.pictures = path
 
 
-def _is_video(path: Path | None) -> bool:
-    return path is not None and path.suffix.lower() in VIDEO and path.is_file()
-
-
 def as_clips(found: Sequence[Found], classes: Sequence[str], name: Callable[[Found], str]) -> Clips:
-    """``Clips`` of what was found.
+    """Make ``Clips`` of what was found.
 
     Raises:
         ValueError: two clips have one name, so that a test clip may be a training clip; both places are given.
@@ -105,5 +103,5 @@ def as_clips(found: Sequence[Found], classes: Sequence[str], name: Callable[[Fou
 
 
 def plain(name: str) -> str:
-    """A class name to compare: "Playing_bass guitar" and "playing bass guitar" are one."""
+    """Normalise a class name for comparison: "Playing_bass guitar" and "playing bass guitar" are one."""
     return re.sub(r"[\s_]+", " ", name).strip().lower()

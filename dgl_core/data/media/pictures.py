@@ -8,12 +8,12 @@ import numpy as np
 
 
 def read_frame(path: Path, size: int) -> np.ndarray:
-    """A picture file as uint8 ``[size, size, 3]``: the whole picture scaled, as the official code does in testing."""
+    """Read a picture file as uint8 ``[size, size, 3]``: scaled as a whole, as the official code does in testing."""
     return read_picture(path, size)[0]
 
 
 def read_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """As ``read_frame``, with the width and height that the file has."""
+    """Read a picture file as ``read_frame`` does, and the width and height that it has."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -25,7 +25,7 @@ def read_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def scaled(image, size: int) -> np.ndarray:
-    """A PIL picture in RGB as uint8 ``[size, size, 3]``."""
+    """Scale a PIL picture in RGB to uint8 ``[size, size, 3]``."""
     from PIL import Image
 
     if image.size != (size, size):
@@ -34,5 +34,5 @@ def scaled(image, size: int) -> np.ndarray:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The frames of a clip that were extracted into a folder, by name (the official code lists them unsorted)."""
+    """List the frames of a clip that were extracted into a folder, by name (the official code lists them unsorted)."""
     return sorted(folder.glob("*.*"))

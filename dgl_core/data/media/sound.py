@@ -8,7 +8,7 @@ import numpy as np
 
 
 def read_wav(path: Path, rate: int) -> np.ndarray:
-    """A sound file as mono float32 ``[n]`` at ``rate`` Hz: channels averaged, other rates resampled by librosa.
+    """Read a sound file as mono float32 ``[n]`` at ``rate`` Hz: channels averaged, other rates resampled by librosa.
 
     Raises:
         ValueError: the file cannot be read or holds no sound; the message names it and the remedy.
@@ -25,7 +25,7 @@ def read_wav(path: Path, rate: int) -> np.ndarray:
 
 
 def mono(path: Path, sound: np.ndarray, own: int, rate: int) -> np.ndarray:
-    """Channels ``[C, n]`` at ``own`` Hz as their average ``[n]`` at ``rate`` Hz; ``path`` is for the message."""
+    """Average channels ``[C, n]`` at ``own`` Hz to ``[n]`` at ``rate`` Hz; ``path`` is for the message."""
     sound = sound.mean(axis=0)
     if not np.isfinite(sound).all():
         raise ValueError(f"{path}: the sound has values that are not finite; extract it again, or drop the clip")

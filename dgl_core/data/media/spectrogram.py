@@ -1,4 +1,4 @@
-"""Sound to log-magnitude spectrograms: the form of the official code, the form of the paper, and a compact one."""
+"""Turn sound into log-magnitude spectrograms: as the official code, as the paper, or in a compact form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FLOOR = 1e-7  # added to the magnitude before the logarithm
 
 @dataclass(frozen=True)
 class Form:
-    """How a clip becomes a spectrogram.
+    """Set how a sound becomes a spectrogram.
 
     Args:
         rate: sampling rate (Hz) the sound is brought to.
@@ -47,7 +47,7 @@ LONG_FORMS = {
 
 
 def spectrogram(sound: np.ndarray, form: Form) -> np.ndarray:
-    """Log magnitude of the short-time Fourier transform.
+    """Compute the log magnitude of the short-time Fourier transform.
 
     Args:
         sound: ``[n]`` at ``form.rate``, any length, -1..1.

@@ -1,4 +1,4 @@
-"""Sound and frames out of one video file (flv, mp4, mpg, avi, ...) with PyAV, which brings its own FFmpeg."""
+"""Read sound and frames of video files (flv, mp4, mpg, avi, ...) with PyAV, which brings its own FFmpeg."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from dgl_core.data.media.pictures import scaled
 from dgl_core.data.media.sound import mono
 
+VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # endings
 RULES = ("1fps", "even")
 SLACK = 0.5  # seconds that a stream may end before its file says it does
 BROKEN = 0.05  # share of damaged sound packets that is let pass, as FFmpeg itself does
@@ -18,7 +19,7 @@ BROKEN = 0.05  # share of damaged sound packets that is let pass, as FFmpeg itse
 
 @dataclass(frozen=True)
 class Frames:
-    """Which frames of a video are taken.
+    """Set which frames of a video are taken.
 
     Args:
         count: how many.
@@ -37,7 +38,7 @@ class Frames:
 
 @dataclass
 class Media:
-    """What was read from a file: sound ``[C, n]`` at ``rate`` Hz, frames ``[T, size, size, 3]``, size of a picture."""
+    """Hold what was read: sound ``[C, n]`` at ``rate`` Hz, frames ``[T, size, size, 3]``, size of a picture."""
 
     sound: np.ndarray | None = None
     rate: int = 0
@@ -49,7 +50,7 @@ class Media:
 
 
 def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
-    """Sound, frames or both from one file, in one pass over it.
+    """Read sound, frames or both from one file, in one pass over it.
 
     Raises:
         FileNotFoundError: no such file.
@@ -67,8 +68,13 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
         raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
 
 
+def is_video(path: Path) -> bool:
+    """Tell whether a path is a video file that is there."""
+    return path.suffix.lower() in VIDEO and path.is_file()
+
+
 def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
-    """All frames of a video in order, uint8 ``[H, W]`` ("gray") or ``[H, W, 3]`` ("rgb24")."""
+    """Yield all frames of a video in order, uint8 ``[H, W]`` ("gray") or ``[H, W, 3]`` ("rgb24")."""
     av = pyav()
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
@@ -81,7 +87,7 @@ def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
 
 
 class _Reader:
-    """One pass over the packets of an open file; decodes no more frames than are wanted."""
+    """Read the packets of an open file once; no more frames are decoded than are wanted."""
 
     def __init__(self, path: Path, container, frames: Frames | None, sound: bool):
         self.path, self.container, self.frames = path, container, frames
@@ -122,7 +128,7 @@ class _Reader:
         return media
 
     def _wanted(self) -> list[int] | int:
-        """Numbers of the frames to keep, or the step between them."""
+        """Choose the numbers of the frames to keep, or the step between them."""
         if self.video is None:
             return 0
         if self.frames.rule == "1fps":
@@ -132,7 +138,7 @@ class _Reader:
         return [(2 * k + 1) * total // (2 * self.frames.count) for k in range(self.frames.count)]
 
     def _count(self) -> int:
-        """Frames in the file, counted without decoding: one packet each."""
+        """Count the frames of the file without decoding: one packet each."""
         with pyav().open(f"file:{self.path}", metadata_errors="replace") as container:
             return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
@@ -154,7 +160,7 @@ class _Reader:
             self.broken += 1
 
     def _check_ends(self, streams: list) -> None:
-        """A stream ends when its file says so; where only the file as a whole has a length, the last stream counts."""
+        """Refuse a stream that ends early; where only the file as a whole has a length, the last stream counts."""
         ends = {s.index: self.ends.get(s.index, 0.0) - float((s.start_time or 0) * s.time_base) for s in streams}
         whole = (self.container.duration or 0) / 1_000_000
         for stream in streams:
@@ -187,12 +193,9 @@ class _Reader:
 
 
 def pyav():
-    """PyAV, or an error that says how to get it."""
+    """Import PyAV, or say how to get it."""
     try:
         import av
     except ImportError:
         raise ImportError("videos are read with PyAV, which is not installed: pip install 'dgl-core[media]'") from None
     return av
-
-
-VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # read with PyAV, see video.py

@@ -9,41 +9,24 @@ Cao, Cooper, Keutmann, Gur, Nenkova, Verma, IEEE Transactions on Affective Compu
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dgl_core.data.generated.emotions import files
 from dgl_core.data.generated.emotions.acting import EMOTIONS
-from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips, read_list
-from dgl_core.data.media.workers import Source
-from dgl_core.data.recipe import find_folder, random_split
+from dgl_core.data.generated.emotions.emotion_files import AUDIO, FRAMES
+from dgl_core.data.media.clips import Clips, read_list
+from dgl_core.data.media.source import Source
+from dgl_core.data.recipe import random_split
+from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
 
-if TYPE_CHECKING:
-    from dgl_core.data.dataset import Dataset
-
-CREMAD = "cremad"  # folder of the real set below a data root
 VIDEOS = "VideoFlash"
-COUNTS = {"train": 6698, "test": 744}
 
 
-def load_cremad(root: Path | None, *, seed: int, **view) -> Dataset:
-    """The real set; every listed clip must be there. Validation is cut from the training list, as large as the test."""
-    return load_clips(
-        listed(root, seed), View(**view), name="cremad", source="CREMA-D, official split lists", complete=True
-    )
-
-
-def prepare_cremad(root: Path | None, *, seed: int, **view) -> str:
-    """Make the arrays of the set, or complete them."""
-    return str(prepare_clips(listed(root, seed), View(**view), "cremad", again=True))
-
-
-def listed(root: Path | None, seed: int) -> Clips:
-    """The clips of the official lists.
+def listed(root: Path | None, seed: int) -> Listing:
+    """List the clips of the official lists; validation is cut from the training list, as large as the test list.
 
     Raises:
         FileNotFoundError: set or list are not here. ValueError: a broken list.
     """
-    folder = find_cremad(root)
+    folder = RECIPE.find(root)
     lists = {part: read_list(_list_file(folder, part), EMOTIONS) for part in ("train", "test")}
     share = len(lists["test"]) / len(lists["train"])
     cut = random_split([label for _, label in lists["train"]], val=share, test=0.0, seed=seed)
@@ -51,33 +34,13 @@ def listed(root: Path | None, seed: int) -> Clips:
     lists["train"] = [clip for clip, part in zip(lists["train"], cut, strict=True) if part == "train"]
     rows = sorted((name, label, part) for part, clips in lists.items() for name, label in clips)
     names, labels, parts = zip(*rows, strict=True)
-    return Clips(EMOTIONS, labels, parts, [_source(folder, name) for name in names])
-
-
-def find_cremad(root: Path | None) -> Path:
-    """The folder of the real set.
-
-    Raises:
-        FileNotFoundError: says where it was looked for, what belongs there, and what can be used instead.
-    """
-
-    def fits(folder: Path) -> bool:
-        pictures = any((folder / name).is_dir() for name in (VIDEOS, files.FRAMES))
-        return pictures and (folder / files.AUDIO).is_dir()
-
-    return find_folder(
-        root,
-        CREMAD,
-        f"CREMA-D is not here: no {CREMAD}/{files.AUDIO} with {CREMAD}/{VIDEOS} or {CREMAD}/{files.FRAMES}",
-        f"Put the set there, or set DGL_DATA to the folder that holds {CREMAD!r}, or use the generated set 'emotions', "
-        "which has the same layout",
-        fits,
-    )
+    clips = Clips(EMOTIONS, labels, parts, [_source(folder, name) for name in names])
+    return Listing(clips, "CREMA-D, official split lists", "cremad", complete=True)
 
 
 def verify_cremad(root: Path | None) -> str:
     """Check that every clip of the official lists has a sound and a picture, and that no clip is listed twice."""
-    clips = listed(root, 0)
+    clips = listed(root, 0).clips
     names = [source.clip for source in clips.sources]
     if len(set(names)) < len(names):
         twice = next(name for name, after in zip(names, names[1:], strict=False) if name == after)
@@ -87,19 +50,20 @@ def verify_cremad(root: Path | None) -> str:
     absent = [s.clip for s in clips.sources if not (Path(s.sound).is_file() and Path(s.pictures).exists())]
     if absent:
         raise FileNotFoundError(
-            f"{find_cremad(root)}: {len(absent)} of {len(names)} listed clips lack their sound or pictures, "
+            f"{RECIPE.find(root)}: {len(absent)} of {len(names)} listed clips lack their sound or pictures, "
             f"e.g. {absent[0]!r}; copy or extract them again"
         )
     test = clips.parts.count("test")
-    official = (len(names) - test, test) == (COUNTS["train"], COUNTS["test"])
+    published = RECIPE.facts.counts
+    official = (len(names) - test, test) == (published["train"], published["test"])
     found = f"{len(names) - test} train and {test} test clips, each with sound and pictures"
-    return found + ("" if official else f" (the official lists have {COUNTS['train']} and {COUNTS['test']})")
+    return found + ("" if official else f" (the official lists have {published['train']} and {published['test']})")
 
 
 def _source(folder: Path, name: str) -> Source:
-    frames, video = folder / files.FRAMES / name, folder / VIDEOS / f"{name}.flv"
+    frames, video = folder / FRAMES / name, folder / VIDEOS / f"{name}.flv"
     pictures = frames if frames.is_dir() or not video.is_file() else video
-    return Source(name, str(folder / files.AUDIO / f"{name}.wav"), str(pictures))
+    return Source(name, str(folder / AUDIO / f"{name}.wav"), str(pictures))
 
 
 def _list_file(folder: Path, part: str) -> Path:
@@ -111,3 +75,6 @@ def _list_file(folder: Path, part: str) -> Path:
         f"the official {part} list of CREMA-D (clip,label) is missing: put it at {places[0]}, or let "
         "'python -m dgl_core data fetch cremad' get it"
     )
+
+
+RECIPE = clip_recipe("cremad", listed, {"frames": 1}, verify=verify_cremad)

@@ -9,6 +9,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,64 +17,33 @@ import numpy as np
 
 from dgl_core.data.files import cache
 from dgl_core.data.files.arrays import prepared
-from dgl_core.data.recipe import find_folder
+from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dgl_core.data.dataset import Dataset
 
-FOLDER = "grid_s1_av"
-FILES = ("MANIFEST.sha256", "samples.csv", "audio_logmel.npz", "lips.zip")
 FOLDS = 5
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SLOT = {"letters": 3, "digits": 4}  # place of the word in the six-word sentence
 VAL_SHARE = 8  # one in eight utterances left after the test part is cut validates
 
 
-def find_grid(root: Path | None) -> Path:
-    """The verified folder of the set.
-
-    Raises:
-        FileNotFoundError: folder or file missing; says where it was looked for and what can be used instead.
-        ValueError: a file differs from the manifest.
-    """
-    remedy = "Set DGL_DATA to the folder that holds it, or use the generated set 'emotions'"
-    folder = find_folder(root, FOLDER, f"GRID is not here: no folder {FOLDER!r}", remedy)
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"{folder / missing[0]} is missing: copy {FOLDER!r} again, or use the set 'emotions'")
-    expected = cache.read_manifest(folder)
-    wrong = cache.wrong_files(folder, {name: expected[name] for name in FILES[1:] if name in expected})
-    if wrong or not all(name in expected for name in FILES[1:]):
-        name, why = next(iter(wrong.items()), (cache.MANIFEST, "incomplete"))
-        raise ValueError(f"{folder / name}: {why} (SHA-256); copy {FOLDER!r} again, or use the set 'emotions'")
-    return folder
-
-
 def verify_grid(root: Path | None) -> str:
     """Check the files against their manifest and the counts against the description of the set."""
-    folder = find_grid(root)
+    folder = WORDS.find(root)
     rows = _samples(folder)
     counts = (len(rows), len({row["utterance"] for row in rows}), len({row["word"] for row in rows}))
-    if counts != (6000, 1000, 51):
-        raise ValueError(f"{folder / 'samples.csv'}: {counts} words, utterances, classes; expected 6000, 1000, 51")
-    return "6000 words of 1000 utterances, 51 classes, checksums as in the manifest"
-
-
-def load_letters(root: Path | None, *, fold: int, frames: int, augment: str) -> Dataset:
-    """25 letters, 40 utterances each; ``fold`` 0..4 is the fifth of the utterances that tests."""
-    return _load_fold(root, "letters", fold, frames, augment)
-
-
-def load_digits(root: Path | None, *, fold: int, frames: int, augment: str) -> Dataset:
-    """10 digits, 100 utterances each; ``fold`` 0..4 is the fifth of the utterances that tests."""
-    return _load_fold(root, "digits", fold, frames, augment)
+    published = tuple(WORDS.facts.counts.values())
+    if counts != published:
+        raise ValueError(f"{folder / 'samples.csv'}: {counts} words, utterances, classes; expected {published}")
+    return "{} words of {} utterances, {} classes, checksums as in the manifest".format(*counts)
 
 
 def load_words(root: Path | None, *, frames: int, augment: str) -> Dataset:
-    """All 51 words; 200 of the 1000 utterances test, as the set's own list says; validation is cut by utterance."""
-    folder = find_grid(root)
+    """Load all 51 words; 200 of 1000 utterances test, as the set's own list says; validation is cut by utterance."""
+    folder = WORDS.find(root)
     rows = _samples(folder)
     letters = [row for row in rows if row["slot"] == "3"]  # one per utterance: cut by it, and every word is cut evenly
     training = [row for row in letters if row["split"] == "train"]
@@ -84,12 +54,22 @@ def load_words(root: Path | None, *, frames: int, augment: str) -> Dataset:
     return _dataset(folder, "words", rows, tuple(word for _, word in classes), parts, frames, augment)
 
 
-def _load_fold(root: Path | None, task: str, fold: int, frames: int, augment: str) -> Dataset:
+def load_fold(root: Path | None, task: str, *, fold: int, frames: int, augment: str) -> Dataset:
+    """Load 25 letters, 40 utterances each, or 10 digits, 100 utterances each.
+
+    Args:
+        task: "letters" or "digits".
+        fold: 0 to 4, the fifth of the utterances that tests.
+        frames, augment: as ``load_words``.
+
+    Raises:
+        ValueError: no such fold.
+    """
     if not 0 <= fold < FOLDS:
         raise ValueError(f"fold is {fold}; cross-validation has folds 0 to {FOLDS - 1}")
-    folder = find_grid(root)
+    folder = WORDS.find(root)
     rows = [row for row in _samples(folder) if row["slot"] == str(SLOT[task])]
-    classes = DIGITS if task == "digits" else tuple(sorted({row["word"] for row in rows}))
+    classes = NUMERALS if task == "digits" else tuple(sorted({row["word"] for row in rows}))
     return _dataset(folder, task, rows, classes, fold_parts([row["word"] for row in rows], fold), frames, augment)
 
 
@@ -137,7 +117,7 @@ def _lips(folder: Path) -> np.ndarray:
 
     rows = [f"{name}/{slot}" for name in names for slot in range(6)]
     stamp = cache.read_manifest(folder)["lips.zip"]
-    return prepared(cache.cache_root() / f"{FOLDER}-lips", stamp, rows, (8, 32, 48), np.uint8, fill)
+    return prepared(cache.cache_root() / f"{folder.name}-lips", stamp, rows, (8, 32, 48), np.uint8, fill)
 
 
 def _dataset(
@@ -184,3 +164,17 @@ def _statistics(x: Tensor) -> tuple[float, float]:
     values = torch.arange(256).double()
     mean = (counts * values).sum() / counts.sum()
     return float(mean), float((counts * (values - mean) ** 2).sum().div(counts.sum()).sqrt())
+
+
+def grid(task: str) -> Recipe:
+    """Return the recipe of the words, letters or digits of one talker."""
+    return Recipe(
+        f"grid_{task}",
+        load_words if task == "words" else partial(load_fold, task=task),
+        ({} if task == "words" else {"fold": 0}) | {"frames": 8, "augment": "shift"},
+        choices={"frames": (1, 2, 4, 8), "augment": ("none", "shift")},  # frames evenly spaced over the word
+        verify=verify_grid,
+    )
+
+
+RECIPES = LETTERS, DIGITS, WORDS = grid("letters"), grid("digits"), grid("words")

@@ -16,17 +16,13 @@ import csv
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips
+from dgl_core.data.media.clips import Clips
 from dgl_core.data.media.folders import Found, as_clips, plain, scan
-from dgl_core.data.media.workers import Source
-from dgl_core.data.recipe import find_folder, random_split
+from dgl_core.data.media.source import Source
+from dgl_core.data.recipe import random_split
+from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
 
-if TYPE_CHECKING:
-    from dgl_core.data.dataset import Dataset
-
-FOLDER = "ks"
 TREES = (
     ("train", "train"), ("val", "val"), ("test", "test"),
     ("train", "audio/train"), ("test", "audio/test"),
@@ -54,41 +50,13 @@ FORMER = {
 LISTS = {"train": ("my_train.txt", "ks_train.txt"), "test": ("my_test.txt", "ks_test.txt")}
 
 
-def load_kinetics(root: Path | None, *, classes: int, seed: int, **view) -> Dataset:
-    """The real set: clips that are missing or cannot be read are left out and counted in ``source``."""
-    clips, note = listed(root, classes, seed)
-    return load_clips(clips, View(**view, long=True), name="ks", key=f"ks-{classes}", source=note)
-
-
-def prepare_kinetics(root: Path | None, *, classes: int, seed: int, **view) -> str:
-    """Make the arrays of the set, or complete them."""
-    clips, _ = listed(root, classes, seed)
-    return str(prepare_clips(clips, View(**view, long=True), f"ks-{classes}", again=True))
-
-
-def find_kinetics(root: Path | None) -> Path:
-    """The folder of the set.
-
-    Raises:
-        FileNotFoundError: says where it was looked for and what belongs there.
-    """
-    return find_folder(
-        root,
-        FOLDER,
-        f"Kinetics-Sounds is not here: no {FOLDER}/train/<class>/<clip>.mp4",
-        f"Put the videos of its classes there, or set DGL_DATA to the folder that holds {FOLDER!r}, or use the "
-        "generated set 'emotions'",
-        lambda folder: any((folder / tree).is_dir() for part, tree in TREES if part == "train"),
-    )
-
-
-def listed(root: Path | None, classes: int, seed: int) -> tuple[Clips, str]:
-    """The clips of the folders (for 31 classes: of the official lists, where they are), and what to say of them.
+def listed(root: Path | None, classes: int, seed: int) -> Listing:
+    """List the clips of the folders; for 31 classes those of the official lists, where they are.
 
     Without a folder ``test``, ``val`` is the test part, as in the official code; without another ``val``, an eighth of
     the training part is cut off, class by class.
     """
-    folder = find_kinetics(root)
+    folder = RECIPE.find(root)
     names = set(CLASSES[classes])
     found = scan(
         [(part, folder / tree) for part, tree in TREES],
@@ -109,12 +77,13 @@ def listed(root: Path | None, classes: int, seed: int) -> tuple[Clips, str]:
     note = f"Kinetics-Sounds, {classes} classes" + (", lists of OGM-GE" if lists else "")
     note += f" (no clip of: {', '.join(empty)})" if empty else ""
     gone = [Source(name, *[str(folder / part / "*" / f"{name}.mp4")] * 2) for name, part in absent]
-    return Clips(
+    clips = Clips(
         clips.classes,
         [*clips.labels, *[None] * len(gone)],
         [*clips.parts, *(part for _, part in absent)],
         [*clips.sources, *gone],
-    ), note
+    )
+    return Listing(clips, note, f"ks-{classes}", long=True)
 
 
 def clip_key(name: str) -> tuple[str, int] | str:
@@ -172,3 +141,6 @@ def _cut_validation(found: list[Found], seed: int) -> None:
     cut = random_split([clip.label for clip in training], val=0.125, test=0.0, seed=seed)
     for clip, part in zip(training, cut, strict=True):
         clip.part = part
+
+
+RECIPE = clip_recipe("ks", listed, {"classes": 34, "frames": 3}, choices={"classes": tuple(CLASSES)})

@@ -1,8 +1,7 @@
 """CMU-MOSI: utterances of film reviewers, three feature vectors each, negative or positive (Table 2, right).
 
 The features are those of bc-LSTM (Poria et al., ACL 2017): audio, a 73-number openSMILE summary; visual, 100 numbers of
-a 3D-CNN; text, 100 numbers of a CNN over word vectors. They are not the sequences of newer papers
-(``dgl_core.data.sequences`` reads those).
+a 3D-CNN; text, 100 numbers of a CNN over word vectors. They are not the sequences of newer papers.
 
 **Warning.** The extractors of text and visual features were fitted on the labels of the official training part. So they
 separate that part far better than the test part (validation cut from it: text 98.7 %, visual 89.6 %; test part: 76.2 %,
@@ -22,45 +21,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgl_core.data.files import cache
-from dgl_core.data.recipe import find_folder
+from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dgl_core.data.dataset import Dataset
 
-FOLDER = "cmu_mosi"
 TABLE = "utterances.csv"
 FILES = {"train": "mosi_train.npz", "test": "mosi_test.npz"}
 WIDTHS = {"audio": 73, "visual": 100, "text": 100}  # in the order of Table 2
 CLASSES = ("negative", "positive")
 COUNTS = {"train": (738, 709), "test": (285, 467)}  # utterances of each class in the official parts
 FOLDS = 5
-PROTOCOLS = ("nested", "official")
-TEXTS = ("features", "transcripts")
-
-
-def find_mosi(root: Path | None) -> Path:
-    """The verified folder of the set.
-
-    Raises:
-        FileNotFoundError: folder or file missing; says where it was looked for and what can be used instead.
-        ValueError: a file differs from the manifest.
-    """
-    remedy = "Set DGL_DATA to the folder that holds it, or use the generated set 'triplet'"
-    folder = find_folder(root, FOLDER, f"CMU-MOSI is not here: no folder {FOLDER!r}", remedy)
-    needed = (*FILES.values(), TABLE)
-    for name in (cache.MANIFEST, *needed):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing: copy {FOLDER!r} again, or use the set 'triplet'")
-    expected = cache.read_manifest(folder)
-    unlisted = [name for name in needed if name not in expected]
-    if unlisted:
-        raise ValueError(f"{folder / cache.MANIFEST} does not list {unlisted[0]}; copy {FOLDER!r} again")
-    for name, why in cache.wrong_files(folder, {name: expected[name] for name in needed}).items():
-        raise ValueError(f"{folder / name}: {why} (SHA-256); copy {FOLDER!r} again, or use the set 'triplet'")
-    return folder
 
 
 def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> Dataset:
@@ -75,12 +48,12 @@ def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> Data
             free of labels. A linear first layer on it is an embedding bag.
 
     Raises:
-        FileNotFoundError, ValueError: see ``find_mosi``; also a bad fold, or contents that are not as described above.
+        FileNotFoundError, ValueError: see ``Recipe.find``; also a bad fold, or contents not as described above.
     """
     if not 0 <= fold < FOLDS or (protocol == "official" and fold):
         allowed = f"0 to {FOLDS - 1}" if protocol == "nested" else "0 with protocol='official', which has one split"
         raise ValueError(f"fold is {fold}; give {allowed}")
-    folder = find_mosi(root)
+    folder = RECIPE.find(root)
     from dgl_core.data.transforms import StandardiseFeatures, group_folds
 
     table = _table(folder)
@@ -169,3 +142,11 @@ def tfidf(transcripts: Sequence[str], train: Sequence[int]) -> Tensor:
     vectorizer.fit([transcripts[row] for row in train])
     table = vectorizer.transform(transcripts).toarray()  # rows of length 1, or 0 where no word is known
     return torch.from_numpy(table * np.float32(table.shape[1] ** 0.5))
+
+
+RECIPE = Recipe(
+    "mosi",
+    load_mosi,
+    {"protocol": "nested", "fold": 0, "text": "features"},
+    choices={"protocol": ("nested", "official"), "text": ("features", "transcripts")},
+)

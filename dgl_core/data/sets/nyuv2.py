@@ -1,4 +1,4 @@
-"""The files of NYU Depth v2 as this project reads them: checked, decoded once, kept as memory-mapped arrays.
+"""Read the files of NYU Depth v2: checked, decoded once, kept as memory-mapped arrays.
 
 Layout of the folder: ``rgb.zip`` (NNNN.jpg), ``depth.zip`` (NNNN.png, 8 bit, value / 25.5 = metres), ``label.zip``
 (NNNN.png, 8 bit, class or 255 = void), ``train.txt`` and ``test.txt`` (numbers NNNN, one a line), ``classes.csv``
@@ -20,38 +20,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.data.recipe import Recipe, find_folder
-from dgl_core.utils import data_roots
+from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
 
 
 ZIPS = {"rgb": ("rgb.zip", "jpg"), "depth": ("depth.zip", "png"), "label": ("label.zip", "png")}
-FILES = (*(name for name, _ in ZIPS.values()), "train.txt", "test.txt", "classes.csv")
 CACHE_VERSION = 1  # raised when the same files give other arrays
 VOID = 255
 REMEDY = "copy the zip again or convert the set again (python -m dgl_core.data.sets.convert.nyuv2)"
-
-
-def check_files(folder: Path) -> dict[str, str]:
-    """Checksums of the files that are needed, all of them verified (once per file version).
-
-    Raises:
-        FileNotFoundError: no manifest. ValueError: a file is missing, changed, or not in the manifest.
-    """
-    if not (folder / cache.MANIFEST).is_file():
-        raise FileNotFoundError(
-            f"{folder / cache.MANIFEST} is missing, so nothing can be verified; copy the folder again"
-        )
-    manifest = cache.read_manifest(folder)
-    unlisted = [file for file in FILES if file not in manifest]
-    if unlisted:
-        raise ValueError(f"{folder / cache.MANIFEST} does not list {unlisted[0]}; copy the folder again")
-    wrong = cache.wrong_files(folder, {file: manifest[file] for file in FILES})
-    for file, why in wrong.items():
-        raise ValueError(f"{folder / file}: {why}; copy this file again")
-    return {file: manifest[file] for file in FILES}
 
 
 def read_classes(path: Path) -> list[str]:
@@ -186,7 +164,6 @@ def _resized(array: np.ndarray, size: tuple[int, int] | None, kind: str) -> np.n
     return array.transpose(2, 0, 1) if kind == "rgb" else array
 
 
-NYUV2 = "nyuv2_rgbd40"  # folder below a data root
 VALIDATION = 0.1  # share of the official training pictures
 
 
@@ -208,13 +185,12 @@ def load_nyuv2(
     from dgl_core.data.dense import DenseDataset
     from dgl_core.data.tasks.label_maps import at_size
 
-    folder = find_nyuv2(root)
-    manifest = check_files(folder)
+    folder = RECIPE.find(root)
     parts = read_split(folder, seed)
     numbers = sorted(parts)
     names = read_classes(folder / "classes.csv")
     check_members(folder, numbers)
-    stored = Prepared(folder, numbers, len(names), manifest)
+    stored = Prepared(folder, numbers, len(names), RECIPE.checksums(folder))
     rgb, depth = stored.pictures(height, width)
     target = torch.from_numpy(stored.labels())
     return DenseDataset(
@@ -227,21 +203,6 @@ def load_nyuv2(
         source="NYU Depth v2, labelled set, 40 classes, official split; validation cut from train by scene",
         multiple=multiple,
         augment=augment,
-    )
-
-
-def find_nyuv2(root: Path | None) -> Path:
-    """The folder of the set.
-
-    Raises:
-        FileNotFoundError: says where it was looked for, what belongs there, and what can be used instead.
-    """
-    return find_folder(
-        root,
-        NYUV2,
-        f"NYUv2 is not here: no folder {NYUV2}",
-        "Put it there, set DGL_DATA to the folder that holds it, make it from nyu_depth_v2_labeled.mat "
-        "(python -m dgl_core.data.sets.convert.nyuv2 --help), or use the generated set 'rooms'",
     )
 
 
@@ -287,30 +248,19 @@ def _read_numbers(path: Path) -> list[int]:
 
 def verify_nyuv2(root: Path | None) -> str:
     """All files against their checksums, the lists against each other and against the zips."""
-    folder = find_nyuv2(root)
-    check_files(folder)
+    folder = RECIPE.find(root)
     parts = read_split(folder, seed=0)
     check_members(folder, sorted(parts))
     train, test = (sum((part == "test") is is_test for part in parts.values()) for is_test in (False, True))
     classes = len(read_classes(folder / "classes.csv"))
-    return f"{len(FILES)} files match their checksums, {train} train and {test} test pictures, {classes} classes"
-
-
-def available(root: Path | None) -> bool:
-    """Is the set here?"""
-    return any((place / NYUV2).is_dir() for place in data_roots(root))
+    files = len(RECIPE.facts.manifest)
+    return f"{files} files match their checksums, {train} train and {test} test pictures, {classes} classes"
 
 
 RECIPE = Recipe(
     "nyuv2",
-    "NYUv2 (RGB-D, 40 classes)",
     load_nyuv2,
     {"height": 240, "width": 320, "labels": "stored", "multiple": 32, "augment": "esanet", "seed": 0},
-    revision=1,
-    available=available,
-    generated=False,
     choices={"augment": ("esanet", "none"), "labels": ("stored", "input")},
-    licence="NYU Depth v2",
-    find=find_nyuv2,
     verify=verify_nyuv2,
 )

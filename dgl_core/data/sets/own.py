@@ -10,60 +10,50 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips
 from dgl_core.data.media.folders import as_clips, scan
-from dgl_core.data.recipe import find_folder, random_split
-
-if TYPE_CHECKING:
-    from dgl_core.data.dataset import Dataset
+from dgl_core.data.recipe import random_split
+from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
+from dgl_core.utils import data_roots
 
 PARTS = ("train", "val", "test")
 LENGTHS = ("3s", "10s")
 
 
-def load_folder(root: Path | None, *, folder: str, seed: int, length: str, **view) -> Dataset:
-    """The clips of ``<root>/<folder>``; those that cannot be read are left out and counted in ``source``."""
-    chosen = View(**view, long=length == "10s")
-    clips = listed(root, folder, seed)
-    return load_clips(clips, chosen, name="folder", key=_key(root, folder), source=f"folder {folder!r}")
-
-
-def prepare_folder(root: Path | None, *, folder: str, seed: int, length: str, **view) -> str:
-    """Make the arrays of the set, or complete them."""
-    chosen = View(**view, long=length == "10s")
-    return str(prepare_clips(listed(root, folder, seed), chosen, _key(root, folder), again=True))
-
-
 def find_own(root: Path | None, name: str) -> Path:
-    """The folder of the set.
+    """Return the folder of that name below a data root.
 
     Raises:
         ValueError: no name. FileNotFoundError: no such folder.
     """
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(f"folder is {name!r}; give the name of a folder below a data root, e.g. folder='my_set'")
-    remedy = f"Put {name}/<part>/<class>/<clip>.mp4 there, or set DGL_DATA to the folder that holds it"
-    return find_folder(root, name, f"no folder {name!r}", remedy)
+    roots = data_roots(root)
+    for folder in (place / name for place in roots):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"no folder {name!r} in {', '.join(map(str, roots))}. Put {name}/<part>/<class>/<clip>.mp4 there, or set "
+        "DGL_DATA to the folder that holds it"
+    )
 
 
-def listed(root: Path | None, name: str, seed: int) -> Clips:
-    """The clips of the folders; classes are the names of their folders."""
-    folder = find_own(root, name)
-    cut = any((folder / part).is_dir() for part in PARTS)
-    found = scan([(part, folder / part) for part in PARTS] if cut else [("train", folder)], lambda label: label)
+def listed(root: Path | None, folder: str, seed: int, length: str) -> Listing:
+    """List the clips of the folders; classes are the names of their folders."""
+    here = find_own(root, folder)
+    cut = any((here / part).is_dir() for part in PARTS)
+    found = scan([(part, here / part) for part in PARTS] if cut else [("train", here)], lambda label: label)
     if not found:
-        raise FileNotFoundError(f"{folder}: no clips; they belong into {name}/<part>/<class>/<clip>.mp4")
+        raise FileNotFoundError(f"{here}: no clips; they belong into {folder}/<part>/<class>/<clip>.mp4")
     there = {clip.part for clip in found}
     if "test" not in there or "val" not in there:
         training = [clip for clip in found if clip.part == "train"]
         shares = {"val": 0.0 if "val" in there else 0.15, "test": 0.0 if "test" in there else 0.2}
         for clip, part in zip(training, random_split([c.label for c in training], **shares, seed=seed), strict=True):
             clip.part = part
-    return as_clips(found, sorted({clip.label for clip in found}), lambda clip: f"{clip.label}/{clip.name}")
+    clips = as_clips(found, sorted({clip.label for clip in found}), lambda clip: f"{clip.label}/{clip.name}")
+    place = hashlib.sha256(str(here.resolve()).encode()).hexdigest()[:8]
+    return Listing(clips, f"folder {folder!r}", f"folder-{here.name}-{place}", long=length == "10s")
 
 
-def _key(root: Path | None, name: str) -> str:
-    place = str(find_own(root, name).resolve())
-    return f"folder-{Path(name).name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+RECIPE = clip_recipe("folder", listed, {"folder": "", "length": "3s", "frames": 1}, choices={"length": LENGTHS})

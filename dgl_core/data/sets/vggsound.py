@@ -10,50 +10,20 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips
+from dgl_core.data.media.clips import Clips
 from dgl_core.data.media.folders import SOUND, Found, stem
 from dgl_core.data.media.video import VIDEO
-from dgl_core.data.recipe import find_folder, random_split
+from dgl_core.data.recipe import random_split
+from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
 
-if TYPE_CHECKING:
-    from dgl_core.data.dataset import Dataset
-
-FOLDER, LIST = "vggsound", "vggsound.csv"
+LIST = "vggsound.csv"
 VAL_SHARE = 0.05  # of each class of the training part
 
 
-def load_vggsound(root: Path | None, *, seed: int, **view) -> Dataset:
-    """The real set as far as it is here; what is not is counted in ``source``."""
-    clips = listed(root, seed)
-    return load_clips(clips, View(**view, long=True), name="vggsound", source="VGGSound, official list")
-
-
-def prepare_vggsound(root: Path | None, *, seed: int, **view) -> str:
-    """Make the arrays of the set, or complete them."""
-    return str(prepare_clips(listed(root, seed), View(**view, long=True), "vggsound", again=True))
-
-
-def find_vggsound(root: Path | None) -> Path:
-    """The folder of the set.
-
-    Raises:
-        FileNotFoundError: says where it was looked for and what belongs there.
-    """
-    return find_folder(
-        root,
-        FOLDER,
-        f"VGGSound is not here: no {FOLDER}/{LIST}",
-        f"Put the official list there and the videos below {FOLDER}, or set DGL_DATA to the folder that holds "
-        f"{FOLDER!r}",
-        lambda folder: (folder / LIST).is_file(),
-    )
-
-
-def listed(root: Path | None, seed: int) -> Clips:
-    """The clips of the official list with the files that were found; a twentieth of the training part validates."""
-    folder = find_vggsound(root)
+def listed(root: Path | None, seed: int) -> Listing:
+    """List the clips of the official list with the files found; a twentieth of the training part validates."""
+    folder = RECIPE.find(root)
     rows = read_csv(folder / LIST)
     files = find_media(folder, {name for name, _, _ in rows})
     classes = tuple(sorted({label for _, label, _ in rows}))
@@ -64,7 +34,8 @@ def listed(root: Path | None, seed: int) -> Clips:
         parts[number] = part
     nowhere = folder / "video"
     sources = [files.get(name, Found(label, part, name, nowhere)).source(name) for name, label, part in rows]
-    return Clips(classes, [classes.index(label) for _, label, _ in rows], parts, sources)
+    clips = Clips(classes, [classes.index(label) for _, label, _ in rows], parts, sources)
+    return Listing(clips, "VGGSound, official list", "vggsound", long=True)
 
 
 def read_csv(path: Path) -> list[tuple[str, str, str]]:
@@ -103,3 +74,6 @@ def find_media(folder: Path, names: set[str]) -> dict[str, Found]:
                 elif clip.pictures is None:
                     clip.pictures = Path(place, file)
     return found
+
+
+RECIPE = clip_recipe("vggsound", listed, {"frames": 3})

@@ -1,1 +1,1 @@
-"""What a data set asks of a model: the training loss and the scores of its predictions."""
+"""Define what a data set asks of a model: the training loss and the scores of its predictions."""

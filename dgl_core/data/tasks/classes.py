@@ -1,4 +1,4 @@
-"""What a data set asks of a model: the training loss, and the scores of its predictions.
+"""Define what a data set asks of a model, the training loss and the scores of its predictions; classification.
 
 The loop, the methods and the records know no kind of target. A data set carries a task; classification is the default,
 ``dgl_core.data.tasks.label_maps.Segmentation`` the other one.
@@ -14,30 +14,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgl_core import suppression
+from dgl_core.suppression import suppression_columns
 
 
 class Tally(Protocol):
-    """Collects the predictions of one branch over one part of a data set, batch by batch."""
+    """Collect the predictions of one branch over one part of a data set, batch by batch."""
 
     def update(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: ``outputs`` as the model returns them in evaluation, ``target`` as the data set gives it."""
 
     def result(self) -> dict[str, float]:
-        """Scores over everything added; fractions for accuracies, nats for losses."""
+        """Score everything added; fractions for accuracies, nats for losses."""
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What is kept with a record for tables and pictures."""
+        """Return what is kept with a record for tables and pictures."""
 
 
 class Task(Protocol):
-    """A kind of target.
+    """Define a kind of target.
 
     Attributes:
         score: the result by which an epoch is selected.
         evaluation_batch: how many samples to score at once.
         reestimate: also score each modality with batch-norm statistics measured under its mask, because with the
-            statistics of training the score says little (``segmentation.reestimated``).
+            statistics of training the score says little (``dgl_core.training.evaluation.reestimated``).
     """
 
     score: str
@@ -45,43 +45,42 @@ class Task(Protocol):
     reestimate: bool
 
     def criterion(self, outputs: Any, target: Tensor) -> Tensor:
-        """Scalar training loss; ``outputs`` as the model returns them in training (a dense model: four scales)."""
+        """Compute the scalar loss; ``outputs`` as the model returns them in training (a dense model: four scales)."""
 
     def tally(self) -> Tally:
-        """An empty collector."""
+        """Make an empty collector."""
 
-    def compare(self, tallies: Mapping[str, Tally]) -> dict[str, float]:
-        """Columns about the branches together, ``"fused"`` and one per modality; none by default."""
+    def compare(self, fused: Tally, unimodal: Mapping[str, Tally]) -> dict[str, float]:
+        """Compare the fused branch with that of each modality; returns columns, or none."""
 
     def to(self, device: torch.device | str) -> Task:
-        """The task with its tensors on ``device``."""
+        """Return the task with its tensors on ``device``."""
 
 
 class Classification:
-    """One class per sample: cross-entropy; accuracy, macro-F1, and how far fusion suppresses each modality."""
+    """Score one class per sample by accuracy and macro-F1, and how far fusion suppresses each modality."""
 
     score = "accuracy"
     evaluation_batch = 256
     reestimate = False
 
     def criterion(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """``outputs`` [B, K], ``target`` [B]; mean over the batch."""
+        """Compute the cross-entropy of ``outputs`` [B, K] and ``target`` [B], mean over the batch."""
         return F.cross_entropy(outputs, target)
 
     def tally(self) -> ClassificationTally:
         return ClassificationTally()
 
-    def compare(self, tallies: Mapping[str, ClassificationTally]) -> dict[str, float]:
-        """``metrics.suppression`` over the branches."""
-        logits = {branch: tally.logits for branch, tally in tallies.items()}
-        return suppression.suppression_columns(logits, next(iter(tallies.values())).target)
+    def compare(self, fused: ClassificationTally, unimodal: Mapping[str, ClassificationTally]) -> dict[str, float]:
+        """Measure how far fusion suppresses each modality (``suppression_columns``)."""
+        return suppression_columns(fused.logits, {m: tally.logits for m, tally in unimodal.items()}, fused.target)
 
     def to(self, device: torch.device | str) -> Classification:
         return self
 
 
 class ClassificationTally:
-    """Keeps logits and targets, because macro-F1 and suppression need all of them."""
+    """Keep logits and targets, because macro-F1 and suppression need all of them."""
 
     def __init__(self):
         self._logits: list[Tensor] = []
@@ -93,7 +92,7 @@ class ClassificationTally:
 
     @property
     def logits(self) -> Tensor:
-        """[N, K] in the order of the updates."""
+        """Join the logits, [N, K] in the order of the updates."""
         return torch.cat(self._logits)
 
     @property
@@ -101,16 +100,16 @@ class ClassificationTally:
         return torch.cat(self._target)
 
     def result(self) -> dict[str, float]:
-        """``accuracy``, ``macro_f1``, ``loss`` as ``metrics.classification``."""
+        """Score by ``classification``: ``accuracy``, ``macro_f1`` and ``loss``."""
         return classification(self.logits, self.target)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """``predicted``: class of every sample, uint16 [N]."""
+        """Return ``predicted``: the class of every sample, uint16 [N]."""
         return {"predicted": self.logits.argmax(1).cpu().numpy().astype("<u2")}
 
 
 def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
-    """Accuracy, macro-F1 and mean cross-entropy of one branch.
+    """Compute accuracy, macro-F1 and mean cross-entropy of one branch.
 
     Args:
         logits: [N, K]; target: [N].

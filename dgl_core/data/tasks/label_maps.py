@@ -1,4 +1,4 @@
-"""Semantic segmentation: four-scale loss, mean intersection over union, batch-norm statistics under a mask.
+"""Score label maps (semantic segmentation): four-scale loss, mean intersection over union.
 
 Targets are class maps [B, H, W]; pixels labelled ``VOID`` count nowhere.
 """
@@ -17,7 +17,7 @@ VOID = 255
 
 
 def median_frequency(target: Tensor, classes: int) -> Tensor:
-    """Class weights w_c = median(f) / f_c, with f_c = pixels of c / pixels of the images that contain c.
+    """Compute class weights w_c = median(f) / f_c, with f_c = pixels of c / pixels of the images that contain c.
 
     Args:
         target: label maps [N, H, W], any integer type, of the training images.
@@ -39,7 +39,7 @@ def median_frequency(target: Tensor, classes: int) -> Tensor:
 
 
 def at_size(target: Tensor, size: Sequence[int]) -> Tensor:
-    """Label maps [B, H, W] at another size [B, h, w]: pixel i takes pixel floor(i H / h), no mixing of labels."""
+    """Resize label maps [B, H, W] to [B, h, w]: pixel i takes pixel floor(i H / h), no mixing of labels."""
     rows, columns = (
         torch.arange(n, device=target.device) * m // n for n, m in zip(size, target.shape[-2:], strict=True)
     )
@@ -47,7 +47,7 @@ def at_size(target: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def class_iou(confusion: np.ndarray) -> np.ndarray:
-    """TP / (truth + predicted - TP) of every class of a confusion matrix [K, K] (truth by prediction), float64 [K].
+    """Compute TP / (truth + predicted - TP) per class of a confusion matrix [K, K] (truth by prediction), float64 [K].
 
     NaN for a class without a true pixel.
     """
@@ -56,7 +56,7 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
 
 
 class Segmentation:
-    """The segmentation task (see ``dgl_core.data.tasks.classes``): loss, and a tally of the confusion matrix.
+    """Train and score segmentation (a ``Task``): the loss, and a tally of the confusion matrix.
 
     Args:
         classes: number of classes K.
@@ -79,7 +79,7 @@ class Segmentation:
         self._by_label[:classes] = self.weights
 
     def criterion(self, outputs: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
-        """Sum over the scales of ``sum_pixels w_y CE / sum_c n_c w_c``.
+        """Compute the loss, the sum over the scales of ``sum_pixels w_y CE / sum_c n_c w_c``.
 
         Args:
             outputs: logits [B, K, h, w], one tensor or several scales.
@@ -96,7 +96,7 @@ class Segmentation:
         return loss
 
     def weighted_sums(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """``sum_pixels w_y CE`` and ``sum_c n_c w_c`` at the size of ``logits`` [B, K, h, w]."""
+        """Compute ``sum_pixels w_y CE`` and ``sum_c n_c w_c`` at the size of ``logits`` [B, K, h, w]."""
         target = at_size(target, logits.shape[-2:]).flatten()
         logits = logits.permute(0, 2, 3, 1).flatten(0, 2)  # [B h w, K]: a view of channels-last maps, and fast
         weights = self.weights.to(logits.dtype) if logits.dtype == torch.float64 else self.weights
@@ -106,7 +106,7 @@ class Segmentation:
     def tally(self) -> SegmentationTally:
         return SegmentationTally(self)
 
-    def compare(self, tallies: Mapping[str, SegmentationTally]) -> dict[str, float]:
+    def compare(self, fused: SegmentationTally, unimodal: Mapping[str, SegmentationTally]) -> dict[str, float]:
         return {}
 
     def to(self, device: torch.device | str) -> Segmentation:
@@ -114,7 +114,7 @@ class Segmentation:
 
 
 class SegmentationTally:
-    """Confusion matrix over a whole set at the resolution of the labels: logits resized bilinearly, then argmax."""
+    """Count a confusion matrix over a whole set at the resolution of the labels: bilinear resize, then argmax."""
 
     def __init__(self, task: Segmentation):
         self.task = task
@@ -123,7 +123,7 @@ class SegmentationTally:
         self._maps: list[np.ndarray] = []
 
     def update(self, outputs: Tensor, target: Tensor) -> None:
-        """``outputs`` logits [B, K, h, w]; ``target`` [B, H, W], the same picture at the size of its labels."""
+        """Add ``outputs``, logits [B, K, h, w]; ``target`` [B, H, W] is the same picture at the size of its labels."""
         total, divisor = self.task.weighted_sums(outputs, target)
         self._loss, self._divisor = self._loss + total.item(), self._divisor + divisor.item()
         for logits, truth in zip(outputs, target, strict=True):  # one picture at a time stays in the cache
@@ -142,11 +142,11 @@ class SegmentationTally:
             self._maps.append(predicted.to(torch.uint8).cpu().numpy())
 
     def iou(self) -> Tensor:
-        """TP / (truth + predicted - TP) of every class, float64 [K]; NaN for a class without a true pixel."""
+        """Compute TP / (truth + predicted - TP) for every class, float64 [K]; NaN for a class without a true pixel."""
         return torch.from_numpy(class_iou(self.confusion.numpy()))
 
     def result(self) -> dict[str, float]:
-        """``miou``: mean over the classes that have true pixels; ``pixel_accuracy``; ``loss`` (weighted)."""
+        """Return ``miou``: mean over the classes that have true pixels; ``pixel_accuracy``; ``loss`` (weighted)."""
         confusion = self.confusion.double()
         return {
             "miou": self.iou().nanmean().item(),
@@ -155,6 +155,6 @@ class SegmentationTally:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """``confusion`` int64 [K, K] (truth by prediction) and ``maps`` uint8 [n, H, W], the first n predictions."""
+        """Return ``confusion`` int64 [K, K] (truth by prediction) and ``maps`` uint8 [n, H, W] (the first n)."""
         maps = np.stack(self._maps) if self._maps else np.zeros((0, 0, 0), np.uint8)
         return {"confusion": self.confusion.numpy(), "maps": maps}

@@ -1,1 +1,1 @@
-"""Pictures of the theory (notebook 02) and its sliders."""
+"""Draw the theory (notebook 02), with sliders."""

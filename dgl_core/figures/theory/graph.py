@@ -1,4 +1,4 @@
-"""Fig. 2 from the truth: which loss trains which part, read off the real autograd graph of a real objective.
+"""Draw Fig. 2 from the truth: which loss trains which part, read off the autograd graph of a real objective.
 
 Two questions are asked of every pair of loss and part, and the drawing needs both answers. *Structure*: is there a
 path in the graph, from the loss through ``grad_fn`` and ``next_functions`` to the ``AccumulateGrad`` node of one of
@@ -17,17 +17,17 @@ import torch
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from dgl_core.figures.style import BLACK, CYCLE, RED, Picture, new
+from dgl_core.figures.style import BLACK, CYCLE, GREY, RED, Picture, new
 from dgl_core.figures.theory.toy import LOOK
 from dgl_core.gradients import FUSED
 
 FUSION = "fusion"
-GREY, PALE = "#8A8A8A", "#F1F1F1"
+PALE = "#F1F1F1"
 
 
 @dataclass(frozen=True)
 class Edge:
-    """What one loss does to one part of the model."""
+    """Hold what one loss does to one part of the model."""
 
     loss: str  # "fused" (L_multi) or a modality (L_m)
     part: str  # "fusion" or a modality (its encoder)
@@ -60,7 +60,7 @@ def reached_parameters(loss: Tensor) -> set[int]:
 
 
 def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> list[Edge]:
-    """Every pair of loss and part of ``objective``, measured on a copy, so that nothing of it changes.
+    """Measure every pair of loss and part of ``objective``, on a copy, so that nothing of it changes.
 
     Args:
         objective: a ``DisentangledObjective``, or any module with ``model`` and ``criterion`` that returns
@@ -85,7 +85,7 @@ def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: T
 
 
 def gradient_paths(objectives: Mapping[str, nn.Module], inputs: Mapping[str, Tensor], target: Tensor) -> Picture:
-    """One panel an objective: encoders, fusion module and losses, gradients as arrows, truncations as red crosses."""
+    """Draw encoders, fusion module and losses, a panel an objective; arrows are gradients, red crosses truncations."""
     figure, axes = new(1, len(objectives), width=4.4, height=3.0, squeeze=False)
     parts = []
     for panel, (title, objective) in zip(axes[0], objectives.items(), strict=True):
@@ -127,7 +127,7 @@ def _arrow(axes, start: tuple[float, float], end: tuple[float, float], color: st
 
 
 def _draw(axes, edges: list[Edge]) -> None:
-    """Encoders left, fusion in the middle, losses right; gradients run from right to left, each loss on its lane."""
+    """Draw encoders left, fusion in the middle, losses right; gradients run leftwards, each loss on its lane."""
     losses = list(dict.fromkeys(edge.loss for edge in edges))
     modalities = [edge.part for edge in edges if edge.loss == FUSED and edge.part != FUSION]
     height = {m: 1 - (i + 0.5) / len(modalities) for i, m in enumerate(modalities)}

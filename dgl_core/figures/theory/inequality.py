@@ -1,4 +1,4 @@
-"""Pictures of the inequality of section 3.1: where it holds, by how much, and for which vectors.
+"""Draw the inequality of section 3.1: where it holds, by how much, and for which vectors.
 
 Colours here: the modality alone (zero-masked) is blue and dashed, the fused model black and solid, what a printed
 equation says red.
@@ -12,12 +12,10 @@ import torch
 from matplotlib.colors import ListedColormap
 from torch import Tensor
 
-from dgl_core.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Picture, new
+from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Picture, new
 from dgl_core.paper.theory.cases import Case
 from dgl_core.paper.theory.feature import printed_gradient
 from dgl_core.paper.theory.residual import closed_form_ratio
-
-GREY = "#8A8A8A"
 
 
 def _numbers(values: Tensor | Sequence[float], digits: int = 2) -> str:
@@ -25,7 +23,7 @@ def _numbers(values: Tensor | Sequence[float], digits: int = 2) -> str:
 
 
 def _arrow(axes, vector: Tensor, color: str, label: str | None = None, style: str = "-", width: float = 2.0) -> None:
-    """An arrow from the origin; a dot where the vector is zero."""
+    """Draw an arrow from the origin, or a dot where the vector is zero."""
     x, y = vector.tolist()
     if vector.norm() < 1e-9:
         axes.plot(0, 0, "o", color=color, markersize=7, markerfacecolor="none", markeredgewidth=width, label=label)
@@ -36,7 +34,7 @@ def _arrow(axes, vector: Tensor, color: str, label: str | None = None, style: st
 
 
 def _plane(axes, case: Case) -> None:
-    """The rows of W^m as grey spokes, on axes of equal scale."""
+    """Draw the rows of W^m as grey spokes, on axes of equal scale."""
     for k, row in enumerate(case.weight.tolist()):
         name = "y" if k == case.target else str(k + 1)
         axes.plot([0, row[0]], [0, row[1]], color=GREY, linewidth=1, zorder=1)
@@ -51,7 +49,7 @@ def _plane(axes, case: Case) -> None:
 
 
 def printed_against_exact(case: Case) -> Picture:
-    """Minus the gradient at the feature: as printed in Eq. 4 and 7, and exactly (T1). K = 3 rows in the plane."""
+    """Draw minus the gradient at the feature, as printed in Eq. 4 and 7, and exactly (T1). K = 3 rows in the plane."""
     figure, axes = new(1, 2, width=3.5, height=2.9)
     parts = []
     for panel, equation, logits, exact in (
@@ -70,7 +68,7 @@ def printed_against_exact(case: Case) -> Picture:
 
 
 def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, Case], limit: float = 3.0) -> Picture:
-    """Where in the plane of margins fusion shrinks the residual, K = 3, for several unimodal beliefs ``p^uni``.
+    """Map where in the plane of margins fusion shrinks the residual, K = 3, for several unimodal beliefs ``p^uni``.
 
     Args:
         beliefs: (p_y, p_2, p_3) of each panel; only p_2 : p_3 matters.
@@ -107,7 +105,7 @@ def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, C
 
 
 def ratio_curves(s_bars: Sequence[float] = (0.05, 0.2, 0.5, 1.0, 2.0)) -> Picture:
-    """R against p for fixed s-bar, R against s-bar for fixed p, and the gap p^multi - p^uni (T3)."""
+    """Draw R against p for fixed s-bar, R against s-bar for fixed p, and the gap p^multi - p^uni (T3)."""
     figure, axes = new(1, 3, width=3.2, height=2.7)
     p = torch.linspace(0.0, 1.0, 401, dtype=torch.float64)
     s = torch.logspace(-2, 1, 301, dtype=torch.float64)
@@ -136,7 +134,7 @@ def ratio_curves(s_bars: Sequence[float] = (0.05, 0.2, 0.5, 1.0, 2.0)) -> Pictur
 
 
 def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mapping[str, float]) -> Picture:
-    """Norm ratio of the feature gradients against R, one dot a draw: on the diagonal where vectors follow the scalar.
+    """Draw the norm ratio of feature gradients against R, a dot a draw: diagonal where vectors follow the scalar.
 
     Args:
         panels: title -> ``ratio``, ``norm_ratio``, ``marked`` ([draws] each; marked draws satisfy a stated condition).
@@ -168,7 +166,7 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
 
 
 def belief_and_push(cases: Mapping[str, Case]) -> Picture:
-    """Beliefs of the modality alone and of the fused model, and the push that each sends to the feature (K = 3).
+    """Draw the beliefs of modality and fused model, and the push that each sends to the feature (K = 3).
 
     One column a case; the slider of notebook 02 draws the same picture with a single one.
     """
@@ -195,7 +193,7 @@ def belief_and_push(cases: Mapping[str, Case]) -> Picture:
 
 
 def counterexamples(c1: Case, c2: Mapping[str, Tensor], c3: tuple[Tensor, Tensor]) -> Picture:
-    """C1: a gradient that grows from zero; C2: how often norms grow; C3: shrinking samples, growing batch."""
+    """Draw C1: a gradient that grows from zero; C2: how often norms grow; C3: shrinking samples, growing batch."""
     figure, axes = new(1, 3, width=3.2, height=2.7)
     _plane(axes[0], c1)
     _arrow(axes[0], -c1.g_uni, BLUE, rf"$-g^{{uni}}$, norm {c1.g_uni.norm():.2f}")
@@ -235,7 +233,7 @@ def counterexamples(c1: Case, c2: Mapping[str, Tensor], c3: tuple[Tensor, Tensor
 
 
 def bias_split(shares: Tensor, ratios: Mapping[str, Tensor]) -> Picture:
-    """R of both modalities of one sample against the share c of the bias that is counted as the modality's own."""
+    """Draw R of both modalities of one sample against the share c of the bias counted as the modality's own."""
     figure, axes = new(1, 1, width=3.9, height=2.5)
     parts = []
     for (name, ratio), color, style in zip(ratios.items(), (BLUE, ORANGE), ("--", "-."), strict=True):

@@ -1,4 +1,4 @@
-"""Pictures of the toy trainings: what happens to s-bar, R and the gradients while two or three encoders learn."""
+"""Draw the toy trainings: what happens to s-bar, R and the gradients while two or three encoders learn."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import torch
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
-from dgl_core.figures.style import BLACK, BLUE, GREEN, ORANGE, RED, Picture, new
+from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, Picture, new
 from dgl_core.paper.theory.toy import Curves, toy_data, toy_model, train_toy
 
 LOOK = {"easy": (BLUE, "--"), "medium": (GREEN, ":"), "hard": (ORANGE, "-."), "fused": (BLACK, "-")}
-GREY = "#8A8A8A"
 
 
 def _modalities(curves: Curves) -> list[str]:
@@ -20,7 +19,7 @@ def _modalities(curves: Curves) -> list[str]:
 
 
 def training(runs: Mapping[str, Curves]) -> Picture:
-    """One row a method: suppression of each modality, gradients at its encoder, accuracy of each branch, over steps."""
+    """Draw suppression, gradients at the encoders and accuracy of each branch over steps, one row a method."""
     figure, axes = new(len(runs), 4, width=2.55, height=2.0, sharex=True, sharey="col", squeeze=False)
     parts = []
     for row, (method, curves) in zip(axes, runs.items(), strict=True):
@@ -87,7 +86,7 @@ def gates(
 
 
 def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
-    """``|J - J^T|`` of each update field; white everywhere if the update is the gradient of some function (D5).
+    """Draw ``|J - J^T|`` of each update field; white everywhere if the update is the gradient of some function (D5).
 
     Args:
         jacobians: method -> [P, P], encoder parameters first.
@@ -111,7 +110,7 @@ def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
 
 
 def alpha_controls(panels: Mapping[str, Mapping[str, Curves]], column: str) -> Picture:
-    """One curve of several trainings over steps, a panel an optimiser: alpha against the encoder learning rate (D4)."""
+    """Draw one curve of several trainings, a panel an optimiser: alpha against the encoder learning rate (D4)."""
     figure, axes = new(1, len(panels), width=3.8, height=2.6, squeeze=False)
     parts = []
     looks = [(RED, "-", 4.5, 0.35), (BLACK, "--", 1.5, 1.0), (BLUE, ":", 1.5, 1.0)]

@@ -1,4 +1,4 @@
-"""Sliders over the pictures of notebook 02: an ``Explorer`` redraws one picture function when a control moves.
+"""Put sliders over the pictures of notebook 02: an ``Explorer`` redraws its picture when a control moves.
 
 The picture of a widget is that of the static panel above it, drawn by the same function, so nothing is lost where
 widgets do not run (GitHub, papermill, CI).
@@ -15,13 +15,13 @@ import torch
 
 from dgl_core.figures.style import Picture
 from dgl_core.figures.theory import inequality, toy
-from dgl_core.paper.theory.cases import OPPOSED, TRIANGLE, Case
+from dgl_core.paper.theory.cases import OPPOSITE_ROWS, TRIANGLE, Case
 
-HEADS = {"three rows at 120 degrees": TRIANGLE, "two opposite rows, W_y = 0": OPPOSED}
+HEADS = {"three rows at 120 degrees": TRIANGLE, "two opposite rows, W_y = 0": OPPOSITE_ROWS}
 
 
 class Explorer(ipywidgets.VBox):
-    """Controls above a picture.
+    """Show controls above a picture.
 
     Args:
         draw: called with one keyword per control; returns a ``Picture``.
@@ -53,7 +53,7 @@ def _slider(text: str, value: float, low: float, high: float, step: float, live:
 
 
 def suppression_explorer() -> Explorer:
-    """One sample, K = 3: how sure the modality is, what it confuses, and the margins that the others add."""
+    """Explore one sample, K = 3: how sure the modality is, what it confuses, and the margins that the others add."""
 
     def draw(confidence: float, confusion: float, second: float, third: float, head: str) -> Picture:
         alone = torch.tensor([confidence, (1 - confidence) * confusion, (1 - confidence) * (1 - confusion)])
@@ -71,7 +71,7 @@ def suppression_explorer() -> Explorer:
 
 
 def gate_explorer(steps: int = 300) -> Explorer:
-    """The toy training at any point of the square between vanilla, +MT, +UT and DGL; trains anew at each change.
+    """Explore the toy training at any point of the square between vanilla, +MT, +UT and DGL; each change trains anew.
 
     Args:
         steps: of each training; fewer are quicker.

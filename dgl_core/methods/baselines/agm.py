@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.gradients import check_partition
-from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.scores import active, check_range, check_target, evaluating, several, target_probability
+from dgl_core.methods.base import Batch, Method, State, option
+from dgl_core.methods.scores import active, check_target, evaluating, target_probability
 
 Coalition = tuple[str, ...]  # modalities that are present, in the order of the model
 FLOOR = 1e-8  # smallest probability in a score
@@ -23,13 +23,13 @@ LIMIT = 1.0  # a larger element in a fusion weight gradient clips the whole grad
 
 
 def coalitions(modalities: Sequence[str], full: bool) -> list[Coalition]:
-    """Every non-empty set of modalities, with or without the full one."""
+    """List every non-empty set of modalities, with or without the full one."""
     sizes = range(1, len(modalities) + full)
     return [coalition for size in sizes for coalition in combinations(modalities, size)]
 
 
 def coalition_logits(model: nn.Module, inputs: Mapping[str, Tensor], full: bool = False) -> dict[Coalition, Tensor]:
-    """Logits [B, K] of every coalition, the *inputs* of the absent modalities set to zero.
+    """Compute logits [B, K] of every coalition with the *inputs* of the absent modalities set to zero.
 
     Call it in evaluation mode. Samples then do not influence each other, so a late-fusion model encodes each input once
     and the zero input once (as one more sample), whatever the number of coalitions.
@@ -50,7 +50,7 @@ def coalition_logits(model: nn.Module, inputs: Mapping[str, Tensor], full: bool 
 
 
 def shapley(values: Mapping[Coalition, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
-    """Shapley share of every modality, with the value of the empty coalition set to zero.
+    """Split the logits into Shapley shares, with the value of the empty coalition set to zero.
 
     phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! * (v(S + m) - v(S)). For two modalities
     phi_a = (v(av) - v(v) + v(a)) / 2; for three (v(avt) - v(vt)) / 3 + (v(av) - v(v) + v(at) - v(t)) / 6 + v(a) / 3.
@@ -87,7 +87,7 @@ def coefficients(scores: Tensor, running: Tensor, alpha: float) -> Tensor:
 
 
 def surrogate(fused: Tensor, shares: Sequence[Tensor], kappa: Tensor) -> Tensor:
-    """``fused`` in value; in gradient, sum_m kappa_m shares_m. What backward hooks on the shares amount to."""
+    """Return ``fused`` with the gradient of sum_m kappa_m shares_m, which backward hooks on the shares amount to."""
     scaled = sum(k * (share - share.detach()) for k, share in zip(kappa, shares, strict=True))
     return fused.detach() + scaled
 
@@ -167,32 +167,33 @@ class AGM(Method):
     With g = dL/do the gradient is that of <g, sum_m kappa_m m_m>. This is kappa_m times the joint encoder gradient only
     where the features of a zero input do not depend on the weights.
 
-    **Source.** Official ``model/CREMAD_net.py``, ``run/CREMAD_main.py`` (lihong2303/AGM_ICCV2023), ``MOSEI_main.py``
-    for three modalities. Test-time score of a modality: its share m_m, in evaluation mode.
+    **Source.** Official ``model/CREMAD_net.py``, ``run/CREMAD_main.py`` (lihong2303/AGM_ICCV2023, 5a65542),
+    ``run/MOSEI_main.py`` for the score ratio of more modalities. Test-time score of a modality: its share m_m, in
+    evaluation mode.
 
-    **Difference.** The factors sit in the forward graph (``surrogate``) instead of in backward hooks, with the same
-    gradient. The pass with every input zeroed, which nothing uses, is left out; late fusion encodes each input once for
-    all masked passes. After the window training is vanilla (the official hooks keep their last factor), step 7 aside.
-    Under gradient accumulation every part of the batch counts as one batch, and step 7 looks at the sum so far.
+    **Difference.**
+
+    1. The factors sit in the forward graph (``surrogate``) instead of in backward hooks, with the same gradient.
+    2. The pass with every input zeroed, which nothing uses, is left out; late fusion encodes each input once for all
+       masked passes.
+    3. After the window training is vanilla, step 7 aside; the hooks of ``model/CREMAD_net.py`` keep their last factor.
+    4. Under gradient accumulation every part of the batch counts as one batch, and step 7 looks at the sum so far.
 
     Args:
         alpha: strength; 1 is the official default (no file gives one for a data set of the paper).
         until: share of the epochs with modulation, the last one included; 1 is all of them (official: epochs 0-20).
     """
 
-    alpha: float = 1.0
-    until: float = 1.0
+    alpha: float = option(1.0, low=0)
+    until: float = option(1.0, low=0, high=1)
     TITLE: ClassVar[str] = "AGM"
+    SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "Shapley share of the logits over input coalitions, the bias with them"
 
     def __post_init__(self):
-        check_range("alpha", self.alpha, 0)
-        check_range("until", self.until, 0, 1)
+        super().__post_init__()
         self.running = torch.zeros(0)  # [M] mean scores of all batches so far
         self.batches = 0
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         return ShapleyObjective(model, self.alpha, criterion)

@@ -13,19 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dgl_core.gradients import FUSED
-from dgl_core.methods.base import Batch, State
-from dgl_core.methods.dgl import _Corner
+from dgl_core.methods.base import Batch, State, option
+from dgl_core.methods.dgl import Corner
 from dgl_core.methods.heads import OwnHeads, is_late, logged, vector, whole_epochs
-from dgl_core.methods.scores import check_range, check_target, evaluating
+from dgl_core.methods.scores import check_target, evaluating
 
 
 @dataclass
-class GBlend(_Corner):
+class GBlend(Corner):
     """G-Blending with constant weights: L_multi + alpha * sum_m L_m, no truncation (Table 4, and Table 1 by inference).
 
     **Step.** theta_m follows grad L_multi + alpha * grad L_m; tau follows grad L_multi + alpha * sum_m grad L_m.
     **Source.** Wang et al., CVPR 2020, in the form the DGL paper sweeps over alpha (its Table 4 entry at alpha 4 equals
-    its Table 1 entry). **Difference.** Unimodal logits by the zero mask of the shared head, as that paper says.
+    its Table 1 entry).
+    **Difference.** (1) Unimodal logits by the zero mask of the shared head, as the DGL paper says; the released code
+    (facebookresearch/VMZ, 4cc542d, ``audio_visual_model.py``) has one head per modality.
 
     Args:
         alpha: weight of the unimodal losses.
@@ -36,9 +38,6 @@ class GBlend(_Corner):
     TITLE: ClassVar[str] = "G-Blending (constant weight)"
 
 
-SMALLEST = 1e-6  # nats; a floor below this would be no floor
-
-
 class Point(NamedTuple):
     """Mean cross-entropy of one branch on the training and on the validation part, in nats."""
 
@@ -47,7 +46,7 @@ class Point(NamedTuple):
 
 
 def ogr_weight(before: Point, after: Point, floor: float) -> float:
-    """``|G| / max(|O|, floor)^2`` of one branch over one super-epoch.
+    """Weigh one branch by ``|G| / max(|O|, floor)^2`` over one super-epoch.
 
     G = V - V' is what training it alone gained on validation, O = (V' - T') - (V - T) by how much the gap between
     validation and training grew. ``floor`` (nats) keeps a branch whose gap did not change from taking all the weight.
@@ -58,7 +57,7 @@ def ogr_weight(before: Point, after: Point, floor: float) -> float:
 
 
 def blend(ratios: Mapping[str, float]) -> dict[str, float]:
-    """Ratios divided by their sum; equal weights if all are zero."""
+    """Divide the ratios by their sum; the weights are equal if all ratios are zero."""
     total = sum(ratios.values())
     return {branch: r / total if total else 1 / len(ratios) for branch, r in ratios.items()}
 
@@ -80,15 +79,20 @@ class GBlendOGR(OwnHeads):
        O_k = (V' - T') - (V - T), w_k = |G_k| / O_k^2, divided by the sum over branches.
 
     **Source.** Weiyao Wang, Du Tran, Matt Feiszli, "What makes training multi-modal classification networks hard?",
-    CVPR 2020, Eq. 5 and Algorithms 1-2; weights of the losses in the official Caffe2 code
-    (``loss_creator.py``), the estimate, which is not released, from the two public re-implementations.
+    CVPR 2020, Eq. 5 and Algorithms 1-2; weights of the losses in ``c2/lib/models/loss/loss_creator.py`` of the official
+    Caffe2 code (facebookresearch/VMZ, 4cc542d); the estimate, which is not released, from two re-implementations:
+    BalanceBenchmark ``trainer/GBlending_trainer.py`` and MultiBench ``training_structures/gradient_blend.py``.
 
-    **Difference.** (a) Losses are means over samples, and "before" is before: one re-implementation adds up batches and
-    measures first after an epoch. (b) O is kept above ``floor``, as 1 / O^2 has no bound. (c) Like the public
-    re-implementations, |G|: a branch that got worse is weighted by how much it moved. (d) A copy of one branch runs
-    that branch's encoder only, so the estimate costs less than the (M + 1) n epochs that it stands for. (e) The joint
-    classifier is the model's fusion, without the two hidden layers of the official one. (f) Dense fusion: no heads,
-    unimodal branches from the zero mask. (g) Super-epochs are a share of the run: 10 of 100 epochs, 2 of 20.
+    **Difference.**
+
+    1. Losses are means over samples, and "before" is before; BalanceBenchmark adds up batches and measures first after
+       an epoch.
+    2. O is kept above ``floor``, as 1 / O^2 has no bound.
+    3. As in both re-implementations |G| counts: a branch that got worse is weighted by how much it moved.
+    4. A copy of one branch runs that branch's encoder only, so the estimate costs less than (M + 1) n epochs.
+    5. The joint classifier is the model's fusion, without the two hidden layers of ``audio_visual_model.py``.
+    6. Dense fusion: no heads, unimodal branches from the zero mask.
+    7. Super-epochs are a share of the run: 10 of 100 epochs, 2 of 20.
 
     Args:
         super_epoch: share of the run for which weights are used, and for which copies are trained.
@@ -96,14 +100,13 @@ class GBlendOGR(OwnHeads):
         floor: least |O| in nats.
     """
 
-    super_epoch: float = 0.1
+    super_epoch: float = option(0.1, low=0, high=1)
     online: bool = True
-    floor: float = 0.01
+    floor: float = option(0.01, low=1e-6)
     TITLE: ClassVar[str] = "G-Blending (OGR)"
 
     def __post_init__(self):
-        check_range("super_epoch", self.super_epoch, 0, 1)
-        check_range("floor", self.floor, SMALLEST)
+        super().__post_init__()
         self.weights: dict[str, float] = {}  # branch -> w_k, adding up to 1
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
@@ -117,7 +120,7 @@ class GBlendOGR(OwnHeads):
         return logged(losses)
 
     def estimate(self, state: State, epochs: int) -> dict[str, float]:
-        """Weights {branch: w_k} from ``epochs`` epochs of every branch alone, each on a copy of its own."""
+        """Estimate weights {branch: w_k} from ``epochs`` epochs of every branch alone, each on a copy of its own."""
         branches = (FUSED, *state.model.encoders)
         before, ratios = points(state, branches), {}
         device = next(state.model.parameters()).device
@@ -136,7 +139,7 @@ class GBlendOGR(OwnHeads):
 
 
 def branch_logits(state: State, inputs: Mapping[str, Tensor], branches: Collection[str]) -> dict[str, Tensor]:
-    """Logits [B, K] of some branches; encoders that none of them needs do not run."""
+    """Compute logits [B, K] of some branches; encoders that none of them needs do not run."""
     model = state.model
     if not is_late(model):
         return {b: model(inputs, keep=None if b == FUSED else (b,)) for b in branches}
@@ -145,7 +148,7 @@ def branch_logits(state: State, inputs: Mapping[str, Tensor], branches: Collecti
 
 
 def points(state: State, branches: Collection[str]) -> dict[str, Point]:
-    """Mean losses of branches on the whole training and validation parts, in evaluation mode."""
+    """Measure mean losses of branches on the whole training and validation parts, in evaluation mode."""
     means = defaultdict(list)
     with evaluating(state.model), evaluating(state.heads), torch.no_grad():
         for part in ("train", "val"):
@@ -160,7 +163,7 @@ def points(state: State, branches: Collection[str]) -> dict[str, Point]:
 
 
 def sandbox(state: State) -> State:
-    """The same state with model, heads and optimiser copied together, so that nothing done to it touches the run."""
+    """Copy model, heads and optimiser of a state together, so that nothing done to the copy touches the run."""
     trial = copy.copy(state)
     trial.model, trial.heads, trial.optimizer = copy.deepcopy((state.model, state.heads, state.optimizer))
     trial._norms = defaultdict(list)  # gradient norms of the trial are not those of the run

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
-from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.base import Batch, Method, State, option
 from dgl_core.methods.heads import common_width, draw_heads, encode
-from dgl_core.methods.scores import check_target, several
+from dgl_core.methods.scores import check_target
 
 
 def entropy_weights(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Confidence of each modality in each sample: ``w_m = exp(max_j H_j - H_m) / sum_i exp(max_j H_j - H_i)``.
+    """Weigh modalities by confidence, per sample: ``w_m = exp(max_j H_j - H_m) / sum_i exp(max_j H_j - H_i)``.
 
     Args:
         logits: {m: [B, K]}; H_m is the entropy of ``softmax(logits[m])`` over the classes, in nats.
@@ -36,7 +36,7 @@ def forgetting(step: int, steps: int) -> float:
 
 
 def projector_update(projector: Tensor, mean: Tensor, damping: float) -> Tensor:
-    """One step of recursive least squares: ``k = P r``, ``P <- P - k k^T / (damping + r^T k)``.
+    """Take one step of recursive least squares: ``k = P r``, ``P <- P - k k^T / (damping + r^T k)``.
 
     Args:
         projector: P [D, D], symmetric. mean: r [D], the mean feature of a batch. damping: lambda > 0.
@@ -68,16 +68,22 @@ class MLA(Method):
     4. Test: l = sum_m w_m h(z_m), w_m = softmax over modalities of minus the entropy of softmax(h(z_m)), per sample.
 
     **Source.** Xiaohui Zhang, Jaehong Yoon, Mohit Bansal, Huaxiu Yao, "Multimodal representation learning by
-    alternating unimodal adaptation", CVPR 2024; official ``main.py``, ``utils/utils.py``.
+    alternating unimodal adaptation", CVPR 2024; official ``main.py``, ``utils/utils.py``
+    (Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation, ab6c184).
 
-    **Difference.** (a) In the released code the projection never runs: it looks for a parameter named
-    ``module.weight`` and gets one named ``weight``. ``projection=False`` is what it does, the default is what it means.
-    Dividing P by its norm makes the head learn about sqrt(D) times more slowly, so the two differ visibly. (b) Were it
-    to run there, it would divide by a matrix element by element; here by the scalar of recursive least squares.
-    (c) Entropies over classes for each sample; there over the batch axis, one number per batch. (d) As with torch >= 2
-    there, encoder j does not move in the update of modality m (older versions moved it by momentum and weight decay).
-    (e) The fusion module of the model is not used and not trained; its place is taken by the shared head, and a masked
-    modality is left out of the weighted sum. (f) Clipping and schedule are those of all methods here.
+    **Difference.**
+
+    1. In the released code the projection never runs: it looks for a parameter named ``module.weight`` and gets one
+       named ``weight``. ``projection=False`` is what it does, the default is what it means. Dividing P by its norm
+       makes the head learn about sqrt(D) times more slowly, so the two differ visibly.
+    2. Were it to run there, it would divide by a matrix element by element; here by the scalar of recursive least
+       squares.
+    3. Entropies over classes for each sample; in ``main.py`` over the batch axis, one number per batch.
+    4. As with torch >= 2 there, encoder j does not move in the update of modality m (older versions moved it by
+       momentum and weight decay).
+    5. The fusion module of the model is not used and not trained; its place is taken by the shared head, and a masked
+       modality is left out of the weighted sum.
+    6. Clipping and schedule are those of all methods here.
 
     Args:
         projection: project the gradient of the head.
@@ -86,21 +92,21 @@ class MLA(Method):
     """
 
     projection: bool = True
-    weights: tuple[float, ...] = ()
+    weights: tuple[float, ...] = option((), above=0)
     TITLE: ClassVar[str] = "MLA"
+    SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "the shared head on z_m, whole bias"
     UPDATES: ClassVar[int] = 2  # one per modality, and so two or more
 
     def __post_init__(self):
-        if not all(isinstance(w, (int, float)) and w > 0 for w in self.weights):
-            raise ValueError(f"MLA: weights are {self.weights}; each must be a positive number, one per modality.")
+        super().__post_init__()
         self._projector: Tensor | None = None  # P [D, D]
         self._started = False  # whether the very first update is done
 
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
         if self.weights and len(self.weights) != len(available):
             raise ValueError(f"MLA: {len(self.weights)} weights for the {len(available)} modalities {list(available)}.")
-        return several(self.TITLE, available)
+        return super().modalities(available)
 
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
         return nn.ModuleDict({"shared": nn.Linear(common_width(model, self.TITLE), classes)})
@@ -136,7 +142,7 @@ class MLA(Method):
             self._started = True
 
     def _fuse(self, state: State, logits: Mapping[str, Tensor]) -> Tensor:
-        """l = sum_m w_m l_m, [B, K], over the modalities in ``logits``; the weights add up to 1."""
+        """Average logits: l = sum_m w_m l_m, [B, K], over the modalities in ``logits``; the weights add up to 1."""
         if self.weights:
             fixed = dict(zip(state.model.encoders, self.weights, strict=True))
             weights = {m: fixed[m] / sum(fixed[j] for j in logits) for m in logits}
@@ -145,7 +151,7 @@ class MLA(Method):
         return sum(weights[m] * values for m, values in logits.items())
 
     def _branches(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str]) -> dict[str, Tensor]:
-        """h(z_m) of the modalities in ``keep``, {m: [B, K]}."""
+        """Compute h(z_m) of the modalities in ``keep``, {m: [B, K]}."""
         return {m: state.heads["shared"](z) for m, z in encode(state.model, inputs, keep).items()}
 
     def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, Losses, check_partition
-from dgl_core.methods.base import Method, State
-from dgl_core.methods.scores import has_linear_fusion, head_weights, several
+from dgl_core.methods.base import Method, State, option
+from dgl_core.methods.scores import has_linear_fusion, head_weights
 from dgl_core.models.fusion import check_keep
 
 SMALLEST = 1e-12  # a shorter vector has no direction
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Rows [N, D] at length 1; a zero row stays zero and gets no gradient (instead of an infinite one)."""
+    """Scale rows [N, D] to length 1; a zero row stays zero and gets no gradient (instead of an infinite one)."""
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return torch.where(length > SMALLEST, rows / length.clamp(min=SMALLEST), torch.zeros_like(rows))
 
@@ -30,7 +30,7 @@ def cosine_logits(feature: Tensor, weight: Tensor, scale: float) -> Tensor:
 
 
 def all_cosine_logits(model: nn.Module, inputs: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """``"fused"``, the sum over modalities, and every modality's own cosine logits, [B, K] each."""
+    """Compute every modality's own cosine logits, and ``"fused"``, their sum, [B, K] each."""
     features = model.encode(inputs)
     weights = head_weights(model.fusion, features)
     own = {m: cosine_logits(z, weights[m], scale) for m, z in features.items()}
@@ -78,27 +78,25 @@ class MMCosine(Method):
     1. l_m,k = scale * <z_m / ||z_m||, W^m_k / ||W^m_k||>, without bias; l = sum_m l_m.
     2. L = CE(l, y), backward into everything, update.
 
-    **Source.** Official ``main_CD.py`` (GeWu-Lab/MMCosine_ICASSP23), scale 10, weight of its contrastive term 0.
+    **Source.** Official ``main_CD.py`` (GeWu-Lab/MMCosine_ICASSP23, 00ba0a9), scale 10, weight of its contrastive
+    term 0.
 
-    **Difference.** Fused logits are the cosine logits at test time too (the official validation takes the raw linear
-    ones for the fused score and cosines for the unimodal scores). The unimodal score is l_m, which is also the zero
-    mask: a zero feature has no direction, its logits are 0 and it gets no gradient. Any number of modalities;
-    concatenation and sum only; the bias of the classifier is not used.
+    **Difference.**
+
+    1. Fused logits are the cosine logits at test time too; the validation of ``main_CD.py`` takes the raw linear ones
+       for the fused score and cosines for the unimodal scores.
+    2. The unimodal score is l_m, which is also the zero mask: a zero feature has no direction, its logits are 0 and it
+       gets no gradient.
+    3. Any number of modalities; concatenation and sum only; the bias of the classifier is not used.
 
     Args:
         scale: s, the largest logit that one modality can give.
     """
 
-    scale: float = 10.0
+    scale: float = option(10.0, above=0)
     TITLE: ClassVar[str] = "MMCosine"
+    SEVERAL: ClassVar[bool] = True
     ZERO_MASK: ClassVar[str] = "cosines of the others zero; there is no bias"
-
-    def __post_init__(self):
-        if not 0 < self.scale < float("inf"):
-            raise ValueError(f"scale is {self.scale}; it multiplies the cosines and must be positive.")
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         return CosineObjective(model, self.scale, criterion)

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
-from dgl_core.methods.base import Batch, State
+from dgl_core.methods.base import Batch, State, option
 from dgl_core.methods.heads import OwnHeads, logged
-from dgl_core.methods.scores import check_range
 
 Grads = Sequence[Tensor | None]  # (g_joint, g_own) of one parameter, None where that loss does not reach it
 
 
 def min_norm(v11: Tensor, v12: Tensor, v22: Tensor) -> Tensor:
-    """Weight a_1 in [0.001, 0.999] for which ``a_1 g_1 + (1 - a_1) g_2`` is shortest, from v_ij = <g_i, g_j>.
+    """Find a_1 in [0.001, 0.999] for which ``a_1 g_1 + (1 - a_1) g_2`` is shortest, from v_ij = <g_i, g_j>.
 
     ``a_1 = (v22 - v12) / (v11 + v22 - 2 v12)``, unless the shortest point is an end: 0.999 if v12 >= v11, 0.001 if
     v12 >= v22. 0-d tensors in and out, so nothing waits for the device.
@@ -28,7 +27,7 @@ def min_norm(v11: Tensor, v12: Tensor, v22: Tensor) -> Tensor:
 
 
 def pareto_weight(joint: Sequence[Tensor], own: Sequence[Tensor]) -> Tensor:
-    """a_1 of one encoder, 0-d: one half where the two gradients agree (cos > 0), else ``min_norm``."""
+    """Choose a_1 of one encoder, 0-d: one half where the two gradients agree (cos > 0), else ``min_norm``."""
     v11, v12, v22 = dot(joint, joint), dot(joint, own), dot(own, own)
     return torch.where(v12 > 0, 0.5, min_norm(v11, v12, v22))
 
@@ -39,7 +38,7 @@ def dot(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
 
 
 def enlarge(joint: Tensor, own: Tensor, weight: Tensor, gamma: float) -> Tensor:
-    """The final gradient of one parameter tensor.
+    """Compute the final gradient of one parameter tensor.
 
     ``h = 2 a_1 g_joint + 2 (1 - a_1) g_own``, made as long as the plain sum ``g_joint + g_own`` if it is shorter, times
     ``gamma``. Where the two cancel (``h`` is zero or lost in rounding) ``h`` has no direction and stays as it is.
@@ -52,7 +51,7 @@ def enlarge(joint: Tensor, own: Tensor, weight: Tensor, gamma: float) -> Tensor:
 
 @torch.no_grad()
 def integrate(pairs: Mapping[nn.Parameter, Grads], gamma: float) -> dict[nn.Parameter, Tensor]:
-    """Final gradients of one encoder from ``{parameter: (g_joint, g_own)}``; an absent gradient counts as zero.
+    """Compute final gradients of one encoder from ``{parameter: (g_joint, g_own)}``; an absent one counts as zero.
 
     Parameters that no loss reaches are left out.
     """
@@ -65,7 +64,7 @@ def integrate(pairs: Mapping[nn.Parameter, Grads], gamma: float) -> dict[nn.Para
 
 
 def add(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """Sum of two gradients of which either may be absent."""
+    """Add two gradients of which either may be absent."""
     if first is None or second is None:
         return second if first is None else first
     return first + second
@@ -90,23 +89,24 @@ class MMPareto(OwnHeads):
     4. Fusion and heads keep the plain sum of the gradients that reach them.
 
     **Source.** Yake Wei, Di Hu, "MMPareto: boosting multimodal learning with innocent unimodal assistance", ICML 2024;
-    official ``code/MMPareto.py``, ``code/min_norm_solvers.py``.
+    official ``code/MMPareto.py``, ``code/min_norm_solvers.py`` (GeWu-Lab/MMPareto_ICML2024, a339db3).
 
-    **Difference.** (a) Any number of modalities: each encoder solves its own two-loss problem. (b) Two backward passes,
-    L_multi and the sum of all L_m (each reaches its own encoder only); the third one of the official code gives the
-    sum of these two once more. (c) A zero gradient, 0/0 there, counts for nothing here: the other gradient is followed
-    at its own length, and two zeros stay zero. (d) Dense fusion: no heads, L_m from the zero mask, as the DGL paper
-    does it. (e) Schedule and clipping are those of all methods here (there: constant rate, no clipping).
+    **Difference.**
+
+    1. Any number of modalities: each encoder solves its own two-loss problem.
+    2. Two backward passes, L_multi and the sum of all L_m (each reaches its own encoder only); the third one of
+       ``MMPareto.py`` gives the sum of these two once more.
+    3. A zero gradient, 0/0 there, counts for nothing here: the other gradient is followed at its own length, and two
+       zeros stay zero.
+    4. Dense fusion: no heads, L_m from the zero mask, as the DGL paper does it.
+    5. Schedule and clipping are those of all methods here; ``MMPareto.py`` has a constant rate and no clipping.
 
     Args:
         gamma: enlargement of the encoder gradients; 1.5 in the official code.
     """
 
-    gamma: float = 1.5
+    gamma: float = option(1.5, low=0)
     TITLE: ClassVar[str] = "MMPareto"
-
-    def __post_init__(self):
-        check_range("gamma", self.gamma, 0)
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         parameters = [*state.model.parameters(), *state.heads.parameters()]
@@ -127,7 +127,7 @@ class MMPareto(OwnHeads):
 
 
 def take(parameters: Iterable[nn.Parameter]) -> list[Tensor | None]:
-    """The gradients, which are cleared."""
+    """Return the gradients and clear them."""
     grads = []
     for parameter in parameters:
         grads.append(parameter.grad)

@@ -9,14 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.base import Batch, Method, State, option
 from dgl_core.methods.scores import (
     JointObjective,
     active,
-    check_range,
     has_linear_fusion,
     off_diagonal,
-    several,
     split_logits,
     target_probability,
     unimodal_logits,
@@ -39,12 +37,12 @@ def coefficients(scores: Tensor, alpha: float) -> Tensor:
 
 
 def modulated_weights(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors that are modulated: convolution weights (4-D); without any, all weights of two dimensions or more."""
+    """Find the tensors to modulate: convolution weights (4-D), or else all weights of two dimensions or more."""
     return [p for p in parameters if p.dim() == 4] or [p for p in parameters if p.dim() > 1]
 
 
 def modulate(gradient: Tensor, coefficient: Tensor, generator: torch.Generator | None) -> None:
-    """g <- k g + N(0, (std(g) + 1e-8)^2) in place; no noise without a generator (on the device of the gradient)."""
+    """Scale and disturb in place, g <- k g + N(0, (std(g) + 1e-8)^2); without a generator there is no noise."""
     if generator is None:
         gradient.mul_(coefficient)
         return
@@ -71,32 +69,30 @@ class OGM(Method):
     5. Convolution weights of encoder m: g <- k_m g. Batch-norm, biases, the fusion and the heads keep their gradient.
     6. Update. After the epoch ``until`` * epochs: vanilla.
 
-    **Source.** Official ``main.py`` (GeWu-Lab/OGM-GE_CVPR2022), modulation "OGM", epochs 0-50 of 100; more than two
-    modalities: METHODS 2.2. Test-time score of a modality: W^m z_m + b / M, with sum fusion W^m z_m + b_m / M.
+    **Source.** Official ``main.py`` (GeWu-Lab/OGM-GE_CVPR2022, 343dc1d), modulation "OGM", epochs 0-50 of 100; more
+    than two modalities: METHODS 2.2. Test-time score of a modality: W^m z_m + b / M, with sum fusion W^m z_m + b_m / M.
 
-    **Difference.** At an exact tie nobody is damped (the paper's formula; the code damps audio). Tensors are found
-    through the model, not by a name prefix that ``DataParallel`` adds. An encoder without any 4-D weight (an MLP) has
-    its weight matrices modulated, as otherwise OGM would silently be vanilla. The window is a share of the run, so that
-    a short run has the same shape. A score in a denominator is at least 1e-5. Under gradient accumulation each part of
-    the batch is modulated by its own k_m before it is added.
+    **Difference.**
+
+    1. At an exact tie nobody is damped, by the paper's formula; ``main.py`` damps audio.
+    2. Tensors are found through the model, not by a name prefix that ``DataParallel`` adds.
+    3. An encoder without any 4-D weight (an MLP) has its weight matrices modulated, as otherwise OGM would silently be
+       vanilla.
+    4. The window is a share of the run, so that a short run has the same shape.
+    5. A score in a denominator is at least 1e-5.
+    6. Under gradient accumulation each part of the batch is modulated by its own k_m before it is added.
 
     Args:
         alpha: strength of the damping; 0.8 on CREMA-D, 0.1 on VGGSound (official README).
         until: share of the epochs in which gradients are modulated, the last one included.
     """
 
-    alpha: float = 0.8
-    until: float = 0.5
+    alpha: float = option(0.8, low=0)
+    until: float = option(0.5, low=0, high=1)
     TITLE: ClassVar[str] = "OGM"
+    SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "W^m z_m + b / M"
     NOISE: ClassVar[bool] = False
-
-    def __post_init__(self):
-        check_range("alpha", self.alpha, 0)
-        check_range("until", self.until, 0, 1)
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         return JointObjective(model, criterion)
@@ -143,7 +139,7 @@ class OGMGE(OGM):
     **Idea.** Damping weakens the noise of stochastic gradients, which helps generalisation; GE puts it back.
     **Step.** As ``OGM``, with step 5: g <- k_m g + N(0, sigma^2), sigma = std(g) + 1e-8 over the elements of that
     tensor before scaling, for every modality, also where k_m = 1.
-    **Source.** Official ``main.py``, modulation "OGM_GE". **Difference.** As for ``OGM``.
+    **Source.** Official ``main.py``, modulation "OGM_GE". **Difference.** (1-6) As for ``OGM``.
 
     Args:
         alpha: strength of the damping; 0.8 on CREMA-D, 0.1 on VGGSound (official README).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,30 +12,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
-from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.base import Batch, Method, State, option
 from dgl_core.methods.heads import is_late, vector
 from dgl_core.methods.scores import (
     Joint,
     JointObjective,
     active,
-    check_range,
     check_target,
     evaluating,
     has_linear_fusion,
     off_diagonal,
-    several,
     split_logits,
     target_probability,
 )
-from dgl_core.utils import unknown_name
 
-FORMS = ("code", "paper")
 SMALLEST = 1e-12  # floor of a score in a denominator
 FAR = 1e4  # distance to a class that no prototype was seen for: its softmax weight is exactly zero
 
 
 def similarities(features: Tensor, prototypes: Tensor, seen: Tensor) -> Tensor:
-    """-||z_i - c_k||, the logits of nearest-prototype classification.
+    """Compute -||z_i - c_k||, the logits of nearest-prototype classification.
 
     Args:
         features: [B, D]. prototypes: [K, D]. seen: [K], bool; the others count as infinitely far away.
@@ -55,7 +51,7 @@ def class_means(features: Tensor, target: Tensor, classes: int) -> tuple[Tensor,
 
 
 def blend(new: Tensor, old: Tensor, present: Tensor, seen: Tensor, keep: float) -> Tensor:
-    """(1 - keep) new + keep old, [K, D]; new alone for a class not ``seen`` before, old for one not ``present`` now."""
+    """Mix (1 - keep) new + keep old, [K, D]; new alone for a class not ``seen`` yet, old for one not ``present``."""
     mixed = torch.where(seen[:, None], (1 - keep) * new + keep * old, new)
     return torch.where(present[:, None], mixed, old)
 
@@ -93,7 +89,7 @@ def entropy_coefficients(scores: Tensor) -> Tensor:
 
 
 def vectors(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One feature vector per modality, {m: [B, D_m]}: the encoder's, or ``pooled`` where modalities mix early."""
+    """Compute one feature vector per modality, {m: [B, D_m]}: ``pooled`` ones where modalities mix early."""
     return {m: vector(z) for m, z in model.encode(inputs).items()} if is_late(model) else model.pooled(inputs)
 
 
@@ -135,17 +131,21 @@ class PMR(Method):
        H_m = mean entropy of softmax(sim_m); its term only in the first ``entropy_until`` of the epochs.
     5. Backward, update. After the epoch ``until`` * epochs: vanilla.
 
-    **Source.** Official ``main_Prototype_grad.py`` (fanyunfeng-bit/Modal-Imbalance-PMR): the code form; window 0-70,
-    alpha 2 and smoothing 0 in its ``bash.sh``. Test-time scores: nearest prototype ("<modality>_prototype") and
-    W^m z_m + b / M, with sum fusion W^m z_m + b_m. The paper form is not in the official repository; it is written from
-    METHODS 2.3.
+    **Source.** Official ``main_Prototype_grad.py`` (fanyunfeng-bit/Modal-Imbalance-PMR, 3615e48): the code form; window
+    0-70, alpha 2 and smoothing 0 in its ``bash.sh``. Test-time scores: nearest prototype ("<modality>_prototype") and
+    W^m z_m + b / M, with sum fusion W^m z_m + b_m / M. The paper form is not in the official repository; it is written
+    from METHODS 2.3.
 
-    **Difference.** Any number of modalities. A class that was not in the sampled batches keeps its last prototype; if
-    it never had one, it is left out of the softmax and its samples out of PCE and score (the official code divides 0 by
-    0). At least one batch is sampled. H_m is a mean over the batch, so that its weight does not depend on the batch
-    size; no opened file states that weight or its window. Windows are shares of the run. A model that mixes modalities
-    early takes part with the features right before its classifier (``pooled`` and ``classify``); one that has none is
-    refused.
+    **Difference.**
+
+    1. Any number of modalities.
+    2. A class that was not in the sampled batches keeps its last prototype. If it never had one, it is left out of the
+       softmax and its samples out of PCE and score; ``main_Prototype_grad.py`` divides 0 by 0.
+    3. At least one batch is sampled, and windows are shares of the run.
+    4. H_m is a mean over the batch, so that its weight does not depend on the batch size; no opened file states that
+       weight or its window.
+    5. A model that mixes modalities early takes part with the features right before its classifier (``pooled`` and
+       ``classify``); one that has none is refused.
 
     Args:
         alpha: weight of the prototype cross-entropy.
@@ -157,28 +157,21 @@ class PMR(Method):
         entropy_until: share of the epochs in which the entropy term acts.
     """
 
-    alpha: float = 2.0
-    until: float = 0.7
-    smoothing: float = 0.0
-    share: float = 0.1
-    form: str = "code"
-    entropy: float = 0.01
-    entropy_until: float = 0.1
+    alpha: float = option(2.0, low=0)
+    until: float = option(0.7, low=0, high=1)
+    smoothing: float = option(0.0, low=0, high=1)
+    share: float = option(0.1, low=0, high=1)
+    form: str = option("code", choices=("code", "paper"))
+    entropy: float = option(0.01, low=0)
+    entropy_until: float = option(0.1, low=0, high=1)
     TITLE: ClassVar[str] = "PMR"
+    SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "W^m z_m + b / M; _prototype: distance to the class prototypes, no bias"
 
     def __post_init__(self):
-        for name in ("alpha", "entropy"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("until", "smoothing", "share", "entropy_until"):
-            check_range(name, getattr(self, name), 0, 1)
-        if self.form not in FORMS:
-            raise unknown_name("form of PMR", self.form, FORMS)
+        super().__post_init__()
         self.prototypes: dict[str, Tensor] = {}  # m -> [K, D_m]
         self.seen = torch.zeros(0, dtype=torch.bool)  # [K]: classes that have a prototype
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         if not is_late(model) and not (hasattr(model, "pooled") and hasattr(model, "classify")):
@@ -196,7 +189,7 @@ class PMR(Method):
 
     @torch.no_grad()
     def _measure(self, state: State, keep: float) -> None:
-        """New prototypes, of which the old ones make up the part ``keep``."""
+        """Compute new prototypes, of which the old ones make up the part ``keep``."""
         limit = max(1, int(self.share * state.steps_per_epoch + 1e-9))
         features: dict[str, list[Tensor]] = defaultdict(list)
         targets = []
@@ -230,7 +223,7 @@ class PMR(Method):
     def _rebalance(
         self, scores: Tensor, prototype: Mapping[str, Tensor], similarity: Mapping[str, Tensor], state: State
     ) -> Tensor:
-        """What is added to the joint loss."""
+        """Compute what is added to the joint loss."""
         weights = (code_coefficients if self.form == "code" else paper_coefficients)(scores)
         added = self.alpha * (weights * torch.stack(list(prototype.values()))).sum()
         if self.form == "paper" and self.entropy and active(state.epoch, state.epochs, self.entropy_until):

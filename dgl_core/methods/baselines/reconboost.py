@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
-from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.base import Batch, Method, State, option
 from dgl_core.methods.heads import common_width, draw_heads, encode, whole_epochs
-from dgl_core.methods.scores import check_range, check_target, several
+from dgl_core.methods.scores import check_target
 
 
 def reconcilement_loss(logits: Tensor, others: Tensor, target: Tensor, w1: float, w2: float) -> Tensor:
@@ -31,7 +31,7 @@ def reconcilement_loss(logits: Tensor, others: Tensor, target: Tensor, w1: float
 
 
 def stage_of(epoch: int, epochs: int, alone: int, together: int) -> tuple[int, bool]:
-    """Stage of a 0-based epoch, and whether it is one of the first ``alone`` epochs of the stage.
+    """Find the stage of a 0-based epoch, and whether it is one of the first ``alone`` epochs of the stage.
 
     What is left of the run after the last whole stage prolongs its second phase, so that no run ends in a first phase.
     """
@@ -50,11 +50,11 @@ class Ensemble(nn.Module):
         self.rate = nn.Parameter(torch.ones(()))
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """h(z_m) of every modality, {m: [B, K]}."""
+        """Compute h(z_m) of every modality, {m: [B, K]}."""
         return {m: self.head(z) for m, z in features.items()}
 
     def join(self, logits: Mapping[str, Tensor]) -> Tensor:
-        """rate * sum_m h(z_m), [B, K]."""
+        """Add up the logits: rate * sum_m h(z_m), [B, K]."""
         return self.rate * sum(logits.values())
 
 
@@ -76,17 +76,22 @@ class ReconBoost(Method):
     2. *Together*: CE of the ensemble on its encoders, h and rate.
 
     **Source.** Cong Hua, Qianqian Xu, Shilong Bao, Zhiyong Yang, Qingming Huang, "ReconBoost: boosting can achieve
-    modality reconcilement", ICML 2024; official ``train.py``, ``models/dynamic_net.py``, ``schedule.py``. As there, the
-    other modalities run in training mode in phase 1, so their batch-norm statistics move and their weights do not.
+    modality reconcilement", ICML 2024; official ``train.py``, ``models/dynamic_net.py``, ``schedule.py``
+    (huacong/ReconBoost, 14ab57a). As there, the other modalities run in training mode in phase 1, so their batch-norm
+    statistics move and their weights do not.
 
-    **Difference.** (a) Official phases are 4 + 4 epochs; shares of the run here, 4 + 4 of 100 epochs, 1 + 1 of 20. As
-    there, scores at the end follow a phase 2: it goes on where the run is too short for another stage. (b) The official
-    MSE joins two detached tensors and trains nothing, whatever its weight 0.5; ``alignment`` 0 is that. A positive
-    value lets its gradient reach the current modality. (c) Stage 0 has no others, so q is uniform; there it is 1 for
-    every sample by a slip of shape (softmax over one column), which only scales the loss. (d) No unimodal pre-training.
-    (e) The optimiser is that of all methods here and keeps its momentum from stage to stage; there it is made anew. (f)
-    The fusion module of the model is not used and not trained. A masked modality is left out of the sum. (g) Any number
-    of modalities; a run that ends before every modality had its turn uses those that had.
+    **Difference.**
+
+    1. Phases of ``train.py`` are 4 + 4 epochs; shares of the run here, 4 + 4 of 100 epochs, 1 + 1 of 20. As there,
+       scores at the end follow a phase 2: it goes on where the run is too short for another stage.
+    2. The official MSE joins two detached tensors and trains nothing, whatever its weight 0.5; ``alignment`` 0 is that.
+       A positive value lets its gradient reach the current modality.
+    3. Stage 0 has no others, so q is uniform; there it is 1 for every sample by a slip of shape (softmax over one
+       column), which only scales the loss.
+    4. No unimodal pre-training, which the commands of the official README for CREMA-D ask for (``--use_pretrain``).
+    5. The optimiser is that of all methods here and keeps its momentum from stage to stage; there it is made anew.
+    6. The fusion module of the model is not used and not trained. A masked modality is left out of the sum.
+    7. Any number of modalities; a run that ends before every modality had its turn uses those that had.
 
     Args:
         w1: weight of the label, 5 on CREMA-D. w2: weight of the others, 1; more than w1 would unlearn.
@@ -94,24 +99,19 @@ class ReconBoost(Method):
         alone, together: share of the run of each phase 1 and phase 2.
     """
 
-    w1: float = 5.0
-    w2: float = 1.0
-    alignment: float = 0.0
-    alone: float = 0.04
-    together: float = 0.04
+    w1: float = option(5.0, low=0)
+    w2: float = option(1.0, low=0)
+    alignment: float = option(0.0, low=0)
+    alone: float = option(0.04, low=0, high=1)
+    together: float = option(0.04, low=0, high=1)
     TITLE: ClassVar[str] = "ReconBoost"
+    SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "the shared head on z_m, whole bias"
 
     def __post_init__(self):
-        for name in ("w1", "w2", "alignment"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("alone", "together"):
-            check_range(name, getattr(self, name), 0, 1)
+        super().__post_init__()
         if self.w1 <= self.w2:
             raise ValueError(f"w1 is {self.w1} and w2 is {self.w2}; w1 must be larger, or labels are unlearnt.")
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
         return nn.ModuleDict({"ensemble": Ensemble(common_width(model, self.TITLE), classes)})
@@ -120,12 +120,12 @@ class ReconBoost(Method):
         draw_heads(state)
 
     def stage(self, state: State) -> tuple[int, bool]:
-        """The stage of the present epoch, and whether its modality is trained alone."""
+        """Find the stage of the present epoch, and whether its modality is trained alone."""
         lengths = (whole_epochs(share, state.epochs) for share in (self.alone, self.together))
         return stage_of(state.epoch, state.epochs, *lengths)
 
     def members(self, state: State) -> list[str]:
-        """Modalities of the ensemble: those that had a turn, the present one included."""
+        """List the modalities of the ensemble: those that had a turn, the present one included."""
         return list(state.model.encoders)[: self.stage(state)[0] + 1]
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
@@ -144,7 +144,7 @@ class ReconBoost(Method):
         return {"multimodal": multimodal, "objective": loss}
 
     def _alone(self, state: State, batch: Batch, members: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of phase 1, and the logits of all members."""
+        """Compute the loss of phase 1, and the logits of all members."""
         stage, _ = self.stage(state)
         names, ensemble = list(state.model.encoders), state.heads["ensemble"]
         current, previous = names[stage % len(names)], names[(stage - 1) % len(names)]

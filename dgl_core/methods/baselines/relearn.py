@@ -6,7 +6,7 @@ import importlib.util
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,27 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.base import Batch, Method, State, option
 from dgl_core.methods.heads import is_late, vector, whole_epochs
-from dgl_core.methods.scores import check_range, check_target, evaluating, several
+from dgl_core.methods.scores import check_target, evaluating
 
 
 def purity(target: np.ndarray, cluster: np.ndarray) -> float:
-    """Accuracy after every cluster has been given the label of its majority. Integers >= 0, [N] each."""
+    """Measure accuracy after every cluster has been given the label of its majority. Integers >= 0, [N] each."""
     table = np.zeros((cluster.max() + 1, target.max() + 1), dtype=np.int64)
     np.add.at(table, (cluster, target), 1)
     return float(table.max(axis=1).sum() / len(target))
 
 
 def min_max(features: Tensor) -> Tensor:
-    """Every column of [N, D] scaled to [-1, 1]; a constant column (a dead unit) becomes -1."""
+    """Scale every column of [N, D] to [-1, 1]; a constant column (a dead unit) becomes -1."""
     low, high = features.amin(dim=0), features.amax(dim=0)
     span = torch.where(high > low, high - low, 1.0)
     return 2 * (features - low) / span - 1
 
 
 def cluster(features: Tensor, clusters: int) -> np.ndarray:
-    """k-means labels [N] of [N, D], one k-means++ start, random state 0, one thread (so one result everywhere)."""
+    """Cluster [N, D] by k-means: one k-means++ start, random state 0, one thread (so one result everywhere)."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -45,13 +45,13 @@ def cluster(features: Tensor, clusters: int) -> np.ndarray:
 
 
 def pull(gap: float, strength: float) -> float:
-    """w = tanh(strength * |gap|), how far the weights go back to where they started: 0 not at all, 1 all the way."""
+    """Compute w = tanh(strength * |gap|), how far the weights go back to their start: 0 not at all, 1 all the way."""
     return math.tanh(strength * abs(gap))
 
 
 @torch.no_grad()
 def relearn(parameters: Iterable[nn.Parameter], initial: Iterable[Tensor], weight: float) -> None:
-    """theta <- w theta_init + (1 - w) theta, in place; exact at w = 0 and w = 1."""
+    """Pull weights back in place, theta <- w theta_init + (1 - w) theta; exact at w = 0 and w = 1."""
     for parameter, start in zip(parameters, initial, strict=True):
         parameter.lerp_(start, weight)
 
@@ -74,15 +74,19 @@ class Relearn(Method):
        affine): theta <- w_m theta_init + (1 - w_m) theta. Batch-norm statistics, fusion and momentum stay.
 
     **Source.** Yake Wei, Siwei Li, Ruoxuan Feng, Di Hu, "Diagnosing and re-learning for balanced multimodal learning",
-    ECCV 2024; official ``code/ours.py``. There as here, the epoch before a pull is scored before it, and nothing is
-    pulled after the last epoch.
+    ECCV 2024; official ``code/ours.py`` (GeWu-Lab/Diagnosing_Relearning_ECCV2024, 025085e). There as here, the epoch
+    before a pull is scored before it, and nothing is pulled after the last epoch.
 
-    **Difference.** (a) The official numbers are every 20 of 90 epochs; n is a share of the run here, so 20 of 100
-    epochs and 4 of 20. A run too short for a pull (one or two epochs) is vanilla training. (b) Training uses
-    augmentation like every other method; the released run does not, by a slip (mode ``my_train``). (c) k-means with one
-    start (scikit-learn's present default) on one thread. (d) Any number of modalities. A dense model takes part if it
-    has ``pooled(inputs) -> {m: [B, D_m]}``; pulled back is what it calls encoders. (e) Unimodal scores by the zero
-    mask; the released code has none. (f) Learning-rate schedule and clipping are those of all methods here.
+    **Difference.**
+
+    1. ``ours.py`` pulls every 20 of 90 epochs; n is a share of the run here, so 20 of 100 epochs and 4 of 20. A run too
+       short for a pull (one or two epochs) is vanilla training.
+    2. Training uses augmentation like every other method; the released run does not, by a slip (mode ``my_train``).
+    3. k-means with one start (scikit-learn's present default) on one thread.
+    4. Any number of modalities. A dense model takes part if it has ``pooled(inputs) -> {m: [B, D_m]}``; pulled back is
+       what it calls encoders.
+    5. Unimodal scores by the zero mask; the released code has none.
+    6. Learning-rate schedule and clipping are those of all methods here.
 
     Args:
         strength: lambda, 3 in the official code; 0 is vanilla training.
@@ -90,19 +94,15 @@ class Relearn(Method):
         times: how many pulls at most.
     """
 
-    strength: float = 3.0
-    every: float = 0.2
-    times: int = 3
+    strength: float = option(3.0, low=0)
+    every: float = option(0.2, low=0, high=1)
+    times: int = option(3, low=0)
     TITLE: ClassVar[str] = "D&R"
+    SEVERAL: ClassVar[bool] = True
 
     def __post_init__(self):
-        check_range("strength", self.strength, 0)
-        check_range("times", self.times, 0)
-        check_range("every", self.every, 0, 1)
+        super().__post_init__()
         self._initial: dict[str, list[Tensor]] = {}  # m -> weights of encoder m at the start of the run
-
-    def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        return several(self.TITLE, available)
 
     def on_start(self, state: State) -> None:
         if importlib.util.find_spec("sklearn") is None:
@@ -140,7 +140,7 @@ class Relearn(Method):
         return super().step(state, batch)
 
     def gaps(self, state: State) -> dict[str, float]:
-        """P_train - P_val of every modality."""
+        """Measure P_train - P_val of every modality."""
         purities: dict[str, list[float]] = defaultdict(list)
         for part in ("train", "val"):
             features, target = collect(state, part)
@@ -156,7 +156,7 @@ class Relearn(Method):
 
 
 def collect(state: State, part: str) -> tuple[dict[str, Tensor], np.ndarray]:
-    """Features {m: float32 [N, D_m]} and targets [N] of a whole part, in evaluation mode."""
+    """Collect features {m: float32 [N, D_m]} and targets [N] of a whole part, in evaluation mode."""
     model = state.model
     extract = model.encode if is_late(model) else model.pooled
     features, target = defaultdict(list), []

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def conv_bn_relu(channels_in: int, channels: int, kernel: int) -> nn.Sequential:
-    """Convolution without bias, batch-norm, ReLU; the size stays."""
+    """Chain a convolution without bias, batch-norm and ReLU; the size stays."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
     )
@@ -42,7 +42,8 @@ class _Residual(nn.Module):
 class NonBottleneck1D(_Residual):
     """Two 3x3 convolutions, each factorised into 3x1, ReLU, 1x3 (with bias), then batch-norm (eps 1e-3).
 
-    Source: ESANet ``src/models/resnet.py:NonBottleneck1D`` (after ERFNet). Difference: no dropout layer (rate 0).
+    **Source.** ESANet ``src/models/resnet.py:NonBottleneck1D`` (after ERFNet).
+    **Difference.** (1) No dropout layer (rate 0).
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int = 1):
@@ -98,8 +99,8 @@ BLOCKS: dict[str, type[_Residual]] = {"nonbottleneck1d": NonBottleneck1D, "basic
 class SqueezeExcite(nn.Module):
     """``x * sigmoid(C2 relu(C1 mean(x)))`` with 1x1 convolutions C1, C2; zero stays exactly zero.
 
-    Source: ESANet ``src/models/model_utils.py:SqueezeAndExcitation``, reduction 16. Difference: at least 4 inner
-    channels, which changes only networks narrower than the published one.
+    **Source.** ESANet ``src/models/model_utils.py:SqueezeAndExcitation``, reduction 16.
+    **Difference.** (1) At least 4 inner channels, which changes only networks narrower than the published one.
     """
 
     def __init__(self, channels: int, reduction: int = 16):
@@ -121,7 +122,7 @@ class PyramidPooling(nn.Module):
         channels: of the result.
         bins: height and width of each view.
 
-    Source: ESANet ``src/models/context_modules.py:PyramidPoolingModule`` with bins (1, 5), nearest up-sampling.
+    **Source.** ESANet ``src/models/context_modules.py:PyramidPoolingModule`` with bins (1, 5), nearest up-sampling.
     """
 
     def __init__(self, channels_in: int, channels: int, bins: Sequence[int] = (1, 5)):
@@ -145,7 +146,7 @@ class LearnedUpsampling(nn.Module):
     The kernel [1 2 1; 2 4 2; 1 2 1] / 16 has sum 1, so a constant map keeps its value inside; zero padding leaves 3/4
     at an edge and 9/16 in a corner.
 
-    Source: ESANet ``src/models/model.py:Upsample``, mode ``learned-3x3-zeropad``.
+    **Source.** ESANet ``src/models/model.py:Upsample``, mode ``learned-3x3-zeropad``.
     """
 
     def __init__(self, channels: int):

@@ -55,11 +55,11 @@ class DenseFusion(nn.Module):
         self.upsample = nn.Sequential(*(LearnedUpsampling(classes) for _ in range(upsamplings)))
 
     def merge(self, stage: int, maps: Mapping[str, Tensor]) -> Tensor:
-        """SE-add: ``sum_m SE_m(x_m)`` over the modalities in ``maps``. Leaving one out is masking it: SE(0) = 0."""
+        """Add up ``SE_m(x_m)`` over the modalities in ``maps``. Leaving one out is masking it, since SE(0) = 0."""
         return sum(self.se_layers[stage][m](x) for m, x in maps.items())
 
     def forward(self, fused: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
-        """``fused``: the five merged maps. Returns logits as ``ESANet.forward`` does."""
+        """Decode ``fused``, the five merged maps, into logits as ``ESANet.forward`` returns them."""
         x, sides = self.context(fused[4]), []
         for module, stage in zip(self.decoder, (3, 2, 1), strict=True):
             x, side = module(x, self.skips[stage - 1](fused[stage]))

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dgl_core.models.building import checked
 from dgl_core.models.esanet.blocks import BLOCKS
 from dgl_core.models.esanet.decoder import DenseFusion
 from dgl_core.models.esanet.weights import load_encoder
 from dgl_core.models.initial import seeded
 from dgl_core.models.multimodal import MultimodalModel
-from dgl_core.utils import unknown_name
+from dgl_core.utils import Range, unknown_name
 
 STAGES = 5  # fusions: after the stem and after each of the four layers
 
@@ -31,7 +32,7 @@ class Encoder(nn.Module):
     Attributes:
         widths: channels after each of the five pieces. STEM: layers of the first piece.
 
-    Source: ESANet ``src/models/resnet.py:ResNet``.
+    **Source.** ESANet ``src/models/resnet.py:ResNet``.
     """
 
     STEM = ("conv1", "bn1")
@@ -61,7 +62,7 @@ class Encoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stage(self, number: int, x: Tensor) -> Tensor:
-        """Piece ``number`` (0 the stem ... 4) applied to the result of the piece before it."""
+        """Apply piece ``number`` (0 the stem ... 4) to the result of the piece before it."""
         if number == 0:
             return F.relu(self.bn1(self.conv1(x)))
         if number == 1:
@@ -85,8 +86,9 @@ class ESANet(MultimodalModel):
     Raises:
         ValueError: encoders of different widths or stem strides, which cannot be added.
 
-    Source: ESANet ``src/models/model.py``, defaults of ``src/args.py`` (R34-NBt1D, SE-add, PPM, learned-3x3-zeropad,
-    decoder 512-256-128 with 3 blocks). Difference: encoders whose output is masked are not run at all.
+    **Source.** ESANet ``src/models/model.py``, defaults of ``src/args.py`` (R34-NBt1D, SE-add, PPM,
+    learned-3x3-zeropad, decoder 512-256-128 with 3 blocks).
+    **Difference.** (1) Encoders whose output is masked are not run at all.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], classes: int, decoder_blocks: int = 3):
@@ -104,7 +106,7 @@ class ESANet(MultimodalModel):
     def forward(
         self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None, detach: bool = False
     ) -> Tensor | tuple[Tensor, ...]:
-        """Class logits of every pixel.
+        """Compute class logits of every pixel.
 
         Args:
             inputs: modality -> [B, C, H, W]; H and W divisible by ``stride``.
@@ -148,7 +150,7 @@ class ESANet(MultimodalModel):
 
 
 def check_size(size: tuple[int, int], stride: int) -> None:
-    """ESANet halves the image log2(stride) times and doubles it back, which must come out even.
+    """Refuse sizes that ESANet cannot halve log2(stride) times and double back.
 
     Raises:
         ValueError: with the next size that fits.
@@ -161,6 +163,10 @@ def check_size(size: tuple[int, int], stride: int) -> None:
         )
 
 
+@checked(
+    3, width=Range(low=1), blocks=Range(low=1), block=Range(choices=tuple(BLOCKS)), decoder_blocks=Range(low=0),
+    stem_stride=Range(low=1, high=2),
+)  # fmt: skip
 def esanet(
     shapes: Mapping[str, tuple[int, ...]],
     classes: int,
@@ -173,7 +179,7 @@ def esanet(
     stem_stride: int = 2,
     weights: str = "",
 ) -> ESANet:
-    """The network of Table 5, or a narrower and shallower one that a CPU can train.
+    """Build the network of Table 5, or a narrower and shallower one that a CPU can train.
 
     Args:
         shapes: modality -> (channels, height, width) of one sample; the first modality is the main stream.

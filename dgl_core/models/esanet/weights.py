@@ -1,4 +1,4 @@
-"""ImageNet weights for ESANet's encoders, from a file the user has; names and shapes checked, nothing fetched."""
+"""Load ImageNet weights for ESANet's encoders from a file the user has; names and shapes are checked."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def load_encoder(encoder: nn.Module, weights: str) -> None:
         FileNotFoundError: no such file; the message says where it was looked for.
         ValueError: not a file of tensors, or names or shapes that do not fit: each is listed with the nearest match.
 
-    Source: ESANet ``src/models/resnet.py:load_pretrained_with_different_encoder_block``. Difference: the authors load
-    with ``strict=False``, which lets a wrong file pass silently.
+    **Source.** ESANet ``src/models/resnet.py:load_pretrained_with_different_encoder_block``.
+    **Difference.** (1) The authors load with ``strict=False``, which lets a wrong file pass silently.
     """
     path = find_weights(weights)
     state = encoder_entries(read_tensors(path))
@@ -51,7 +51,7 @@ def load_encoder(encoder: nn.Module, weights: str) -> None:
 
 
 def find_weights(weights: str) -> Path:
-    """The file: a path, or a name below ``weights`` of a data root."""
+    """Find the file: a path, or a name below ``weights`` of a data root."""
     looked = [Path(weights), *(root / FOLDER / weights for root in data_roots())]
     for path in looked:
         if path.is_file():
@@ -63,7 +63,7 @@ def find_weights(weights: str) -> Path:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, read without running anything in it."""
+    """Read the state dict in a file, without running anything in it."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a file of another kind the unpickler fails in many ways
@@ -79,7 +79,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def encoder_entries(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Entries under the names of ``Encoder``: wrapper prefixes and the classifier (``fc``) are dropped."""
+    """Name the entries as ``Encoder`` does; wrapper prefixes and the classifier (``fc``) are dropped."""
     if any("encoder." in name for name in state):
         return {name.split("encoder.")[-1]: value for name, value in state.items() if "encoder." in name}
     bare = {name.removeprefix("module."): value for name, value in state.items()}
@@ -87,7 +87,7 @@ def encoder_entries(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def mismatches(state: Mapping[str, Tensor], own: Mapping[str, torch.Size]) -> list[str]:
-    """What keeps ``state`` from fitting a module with entries ``own`` (name -> shape), one line each.
+    """List what keeps ``state`` from fitting a module with entries ``own`` (name -> shape), one line each.
 
     Files older than the batch counters of batch-norm may leave those out.
     """

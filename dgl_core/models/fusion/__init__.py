@@ -1,4 +1,4 @@
-"""Fusion heads by name: from one feature vector per modality to class logits, masked as Eq. 12 says.
+"""List the fusion heads by name: each maps one feature vector per modality to class logits, masked as Eq. 12 says.
 
 "official" is the masking of the official DGL code where it differs from Eq. 12 (METHODS 1.5).
 """
@@ -10,30 +10,28 @@ from collections.abc import Mapping
 
 from dgl_core.models.fusion.attention import AttentionFusion
 from dgl_core.models.fusion.base import Fusion, PlainFusion, check_keep, zero_mask
-from dgl_core.models.fusion.linear import ConcatFusion, SumFusion
-from dgl_core.models.fusion.mixing import CubeFusion, MixerFusion, MLPFusion
+from dgl_core.models.fusion.linear import ConcatFusion, MLPFusion, SumFusion
 from dgl_core.models.fusion.multiplicative import BilinearFusion, FiLMFusion, GatedFusion
 from dgl_core.utils import unknown_name
 
 __all__ = [
-    "FUSIONS", "AttentionFusion", "BilinearFusion", "ConcatFusion", "CubeFusion", "FiLMFusion", "Fusion", "GatedFusion",
-    "MLPFusion", "MixerFusion", "PlainFusion", "SumFusion", "check_keep", "make_fusion", "zero_mask",
+    "FUSIONS", "AttentionFusion", "BilinearFusion", "ConcatFusion", "FiLMFusion", "Fusion", "GatedFusion", "MLPFusion",
+    "PlainFusion", "SumFusion", "check_keep", "make_fusion", "zero_mask",
 ]  # fmt: skip
 
 FUSIONS: dict[str, type[Fusion]] = {
     "concat": ConcatFusion,
     "sum": SumFusion,
-    "bilinear": BilinearFusion,
     "film": FiLMFusion,
     "gated": GatedFusion,
+    "bilinear": BilinearFusion,
     "attention": AttentionFusion,
     "mlp": MLPFusion,
-    "mixer": MixerFusion,
 }
 
 
 def make_fusion(name: str, widths: Mapping[str, int], classes: int, *, official: bool = False) -> Fusion:
-    """A fresh head.
+    """Make a fresh head.
 
     Args:
         name: key of ``FUSIONS``.

@@ -1,4 +1,4 @@
-"""A head in which modalities attend to each other: one token each, one transformer block."""
+"""Let modalities attend to each other: one token each, one transformer block."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class AttentionFusion(Fusion):
     Raises:
         ValueError: ``width`` is not a multiple of ``heads``, or every modality is masked with ``hide``.
 
-    Source: pre-norm block of Vaswani et al., 2017 / Dosovitskiy et al., 2021. Neither DGL nor OGM-GE has an attention
-    head for these tables.
+    **Source.** Pre-norm block of Vaswani et al., 2017 / Dosovitskiy et al., 2021. Neither DGL nor OGM-GE has an
+    attention head for these tables.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What every fusion head is: a map from one feature vector per modality to class logits, and the mask of Eq. 12."""
+"""Map one feature vector per modality to class logits, with the mask of Eq. 12: the base of every fusion head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Fusion(nn.Module):
     """
 
     def forward(self, features: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
-        """Logits [B, K] from ``features`` {m: [B, D_m]}; modalities not in ``keep`` count as zero."""
+        """Compute logits [B, K] from ``features`` {m: [B, D_m]}; modalities not in ``keep`` count as zero."""
         if keep is None:
             return self.join(features)
         check_keep(keep, features)
@@ -31,16 +31,14 @@ class Fusion(nn.Module):
 
 
 def check_keep(keep: Collection[str], modalities: Collection[str]) -> None:
-    """Raises:
-    ValueError: if ``keep`` names something that is not among the modalities.
-    """
+    """Raise a ``ValueError`` if ``keep`` names something that is not among the modalities."""
     unknown = [m for m in keep if m not in modalities]
     if unknown:
         raise ValueError(f"keep names {unknown[0]!r}, which is not a modality of this model: {list(modalities)}.")
 
 
 def zero_mask(features: Mapping[str, Tensor], keep: Collection[str]) -> dict[str, Tensor]:
-    """Modality dropout of Eq. 12 and 14: the same dict with every modality outside ``keep`` replaced by zeros."""
+    """Replace every modality outside ``keep`` by zeros: the modality dropout of Eq. 12 and 14."""
     return {m: z if m in keep else torch.zeros_like(z) for m, z in features.items()}
 
 

@@ -1,10 +1,11 @@
-"""Heads that are linear in the features: concatenation and sum."""
+"""Join features by a linear map (concatenation, sum), or by a perceptron over the concatenated features."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.models.fusion.base import Fusion
@@ -17,8 +18,8 @@ class ConcatFusion(Fusion):
         widths: modality -> feature width D_m, in fusion order.
         classes: number of classes K.
 
-    Source: Eq. 4; official ``models/fusion_modules.py:ConcatFusion_DGL``. Difference: any number of modalities; no
-    ``fc_auxi`` (it is never used there).
+    **Source.** Eq. 4; official ``models/fusion_modules.py:ConcatFusion_DGL``.
+    **Difference.** (1) Any number of modalities; no ``fc_auxi`` (it is never used there).
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int):
@@ -39,7 +40,7 @@ class SumFusion(Fusion):
         official: unimodal logits ``W_m z_m + b_m`` without the other modalities' biases, as the official DGL code has
             them. By default they keep those biases, which is what zero features in Eq. 12 give.
 
-    Source: OGM-GE ``models/fusion_modules.py:SumFusion``; official ``SumFusion_DGL``.
+    **Source.** OGM-GE ``models/fusion_modules.py:SumFusion``; official ``SumFusion_DGL``.
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, official: bool = False):
@@ -54,3 +55,26 @@ class SumFusion(Fusion):
         if self.official:
             return self.heads[modality](features[modality])
         return super().unimodal(features, modality)
+
+
+class MLPFusion(Fusion):
+    """Concatenate the features, one hidden layer, linear classifier.
+
+    Args:
+        widths: modality -> feature width D_m, in fusion order.
+        classes: number of classes K.
+        hidden: width of the hidden layer. dropout: of the concatenated features, in training.
+
+    **Source.** ReconBoost ``models/MOSEI/LF_DNN.py`` (hidden 128, dropout 0.2), the light alternative for MOSI.
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int, hidden: int = 128, dropout: float = 0.2):
+        super().__init__()
+        self.modalities = tuple(widths)
+        self.dropout = nn.Dropout(dropout)
+        self.hidden = nn.Linear(sum(widths.values()), hidden)
+        self.head = nn.Linear(hidden, classes)
+
+    def join(self, features: Mapping[str, Tensor]) -> Tensor:
+        z = torch.cat([features[m] for m in self.modalities], dim=1)  # [B, sum D_m]
+        return self.head(F.relu(self.hidden(self.dropout(z))))

@@ -1,4 +1,4 @@
-"""Heads in which modalities multiply each other: bilinear, FiLM, gated.
+"""Let modalities multiply each other: bilinear, FiLM and gated heads.
 
 Where one factor is zero, so is the gradient of the other. The zero mask of Eq. 12 therefore silences encoders here, and
 each class says which and when; the official code avoids it by letting a lone modality multiply itself.
@@ -29,8 +29,9 @@ class BilinearFusion(Fusion):
     Raises:
         ValueError: another number of modalities, or different widths with ``official``.
 
-    Source: official ``models/fusion_modules.py:FiLM_DGL`` (two linear maps, nothing between them, 512 hidden units).
-    Difference: as many hidden units as the wider feature vector has entries.
+    **Source.** Official ``models/fusion_modules.py:FiLM_DGL`` (two linear maps, nothing between them, 512 hidden
+    units).
+    **Difference.** (1) As many hidden units as the wider feature vector has entries.
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, official: bool = False):
@@ -75,8 +76,8 @@ class FiLMFusion(Fusion):
     Raises:
         ValueError: fewer than two modalities.
 
-    Source: Perez et al., AAAI 2018, in the form of OGM-GE ``models/fusion_modules.py:FiLM``. The official DGL code has
-    this form only as a comment; what it calls FiLM is ``BilinearFusion``.
+    **Source.** Perez et al., AAAI 2018, in the form of OGM-GE ``models/fusion_modules.py:FiLM``. The official DGL code
+    has this form only as a comment; what it calls FiLM is ``BilinearFusion``.
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int):
@@ -107,11 +108,11 @@ class GatedFusion(Fusion):
     Raises:
         ValueError: fewer than two modalities.
 
-    Source: Kiela et al., AAAI 2018, as in OGM-GE ``models/fusion_modules.py:GatedFusion``; official
+    **Source.** Kiela et al., AAAI 2018, as in OGM-GE ``models/fusion_modules.py:GatedFusion``; official
     ``GatedFusion_DGL``.
-    Difference: the official code detaches the *projections* u for the multimodal loss, and clears what the unimodal
-    losses left on them, so they stay at their initial values for ever. Here truncation is at the features, so that the
-    multimodal loss trains the projections, with and without ``official``.
+    **Difference.** (1) The official code detaches the *projections* u for the multimodal loss, and clears what the
+    unimodal losses left on them, so they stay at their initial values for ever. Here truncation is at the features, so
+    that the multimodal loss trains the projections, with and without ``official``.
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, official: bool = False):

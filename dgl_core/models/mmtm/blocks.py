@@ -25,8 +25,8 @@ class Exchange(nn.Module):
     Raises:
         ValueError: a ratio that leaves Z empty or is not positive.
 
-    Source: ``mmtm.py:MMTM`` of a paper author, official ``models/mmtm_net.py``. Difference: any number of modalities;
-    maps of any size.
+    **Source.** ``mmtm.py:MMTM`` of a paper author, official ``models/mmtm_net.py``.
+    **Difference.** (1) Any number of modalities; maps of any size.
     """
 
     def __init__(self, channels: Mapping[str, int], ratio: int):
@@ -39,7 +39,7 @@ class Exchange(nn.Module):
         self.excite = nn.ModuleDict({m: nn.Linear(2 * total // ratio, c) for m, c in channels.items()})
 
     def gates(self, maps: Mapping[str, Tensor]) -> Maps:
-        """Gate of every channel of every modality in ``maps``, {m: [B, C_m]}, between 0 and 1."""
+        """Compute the gate of every channel of every modality in ``maps``, {m: [B, C_m]}, between 0 and 1."""
         joint = torch.relu(self.squeeze(torch.cat(list(pool(maps, self.channels).values()), dim=1)))  # [B, d]
         return {m: torch.sigmoid(self.excite[m](joint)) for m in maps}
 
@@ -49,7 +49,7 @@ class Exchange(nn.Module):
 
 
 def pool(maps: Mapping[str, Tensor], channels: Mapping[str, int]) -> Maps:
-    """Means over space (and frames), {m: [B, C_m]} for every modality of ``channels``; zeros where a map is absent."""
+    """Average over space (and frames), {m: [B, C_m]} for every modality of ``channels``; zero where a map is absent."""
     some = next(iter(maps.values()))
     means = {m: x.flatten(2).mean(dim=2) for m, x in maps.items()}
     return {m: means[m] if m in means else some.new_zeros(len(some), c) for m, c in channels.items()}
@@ -105,7 +105,7 @@ class Interaction(nn.Module):
         self.head = nn.Linear(8 * width * len(modalities), classes)
 
     def features(self, maps: Mapping[str, Tensor], tails: Mapping[str, Sequence[nn.Module]]) -> Maps:
-        """Pooled features of every branch right before the classifier, {m: [B, D]}; zeros where masked.
+        """Compute pooled features of every branch right before the classifier, {m: [B, D]}; zeros where masked.
 
         Args:
             maps: after layer 2, of the modalities that survive.
@@ -121,9 +121,9 @@ class Interaction(nn.Module):
         return self.exchanges[number](maps) if len(self.exchanges) else maps
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Logits [B, K] from the pooled features of every modality."""
+        """Compute logits [B, K] from the pooled features of every modality."""
         return self.head(torch.cat([features[m] for m in self.channels], dim=1))
 
     def forward(self, maps: Mapping[str, Tensor], tails: Mapping[str, Sequence[nn.Module]]) -> Tensor:
-        """Logits [B, K]; arguments as for ``features``."""
+        """Compute logits [B, K]; arguments as for ``features``."""
         return self.classify(self.features(maps, tails))

@@ -18,17 +18,16 @@ from collections.abc import Collection, Mapping
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
+from dgl_core.models.building import checked
 from dgl_core.models.fusion import Fusion, check_keep
 from dgl_core.models.initial import initialise, seeded
 from dgl_core.models.mmtm.blocks import Branch, Interaction, Maps
 from dgl_core.models.multimodal import LateFusion, MultimodalModel
-from dgl_core.utils import unknown_name
-
-SPLITS = ("stem", "parameter")
+from dgl_core.utils import Range
 
 
 def survivors(values: Mapping[str, Tensor], keep: Collection[str] | None) -> Maps:
-    """The entries of ``values`` whose modality is in ``keep`` (all for None).
+    """Keep the entries of ``values`` whose modality is in ``keep`` (all for None).
 
     Raises:
         ValueError: unknown modalities, or none at all.
@@ -68,11 +67,12 @@ class TailFusion(Fusion):
 class StemSplitMMTM(LateFusion):
     """MMTM, stem split: ``encode`` gives the maps after layer 2, ``fuse`` does all the rest.
 
-    Source: official ``models/mmtm_net.py:MMTM_Net`` and its ``fusion``. Difference: (1) layers 3 and 4 are separate per
-    modality unless ``share`` (there both branches use those of the first network, and the other's lie idle); (2) the
-    multimodal loss is truncated (there the variables named ``_detach`` are not detached); (3) a masked modality is zero
-    at every exchange (there at the first one only, after which batch-norm biases turn it into a constant); (4) masked
-    passes leave batch-norm statistics alone; (5) spectrograms stay one channel at their own size.
+    **Source.** Official ``models/mmtm_net.py:MMTM_Net`` and its ``fusion``.
+    **Difference.** (1) Layers 3 and 4 are separate per modality unless ``share`` (there both branches use those of the
+    first network, and the other's lie idle); (2) the multimodal loss is truncated (there the variables named
+    ``_detach`` are not detached); (3) a masked modality is zero at every exchange (there at the first one only, after
+    which batch-norm biases turn it into a constant); (4) masked passes leave batch-norm statistics alone; (5)
+    spectrograms stay one channel at their own size.
     """
 
     def __init__(self, branches: Mapping[str, Branch], interaction: Interaction, share: bool = False):
@@ -81,11 +81,11 @@ class StemSplitMMTM(LateFusion):
         super().__init__(stems, TailFusion(tails, interaction, share))
 
     def pooled(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Maps:
-        """Features right before the classifier, {m: [B, D]}."""
+        """Compute the features right before the classifier, {m: [B, D]}."""
         return self.fusion.features(self.encode(inputs), keep)
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Logits [B, K] from what ``pooled`` gives."""
+        """Compute logits [B, K] from what ``pooled`` gives."""
         return self.fusion.interaction.classify(features)
 
 
@@ -93,11 +93,11 @@ class ParameterSplitMMTM(MultimodalModel):
     """MMTM, parameter split: each encoder is a whole ResNet, the fusion module is exchanges and classifier."""
 
     def pooled(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Maps:
-        """Features right before the classifier, {m: [B, D]}."""
+        """Compute the features right before the classifier, {m: [B, D]}."""
         return self.fusion.features(*self._stems(inputs, keep))
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Logits [B, K] from what ``pooled`` gives."""
+        """Compute logits [B, K] from what ``pooled`` gives."""
         return self.fusion.classify(features)
 
     def forward(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
@@ -110,7 +110,7 @@ class ParameterSplitMMTM(MultimodalModel):
     def _stems(
         self, inputs: Mapping[str, Tensor], keep: Collection[str] | None
     ) -> tuple[Maps, dict[str, nn.ModuleList]]:
-        """Maps after layer 2 of the modalities that survive, and all tails."""
+        """Compute the maps after layer 2 of the modalities that survive, and return them with all tails."""
         missing = [m for m in self.encoders if m not in inputs]
         if missing:
             raise ValueError(f"The batch has no {missing[0]!r}; this model needs {list(self.encoders)}.")
@@ -118,6 +118,7 @@ class ParameterSplitMMTM(MultimodalModel):
         return {m: self.encoders[m].stem(x) for m, x in kept.items()}, {m: e.tail for m, e in self.encoders.items()}
 
 
+@checked(3, 4, width=Range(low=1), blocks=Range(low=1), ratio=Range(low=1), split=Range(choices=("stem", "parameter")))
 def mmtm(
     shapes: Mapping[str, tuple[int, ...]],
     classes: int,
@@ -129,7 +130,7 @@ def mmtm(
     split: str = "stem",
     share_tail: bool = False,
 ) -> MultimodalModel:
-    """The network of Table 2, left. The same seed gives the same network under both splits.
+    """Build the network of Table 2, left. The same seed gives the same network under both splits.
 
     Args:
         shapes: modality -> shape of one sample, (C, H, W) or (C, T, H, W). One modality alone: its ResNet and a
@@ -143,8 +144,6 @@ def mmtm(
     Raises:
         ValueError: unknown split, shapes that are not pictures, or a shared tail under the parameter split.
     """
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
     if share_tail and split == "parameter":
         raise ValueError(
             "share_tail puts layers 3 and 4 into every modality's encoder at once, so the parameter split has no owner "
@@ -152,11 +151,6 @@ def mmtm(
         )
     branches = {}
     for m, shape in shapes.items():
-        if len(shape) not in (3, 4):
-            raise ValueError(
-                f"mmtm needs pictures, (C, H, W) or (C, T, H, W); modality {m!r} has shape {tuple(shape)}. Use model "
-                "'mlp' for feature vectors, 'cubemlp' for sequences."
-            )
         with seeded(seed, f"encoder/{m}"):
             branches[m] = Branch(shape[0], width, blocks)
     with seeded(seed, "fusion"):

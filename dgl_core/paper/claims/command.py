@@ -1,4 +1,4 @@
-"""``python -m dgl_core claims [ID] [--rerun] [--mine FOLDER]``"""
+"""Print verdicts: ``python -m dgl_core claims [ID] [--rerun] [--mine FOLDER]``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dgl_core import data
 from dgl_core.paper.claims import judging
 from dgl_core.paper.claims.ledger import CLAIMS, Claim, claim_named
-from dgl_core.paper.claims.records import EXPERIMENTS, GENERATED, Records, committed, here, own, title_of
+from dgl_core.paper.claims.mine import records_in
+from dgl_core.paper.claims.records import EXPERIMENTS, GENERATED, Records, records_here, reference_records
+from dgl_core.paper.experiments.profiles import TITLES
+from dgl_core.runs import run
+from dgl_core.runs.store import Store
+from dgl_core.runs.workers import local_workers
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.utils import duration
+from dgl_core.utils import duration, results_root
 from dgl_core.verdicts.statistics import DECIDING
 
 
@@ -28,12 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("--mine judges records that exist and --rerun makes new ones: give one of them.")
         if options.mine:
             return _mine(claims, options.mine)
-        columns = committed()
-        together = judging.judged_together(CLAIMS, columns.values())  # a rerun is judged as strictly as the ledger
+        columns = reference_records()
+        together = judging.judged_together(judging.LEDGER, columns.values())  # a rerun is judged as strictly
         if options.rerun:
             _train(claims, options.seeds)
-            columns = here()
-        for claim, judged in judging.ledger(columns, claims, together):
+            columns = records_here()
+        for claim, judged in judging.judge_ledger(columns, claims, together):
             _show(claim, columns, judged)
             if options.id:
                 _details(claim, judged, together, rerun=options.rerun)
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(claim: Claim, columns: dict[str, Records], judged: dict[str, judging.Judgement]) -> None:
-    print(f"{claim.id}  {claim.text}  ({claim.place})")
+    print(_headline(claim))
     if claim.added:
         print(f"  added later: {claim.added}")
     for title, found in judged.items():
@@ -52,10 +58,16 @@ def _show(claim: Claim, columns: dict[str, Records], judged: dict[str, judging.J
         print(f"  {sets or 'for every model'}: {found.text}")
 
 
+def _headline(claim: Claim) -> str:
+    family = f"{claim.family}: " if claim.family else ""
+    return f"{claim.id}  {family}{claim.text}  ({claim.place})"
+
+
 def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, rerun: bool) -> None:
     if claim.parts:
         print(f"  test: mean difference per seed above {claim.threshold:g} {claim.unit}, from {DECIDING} seeds on;")
-        print(f"        95 % interval, corrected for {together} in the ledger (Bonferroni); the weakest part decides")
+        number, where = judging.comparisons_of(claim, together), claim.family or "the ledger"
+        print(f"        95 % interval, corrected for {number} in {where} (Bonferroni); the weakest part decides")
     print(f"  rests on: {judging.rests_on(claim)}")
     for part in claim.parts:
         print(f"    {part.label + ': ' if part.label else ''}rows {', '.join(map(repr, part.rows))}")
@@ -68,19 +80,13 @@ def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, 
 
 
 def _file(record: RunRecord, rerun: bool) -> str:
-    """Where the record lies: in this machine's store, or committed."""
-    from dgl_core import utils
-    from dgl_core.runs.store import Store
-
-    root = utils.results_root() if rerun else Path("results") / "reference" / record.spec.dataset
+    """Locate the record: in this machine's store, or among the committed ones."""
+    root = results_root() if rerun else Path("results") / "reference" / record.spec.dataset
     return Store(root).path(record.spec, record.key).as_posix()
 
 
 def _train(claims: Sequence[Claim], seeds: int) -> None:
     """Train what is not in this machine's store; data that are absent are left out by name."""
-    from dgl_core.runs import run
-    from dgl_core.runs.workers import local_workers
-
     wanted, absent = needed(claims, seeds)
     for name in absent:
         print(f"{name}: data not present, left out")
@@ -93,15 +99,13 @@ def _train(claims: Sequence[Claim], seeds: int) -> None:
 
 
 def needed(claims: Sequence[Claim], seeds: int = 0) -> tuple[list[RunSpec], list[str]]:
-    """Specifications that the claims rest on, and titles of data sets that are absent here."""
-    from dgl_core.data import DATASETS
-
+    """List the specifications that the claims rest on, and the titles of data sets that are absent here."""
     wanted, absent = [], []
     for claim in claims:
         for part in claim.parts:
             for column, dataset in EXPERIMENTS[part.experiment].sets.items():
-                if column != GENERATED and not DATASETS[dataset].available(None):
-                    absent.append(title_of(dataset))
+                if column != GENERATED and not data.DATASETS[dataset].available(None):
+                    absent.append(TITLES[dataset])
                     continue
                 rows = EXPERIMENTS[part.experiment].specs(column)
                 wanted += [spec for row in part.rows for spec in rows[row][: seeds or None]]
@@ -110,13 +114,13 @@ def needed(claims: Sequence[Claim], seeds: int = 0) -> tuple[list[RunSpec], list
 
 def _mine(claims: Sequence[Claim], folder: Path) -> int:
     """Judge the reader's own records; what they cannot decide is counted, not listed, unless it was asked for."""
-    columns = own(folder)
+    columns = records_in(folder)
     left = 0
-    for claim, judged in judging.ledger(columns, [claim for claim in claims if claim.parts]):
+    for claim, judged in judging.judge_ledger(columns, [claim for claim in claims if claim.parts]):
         decided = {title: found for title, found in judged.items() if found.outcome != "needs" or len(claims) == 1}
         left += not decided
         if decided:
-            print(f"{claim.id}  {claim.text}  ({claim.place})")
+            print(_headline(claim))
         for title, found in decided.items():
             print(f"  {title}: {found.text}")
     if left:

@@ -1,20 +1,21 @@
-"""Judging: one claim on one column of records, the whole ledger, and the table that README and the report show."""
+"""Judge one claim on one column of records, or the whole ledger, and show it as README and the report do."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas
 
-from dgl_core.paper.claims.ledger import CLAIMS, Claim
+from dgl_core.paper.claims.ledger import CLAIMS, NOT_IN_THE_PAPER, Claim
 from dgl_core.paper.claims.measures import Part
-from dgl_core.paper.claims.records import COLUMNS, EXPERIMENTS, Given, Records, committed
+from dgl_core.paper.claims.records import COLUMNS, EXPERIMENTS, GivenRecords, Records, reference_records
+from dgl_core.paper.tables.results import ABSENT
 from dgl_core.training.records import RunRecord
 from dgl_core.verdicts import statistics
-from dgl_core.verdicts.statistics import Rows
+from dgl_core.verdicts.statistics import DECIDING, Rows, Verdict, signed
+
+LEDGER = tuple(claim for claim in CLAIMS if not claim.family)  # judged together; a family is judged by itself
 
 
 @dataclass(frozen=True)
@@ -30,41 +31,18 @@ class Judgement:
 
     outcome: str
     text: str
-    verdict: statistics.Verdict | None = None
+    verdict: Verdict | None = None
     records: tuple[RunRecord, ...] = ()
 
 
-def consistent(rows: Rows) -> None:
-    """Refuse records of mixed revisions, or seeds whose rows were trained on different data.
+def measured(part: Part, records: Records) -> tuple[list[float], tuple[RunRecord, ...]]:
+    """Measure one part: a difference per seed, and the records behind them; nothing where a row or column is missing.
 
     Raises:
-        ValueError: naming the row, and what it mixes.
-    """
-    revisions: dict[object, object] = {}
-    fingerprints: dict[object, object] = {}
-    for label, records in rows.items():
-        for record in records:
-            found = {"data": record.revisions.get("dataset"), "loop": record.revisions.get("loop")}
-            found[f"model {record.spec.model}"] = record.revisions.get("model")
-            found[f"method {record.spec.method}"] = record.revisions.get("method")
-            for what, revision in found.items():
-                if revisions.setdefault(what, revision) != revision:
-                    raise ValueError(
-                        f"Row {label!r} mixes revisions {revisions[what]} and {revision} of the {what}; run it again."
-                    )
-            mark = fingerprints.setdefault(record.spec.seed, record.data["fingerprint"])
-            if mark != record.data["fingerprint"]:
-                raise ValueError(f"Row {label!r}, seed {record.spec.seed}: trained on other data than its partners.")
-
-
-def differences(part: Part, records: Records) -> tuple[list[float], tuple[RunRecord, ...]]:
-    """One difference per seed, and the records behind them; nothing where a row or a column is missing.
-
-    Raises:
-        ValueError: the records come from different data (fingerprints differ beyond the fold) or revisions.
+        ValueError: the records must not be compared (``statistics.consistent``).
     """
     rows = records.rows(part.experiment, part.rows)
-    consistent(rows)
+    statistics.consistent(rows)
     if not all(rows.values()):
         return [], ()
     try:
@@ -73,10 +51,8 @@ def differences(part: Part, records: Records) -> tuple[list[float], tuple[RunRec
         return [], ()
 
 
-def judge(claim: Claim, records: Records, comparisons: int) -> Judgement:
-    """One claim on one column. Of several parts the weakest counts, since the claim says that all of them hold.
-
-    A part with too few seeds keeps a claim from being reproduced; another part can contradict it all the same.
+def judgement(claim: Claim, records: Records, comparisons: int) -> Judgement:
+    """Judge one claim on one column. Of several parts the weakest counts, since the claim says that all of them hold.
 
     Args:
         comparisons: how many claims and columns are judged together (Bonferroni).
@@ -85,103 +61,99 @@ def judge(claim: Claim, records: Records, comparisons: int) -> Judgement:
         holds, found = claim.check()
         outcome = "reproduced" if holds else "contradicted"
         return Judgement(outcome, f"{outcome}: by computation, {found}")
-    measured = [(part, *differences(part, records)) for part in claim.parts]
-    behind = tuple(record for _, _, found in measured for record in found)
-    missing = [part for part, values, _ in measured if not values]
-    if missing:
-        return Judgement("needs", f"needs {records.lacking(missing[0].experiment)}", None, behind)
-    part, verdict = _weakest(claim, measured, comparisons)
-    decided = [item for item in measured if len(item[1]) >= statistics.DECIDING]
-    if len(decided) < len(measured):
-        fewest = min(len(values) for _, values, _ in measured)
-        verdict = dataclasses.replace(verdict, outcome="UNDECIDED", low=math.nan, high=math.nan, n=fewest)
-        against = _weakest(claim, decided, comparisons) if decided else None
-        if against and against[1].outcome == "CONTRADICTED":
-            part, verdict = against
+    values = {part: measured(part, records) for part in claim.parts}
+    behind = tuple(record for _, found in values.values() for record in found)
+    for part, (differences, _) in values.items():
+        if not differences:
+            return Judgement("needs", f"needs {records.lacking(part.experiment)}", None, behind)
+    options = {"unit": claim.unit, "comparisons": comparisons, "threshold": claim.threshold}
+    verdicts = {part: statistics.judge(claim.text, found, **options) for part, (found, _) in values.items()}
+    part, verdict = statistics.all_hold(verdicts)
     weakest = f", weakest: {part.label}" if len(claim.parts) > 1 else ""
     return Judgement(verdict.outcome.lower(), describe(verdict) + weakest, verdict, behind)
 
 
-def _weakest(
-    claim: Claim, measured: Sequence[tuple[Part, list[float], tuple[RunRecord, ...]]], comparisons: int
-) -> tuple[Part, statistics.Verdict]:
-    """The part with the smallest mean difference, and the verdict on it."""
-    part, values, _ = min(measured, key=lambda item: sum(item[1]) / len(item[1]))
-    return part, statistics.judge(
-        claim.text, values, unit=claim.unit, comparisons=comparisons, threshold=claim.threshold
-    )
-
-
-def describe(verdict: statistics.Verdict) -> str:
-    """A verdict as a table cell."""
-    mean = f"{verdict.outcome.lower()}: {round(verdict.mean, 1) + 0.0:+.1f}"
-    if math.isnan(verdict.low):
-        return f"{mean} {verdict.unit}, n = {verdict.n} ({statistics.DECIDING} needed)"
-    low, high = (f"{round(value, 1) + 0.0:+.1f}" for value in (verdict.low, verdict.high))
-    return f"{mean} [{low}, {high}] {verdict.unit}, n = {verdict.n}"
+def describe(verdict: Verdict) -> str:
+    """Write a verdict as a table cell."""
+    mean = f"{verdict.outcome.lower()}: {signed(verdict.mean)}"
+    if verdict.n < DECIDING:
+        return f"{mean} {verdict.unit}, n = {verdict.n} ({DECIDING} needed)"
+    return f"{mean} [{signed(verdict.low)}, {signed(verdict.high)}] {verdict.unit}, n = {verdict.n}"
 
 
 def judged_together(claims: Iterable[Claim], columns: Iterable[Records]) -> int:
-    """How many intervals a ledger has: pairs of claim and column of which some part has enough seeds for one."""
+    """Count the intervals of a ledger: pairs of claim and column of which some part has enough seeds for one."""
     count = 0
     for records in columns:
         for claim in claims:
-            sizes = [len(differences(part, records)[0]) for part in claim.parts]
-            count += all(sizes) and max(sizes, default=0) >= statistics.DECIDING
+            sizes = [len(measured(part, records)[0]) for part in claim.parts]
+            count += all(sizes) and max(sizes, default=0) >= DECIDING
     return max(1, count)
 
 
-def ledger(
-    columns: Mapping[str, Records] | None = None, claims: Sequence[Claim] = CLAIMS, comparisons: int = 0
+def comparisons_of(claim: Claim, together: int) -> int:
+    """Count what a claim is corrected for: all claims of its family, or the ``together`` intervals of the ledger."""
+    return sum(other.family == claim.family for other in CLAIMS) if claim.family else together
+
+
+def judge_ledger(
+    columns: Mapping[str, Records] | None = None, claims: Sequence[Claim] = LEDGER, comparisons: int = 0
 ) -> list[tuple[Claim, dict[str, Judgement]]]:
-    """Every claim with its judgement on every column; by default the committed records.
+    """Judge every claim on every column that has a data set for it; by default on the reference records.
 
     Args:
-        comparisons: 0 counts all claims of the project on these columns, whichever are asked for.
+        comparisons: 0 counts the whole ledger on these columns, whichever claims are asked for.
     """
-    columns = committed() if columns is None else columns
-    comparisons = comparisons or judged_together(CLAIMS, columns.values())
+    columns = reference_records() if columns is None else columns
+    comparisons = comparisons or judged_together(LEDGER, columns.values())
     judged = []
     for claim in claims:
-        shown = dict(list(columns.items())[:1]) if claim.check else columns  # mathematics holds for all columns
-        judged.append((claim, {title: judge(claim, records, comparisons) for title, records in shown.items()}))
+        fitting = {t: records for t, records in columns.items() if all(map(records.covers, claim.experiments))}
+        shown = dict(list(fitting.items())[:1]) if claim.check else fitting  # mathematics holds for all columns
+        number = comparisons_of(claim, comparisons)
+        judged.append((claim, {title: judgement(claim, records, number) for title, records in shown.items()}))
     return judged
 
 
-def table(groups: Mapping[str, Rows] | None = None) -> pandas.DataFrame:
-    """The ledger as a table of strings: one row a claim.
+def ledger_table(groups: Mapping[str, Rows] | None = None) -> pandas.DataFrame:
+    """Show the ledger as a table of strings: one row a claim.
 
     Args:
-        groups: title -> rows of ``experiments.branches``: judges the claims that rest on these alone, one column a
-            title. By default all claims on the committed records, with their ids.
+        groups: title -> rows of ``late_fusion.branches``: judges the claims that rest on these alone, one column a
+            title. By default all claims of the ledger on the reference records, with their ids.
     """
     if groups is None:
-        return _table(ledger(), COLUMNS)
-    columns = {title: Given(title, rows, ("branches",)) for title, rows in groups.items()}
-    claims = [claim for claim in CLAIMS if claim.experiments == ("branches",)]
-    return _table(ledger(columns, claims), tuple(groups)).drop(columns="id")
+        return _table(judge_ledger(), COLUMNS)
+    columns = {title: GivenRecords(title, rows, ("branches",)) for title, rows in groups.items()}
+    claims = [claim for claim in LEDGER if claim.experiments == ("branches",)]
+    return _table(judge_ledger(columns, claims), tuple(groups)).drop(columns="id")
 
 
 def _table(judged: Sequence[tuple[Claim, Mapping[str, Judgement]]], titles: Sequence[str]) -> pandas.DataFrame:
     text = [f"{claim.text} (added later: {claim.added})" if claim.added else claim.text for claim, _ in judged]
     columns = {"id": [claim.id for claim, _ in judged], "in the paper": [claim.place for claim, _ in judged]}
     for title in titles:
-        columns[title] = [found[title].text if title in found else "–" for _, found in judged]
+        columns[title] = [found[title].text if title in found else ABSENT for _, found in judged]
     return pandas.DataFrame(columns, index=pandas.Index(text, name="claim"))
 
 
+def family_table(family: str, records: Records) -> pandas.DataFrame:
+    """Show the claims of one family on one column: verdict, mean difference with its interval, number of pairs."""
+    lines = {}
+    for claim in CLAIMS:
+        if claim.family == family:
+            found = judgement(claim, records, comparisons_of(claim, 0))
+            interval, pairs = ABSENT, 0
+            if found.verdict is not None:
+                mean, low, high = map(signed, (found.verdict.mean, found.verdict.low, found.verdict.high))
+                pairs = found.verdict.n
+                interval = f"{mean} [{low}, {high}]" if pairs > 1 else ABSENT
+            place = "our control" if claim.place == NOT_IN_THE_PAPER else claim.place
+            outcome = "needs records" if found.outcome == "needs" else found.outcome
+            lines[f"{claim.text} ({place})"] = [outcome, interval, str(pairs)]
+    return pandas.DataFrame.from_dict(lines, orient="index", columns=["verdict", "difference in points", "pairs"])
+
+
 def rests_on(claim: Claim) -> str:
-    """The experiments behind a claim, as the paper calls them."""
-    return ", ".join(EXPERIMENTS[name].shown for name in claim.experiments) or "a computation in float64"
-
-
-def replace_block(text: str, begin: str, end: str, content: str) -> str:
-    """``text`` with what stands between two marker lines replaced.
-
-    Raises:
-        ValueError: a marker is missing.
-    """
-    if begin not in text or end not in text:
-        raise ValueError(f"no block to renew: put the lines {begin!r} and {end!r} where it belongs.")
-    head, rest = text.split(begin, 1)
-    return f"{head}{begin}\n{content.strip()}\n{end}{rest.split(end, 1)[1]}"
+    """Name the experiments behind a claim, as the paper calls them."""
+    return ", ".join(EXPERIMENTS[name].paper_name for name in claim.experiments) or "a computation in float64"

@@ -1,33 +1,39 @@
-"""The claims: our wording, the place in the paper, the test and its threshold. All were written before the outcome.
+"""List the claims: our wording, the place in the paper, the test and its threshold, all written before the outcome.
 
 A claim is never taken away and its threshold never changed; a better test of the same sentence is added beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dgl_core.paper.claims import mathematics
 from dgl_core.paper.claims.mathematics import Finding
 from dgl_core.paper.claims.measures import (
     Part,
     always_below_one,
+    at_rates,
     better,
     dominant_lags,
     faster_alone,
     growing_suppression,
     larger_gradient,
     near_zero,
+    nested_difference,
     slope,
     smaller_gradient,
     tuned_difference,
     weakest_branch,
 )
+from dgl_core.paper.experiments.late_fusion import LEARNING_RATES, RATE_CONTROL, TABLE_1, TABLE_4_ALPHAS, head_names
+from dgl_core.paper.experiments.table2 import RATES, SPLITS
+from dgl_core.paper.printed import paper_rows
 from dgl_core.utils import unknown_name
-from dgl_core.verdicts.selection import AT
 
-CONTROL = "not in the paper: our control"
+NOT_IN_THE_PAPER = "not in the paper: our control"
+MMTM, NESTED = "MMTM", "CMU-MOSI, nested"  # families: the two verdict tables of notebook 06
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Claim:
         parts: comparisons of run records, all of which have to hold; empty for a claim that mathematics decides.
         check: that computation. unit: of the differences. threshold: what their mean has to exceed.
         added: why it was added after the first outcomes were seen; empty for a claim from before.
+        family: a table whose claims are judged together, on each data set by themselves; empty: the whole ledger.
     """
 
     id: str
@@ -50,14 +57,11 @@ class Claim:
     unit: str = "points"
     threshold: float = 0.0
     added: str = ""
-
-    @property
-    def ours(self) -> bool:
-        """A question that the paper does not ask."""
-        return self.place.startswith("not in the paper")
+    family: str = ""
 
     @property
     def experiments(self) -> tuple[str, ...]:
+        """Names of the experiments that its parts compare."""
         return tuple(dict.fromkeys(part.experiment for part in self.parts))
 
 
@@ -70,17 +74,51 @@ def _gradient(m: str) -> tuple[Part, ...]:
 
 
 def _tuned(row: str, than: str) -> tuple[Part, ...]:
-    rows = tuple(f"{label}{AT}{rate:g}" for label in (row, than) for rate in (0.01, 0.03, 0.1))
+    rows = at_rates((row, than), LEARNING_RATES)
     return (Part("table1_grid", rows, lambda found: tuned_difference(found, row, than)),)
+
+
+def _nested(row: str, than: str, branch: str = "fused", other: str = "fused") -> Part:
+    rows = at_rates((row, than), RATES)
+    return Part("table2_nested", rows, lambda found: nested_difference(found, row, than, branch, other))
 
 
 def _weakest(experiment: str, row: str, than: str) -> tuple[Part, ...]:
     return (Part(experiment, (row, than), lambda found: weakest_branch(found, row, than)),)
 
 
-ALPHAS = {alpha: f"DGL, alpha {alpha:g}" for alpha in (1.0, 2.0, 3.0, 4.0, 5.0)}
-HEADS = ("concat", "sum", "film", "gated", "bilinear", "attention")
-RIVALS = ("OGM-GE", "PMR", "AGM", "MLA", "MMPareto", "D&R")
+def _table_2(
+    family: str, name: str, row: str, control: str, modalities: Sequence[str], compare: Callable[..., Part]
+) -> tuple[Claim, ...]:
+    """List all that Table 2 says of one row of DGL, and our control.
+
+    Args:
+        name: how the ids begin. control: the row with the learning rate of the encoders times alpha.
+        compare: (row, than, branch, other branch) -> part.
+    """
+    faster = "joint training whose encoders also learn alpha times faster"
+    rivals = (
+        ("vanilla", "vanilla", "joint training", "Table 2"),
+        ("gblend", "G-Blending", "G-Blending", "Table 2"),
+        ("rate-control", control, faster, NOT_IN_THE_PAPER),
+    )
+    fused = (
+        Claim(f"{name}-{rival}", f"{row} is better than {said}", place, (compare(row, than),), family=family)
+        for rival, than, said, place in rivals
+    )
+    branches = (
+        Claim(f"{name}-{m}-alone", f"{row}'s {m} branch is better than {m} trained alone", "Table 2",
+              (compare(row, f"{m} alone", m, m),), family=family)
+        for m in modalities
+    )  # fmt: skip
+    return (*fused, *branches)
+
+
+ALPHAS = {alpha: f"DGL, alpha {alpha:g}" for alpha in TABLE_4_ALPHAS}
+HEADS = head_names()
+PRINTED = paper_rows(1, "CREMA-D")
+JUDGED_APART = ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL")  # by claims of their own, above
+RIVALS = tuple(row for row in TABLE_1 if row in PRINTED and row not in JUDGED_APART)
 CURVES = "Sec. 3.1, Fig. 3(a)"
 
 CLAIMS: tuple[Claim, ...] = (
@@ -133,7 +171,8 @@ CLAIMS: tuple[Claim, ...] = (
           "Sec. 4.3, Fig. 3(b)", _branches(lambda rows: larger_gradient(rows, "audio"), "DGL", "vanilla"),
           unit="% larger"),
     Claim("dgl-gradient-per-alpha",
-          "DGL's gradient at the audio encoder is larger late in training even without the factor alpha", CONTROL,
+          "DGL's gradient at the audio encoder is larger late in training even without the factor alpha",
+          NOT_IN_THE_PAPER,
           _branches(lambda rows: larger_gradient(rows, "audio", per_alpha=True), "DGL", "vanilla"), unit="% larger"),
     # -- Table 1 ------------------------------------------------------------------------------------------------------
     Claim("dgl-audio", "DGL's audio branch is better than the joint model's", "Table 1",
@@ -149,15 +188,15 @@ CLAIMS: tuple[Claim, ...] = (
           (better("branches", "DGL", "G-Blending"),)),
     *(Claim(f"dgl-{row.lower().replace('&', 'n')}", f"DGL is better than {row}", "Table 1",
             (better("table1", "DGL", row),)) for row in RIVALS),
-    Claim("dgl-rate-control", "DGL is better than joint training whose encoders also learn alpha times faster", CONTROL,
-          (better("branches", "DGL", "vanilla, rate x alpha"),)),
+    Claim("dgl-rate-control", "DGL is better than joint training whose encoders also learn alpha times faster",
+          NOT_IN_THE_PAPER, (better("branches", "DGL", "vanilla, rate x alpha"),)),
     Claim("dgl-audio-alone-rate-control",
-          "DGL's audio branch is better than audio alone with the learning rate of its encoder times alpha", CONTROL,
-          (better("branches", "DGL", "audio alone, rate x alpha", "audio"),)),
+          "DGL's audio branch is better than audio alone with the learning rate of its encoder times alpha",
+          NOT_IN_THE_PAPER, (better("branches", "DGL", "audio alone, rate x alpha", "audio"),)),
     Claim("dgl-visual-alone-rate-control",
-          "DGL's visual branch is better than visual alone with the learning rate of its encoder times alpha", CONTROL,
-          (better("branches", "DGL", "visual alone, rate x alpha", "visual"),)),
-    *(Claim(f"dgl-{name}-tuned", f"DGL is better than {said}, each at its own best learning rate", CONTROL,
+          "DGL's visual branch is better than visual alone with the learning rate of its encoder times alpha",
+          NOT_IN_THE_PAPER, (better("branches", "DGL", "visual alone, rate x alpha", "visual"),)),
+    *(Claim(f"dgl-{name}-tuned", f"DGL is better than {said}, each at its own best learning rate", NOT_IN_THE_PAPER,
             _tuned("DGL", row))
       for name, said, row in (("vanilla", "joint training", "vanilla"), ("gblend", "G-Blending", "G-Blending"),
                               ("rate-control", "joint training with the encoder rate times alpha",
@@ -200,10 +239,20 @@ CLAIMS: tuple[Claim, ...] = (
           (better("branches", "DGL", "vanilla", label="sound and picture"),
            better("table2_features", "DGL", "vanilla", label="features"),
            better("table5", "DGL", "vanilla", label="colour and depth"))),
+    # -- Table 2 by itself, as notebook 06 shows it -------------------------------------------------------------------
+    *(claim for row in SPLITS for claim in _table_2(
+        MMTM, f"mmtm-{row[-1].lower()}", row, f"{RATE_CONTROL} ({row[-1]})", ("audio", "visual"),
+        partial(better, "table2_dense"))),
+    *_table_2(NESTED, "mosi", "DGL", RATE_CONTROL, ("audio", "visual", "text"), _nested),
 )  # fmt: skip
 
 
 def claim_named(name: str) -> Claim:
+    """Look up a claim by its id.
+
+    Raises:
+        ValueError: there is none; the message has the nearest.
+    """
     for claim in CLAIMS:
         if claim.id == name:
             return claim

@@ -1,4 +1,4 @@
-"""Claims that need no training: each check runs in float64 and says whether the paper's sentence holds as it stands.
+"""Check the claims that need no training: does the paper's sentence hold as it stands, in float64?
 
 Notebook 02 has the derivations; here is the shortest computation that settles each sentence.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dgl_core import methods
 from dgl_core.gradients import disentangled_loss
-from dgl_core.models import ConcatFusion, LateFusion
+from dgl_core.models import LateFusion
 from dgl_core.paper.theory import cases, feature, residual, toy
+from dgl_core.paper.theory.two_processes import example
 
 DRAWS = 2000
 Finding = tuple[bool, str]  # does the sentence hold, and what was computed
@@ -21,7 +23,7 @@ def _generator() -> torch.Generator:
 
 
 def _draw(classes: int = 6, width: int = 8) -> dict[str, Tensor]:
-    """Random features, heads and targets: z, partner's logits v, block W, target y."""
+    """Draw random features, heads and targets: z, partner's logits v, block W, target y."""
     kind = {"generator": _generator(), "dtype": torch.float64}
     return {
         "z": torch.randn(DRAWS, width, **kind),
@@ -32,7 +34,7 @@ def _draw(classes: int = 6, width: int = 8) -> dict[str, Tensor]:
 
 
 def printed_gradient(joint: bool) -> Finding:
-    """Eq. 4 (joint) or Eq. 7 as printed, against autograd."""
+    """Compare Eq. 4 (joint) or Eq. 7 as printed with autograd."""
     d = _draw()
     z = d["z"].requires_grad_()
     logits = z @ d["W"].T + (d["v"] if joint else 0.0)
@@ -46,7 +48,7 @@ def printed_gradient(joint: bool) -> Finding:
 
 
 def every_score_below_one() -> Finding:
-    """Eq. 5 for every sample, on features that nobody trained."""
+    """Test Eq. 5 for every sample, on features that nobody trained."""
     d = _draw()
     scores = residual.partial_scores(d["v"], d["y"]).scatter(1, d["y"][:, None], 0.0)
     share = (scores.max(1).values < 1).double().mean().item()
@@ -54,19 +56,19 @@ def every_score_below_one() -> Finding:
 
 
 def _suppressed_draws() -> tuple[Tensor, Tensor]:
-    """R and ratio of gradient norms of those random samples that satisfy Eq. 5."""
+    """Draw random samples that satisfy Eq. 5; return their R and their ratio of gradient norms."""
     heads = cases.random_heads(DRAWS, 6, 8, _generator())
     return heads["ratio"][heads["margins"]], heads["norm_ratio"][heads["margins"]]
 
 
 def residual_shrinks() -> Finding:
-    """Eq. 8 for the scalar |p_y - 1|, where Eq. 5 holds."""
+    """Test Eq. 8 for the scalar |p_y - 1|, where Eq. 5 holds."""
     ratio, _ = _suppressed_draws()
     return bool((ratio < 1).all()), f"{len(ratio)} random samples, no exception"
 
 
 def norm_shrinks() -> Finding:
-    """Eq. 8 for the norm of the gradient at the feature, where Eq. 5 holds."""
+    """Test Eq. 8 for the norm of the gradient at the feature, where Eq. 5 holds."""
     _, norms = _suppressed_draws()
     case = cases.growing_norm()
     grew = case.g_multi.norm().item() > case.g_uni.norm().item()
@@ -75,60 +77,48 @@ def norm_shrinks() -> Finding:
 
 
 def never_zero() -> Finding:
-    """abs(g^Multi) > 0 whenever p_y < 1."""
+    """Test that abs(g^Multi) > 0 whenever p_y < 1."""
     case = cases.vanishing_gradient()
     norm, left = case.g_multi.norm().item(), 1 - case.p_multi[case.target].item()
     return norm > 1e-12, f"a gradient of norm {norm:.0f} with 1 - p_y = {left:.1f}"
 
 
 def only_zero() -> Finding:
-    """s = 1 for all classes only if z = 0."""
+    """Test that s = 1 for all classes only if z = 0."""
     weight = _draw(classes=6, width=16)["W"]
     z = cases.silent_feature(weight, 2, _generator())
     off = (residual.partial_scores(weight @ z, torch.tensor(2)) - 1).abs().max().item()
     return not (off < 1e-12 and z.norm() > 0.5), f"a feature of norm {z.norm().item():.0f} with every s_k = 1"
 
 
-def _networks(seed: int = 0) -> tuple[LateFusion, dict[str, Tensor], Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        encoders = {m: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4)) for m in ("one", "other")}
-        model = LateFusion(encoders, ConcatFusion({m: 4 for m in encoders}, 3)).double()
-    inputs = {m: torch.randn(16, 5, dtype=torch.float64, generator=generator) for m in encoders}
-    return model, inputs, torch.arange(16) % 3
-
-
 def _encoder_gradient(model: LateFusion, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
     model.zero_grad()
     disentangled_loss(model, inputs, target, alpha=4.0).total.backward()
-    return torch.cat([p.grad.flatten() for p in model.encoders["one"].parameters()])
+    return torch.cat([p.grad.flatten() for p in model.encoders["audio"].parameters()])
 
 
 def unimodal_gradient() -> Finding:
-    """Eq. 11 to 14: under DGL an encoder gets alpha times the gradient of its zero-masked loss."""
-    model, inputs, target = _networks()
+    """Test Eq. 11 to 14: under DGL an encoder gets alpha times the gradient of its zero-masked loss."""
+    model, inputs, target = example()
     arrived = _encoder_gradient(model, inputs, target)
-    alone = nn.functional.cross_entropy(model(inputs, keep=("one",)), target)
-    wanted = torch.autograd.grad(alone, list(model.encoders["one"].parameters()))
+    alone = nn.functional.cross_entropy(model(inputs, keep=("audio",)), target)
+    wanted = torch.autograd.grad(alone, list(model.encoders["audio"].parameters()))
     error = (arrived - 4 * torch.cat([g.flatten() for g in wanted])).abs().max().item()
     return error < 1e-12, "largest error below 1e-12" if error < 1e-12 else f"largest error {error:.1g}"
 
 
 def no_interference() -> Finding:
-    """Under DGL the gradient of one encoder does not depend on the other modality's input."""
-    model, inputs, target = _networks()
+    """Test that under DGL the gradient of one encoder does not depend on the other modality's input."""
+    model, inputs, target = example()
     before = _encoder_gradient(model, inputs, target)
-    after = _encoder_gradient(model, inputs | {"other": 3 * inputs["other"].flip(0)}, target)
+    after = _encoder_gradient(model, inputs | {"visual": 3 * inputs["visual"].flip(0)}, target)
     change = (before - after).abs().max().item()
     return change == 0.0, f"another input changes it by {change:.0g}"
 
 
 def no_parameters() -> Finding:
-    """DGL adds no parameter to the model it trains."""
-    from dgl_core import methods
-
-    model, *_ = _networks()
+    """Count the parameters that DGL adds to the model it trains."""
+    model, *_ = example()
     extra = sum(p.numel() for p in methods.build("dgl").heads(model, 3).parameters())
     objective = methods.build("dgl").objective(model, nn.functional.cross_entropy)
     extra += sum(p.numel() for p in objective.parameters()) - sum(p.numel() for p in model.parameters())
@@ -136,7 +126,7 @@ def no_parameters() -> Finding:
 
 
 def alpha_is_a_rate() -> Finding:
-    """Under SGD, without decay and clipping, alpha is a factor of the encoders' learning rate (D4)."""
+    """Test that under SGD, without decay and clipping, alpha is a factor of the encoders' learning rate (D4)."""
     ends = []
     for alpha, scale in ((4.0, 1.0), (1.0, 4.0)):
         data = toy.toy_data(samples=40)

@@ -1,14 +1,15 @@
-"""What decides a claim: from run records to one number per seed. A claim says that their mean exceeds its threshold."""
+"""Measure what decides a claim: from run records to one number per seed, whose mean has to exceed a threshold."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from dgl_core.paper.experiments.table2 import FOLDS
 from dgl_core.training.records import RunRecord
-from dgl_core.verdicts.selection import at_best_rate, validation
-from dgl_core.verdicts.statistics import Rows, paired, pairs
+from dgl_core.verdicts.selection import AT, best, choose, grid_of, own_rates, pick
+from dgl_core.verdicts.statistics import Rows, fold_differences, paired, pairs
 
 Measure = Callable[[Rows], list[float]]
 
@@ -18,7 +19,7 @@ class Part:
     """One comparison. A claim of several parts says that each of them holds.
 
     Attributes:
-        experiment: a key of ``sources.EXPERIMENTS``. rows: those of its rows that the measure needs.
+        experiment: a key of ``records.EXPERIMENTS``. rows: those of its rows that the measure needs.
         measure: these rows -> one difference per seed. label: names the part within its claim.
     """
 
@@ -29,12 +30,12 @@ class Part:
 
 
 def better(experiment: str, row: str, than: str, branch: str = "fused", other: str = "fused", label: str = "") -> Part:
-    """The part "this branch of this row scores higher than that branch of that row"."""
+    """Compare two rows: "this branch of this row scores higher than that branch of that row"."""
     return Part(experiment, (row, than), lambda rows: paired(rows, row, than, branch, other), label)
 
 
 def mean_curve(record: RunRecord, column: str, start: float = 0.0, stop: float = 1.0) -> float:
-    """Mean of a column over a stretch of the run, given as fractions of its epochs; epochs without a score left out."""
+    """Average a column over a stretch of the run, given as fractions of its epochs; unscored epochs are left out."""
     values = record.curves[column]
     part = values[int(start * len(values)) : max(int(start * len(values)) + 1, math.ceil(stop * len(values)))]
     known = [value for value in part if math.isfinite(value)]
@@ -42,7 +43,7 @@ def mean_curve(record: RunRecord, column: str, start: float = 0.0, stop: float =
 
 
 def smaller_gradient(rows: Rows, modality: str) -> list[float]:
-    """By how many percent the mean gradient norm at an encoder is smaller in the joint model than alone."""
+    """Measure by how many percent the mean gradient norm at an encoder is smaller in the joint model than alone."""
     column = f"gradient/{modality}"
     return [
         100 * (1 - mean_curve(joint, column) / mean_curve(alone, column))
@@ -51,7 +52,7 @@ def smaller_gradient(rows: Rows, modality: str) -> list[float]:
 
 
 def growing_suppression(rows: Rows, modality: str, centre: str = "mean") -> list[float]:
-    """Drop of R of vanilla training from the first to the last fifth of the epochs, in hundredths.
+    """Measure the drop of R in vanilla training from the first to the last fifth of the epochs, in hundredths.
 
     Args:
         centre: over samples: "mean" (a few samples with a huge R decide it) or "q50" (the median).
@@ -61,25 +62,24 @@ def growing_suppression(rows: Rows, modality: str, centre: str = "mean") -> list
 
 
 def always_below_one(rows: Rows, modality: str) -> list[float]:
-    """Share of training samples with every s_k < 1, last epoch of vanilla training, in per cent."""
+    """Measure the share of training samples with every s_k < 1, last epoch of vanilla training, in per cent."""
     return [100 * r.curves[f"suppression/{modality}/all_margins"][-1] for r in rows["vanilla"]]
 
 
 def near_zero(rows: Rows, modality: str, near: float = 0.1) -> list[float]:
-    """By how many hundredths the median s-bar of the last fifth of vanilla training is below ``near``."""
+    """Measure how far the median s-bar lies below ``near`` in the last fifth of vanilla training, in hundredths."""
     column = f"suppression/{modality}/s_bar_q50"
     return [100 * (near - mean_curve(r, column, 0.8, 1.0)) for r in rows["vanilla"]]
 
 
 def dominant_lags(rows: Rows) -> list[float]:
-    """Points by which the stronger modality (on validation, alone) scores lower as a branch of the joint model."""
-    alone = [label for label in rows if label.endswith(" alone")]
-    dominant = max(alone, key=lambda label: validation(rows[label]))
+    """Measure how much lower the stronger modality (by validation, alone) scores in the joint model, in points."""
+    dominant = best({label: records for label, records in rows.items() if label.endswith(" alone")})
     return paired(rows, dominant, "vanilla", "fused", dominant.removesuffix(" alone"))
 
 
 def faster_alone(rows: Rows, modality: str) -> list[float]:
-    """Lead of an encoder alone over the same branch in the joint model on training data, first half, in points."""
+    """Measure the lead of an encoder alone over its branch in the joint model: training data, first half, points."""
     return [
         100 * (mean_curve(a, "train/fused/accuracy", 0, 0.5) - mean_curve(b, f"train/{modality}/accuracy", 0, 0.5))
         for a, b in pairs(rows, f"{modality} alone", "vanilla")
@@ -87,7 +87,7 @@ def faster_alone(rows: Rows, modality: str) -> list[float]:
 
 
 def larger_gradient(rows: Rows, modality: str, per_alpha: bool = False) -> list[float]:
-    """By how many percent the gradient in joint training is smaller than in DGL, second half of the epochs.
+    """Measure by how many percent the gradient in joint training is smaller than in DGL, second half of the epochs.
 
     Args:
         per_alpha: divide DGL's by its alpha, which under SGD is only a learning rate.
@@ -100,7 +100,7 @@ def larger_gradient(rows: Rows, modality: str, per_alpha: bool = False) -> list[
 
 
 def slope(rows: Rows, labels: Mapping[float, str]) -> list[float]:
-    """Least-squares slope of the fused score over alpha, in points per unit, for every seed that has all of them."""
+    """Fit the slope of the fused score over alpha by least squares, in points per unit, for every complete seed."""
     by_seed: dict[int, dict[float, float]] = {}
     for alpha, label in labels.items():
         for record in rows[label]:
@@ -111,13 +111,30 @@ def slope(rows: Rows, labels: Mapping[float, str]) -> list[float]:
     return [sum((alpha - middle) * score for alpha, score in scores.items()) / squares for scores in whole]
 
 
+def at_rates(labels: Sequence[str], rates: Sequence[float]) -> tuple[str, ...]:
+    """Name the rows of an experiment at every learning rate, as "DGL @ 0.03"."""
+    return tuple(f"{label}{AT}{rate:g}" for label in labels for rate in rates)
+
+
 def tuned_difference(rows: Rows, better: str, worse: str) -> list[float]:
-    """``paired``, each row at its own best learning rate; all rows had the same rates to choose from."""
-    return paired({label: at_best_rate(rows, label) for label in (better, worse)}, better, worse)
+    """Subtract as ``paired`` does, each row at its own learning rate, chosen by validation among the same ones."""
+    own, _ = own_rates(grid_of(rows))
+    return paired(own, better, worse) if {better, worse} <= own.keys() else []
+
+
+def nested_difference(rows: Rows, better: str, worse: str, branch: str = "fused", other: str = "fused") -> list[float]:
+    """Subtract as ``fold_differences`` does, each row at the rate that the inner hold-out of each fold chose.
+
+    The first run on every fold chooses, because only it has all the rates.
+    """
+    grid = grid_of(rows)
+    first = {rate: {row: [r for r in of if r.spec.seed < FOLDS] for row, of in at.items()} for rate, at in grid.items()}
+    own = pick(grid, choose(first, by_fold=True))
+    return fold_differences(own, better, worse, branch, other) if {better, worse} <= own.keys() else []
 
 
 def weakest_branch(rows: Rows, better: str, worse: str) -> list[float]:
-    """``paired`` for the modality whose mean difference is the smallest."""
+    """Subtract as ``paired`` does, for the modality whose mean difference is the smallest."""
     first = rows[better][0]
     branches = [m for m in first.data["modalities"] if m in first.branches()]
     return min((paired(rows, better, worse, m, m) for m in branches), key=lambda v: sum(v) / max(len(v), 1))

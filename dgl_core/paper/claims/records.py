@@ -1,81 +1,75 @@
-"""Which records a claim rests on: the committed ones, those of this machine, or a folder of the reader's own."""
+"""Find the records that a claim rests on: the committed ones, those of this machine, or rows in hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+from dgl_core import utils
+from dgl_core.paper.experiments import late_fusion, table2, table5
+from dgl_core.paper.experiments.profiles import REFERENCE_DATASETS, REFERENCE_SEEDS, TITLES, Experiment
+from dgl_core.runs import keys, run
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.verdicts.selection import AT
 from dgl_core.verdicts.statistics import Rows
 
 GENERATED, REAL = "generated data", "real data"
 COLUMNS = (GENERATED, REAL)
-Experiment = Mapping[str, list[RunSpec]]
 Find = Callable[[RunSpec], RunRecord | None]
 
 
-class Source:
+@dataclass(frozen=True)
+class ReferenceExperiment:
     """An experiment as the reference records have it: cpu profile, the seeds of the reference.
 
-    Args:
-        shown: what it is in the paper. sets: data set of each column. make: experiment of a data set.
+    Attributes:
+        paper_name: what it is in the paper. sets: column -> data set; a column may be absent.
+        make: experiment of a data set.
     """
 
-    def __init__(self, shown: str, sets: tuple[str, str], make: Callable[[str], Experiment]):
-        self.shown, self.make = shown, make
-        self.sets = dict(zip(COLUMNS, sets, strict=True))
+    paper_name: str
+    sets: Mapping[str, str]
+    make: Callable[[str], Experiment]
 
     def specs(self, column: str) -> Experiment:
-        return self.make(self.sets[column])
+        """Specify the experiment on the data set of a column; nothing where the column has none."""
+        return self.make(self.sets[column]) if column in self.sets else {}
 
 
-def _late(name: str) -> Callable[[str], Experiment]:
-    def make(dataset: str) -> Experiment:
-        from dgl_core.paper.experiments import late_fusion, profiles
-
-        return getattr(late_fusion, name)("cpu", dataset, profiles.REFERENCE_SEEDS)
-
-    return make
+def _reference(make: Callable[..., Experiment]) -> Callable[[str], Experiment]:
+    return lambda dataset: make("cpu", dataset, REFERENCE_SEEDS)
 
 
-def _grid(dataset: str) -> Experiment:
-    from dgl_core.paper.experiments import late_fusion, profiles
-
-    grid = late_fusion.table1_grid("cpu", dataset, profiles.REFERENCE_SEEDS)
+def _by_rate(grid: Mapping[float, Experiment]) -> Experiment:
     return {f"{row}{AT}{rate:g}": specs for rate, rows in grid.items() for row, specs in rows.items()}
 
 
-def _table2(name: str) -> Callable[[str], Experiment]:
-    def make(dataset: str) -> Experiment:
-        from dgl_core.paper.experiments import table2
-        from dgl_core.paper.experiments.profiles import REFERENCE_SEEDS
-
-        # CMU-MOSI: one run on every fold; more seeds on a fold share its test samples and would feign independence
-        seeds = table2.NESTED_SEEDS[:1] if dataset == "mosi" else REFERENCE_SEEDS
-        return getattr(table2, name)("cpu", dataset, seeds)
-
-    return make
+def _features(dataset: str) -> Experiment:
+    # CMU-MOSI: one run on every fold; more seeds on a fold share its test samples and would feign independence
+    seeds = table2.NESTED_SEEDS[:1] if dataset == "mosi" else REFERENCE_SEEDS
+    return table2.table2_features("cpu", dataset, seeds)
 
 
-def _table5(dataset: str) -> Experiment:
-    from dgl_core.paper.experiments import table5
-
-    return table5.table5_reference(dataset)
-
-
-SOUND = ("emotions", "grid_letters")
-FEATURES = ("triplet", "mosi")
-EXPERIMENTS: dict[str, Source] = {
-    "branches": Source("Figures 1 and 3, Table 1", SOUND, _late("branches")),
-    "table1": Source("Table 1", SOUND, _late("table1")),
-    "table1_grid": Source("Table 1 with a grid of learning rates", SOUND, _grid),
-    "table3": Source("Table 3", SOUND, _late("table3")),
-    "table4": Source("Table 4", SOUND, _late("table4")),
-    "fusion_heads": Source("fusion heads", SOUND, _late("fusion_heads")),
-    "table2_dense": Source("Table 2, left", SOUND, _table2("table2_dense")),
-    "table2_features": Source("Table 2, right", FEATURES, _table2("table2_features")),
-    "table5": Source("Table 5", ("rooms", "nyuv2"), _table5),
+SOUND = {GENERATED: "emotions", REAL: "grid_letters"}
+FEATURES = {GENERATED: "triplet", REAL: "mosi"}
+PICTURES = {GENERATED: "rooms", REAL: "nyuv2"}
+EXPERIMENTS: dict[str, ReferenceExperiment] = {
+    "branches": ReferenceExperiment("Figures 1 and 3, Table 1", SOUND, _reference(late_fusion.branches)),
+    "table1": ReferenceExperiment("Table 1", SOUND, _reference(late_fusion.table1)),
+    "table1_grid": ReferenceExperiment(
+        "Table 1 with a grid of learning rates", SOUND, lambda d: _by_rate(_reference(late_fusion.table1_grid)(d))
+    ),
+    "table3": ReferenceExperiment("Table 3", SOUND, _reference(late_fusion.table3)),
+    "table4": ReferenceExperiment("Table 4", SOUND, _reference(late_fusion.table4)),
+    "fusion_heads": ReferenceExperiment("fusion heads", SOUND, _reference(late_fusion.fusion_heads)),
+    "table2_dense": ReferenceExperiment("Table 2, left", SOUND, _reference(table2.table2_dense)),
+    "table2_features": ReferenceExperiment("Table 2, right", FEATURES, _features),
+    "table2_nested": ReferenceExperiment(
+        "Table 2, right, with a grid of learning rates",
+        {REAL: "mosi"},
+        lambda dataset: _by_rate(table2.table2_grid("cpu", table2.NESTED_SEEDS)),
+    ),
+    "table5": ReferenceExperiment("Table 5", PICTURES, table5.table5_reference),
 }
 
 
@@ -87,38 +81,37 @@ class Records:
     """
 
     def __init__(self, column: str, find: Find):
-        self.column, self._find, self._known = column, find, {}
+        self.column, self._find = column, find
+        self._specs: dict[str, Experiment] = {}
+        self._rows: dict[tuple[str, str], list[RunRecord]] = {}
 
-    def rows(self, experiment: str, labels: Iterable[str]) -> Rows:
-        specs = self._specs(experiment)
-        return {label: self._row(experiment, label, specs.get(label, [])) for label in labels}
+    def rows(self, experiment: str, labels: Sequence[str]) -> Rows:
+        """Find the records of some rows of an experiment; a row without any is empty."""
+        if experiment not in self._specs:
+            self._specs[experiment] = EXPERIMENTS[experiment].specs(self.column)
+        for label in labels:
+            if (experiment, label) not in self._rows:
+                found = map(self._find, self._specs[experiment].get(label, ()))
+                self._rows[experiment, label] = [record for record in found if record is not None]
+        return {label: self._rows[experiment, label] for label in labels}
+
+    def covers(self, experiment: str) -> bool:
+        """Say whether this column has a data set for an experiment."""
+        return self.column in EXPERIMENTS[experiment].sets
 
     def title(self, experiment: str) -> str:
-        """Name of the data set that an experiment uses in this column."""
-        return title_of(EXPERIMENTS[experiment].sets[self.column])
+        """Name the data set that an experiment uses in this column."""
+        return TITLES[EXPERIMENTS[experiment].sets[self.column]]
 
     def lacking(self, experiment: str) -> str:
-        """What a claim without records waits for: a real data set that nobody has recorded, or only the runs."""
-        from dgl_core import utils
-
+        """Say what a claim without records waits for: a real data set that nobody has recorded, or only the runs."""
         dataset = EXPERIMENTS[experiment].sets[self.column]
         recorded = any((utils.reference_root() / dataset).glob("*.json"))
-        return "records" if recorded or self.column == GENERATED else f"data: {title_of(dataset)}"
-
-    def _specs(self, experiment: str) -> Experiment:
-        if experiment not in self._known:
-            self._known[experiment] = EXPERIMENTS[experiment].specs(self.column)
-        return self._known[experiment]
-
-    def _row(self, experiment: str, label: str, specs: Iterable[RunSpec]) -> list[RunRecord]:
-        place = (experiment, label)
-        if place not in self._known:
-            self._known[place] = [r for r in map(self._find, specs) if r is not None]
-        return self._known[place]
+        return "records" if recorded or self.column == GENERATED else f"data: {TITLES[dataset]}"
 
 
-class Given(Records):
-    """Rows that are already in hand: ``experiments.branches`` of a notebook, or a folder of the reader's own.
+class GivenRecords(Records):
+    """Rows that are already in hand: ``late_fusion.branches`` of a notebook, or a folder of the reader's own.
 
     Args:
         title: what they were trained on. rows: row -> records; serve every experiment that has such rows.
@@ -127,11 +120,14 @@ class Given(Records):
 
     def __init__(self, title: str, rows: Rows, experiments: tuple[str, ...] | None = None):
         super().__init__(title, lambda spec: None)
-        self._rows, self._experiments = rows, experiments
+        self._given, self._experiments = rows, experiments
 
-    def rows(self, experiment: str, labels: Iterable[str]) -> Rows:
+    def rows(self, experiment: str, labels: Sequence[str]) -> Rows:
         fits = self._experiments is None or experiment in self._experiments
-        return {label: list(self._rows.get(label, ())) if fits else [] for label in labels}
+        return {label: list(self._given.get(label, ())) if fits else [] for label in labels}
+
+    def covers(self, experiment: str) -> bool:
+        return True
 
     def title(self, experiment: str) -> str:
         return self.column
@@ -140,102 +136,25 @@ class Given(Records):
         return "records"
 
 
-def title_of(dataset: str) -> str:
-    from dgl_core.paper.experiments import profiles
-
-    return profiles.TITLES.get(dataset, dataset)
-
-
-def committed() -> dict[str, Records]:
-    """The reference records, column by column."""
-    from dgl_core.runs import keys, run
-
+def reference_records() -> dict[str, Records]:
+    """Open the reference records, column by column."""
     cache: dict[str, RunRecord | None] = {}
 
     def find(spec: RunSpec) -> RunRecord | None:
         key = keys.key(spec)
         if key not in cache:
-            found = run.reference([spec])
-            cache[key] = found[0] if found else None
+            cache[key] = next(iter(run.reference([spec])), None)
         return cache[key]
 
     return {column: Records(column, find) for column in COLUMNS}
 
 
-def here() -> dict[str, Records]:
-    """The records of this machine's store."""
-    from dgl_core.runs import run
-
+def records_here() -> dict[str, Records]:
+    """Open the records of this machine's store, column by column."""
     return {column: Records(column, lambda spec: run.same_data(run.find(spec))) for column in COLUMNS}
 
 
 def reference_groups() -> dict[str, Rows]:
-    """Committed records of ``experiments.branches`` for every data set that has them, by title."""
-    from dgl_core.paper.experiments import late_fusion, profiles
-    from dgl_core.runs import run
-
-    groups = {}
-    for dataset in profiles.REFERENCE_DATASETS:
-        rows = run.reference(late_fusion.branches("cpu", dataset, profiles.REFERENCE_SEEDS))
-        if any(rows.values()):
-            groups[profiles.TITLES[dataset]] = rows
-    return groups
-
-
-def own(folder: Path) -> dict[str, Given]:
-    """A folder of the reader's records, one entry per data set and model, rows named as ours.
-
-    Raises:
-        ValueError: no record there, or two settings that would share a row.
-    """
-    from dgl_core.runs.store import Store
-
-    found = Store(folder).records() if Path(folder).is_dir() else []
-    if not found:
-        raise ValueError(f"No run records in {str(folder)!r}: write RunRecord.to_json() of your runs there, as *.json.")
-    groups: dict[str, dict[str, list[RunRecord]]] = {}
-    for record in found:
-        rows = groups.setdefault(f"{record.spec.dataset} ({record.spec.model})", {})
-        for label in labels_of(record):
-            rows.setdefault(label, []).append(record)
-    return {title: Given(title, _settled(title, rows)) for title, rows in groups.items()}
-
-
-def labels_of(record: RunRecord) -> list[str]:
-    """The rows of our experiments that a run belongs to."""
-    from dgl_core.paper.experiments.late_fusion import CONTROL, TABLE_1
-    from dgl_core.paper.experiments.profiles import ALPHA
-
-    spec = record.spec
-    alpha = float(spec.method_options.get("alpha", ALPHA))
-    if spec.method == "unimodal":
-        base = f"{record.data['modalities'][0]} alone"
-        return [base if spec.encoder_lr_scale == 1 else f"{base}, rate x alpha"]
-    if spec.method == "vanilla":
-        return ["vanilla"] if spec.encoder_lr_scale == 1 else [CONTROL, f"vanilla, rate x {spec.encoder_lr_scale:g}"]
-    if spec.method in ("dgl", "dgl_dense", "gblend"):
-        label = "G-Blending" if spec.method == "gblend" else "DGL"
-        return [label, f"{label}, alpha {alpha:g}"]
-    if spec.method == "partial":
-        gates = (spec.method_options.get("encoder_gate", 0.0), spec.method_options.get("fusion_gate", 0.0))
-        return [{(0.0, 1.0): "+MT", (1.0, 0.0): "+UT"}.get(gates, f"gates {gates[0]:g} and {gates[1]:g}")]
-    return [label for label, (method, _) in TABLE_1.items() if method == spec.method] or [spec.method]
-
-
-def _settled(title: str, rows: dict[str, list[RunRecord]]) -> Rows:
-    """Refuse a row with two settings; of several alphas a plain "DGL" or "G-Blending" means the paper's."""
-    from dgl_core.paper.experiments.profiles import ALPHA
-
-    settled: dict[str, list[RunRecord]] = {}
-    for label, records in rows.items():
-        settings = {record.spec.but(seed=0, dataset_options={}).identity(): record for record in records}
-        if len(settings) > 1 and label in ("DGL", "G-Blending"):
-            records = [r for r in records if float(r.spec.method_options.get("alpha", ALPHA)) == ALPHA]
-            settings = {record.spec.but(seed=0, dataset_options={}).identity(): record for record in records}
-        if len(settings) > 1:
-            one, other, *_ = settings
-            raise ValueError(
-                f"{title}: row {label!r} has runs of different settings, {one} and {other}; one setting a folder."
-            )
-        settled[label] = records
-    return settled
+    """Load the reference records of ``late_fusion.branches``: title of the data set -> rows."""
+    groups = {d: run.reference(late_fusion.branches("cpu", d, REFERENCE_SEEDS)) for d in REFERENCE_DATASETS}
+    return {TITLES[dataset]: rows for dataset, rows in groups.items() if any(rows.values())}

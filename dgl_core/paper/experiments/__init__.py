@@ -1,4 +1,4 @@
-"""Which runs make which table and figure, for every profile: the only place that knows.
+"""Specify which runs make which table and figure, for every profile: the only place that knows.
 
 Each experiment maps row labels to the specifications of that row, one per seed. Notebooks ask for an experiment, the
 runner asks for all of them, and both get the same specifications, so nothing is trained twice.
@@ -20,7 +20,7 @@ __all__ = ["NOTEBOOKS", "OnEverySet", "absent", "plan", "specs_of"]
 
 @dataclass(frozen=True)
 class OnEverySet:
-    """Those experiments on audio-visual sets; by default on those that ``sets`` finds here for the profile."""
+    """Specify those experiments on audio-visual sets; by default on those that ``sets`` finds for the profile."""
 
     experiments: tuple[Callable[[str, str], Any], ...]
     sets: Callable[[str], list[str]] = late_fusion.datasets
@@ -46,12 +46,12 @@ NOTEBOOKS: dict[str, Callable[..., Any]] = {
     "05_ablations": OnEverySet((late_fusion.table3, late_fusion.table4, late_fusion.fusion_heads)),
     "06_dense_and_three_modalities": table2.table2,
     "07_segmentation": _scenes,
-    "08_beyond_the_paper": beyond.everything,
+    "08_beyond_the_paper": beyond.notebook_08,
 }
 
 
 def specs_of(experiments: Any) -> Iterator[RunSpec]:
-    """Every specification in an experiment, or in any nesting of lists and dictionaries of experiments."""
+    """Walk over every specification in an experiment, or in any nesting of lists and dictionaries of them."""
     if isinstance(experiments, RunSpec):
         yield experiments
     else:
@@ -60,7 +60,7 @@ def specs_of(experiments: Any) -> Iterator[RunSpec]:
 
 
 def plan(profile: str, notebooks: Iterable[str] | None = None) -> list[RunSpec]:
-    """Every run that the notebooks of a profile will ask for (with repetitions; ``runs.pending`` removes them)."""
+    """List every run that the notebooks of a profile ask for (with repetitions, which ``runs.pending`` removes)."""
     profile_named(profile)
     specs: list[RunSpec] = []
     for notebook in NOTEBOOKS if notebooks is None else notebooks:
@@ -71,13 +71,13 @@ def plan(profile: str, notebooks: Iterable[str] | None = None) -> list[RunSpec]:
 
 
 def absent(profile: str, notebooks: Iterable[str] | None = None) -> dict[str, list[RunSpec]]:
-    """Audio-visual sets that are not here -> every run that the notebooks would ask for, if they were."""
+    """List, for every audio-visual set that is not here, the runs that the notebooks would ask for if it were."""
     found: dict[str, list[RunSpec]] = {name: [] for name in late_fusion.absent_datasets(profile)}
     for notebook in NOTEBOOKS if notebooks is None else notebooks:
         asks = NOTEBOOKS[notebook]
         for name, specs in found.items():
             if (
-                name in late_fusion.REAL[profile]
+                name in late_fusion.REAL_SETS[profile]
                 or getattr(asks, "sets", late_fusion.datasets) is not late_fusion.datasets
             ):
                 specs += specs_of(asks(profile, [name]))

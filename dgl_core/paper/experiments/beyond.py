@@ -1,4 +1,4 @@
-"""Beyond the paper: maps of encoder rate against fusion rate, and decoupling in degrees."""
+"""Specify what goes beyond the paper: maps of encoder rate against fusion rate, and decoupling in degrees."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ OPTIMIZERS = ("sgd", "adamw")
 MAPPED = ("vanilla", "DGL", "G-Blending")
 ALPHAS = (1.0, 2.0, 4.0)  # of DGL under AdamW, at the middle rate
 GATES = (0.0, 0.5, 1.0)
-MOVING: dict[str, tuple[str, dict[str, object]]] = {
+MOVING_GATES: dict[str, tuple[str, dict[str, object]]] = {
     "gate falls 1 to 0": ("schedule", {"start": 1.0, "end": 0.0}),
     "gate rises 0 to 1": ("schedule", {"start": 0.0, "end": 1.0}),
     "gate follows R": ("adaptive", {}),
     "gates follow own R": ("adaptive", {"pick": "own"}),
 }
-LIVE = ("gate follows R", "gates follow own R")  # the rows that the profiles for two cores train themselves
+MEASURED_GATES = ("gate follows R", "gates follow own R")  # the rows that the profiles for two cores train themselves
 
 
 def reference_seeds(dataset: str) -> tuple[int, ...]:
-    """Seeds of the reference maps: three, and on CMU-MOSI one on each fold."""
+    """Name the seeds of the reference maps: three, and on CMU-MOSI one on each fold."""
     return DESCRIPTIVE_SEEDS[:1] if dataset == "mosi" else DESCRIPTIVE_SEEDS
 
 
 def rates(dataset: str, optimizer: str = "sgd") -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Fusion rates and encoder rates of a map; one step more for the encoders, where alpha would lead."""
+    """List fusion rates and encoder rates of a map; the encoders have one step more, where alpha would lead."""
     if optimizer == "adamw":
         return (0.0003, 0.001, 0.003), (0.0003, 0.001, 0.003, 0.01)
     if dataset == "mosi":
@@ -45,12 +45,12 @@ def rates(dataset: str, optimizer: str = "sgd") -> tuple[tuple[float, ...], tupl
 
 
 def common_rate(dataset: str) -> float:
-    """The learning rate at which the tables compare all rows."""
+    """Name the learning rate at which the tables compare all rows."""
     return {"mosi": table2.RATE, "cremad": PAPER_RATES[1]}.get(dataset, LEARNING_RATES[1])
 
 
 def _base(profile: str, dataset: str, seeds: Iterable[int] | None, rate: float = 0.0) -> list[RunSpec]:
-    """The common part of every run: late fusion of sound and picture, or of the three feature vectors of CMU-MOSI."""
+    """Specify the common part of every run: late fusion of sound and picture, or of the three vectors of CMU-MOSI."""
     if dataset == "mosi":
         return table2.feature_specs(profile, dataset, seeds, rate)
     return base_specs(profile, dataset, seeds, table=True, rate=rate)
@@ -61,12 +61,12 @@ def _alpha(dataset: str) -> float:
 
 
 def cell(row: str, encoder: float, fusion: float) -> str:
-    """Row label of one point of a map."""
+    """Name one point of a map as a row."""
     return f"{row}, encoder {encoder:g}, fusion {fusion:g}"
 
 
 def rate_maps(profile: str, dataset: str, seeds: Iterable[int] | None = None, optimizer: str = "sgd") -> Experiment:
-    """Vanilla, DGL and G-Blending over a grid of encoder and fusion learning rates, at alpha 1.
+    """Specify vanilla, DGL and G-Blending over a grid of encoder and fusion learning rates, at alpha 1.
 
     DGL with alpha at one rate is, under SGD, the point of its map whose encoder rate is alpha times the fusion rate
     (METHODS D4; clipping and decay aside). CREMA-D has no map, for its cost.
@@ -87,7 +87,7 @@ def rate_maps(profile: str, dataset: str, seeds: Iterable[int] | None = None, op
 
 
 def adamw_alphas(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """DGL under AdamW with growing alpha, both rates at the middle of the map: alpha should change nothing (D4)."""
+    """Specify DGL under AdamW with growing alpha, both rates in the middle: alpha should change nothing (D4)."""
     if dataset == "cremad":
         return {}
     middle = {"optimizer": "adamw", "lr": rates(dataset, "adamw")[0][1]}
@@ -96,7 +96,7 @@ def adamw_alphas(profile: str, dataset: str, seeds: Iterable[int] | None = None)
 
 
 def point(encoder_gate: float, fusion_gate: float) -> str:
-    """Row label of one point of the square of gates."""
+    """Name one point of the square of gates as a row."""
     return f"gates {encoder_gate:g} / {fusion_gate:g}"
 
 
@@ -104,7 +104,7 @@ CORNERS = tuple(point(e, f) for e in (0.0, 1.0) for f in (0.0, 1.0))
 
 
 def _at(gates: tuple[float, float]) -> tuple[str, dict[str, object]]:
-    """Method and options of a point, alpha aside: the corners with a method of their own are trained as that."""
+    """Find method and options of a point, alpha aside; corners with a method of their own are trained as that."""
     encoder, fusion = gates
     if encoder == fusion and encoder in (0.0, 1.0):
         return ("gblend" if encoder else "dgl"), {}
@@ -112,7 +112,7 @@ def _at(gates: tuple[float, float]) -> tuple[str, dict[str, object]]:
 
 
 def decoupling(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0) -> Experiment:
-    """The square of gates, and encoder gates that move during training; all at the paper's alpha.
+    """Specify the square of gates, and encoder gates that move during training; all at the paper's alpha.
 
     Without ``seeds`` the profiles for two cores have the measured gates only.
 
@@ -120,14 +120,14 @@ def decoupling(profile: str, dataset: str, seeds: Iterable[int] | None = None, r
         rate: learning rate of every row; 0 stands for the profile's common one.
     """
     base, alpha = _base(profile, dataset, seeds, rate), {"alpha": _alpha(dataset)}
-    rows = {point(e, f): _at((e, f)) for e in GATES for f in GATES} | MOVING
+    rows = {point(e, f): _at((e, f)) for e in GATES for f in GATES} | MOVING_GATES
     if profile != "paper" and seeds is None:
-        rows = {label: rows[label] for label in LIVE}
+        rows = {label: rows[label] for label in MEASURED_GATES}
     return {label: [s.but(method=m, method_options=alpha | o) for s in base] for label, (m, o) in rows.items()}
 
 
 def decoupling_grid(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
-    """``decoupling`` at every learning rate that the table of this data set has: equal tuning budget for every point.
+    """Specify ``decoupling`` at every learning rate of this set's table: equal tuning budget for every point.
 
     On CREMA-D at the common rate only: a run there costs as much as hundreds of the small networks.
     """
@@ -136,13 +136,13 @@ def decoupling_grid(profile: str, dataset: str, seeds: Iterable[int] | None = No
 
 
 def every_epoch(profile: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """CMU-MOSI as in Table 2 at the common rate, scored after every epoch: what a choice of the epoch would add."""
+    """Specify CMU-MOSI as in Table 2 at the common rate, scored after every epoch, to see what choosing one adds."""
     rows = table2.table2_features(profile, "mosi", seeds)
     return {row: [spec.but(evaluate_every=1) for spec in specs] for row, specs in rows.items()}
 
 
 def finals(dataset: str, chosen: Mapping[str, float]) -> Experiment:
-    """The two points that a verdict compares, with as many seeds as Table 1 has.
+    """Specify the two points that a verdict compares, with as many seeds as Table 1 has.
 
     Args:
         chosen: point -> its own learning rate, both chosen by validation on the seeds of the whole square.
@@ -150,13 +150,13 @@ def finals(dataset: str, chosen: Mapping[str, float]) -> Experiment:
     return {row: decoupling("cpu", dataset, REFERENCE_SEEDS, rate)[row] for row, rate in chosen.items()}
 
 
-def live(profile: str) -> list[str]:
-    """Sets whose records notebook 08 makes itself; of the others it shows the committed reference records."""
+def trained_here(profile: str) -> list[str]:
+    """List the sets whose records notebook 08 makes itself; of the others it shows the reference records."""
     return datasets(profile) if profile == "paper" else []
 
 
-def everything(profile: str, names: Iterable[str] | None = None) -> list[Experiment | dict[float, Experiment]]:
-    """All that notebook 08 trains: the measured gates; in the paper profile all of it.
+def notebook_08(profile: str, names: Iterable[str] | None = None) -> list[Experiment | dict[float, Experiment]]:
+    """Specify all that notebook 08 trains: the measured gates; in the paper profile the maps and squares as well.
 
     Args:
         names: audio-visual sets; by default those that are here.
@@ -170,7 +170,7 @@ def everything(profile: str, names: Iterable[str] | None = None) -> list[Experim
 
 
 def reference_specs(dataset: str) -> list[RunSpec]:
-    """The runs behind the reference pictures of notebook 08 that no other notebook has, in order of use."""
+    """List the runs behind the reference pictures of notebook 08 that no other notebook has, in order of use."""
     seeds = reference_seeds(dataset)
     wanted = [*decoupling_grid("cpu", dataset, seeds).values(), rate_maps("cpu", dataset, seeds)]
     wanted += [adamw_alphas("cpu", dataset, seeds), rate_maps("cpu", dataset, seeds, "adamw")]

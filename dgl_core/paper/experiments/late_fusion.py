@@ -1,16 +1,16 @@
-"""Tables 1, 3 and 4, Figures 1 and 3: late fusion of sound and picture."""
+"""Specify Tables 1, 3 and 4, Figures 1 and 3: late fusion of sound and picture."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from dgl_core import data
 from dgl_core.paper.experiments.profiles import ALPHA, Experiment, profile_named
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import unknown_name
 
 # Real sets of a profile for all of its tables and figures; Table 1 alone has more.
-REAL = {"smoke": (), "cpu": ("grid_letters",), "paper": ("grid_letters", "cremad")}
+REAL_SETS = {"smoke": (), "cpu": ("grid_letters",), "paper": ("grid_letters", "cremad")}
 TABLE_1_ONLY = {"paper": ("ks", "vggsound")}
 PAPER_SETS = ("cremad", "ks", "vggsound")
 # METHODS 2.11: what the authors of a method use on a set of the paper where that is not their value for CREMA-D.
@@ -19,47 +19,49 @@ OWN_OPTIONS = {"vggsound": {"OGM-GE": {"alpha": 0.1}, "OGM (no noise)": {"alpha"
 
 
 def datasets(profile: str) -> list[str]:
-    """Audio-visual sets that the profile trains on here: the generated one, and real ones where they are present."""
-    return ["emotions", *_present(REAL[profile_named(profile).name])]
+    """List the audio-visual sets that the profile trains on here: the generated one, and real ones if present."""
+    return ["emotions", *_present(REAL_SETS[profile_named(profile).name])]
 
 
 def table1_datasets(profile: str) -> list[str]:
-    """Sets of Table 1: as ``datasets``, in the paper profile also Kinetics-Sounds and VGGSound where present."""
+    """List the sets of Table 1: ``datasets``, in the paper profile also Kinetics-Sounds and VGGSound if present."""
     return datasets(profile) + _present(TABLE_1_ONLY.get(profile, ()))
 
 
 def absent_datasets(profile: str) -> list[str]:
-    """Audio-visual sets that the profile would use, if they were here."""
-    wanted = (*REAL[profile_named(profile).name], *TABLE_1_ONLY.get(profile, ()))
+    """List the audio-visual sets that the profile would use, if they were here."""
+    wanted = (*REAL_SETS[profile_named(profile).name], *TABLE_1_ONLY.get(profile, ()))
     return [name for name in wanted if name not in _present(wanted)]
 
 
 def _present(names: Iterable[str]) -> list[str]:
-    from dgl_core.data import DATASETS
-
-    return [name for name in names if name in DATASETS and DATASETS[name].available(None)]
+    return [name for name in names if name in data.DATASETS and data.DATASETS[name].available(None)]
 
 
 def alpha_of(dataset: str) -> float:
-    """The paper's alpha on a data set."""
+    """Look up the paper's alpha on a data set."""
     return ALPHAS.get(dataset, ALPHA)
 
 
-def _options(dataset: str, label: str, options: dict[str, object]) -> dict[str, object]:
-    """Options of a row on a data set."""
-    own = OWN_OPTIONS.get(dataset, {}).get(label, {})
-    return options | ({"alpha": alpha_of(dataset)} if label in ("G-Blending", "DGL") else {}) | own
+def _rows(base: list[RunSpec], dataset: str, methods: Mapping[str, tuple[str, dict[str, object]]]) -> Experiment:
+    """Train every run of ``base`` by each method, with the options that its authors use on this data set."""
+    rows: Experiment = {}
+    for label, (method, options) in methods.items():
+        options = options | ({"alpha": alpha_of(dataset)} if label in ("G-Blending", "DGL") else {})
+        options |= OWN_OPTIONS.get(dataset, {}).get(label, {})
+        rows[label] = [spec.but(method=method, method_options=options) for spec in base]
+    return rows
 
 
 def base_specs(
     profile: str, dataset: str, seeds: Iterable[int] | None = None, table: bool = False, rate: float = 0.0
 ) -> list[RunSpec]:
-    """The common part of every run of a profile on an audio-visual set: network, schedule, data; vanilla method.
+    """Specify the common part of every run of a profile on an audio-visual set: network, schedule, data; vanilla.
 
     The paper profile is METHODS 1.4, on the paper's sets in the precision that ``DGL_PRECISION`` names (fp32, tf32 or
-    bf16; a run of another precision is another run). The smaller profiles keep its optimiser and batch-to-epoch shape
-    and take the learning rate that a grid on validation data chose for *vanilla* training (``learning_rates``), so that
-    the joint baseline is not handicapped.
+    bf16; a run of another precision is another run). The smaller profiles keep its optimiser and the shape of its
+    schedule. Their learning rate is the one of ``LEARNING_RATES`` that validation data chose for *vanilla* training, so
+    that the joint baseline is not handicapped.
 
     Args:
         seeds: by default those of the profile. table: its seeds for tables with many rows.
@@ -84,31 +86,20 @@ def base_specs(
 
 
 def branches(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """Figures 1 and 3 and the first rows of Table 1, with the control that the paper lacks.
+    """Specify Figures 1 and 3 and the first rows of Table 1, with the control that the paper lacks.
 
     Under SGD, alpha multiplies the learning rate of the encoders and does nothing else to them (METHODS D4). So every
     row that DGL is compared with appears twice: as it is, and with the encoder learning rate multiplied by alpha.
     """
-    base, alpha = base_specs(profile, dataset, seeds), alpha_of(dataset)
-    rows: Experiment = {}
-    for m in ("audio", "visual"):
-        rows[f"{m} alone"] = [s.but(method="unimodal", method_options={"modality": m}) for s in base]
-    rows["vanilla"] = base
-    rows["G-Blending"] = [s.but(method="gblend", method_options={"alpha": alpha}) for s in base]
-    rows["DGL"] = [s.but(method="dgl", method_options={"alpha": alpha}) for s in base]
+    shown = ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL")
+    rows = _rows(base_specs(profile, dataset, seeds), dataset, {label: TABLE_1[label] for label in shown})
     for label in ("audio alone", "visual alone", "vanilla"):
-        rows[f"{label}, rate x alpha"] = [s.but(encoder_lr_scale=alpha) for s in rows[label]]
+        rows[f"{label}, rate x alpha"] = [s.but(encoder_lr_scale=alpha_of(dataset)) for s in rows[label]]
     return rows
 
 
 LEARNING_RATES = (0.01, 0.03, 0.1)  # around the common rate of the small networks
 PAPER_RATES = (0.0007, 0.002, 0.006)  # around the paper's
-
-
-def learning_rates(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """Vanilla training over a grid of learning rates: how the common rate was chosen, on validation data."""
-    base = base_specs(profile, dataset, seeds)
-    return {f"{rate:g}": [s.but(lr=rate) for s in base] for rate in LEARNING_RATES}
 
 
 # Row of Table 1 -> method and its options where they are not the defaults of the harness (METHODS 2.11).
@@ -127,25 +118,22 @@ TABLE_1: dict[str, tuple[str, dict[str, object]]] = {
     "ReconBoost": ("reconboost", {}),
     "DGL": ("dgl", {"alpha": ALPHA}),
 }
-CONTROL = "vanilla, rate x alpha"
+RATE_CONTROL = "vanilla, rate x alpha"  # the row of joint training whose encoders learn alpha times faster
+TABLE_4_ALPHAS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
 def table1(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0) -> Experiment:
-    """Table 1: its eleven rows, MMCosine and ReconBoost, and the learning-rate control.
+    """Specify Table 1: its eleven rows, MMCosine and ReconBoost, and the learning-rate control.
 
     Args:
         rate: learning rate of every row; 0 stands for the profile's common one.
     """
-    base = base_specs(profile, dataset, seeds, table=True, rate=rate)
-    rows = {
-        label: [s.but(method=m, method_options=_options(dataset, label, o)) for s in base]
-        for label, (m, o) in TABLE_1.items()
-    }
-    return rows | {CONTROL: [spec.but(encoder_lr_scale=alpha_of(dataset)) for spec in rows["vanilla"]]}
+    rows = _rows(base_specs(profile, dataset, seeds, table=True, rate=rate), dataset, TABLE_1)
+    return rows | {RATE_CONTROL: [spec.but(encoder_lr_scale=alpha_of(dataset)) for spec in rows["vanilla"]]}
 
 
 def table1_grid(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
-    """Table 1 at every learning rate of the same small grid: equal tuning budget, for a choice on validation data.
+    """Specify Table 1 at every learning rate of one small grid: equal tuning budget, for a choice on validation data.
 
     Without ``seeds`` the profiles for two cores have the common rate only, the whole grid being in the reference
     records, and so has VGGSound, on which a run costs as much as 25 on CREMA-D.
@@ -167,16 +155,12 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def variants(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """The rows of Table 1 in their other forms, at the common learning rate."""
-    base = base_specs(profile, dataset, seeds, table=True)
-    return {
-        label: [s.but(method=m, method_options=_options(dataset, label, o)) for s in base]
-        for label, (m, o) in VARIANTS.items()
-    }
+    """Specify the rows of Table 1 in their other forms, at the common learning rate."""
+    return _rows(base_specs(profile, dataset, seeds, table=True), dataset, VARIANTS)
 
 
 def table3(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """Table 3: the square of multimodal and unimodal truncation, with the corner that the paper leaves out."""
+    """Specify Table 3: the square of multimodal and unimodal truncation, with the corner that the paper leaves out."""
     base = base_specs(profile, dataset, seeds, table=True)
 
     def corner(encoder_gate: float, fusion_gate: float) -> list[RunSpec]:
@@ -190,15 +174,15 @@ def table3(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Ex
         "+MT": corner(0.0, 1.0),
         "+UT": corner(1.0, 0.0),
         "DGL": rows["DGL"],
-        CONTROL: rows[CONTROL],
+        RATE_CONTROL: rows[RATE_CONTROL],
     }
 
 
 def table4(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """Table 4: DGL and G-Blending at alpha 1 to 5, and vanilla training with the encoder learning rate times alpha."""
+    """Specify Table 4: DGL and G-Blending at alpha 1 to 5, and vanilla training with the encoder rate times alpha."""
     base = base_specs(profile, dataset, seeds, table=True)
     rows: Experiment = {}
-    for alpha in (1.0, 2.0, 3.0, 4.0, 5.0):
+    for alpha in TABLE_4_ALPHAS:
         for label, method in (("DGL", "dgl"), ("G-Blending", "gblend")):
             options = {"alpha": alpha}
             rows[f"{label}, alpha {alpha:g}"] = [s.but(method=method, method_options=options) for s in base]
@@ -206,15 +190,18 @@ def table4(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Ex
     return rows
 
 
-def fusion_heads(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """Vanilla and DGL with every fusion head, and DGL with the masks of the official code where those differ."""
-    from dgl_core.models.fusion import FUSIONS
+def head_names() -> tuple[str, ...]:
+    """List the fusion heads that are compared: all that are registered, without those of Table 2's perceptrons."""
+    from dgl_core.models.fusion import FUSIONS  # here, because it loads torch, which a plan does not need
 
+    return tuple(name for name in FUSIONS if name not in ("mlp", "mixer"))
+
+
+def fusion_heads(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
+    """Specify vanilla and DGL with every fusion head, and DGL with the masks of the official code where they differ."""
     base = base_specs(profile, dataset, seeds, table=True)
     rows: Experiment = {}
-    for fusion in ("concat", "sum", "film", "gated", "bilinear", "attention"):
-        if fusion not in FUSIONS:
-            raise unknown_name("fusion", fusion, FUSIONS)
+    for fusion in head_names():
         with_head = [s.but(model_options=s.model_options | {"fusion": fusion}) for s in base]
         rows[f"vanilla, {fusion}"] = with_head
         alpha = {"alpha": alpha_of(dataset)}

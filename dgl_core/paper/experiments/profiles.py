@@ -1,9 +1,10 @@
-"""How much to run: the profiles, their seeds, and what all experiments have in common."""
+"""Say how much to run: the profiles, their seeds, and what all experiments have in common."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dgl_core.data.recipe import facts
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import unknown_name
 
@@ -40,20 +41,15 @@ PROFILES: dict[str, Profile] = {
 REFERENCE_SEEDS = tuple(range(10))  # seeds of the committed reference records, otherwise made like the cpu profile
 DESCRIPTIVE_SEEDS = REFERENCE_SEEDS[:3]  # of reference rows that describe and decide nothing
 REFERENCE_DATASETS = ("emotions", "grid_letters")
-TITLES = {
-    "emotions": "generated emotions",
-    "grid_letters": "GRID letters",
-    "cremad": "CREMA-D",
-    "ks": "Kinetics-Sounds",
-    "vggsound": "VGGSound",
-    "triplet": "generated features",
-    "mosi": "CMU-MOSI",
-    "rooms": "generated rooms",
-    "nyuv2": "NYUv2",
-}
+TITLES = {name: block.title for name, block in facts().items()}
 
 
 def profile_named(name: str) -> Profile:
+    """Look up a profile.
+
+    Raises:
+        ValueError: there is none of that name; the message has the nearest.
+    """
     if name not in PROFILES:
         raise unknown_name("profile", name, PROFILES)
     return PROFILES[name]

@@ -1,11 +1,12 @@
-"""Table 2: dense interaction of sound and picture (MMTM, left), three modalities (MLP fusion, right), and more."""
+"""Specify Table 2: dense interaction of sound and picture (MMTM, left), three modalities (MLP fusion, right)."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
 
-from dgl_core.paper.experiments.late_fusion import CONTROL, TABLE_1, base_specs, datasets
+from dgl_core import data
+from dgl_core.paper.experiments.late_fusion import RATE_CONTROL, TABLE_1, base_specs, datasets
 from dgl_core.paper.experiments.profiles import ALPHA, Experiment, profile_named
 from dgl_core.training.records import RunSpec
 
@@ -23,14 +24,14 @@ NESTED_SEEDS = tuple(range(5))  # per fold, of the reference records
 
 @functools.cache
 def refusals(network: str) -> dict[str, str]:
-    """Rows without a place in one half of Table 2, with the reason that the method itself gives for refusing.
+    """Find the rows without a place in one half of Table 2, with the reason that the method itself gives.
 
     Args:
         network: "MMTM" or "MLP fusion".
     """
     from torch.nn.functional import cross_entropy
 
-    from dgl_core import methods, models
+    from dgl_core import methods, models  # here, because they load torch, which most plans do not need
 
     model_name, shape = NETWORKS[network]
     model = models.build(model_name, {"one": shape, "other": shape}, 2, 0, width=4)
@@ -46,7 +47,7 @@ def refusals(network: str) -> dict[str, str]:
 
 
 def exclusions() -> dict[str, dict[str, str]]:
-    """Network -> row -> why it is not in that half of Table 2."""
+    """Collect the refusals: network -> row -> why it is not in that half of Table 2."""
     return {network: dict(refusals(network)) for network in NETWORKS}
 
 
@@ -70,7 +71,7 @@ def _mmtm_specs(profile: str, dataset: str, seeds: Iterable[int] | None) -> list
 
 
 def table2_dense(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """Table 2, left: MMTM on one spectrogram and one frame.
+    """Specify Table 2, left: MMTM on one spectrogram and one frame.
 
     DGL has a row for each of its readings. All other methods act on whole branches (the parameter split), as METHODS
     3.4 says; vanilla training and G-Blending are the same under both splits. The learning-rate control multiplies the
@@ -90,7 +91,7 @@ def table2_dense(profile: str, dataset: str, seeds: Iterable[int] | None = None)
         for row, where in SPLITS.items() if label == "DGL" else ((label, "parameter"),):
             rows[row] = [s.but(method=method, method_options=options) for s in split(where)]
     for row, where in SPLITS.items():
-        rows[f"{CONTROL} ({row[-1]})"] = [s.but(encoder_lr_scale=ALPHA) for s in split(where)]
+        rows[f"{RATE_CONTROL} ({row[-1]})"] = [s.but(encoder_lr_scale=ALPHA) for s in split(where)]
     return rows
 
 
@@ -98,22 +99,20 @@ def table2_dense(profile: str, dataset: str, seeds: Iterable[int] | None = None)
 
 
 def feature_sets(profile: str) -> list[str]:
-    """Sets of feature vectors that the profile trains on here: the generated one, and CMU-MOSI where it is present."""
-    from dgl_core.data import DATASETS
-
-    real = profile_named(profile).name != "smoke" and DATASETS["mosi"].available(None)
+    """List the sets of feature vectors that the profile trains on here: the generated one, and CMU-MOSI if present."""
+    real = profile_named(profile).name != "smoke" and data.DATASETS["mosi"].available(None)
     return ["triplet", *(["mosi"] if real else [])]
 
 
 def nested_seeds(seeds: Iterable[int]) -> list[int]:
-    """For each seed one run on every fold: run seed ``i`` belongs to fold ``i mod 5``, so rows are paired by seed."""
+    """Number one run on every fold for each seed: run ``i`` belongs to fold ``i mod 5``, so rows pair by seed."""
     return [FOLDS * seed + fold for seed in seeds for fold in range(FOLDS)]
 
 
 def feature_specs(
     profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0, **options
 ) -> list[RunSpec]:
-    """The common part of every run on feature vectors: perceptrons, schedule, data; vanilla method.
+    """Specify the common part of every run on feature vectors: perceptrons, schedule, data; vanilla method.
 
     Runs are scored once, after the last epoch: no epoch can be chosen.
 
@@ -151,18 +150,18 @@ def _feature_rows(specs: list[RunSpec], modalities: Iterable[str]) -> Experiment
         if label not in refusals("MLP fusion"):
             options = options | {"alpha": ALPHA_FEATURES} if "alpha" in options else options
             rows[label] = [s.but(method=method, method_options=options) for s in specs]
-    return rows | {CONTROL: [spec.but(encoder_lr_scale=ALPHA_FEATURES) for spec in rows["vanilla"]]}
+    return rows | {RATE_CONTROL: [spec.but(encoder_lr_scale=ALPHA_FEATURES) for spec in rows["vanilla"]]}
 
 
 def table2_features(
     profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0, **options
 ) -> Experiment:
-    """Table 2, right: three feature vectors, three encoders, one perceptron for fusion; arguments as feature_specs."""
+    """Specify Table 2, right: three feature vectors, a perceptron for fusion; arguments as ``feature_specs``."""
     return _feature_rows(feature_specs(profile, dataset, seeds, rate, **options), _modalities(dataset))
 
 
 def table2_grid(profile: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
-    """CMU-MOSI at each of the four configurations, for a choice per method and fold on the inner hold-out.
+    """Specify CMU-MOSI at each of the four configurations, for a choice per method and fold on the inner hold-out.
 
     Without ``seeds`` the profiles for two cores have the common one only; all four are in the reference records.
     """
@@ -171,18 +170,18 @@ def table2_grid(profile: str, seeds: Iterable[int] | None = None) -> dict[float,
 
 
 def table2_official(profile: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """CMU-MOSI on the official split at the common configuration: its validation part could select nothing."""
+    """Specify CMU-MOSI on the official split at the common rate, because its validation part could select nothing."""
     return table2_features(profile, "mosi", seeds, protocol="official")
 
 
 def table2_transcripts(profile: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """CMU-MOSI with text from the words spoken instead of features that others learned, at the common configuration."""
+    """Specify CMU-MOSI with text from the words spoken instead of learned features, at the common rate."""
     rows = table2_features(profile, "mosi", seeds, text="transcripts")
     return {row: rows[row] for row in ("text alone", "vanilla", "G-Blending", "DGL")}
 
 
 def more_modalities(profile: str, seeds: Iterable[int] | None = None) -> Experiment:
-    """Vanilla training, G-Blending and DGL with four and with five generated modalities."""
+    """Specify vanilla training, G-Blending and DGL with four and with five generated modalities."""
     rows: Experiment = {}
     for count in (4, 5):
         specs = feature_specs(profile, "triplet", seeds, modalities=count)
@@ -194,7 +193,7 @@ def more_modalities(profile: str, seeds: Iterable[int] | None = None) -> Experim
 
 
 def table2(profile: str, names: Iterable[str] | None = None) -> list[Experiment | dict[float, Experiment]]:
-    """Everything that notebook 06 asks for; with ``names`` its share on those audio-visual sets."""
+    """Specify everything that notebook 06 asks for; with ``names`` its share on those audio-visual sets."""
     if names is not None:
         return [table2_dense(profile, name) for name in names]
     wanted = [table2_dense(profile, name) for name in datasets(profile)]

@@ -1,10 +1,11 @@
-"""Table 5: ESANet on RGB-D pictures, vanilla and DGL, with the learning-rate control."""
+"""Specify Table 5: ESANet on RGB-D pictures, vanilla and DGL, with the learning-rate control."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dgl_core.paper.experiments.late_fusion import CONTROL
+from dgl_core import data
+from dgl_core.paper.experiments.late_fusion import RATE_CONTROL
 from dgl_core.paper.experiments.profiles import Experiment, profile_named
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import unknown_name
@@ -17,9 +18,9 @@ REFERENCE_EPOCHS = {"nyuv2": 20}  # longer than the cpu profile, whose eight epo
 RATE = 0.02  # of the small networks; at 0.05 two seeds of three diverged, with and without DGL
 
 # Where the paper, the released ESANet and the authors' earlier repositories disagree (METHODS 5.3), and the other half
-# of the table. Each changes the paper profile.
+# of the table. Each reading changes the paper profile.
 READINGS: dict[str, dict[str, object]] = {
-    "forks": {},  # SGD and 300 epochs, as in the repositories of the first author
+    "forks": {},  # the default: SGD and 300 epochs, as in the repositories of the first author
     "released": {"epochs": 500},  # ESANet's own
     "as written": {"optimizer": "adam", "nesterov": False},  # "Adam, 300 epochs, lr 1e-2"; there alpha does nothing
     "resnet50": {"model_options": {"block": "bottleneck"}},  # the backbone that the repositories' scripts name
@@ -29,15 +30,13 @@ _SMALL = {"blocks": (1, 1, 1, 1), "decoder_blocks": 1}
 
 
 def scenes(profile: str) -> list[str]:
-    """RGB-D sets that the profile trains on here: generated rooms, and NYUv2 where it is present."""
-    from dgl_core.data import DATASETS
-
+    """List the RGB-D sets that the profile trains on here: generated rooms, and NYUv2 if present."""
     wanted = () if profile_named(profile).name == "smoke" else ("nyuv2",)
-    return ["rooms", *(name for name in wanted if DATASETS[name].available(None))]
+    return ["rooms", *(name for name in wanted if data.DATASETS[name].available(None))]
 
 
 def _specs(profile: str, dataset: str, seeds: Iterable[int] | None, reading: str) -> list[RunSpec]:
-    """Vanilla training: ESANet as published (paper profile, real pictures), or a narrow and shallow one."""
+    """Specify vanilla training: ESANet as published (paper profile, real pictures), or a narrow and shallow one."""
     if reading not in READINGS:
         raise unknown_name("reading of Table 5", reading, READINGS)
     if reading != "forks" and profile != "paper":
@@ -65,7 +64,7 @@ def table5(
     alpha: float | None = None,
     reading: str = "forks",
 ) -> Experiment:
-    """Table 5: ESANet with and without DGL, and vanilla training with the encoder learning rate times alpha.
+    """Specify Table 5: ESANet with and without DGL, and vanilla training with the encoder rate times alpha.
 
     Args:
         alpha: of DGL; by default the one that won on validation.
@@ -75,18 +74,18 @@ def table5(
     alpha = DENSE_ALPHA[dataset] if alpha is None else alpha
     rows = {"vanilla": base, "DGL": [s.but(method="dgl_dense", method_options={"alpha": alpha}) for s in base]}
     if profile != "smoke" and alpha != 1:  # at 1 the control is vanilla training itself
-        rows[CONTROL] = [s.but(encoder_lr_scale=alpha) for s in base]
+        rows[RATE_CONTROL] = [s.but(encoder_lr_scale=alpha) for s in base]
     return rows
 
 
 def table5_reference(dataset: str) -> Experiment:
-    """The committed rows: those of the cpu profile with three seeds, on real pictures for more epochs."""
+    """Specify the committed rows: those of the cpu profile with three seeds, on real pictures for more epochs."""
     rows = table5("cpu", dataset, DENSE_SEEDS)
     longer = {"epochs": REFERENCE_EPOCHS[dataset]} if dataset in REFERENCE_EPOCHS else {}
     return {label: [spec.but(**longer) for spec in specs] for label, specs in rows.items()}
 
 
 def dense_alphas(profile: str, dataset: str) -> Experiment:
-    """DGL over a grid of alphas, one seed: how the value of Table 5 was chosen, on validation data."""
+    """Specify DGL over a grid of alphas, one seed, from which validation data chose the value of Table 5."""
     rows = {alpha: table5(profile, dataset, (0,), alpha)["DGL"] for alpha in DENSE_ALPHAS}
     return {f"{alpha:g}": specs for alpha, specs in rows.items()}

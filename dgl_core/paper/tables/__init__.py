@@ -1,1 +1,1 @@
-"""Tables that notebooks show, made from run records."""
+"""Make the tables that notebooks show from run records."""

@@ -1,4 +1,4 @@
-"""Comparing methods fairly: paired differences with corrected intervals, and an equal tuning budget for all."""
+"""Compare methods fairly: paired differences with corrected intervals, and words that they have to earn."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from collections.abc import Sequence
 
 import pandas
 
-from dgl_core.verdicts.statistics import DECIDING, Interval, Pairing, Rows, holm, mean_interval, paired
+from dgl_core.methods import METHODS
+from dgl_core.verdicts.statistics import DECIDING, Interval, Pairing, Rows, holm, mean_interval, outcome_of, paired
+
+WORDS = {"REPRODUCED": "better", "CONTRADICTED": "worse", "UNDECIDED": "undecided"}
 
 
 def fused_rows(rows: Rows) -> Rows:
-    """The rows that have records of a model with several modalities: not those of one encoder alone."""
+    """Leave out rows without records, and those of one encoder alone."""
     return {row: found for row, found in rows.items() if found and len(found[0].data["modalities"]) > 1}
 
 
-def differences(rows: Rows, against: str, branch: str = "fused", pairing: Pairing = paired) -> dict[str, Interval]:
-    """Mean paired difference in points of every other row to one row, with 95 % intervals.
+def intervals_against(
+    rows: Rows, against: str, branch: str = "fused", pairing: Pairing = paired
+) -> dict[str, Interval]:
+    """Compute the mean paired difference in points of every other row to one row, with 95 % intervals.
 
-    The intervals of rows with at least ``DECIDING`` pairs are corrected for their number (Holm); rows with fewer decide
-    nothing, so they neither widen those nor are widened. Rows without that branch are left out.
+    The intervals of rows with at least ``DECIDING`` pairs are corrected for the number of such rows (Holm). A row with
+    fewer pairs decides nothing, so its interval is not corrected and does not count. Rows without that branch are left
+    out.
 
     Args:
-        pairing: from rows to differences: by seed, or ``nested.fold_differences``.
+        pairing: from rows to differences: by seed, or ``fold_differences``.
     """
     others = [row for row in rows if row != against and rows[row] and branch in rows[row][0].branches()]
     pairs = {row: found for row in others if (found := pairing(rows, row, against, branch, branch))}
@@ -30,28 +36,28 @@ def differences(rows: Rows, against: str, branch: str = "fused", pairing: Pairin
 
 
 def differences_table(rows: Rows, against: Sequence[str], branch: str = "fused") -> pandas.DataFrame:
-    """One line per row: its differences to each row of ``against``.
+    """Show the differences of every row to each row of ``against``.
 
     "Better" or "worse" stands only where the interval excludes zero and the row has at least ``DECIDING`` pairs; rows
     with fewer are marked as descriptive.
     """
-    columns = {f"to {name}": {r: _cell(i) for r, i in differences(rows, name, branch).items()} for name in against}
+    columns = {
+        f"to {name}": {r: _cell(i) for r, i in intervals_against(rows, name, branch).items()} for name in against
+    }
     table = pandas.DataFrame(columns, index=[row for row in rows if any(row in c for c in columns.values())])
     return table.fillna("–")
 
 
 def standing(rows: Rows, row: str) -> str:
-    """One line: which rows are better than ``row``, which are worse, and of which nothing can be said."""
+    """Say in one line which rows are better than ``row``, which are worse, and of which nothing can be said."""
     groups: dict[str, list[str]] = {"better": [], "worse": [], "undecided": [], "too few seeds": []}
-    for other, interval in differences(rows, row).items():
-        groups[_word(interval) if interval.n >= DECIDING else "too few seeds"].append(other)
+    for other, interval in intervals_against(rows, row).items():
+        groups[WORDS[outcome_of(interval)] if interval.n >= DECIDING else "too few seeds"].append(other)
     return f"Than {row} are " + "; ".join(f"{word}: {', '.join(names) or 'none'}" for word, names in groups.items())
 
 
 def official_scores(rows: Rows) -> pandas.DataFrame:
-    """Unimodal test accuracies (%) as each method's own code scores them, beside the zero mask; means over seeds."""
-    from dgl_core.methods import METHODS
-
+    """Show unimodal test accuracies (%) as each method's own code scores them, beside the zero mask; means."""
     lines = []
     for row, records in rows.items():
         for branch in records[0].branches() if records else []:
@@ -63,12 +69,8 @@ def official_scores(rows: Rows) -> pandas.DataFrame:
     return pandas.DataFrame(lines, columns=["row", "branch", "own score", "zero mask", "how"]).set_index("row")
 
 
-def _word(interval: Interval) -> str:
-    return "better" if interval.low > 0 else "worse" if interval.high < 0 else "undecided"
-
-
 def _cell(interval: Interval) -> str:
     if interval.n < 2:
         return f"{interval.mean:+.1f} (one pair)"
-    word = _word(interval) if interval.n >= DECIDING else "descriptive"
+    word = WORDS[outcome_of(interval)] if interval.n >= DECIDING else "descriptive"
     return f"{interval.mean:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}] {word}, n = {interval.n}"

@@ -1,4 +1,4 @@
-"""Numbers of notebook 08: what a fair comparison leaves of a gap, and what it takes to see one."""
+"""Compute the numbers of notebook 08: what a fair comparison leaves of a gap, and what it takes to see one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas
 
+from dgl_core import data
 from dgl_core.paper.printed import PAPER_TABLES
+from dgl_core.paper.tables.balance import branch_without
 from dgl_core.paper.tables.differences import fused_rows
-from dgl_core.paper.tables.results import spread
+from dgl_core.paper.tables.results import ABSENT, spread
 from dgl_core.training.records import PROTOCOLS, RunRecord, unpack
 from dgl_core.verdicts.statistics import Rows, mean_interval, paired, percent, seeds_needed
 
@@ -22,7 +24,7 @@ SHOWN = {"last": "last epoch", "best_val": "best on validation", "best_test": "b
 
 
 def without_last_batch(record: RunRecord, target: np.ndarray, batch: int = 64) -> float:
-    """Test accuracy in per cent of the last epoch when an incomplete last batch is dropped (the official loader)."""
+    """Compute last-epoch test accuracy in per cent without an incomplete last batch (as the official loader does)."""
     predicted = unpack(record.predictions["last"]["fused"])
     if len(predicted) != len(target):
         raise ValueError(f"{len(predicted)} predictions and {len(target)} labels: not the test part of this run.")
@@ -31,15 +33,13 @@ def without_last_batch(record: RunRecord, target: np.ndarray, batch: int = 64) -
 
 
 def test_labels(record: RunRecord) -> np.ndarray:
-    """Labels of a run's test part; its data have to be here (generated ones always are)."""
-    from dgl_core import data
-
+    """Load the labels of a run's test part; its data have to be here (generated ones always are)."""
     dataset = data.load(record.spec.dataset, None, **record.spec.dataset_options)
     return dataset.target[dataset.indices("test")].numpy()
 
 
 def inflation(rows: Rows, target: np.ndarray | None = None) -> pandas.DataFrame:
-    """Fused accuracy (%) of the last epoch, and what each other protocol adds to it; mean ± deviation over seeds.
+    """Show fused accuracy (%) of the last epoch, and what each other protocol adds to it; mean ± deviation over seeds.
 
     Args:
         target: test labels, common to all records, for the column without the last incomplete batch.
@@ -57,21 +57,21 @@ def inflation(rows: Rows, target: np.ndarray | None = None) -> pandas.DataFrame:
 
 
 def change(before: Sequence[float], after: Sequence[float]) -> str:
-    """Mean paired change in points with its sign, ± deviation over seeds."""
+    """Write the mean paired change in points with its sign, ± deviation over seeds."""
     found = [b - a for a, b in zip(before, after, strict=True)]
     sign = "+" if statistics.mean(found) >= 0 else ""
     return sign + spread(found)
 
 
 def gains(rows: Rows, protocol: str) -> list[float]:
-    """What a protocol adds to the last epoch, in points, over all rows and seeds."""
+    """List what a protocol adds to the last epoch, in points, over all rows and seeds."""
     found = [(a, b) for r in fused_rows(rows).values() for a, b in zip(percent(r), percent(r, "fused", protocol),
                                                                        strict=True)]  # fmt: skip
     return [b - a for a, b in found]
 
 
 def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.DataFrame:
-    """Every gap of the paper, and what choosing the epoch on test adds to a run (median): points and share."""
+    """Show every gap of the paper, and what choosing the epoch on test adds to a run (median): points and share."""
     added = {title: statistics.median(gains(rows, "best_test")) for title, rows in panels.items()}
     lines = {name: {"gap": f"{gap:.2f}"} | {t: f"{g:+.1f} ({100 * g / gap:.0f} %)" for t, g in added.items()}
              for name, gap in gaps.items()}  # fmt: skip
@@ -82,7 +82,7 @@ def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.Da
 
 
 def paper_gaps() -> dict[str, float]:
-    """Gaps that the paper's claims rest on, in points: DGL against the second-best row of each table."""
+    """Compute the gaps that the paper's claims rest on, in points: DGL against the second-best row of each table."""
     gaps = {}
     columns = {name: (1, name) for name in PAPER_TABLES[1]} | {"CREMA-D, MMTM": (2, "CREMA-D"), "MOSI": (2, "MOSI")}
     for title, (number, name) in columns.items():
@@ -99,14 +99,14 @@ def paper_gaps() -> dict[str, float]:
 
 
 def seeds_table(deviations: Mapping[str, float]) -> pandas.DataFrame:
-    """Seeds that each gap of the paper needs at the spread measured on each data set."""
+    """Show how many seeds each gap of the paper needs at the spread measured on each data set."""
     lines = {name: {"gap": f"{gap:.2f}"} | {title: seeds_needed(gap, sd) for title, sd in deviations.items()}
              for name, gap in paper_gaps().items()}  # fmt: skip
     return pandas.DataFrame.from_dict(lines, orient="index")
 
 
 def deviation(rows: Rows, row: str = "DGL", other: str = "G-Blending") -> float:
-    """Standard deviation of a paired difference over seeds, in points; NaN with fewer than two pairs."""
+    """Compute the deviation of a paired difference over seeds, in points; NaN with fewer than two pairs."""
     found = paired(rows, row, other) if rows.get(row) and rows.get(other) else []
     return mean_interval(found).sd if len(found) > 1 else math.nan
 
@@ -115,25 +115,19 @@ def deviation(rows: Rows, row: str = "DGL", other: str = "G-Blending") -> float:
 
 
 def mean_scores(rows: Rows, labels: Sequence[Sequence[str]], branch: str = "fused") -> np.ndarray:
-    """Mean test accuracy in per cent of a grid of row labels; NaN where there is no record."""
+    """Average the test accuracy of a grid of row labels, in per cent; NaN where there is no record."""
     return np.array(
         [[statistics.mean(percent(rows[label], branch)) if rows.get(label) else math.nan for label in line]
          for line in labels])  # fmt: skip
 
 
-def branches_without(record: RunRecord) -> list[str]:
-    """The branch that is left when each modality in turn is absent at test time."""
-    names = record.data["modalities"]
-    return [f"without_{m}" if len(names) > 2 else next(j for j in names if j != m) for m in names]
-
-
 def missing_table(rows: Rows) -> pandas.DataFrame:
-    """Test accuracy (%) of every fused row with everything there and with one modality absent."""
+    """Show test accuracy (%) of every fused row with everything there and with one modality absent."""
     lines = {}
     for row, records in fused_rows(rows).items():
-        names = records[0].data["modalities"]
         line = {"all there": spread(percent(records))}
-        for m, rest in zip(names, branches_without(records[0]), strict=True):
-            line[f"no {m}"] = spread(percent(records, rest)) if rest in records[0].branches() else "–"
+        for m in records[0].data["modalities"]:
+            rest = branch_without(records[0], m)
+            line[f"no {m}"] = spread(percent(records, rest)) if rest in records[0].branches() else ABSENT
         lines[row] = line
     return pandas.DataFrame.from_dict(lines, orient="index")

@@ -1,4 +1,4 @@
-"""From records to tables: the paper's number, our reference and this run, side by side, each with its spread and n."""
+"""Set the paper's number, our reference and this run side by side, each with its spread and n."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ from collections.abc import Mapping, Sequence
 import pandas
 
 from dgl_core.training.records import RunRecord
+from dgl_core.verdicts.statistics import percent
 
 ABSENT = "–"  # nothing was reported, or this row has no such branch
 NOT_RUN = "not run: data not present"
 SOURCES = ("paper", "reference", "this run")
 
 
-def scores(records: Sequence[RunRecord], branch: str, protocol: str) -> list[float]:
-    """Test accuracy in per cent of one branch, one value per record that has the branch."""
-    return [100 * record.score(branch, protocol) for record in records if branch in record.branches()]
-
-
 def spread(values: Sequence[float]) -> str:
-    """``mean ± standard deviation (n)`` with one decimal; one value has no deviation, none is a dash."""
+    """Write ``mean ± standard deviation (n)`` with one decimal; one value has no deviation, none is a dash."""
     if not values:
         return ABSENT
     if len(values) == 1:
@@ -35,7 +31,7 @@ def results_table(
     branches: Sequence[str] = ("audio", "visual", "fused"),
     protocol: str = "last",
 ) -> pandas.DataFrame:
-    """Accuracies in per cent: the paper's, the committed reference runs' and this run's, for each branch.
+    """Show accuracies in per cent: the paper's, the reference runs' and this run's, for each branch.
 
     Args:
         paper: row -> branch -> per cent (``paper_rows``); empty for a table that the paper does not have.
@@ -65,17 +61,17 @@ def _cell(source, label, branch, paper, reference, this_run, protocol) -> str:
     records = (reference if source == "reference" else this_run).get(label)
     if source == "this run" and records is not None and not records:
         return NOT_RUN
-    return spread(scores(records or (), branch, protocol))
+    return spread(percent([r for r in records or () if branch in r.branches()], branch, protocol))
 
 
 def flat(table: pandas.DataFrame) -> pandas.DataFrame:
-    """The same table with one-line column names ("fused, this run"), for files."""
+    """Give a table one-line column names ("fused, this run"), for files."""
     names = [", ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in table.columns]
     return table.set_axis(names, axis=1)
 
 
 def markdown_table(table: pandas.DataFrame) -> str:
-    """A DataFrame as a GitHub table: its index is the first column (bold), bars inside cells are escaped."""
+    """Write a DataFrame as a GitHub table: its index is the first column (bold), bars inside cells are escaped."""
     table = flat(table)
     rows = [[str(table.index.name or ""), *table.columns], ["---"] * (table.shape[1] + 1)]
     for label, values in zip(table.index, table.itertuples(index=False), strict=True):

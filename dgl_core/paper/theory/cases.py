@@ -1,4 +1,4 @@
-"""Single samples that settle a question: the paper's inequality at work, and the counterexamples C1-C3."""
+"""Construct single samples that settle a question: the paper's inequality at work, and the counterexamples C1-C3."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Case:
 
     @classmethod
     def of(cls, p_uni: Sequence[float], s: Sequence[float], weight: Sequence[Sequence[float]] | Tensor, target=0):
-        """From probabilities and partial scores, as a person would write them down."""
+        """Make a case from probabilities and partial scores, as a person would write them down."""
         u, v = (torch.tensor(values, dtype=torch.float64).log() for values in (p_uni, s))
         return cls(torch.as_tensor(weight, dtype=torch.float64), u, v, target)
 
@@ -69,37 +69,37 @@ class Case:
 
 
 TRIANGLE = [[0.0, 1.0], [-(0.75**0.5), -0.5], [0.75**0.5, -0.5]]  # at 120 degrees: a simplex ETF
-OPPOSED = [[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]  # W_y = 0 between two opposite rows
+OPPOSITE_ROWS = [[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]  # W_y = 0 between two opposite rows
 
 
 def suppressed() -> Case:
-    """The textbook case: p^uni = (.5, .3, .2), s = (1, .5, .25); s_bar = .4 and R = 4/7."""
+    """Construct the textbook case: p^uni = (.5, .3, .2), s = (1, .5, .25); s_bar = .4 and R = 4/7."""
     return Case.of([0.5, 0.3, 0.2], [1.0, 0.5, 0.25], TRIANGLE)
 
 
 def amplified() -> Case:
-    """Eq. 5 fails: the other modality prefers class 2, v = (0, 2, 0); s_bar > 1 and the residual grows (T2)."""
+    """Let Eq. 5 fail: the other modality prefers class 2, v = (0, 2, 0); s_bar > 1 and the residual grows (T2)."""
     return Case.of([0.5, 0.3, 0.2], [1.0, torch.tensor(2.0).exp().item(), 1.0], TRIANGLE)
 
 
 def growing_norm() -> Case:
-    """C1: every s_k < 1 (Eq. 5 holds), yet the gradient grows from exactly zero: Eq. 8 is false for norms."""
-    return Case.of([0.4, 0.3, 0.3], [1.0, 0.5, 0.0625], OPPOSED)
+    """Construct C1: every s_k < 1 (Eq. 5), yet the gradient grows from exactly zero: Eq. 8 is false for norms."""
+    return Case.of([0.4, 0.3, 0.3], [1.0, 0.5, 0.0625], OPPOSITE_ROWS)
 
 
 def vanishing_gradient() -> Case:
-    """C1's rows with v constant: both gradients are zero although p_y < 1, so "> 0" in Eq. 8 is false for vectors."""
-    return Case.of([0.4, 0.3, 0.3], [1.0, 1.0, 1.0], OPPOSED)
+    """Take C1's rows with v constant: both gradients are zero though p_y < 1, so "> 0" in Eq. 8 fails for vectors."""
+    return Case.of([0.4, 0.3, 0.3], [1.0, 1.0, 1.0], OPPOSITE_ROWS)
 
 
 def growing_batch() -> tuple[Tensor, Tensor]:
-    """C3: gradients of two samples before and after fusion; each shrinks, their sum grows from 0 to 0.8."""
+    """Construct C3: gradients of two samples before and after fusion; each shrinks, their sum grows from 0 to 0.8."""
     before = torch.tensor([1.0, -1.0], dtype=torch.float64)
     return before, before * torch.tensor([0.9, 0.1], dtype=torch.float64)
 
 
 def random_heads(draws: int, classes: int, width: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """C2: how often the norm grows for Gaussian heads although the residual shrinks.
+    """Draw Gaussian heads, to count how often the norm grows although the residual shrinks (C2).
 
     Returns:
         [draws] each: ``ratio`` R, ``norm_ratio`` ||g^multi|| / ||g^uni||, ``margins`` (every s_k < 1, Eq. 5).
@@ -115,7 +115,7 @@ def random_heads(draws: int, classes: int, width: int, generator: torch.Generato
 
 
 def silent_feature(weight: Tensor, target: int, generator: torch.Generator | None = None) -> Tensor:
-    """A unit feature z != 0 with every s_k = 1: it lies in the null space of the rows ``W_k - W_y``.
+    """Find a unit feature with every s_k = 1: it lies in the null space of the rows ``W_k - W_y``.
 
     The paper concludes z = 0 from s = 1; the null space has dimension at least D - (K - 1). What stands: such a
     modality adds the same number to every logit, so it says nothing about the class.

@@ -1,4 +1,4 @@
-"""From the residual at the logits to the gradient at a feature: what Eq. 4 and 7 drop, and when norms follow R.
+"""Carry the residual at the logits to the gradient at a feature: what Eq. 4 and 7 drop, and when norms follow R.
 
 All statements are about one sample and one modality with classifier block ``W^m`` [K, D]; the feature gradient is
 ``W^mT (p - e_y)`` with ``p`` of the fused model (Eq. 4) or of the zero-masked one (Eq. 7).
@@ -44,7 +44,7 @@ def partial_logits(
 
 
 def feature_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
-    """T1, the exact gradient of cross-entropy at a feature: ``sum_k (p_k - [k = y]) W_k = W^T (p - e_y)``.
+    """Compute the gradient of cross-entropy at a feature (T1): ``sum_k (p_k - [k = y]) W_k = W^T (p - e_y)``.
 
     Args:
         logits: [..., K] of the fused model (then this is Eq. 4 put right) or zero-masked (Eq. 7 put right).
@@ -58,22 +58,22 @@ def feature_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
 
 
 def printed_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
-    """Eq. 4 and Eq. 7 as printed: ``(p_y - 1) W_y``. Right scalar, wrong vector: ``sum_{k != y} p_k W_k`` is missing.
+    """Compute Eq. 4 and Eq. 7 as printed: ``(p_y - 1) W_y``. The scalar is right, the vector lacks a sum.
 
-    It equals ``feature_gradient`` only where that sum vanishes. Arguments as there.
+    It equals ``feature_gradient`` only where ``sum_{k != y} p_k W_k`` vanishes. Arguments as there.
     """
     scalar = residual(logits, target).gather(-1, target.unsqueeze(-1))  # p_y - 1
     return scalar * weight.double()[target]
 
 
 def class_differences(weight: Tensor, target: int) -> Tensor:
-    """``W_k - W_y`` for every wrong class, [K - 1, D]. T1 again: ``g = sum_{k != y} p_k (W_k - W_y)``."""
+    """Subtract ``W_y`` from the row of every wrong class, [K - 1, D]. T1: ``g = sum_{k != y} p_k (W_k - W_y)``."""
     wrong = [k for k in range(weight.shape[0]) if k != target]
     return weight.double()[wrong] - weight.double()[target]
 
 
 def nearest_in_hull(points: Tensor) -> Tensor:
-    """The point of the convex hull of ``points`` [n, D] that is nearest to the origin, exactly: the best of all faces.
+    """Find the point of the convex hull of ``points`` [n, D] nearest to the origin, exactly: the best of all faces.
 
     On the face spanned by a subset, the nearest point of its affine hull solves one linear system (Lagrange); it
     counts when its weights are not negative. Some face always attains the minimum.
@@ -100,7 +100,7 @@ def nearest_in_hull(points: Tensor) -> Tensor:
 
 
 def norm_range(weight: Tensor, target: int) -> tuple[float, float]:
-    """T7: ``(delta, D)`` with ``(1 - p_y) delta <= ||g|| <= (1 - p_y) D`` whatever the logits.
+    """Bound the norm (T7): ``(delta, D)`` with ``(1 - p_y) delta <= ||g|| <= (1 - p_y) D`` whatever the logits.
 
     ``D`` is the largest ``||W_k - W_y||``, ``delta`` the distance from ``W_y`` to the convex hull of the other rows.
     Hence ``||g^multi|| <= R (D / delta) ||g^uni||`` if ``delta > 0``, and suppression of the norm is guaranteed for
@@ -111,7 +111,7 @@ def norm_range(weight: Tensor, target: int) -> tuple[float, float]:
 
 
 def acute_differences(weight: Tensor, target: int, tolerance: float = 1e-12) -> bool:
-    """First condition of T8: ``<W_j - W_y, W_k - W_y> >= 0`` for all wrong classes j, k.
+    """Test the first condition of T8: ``<W_j - W_y, W_k - W_y> >= 0`` for all wrong classes j, k.
 
     True for orthonormal rows and for a simplex equiangular tight frame. With ``evenly_suppressed`` it implies
     ``||g^multi|| <= ||g^uni||``.
@@ -121,7 +121,7 @@ def acute_differences(weight: Tensor, target: int, tolerance: float = 1e-12) -> 
 
 
 def evenly_suppressed(logits: Tensor, other_logits: Tensor, target: Tensor) -> Tensor:
-    """Second condition of T8, [...] bool: fusion lowers the probability of *every* wrong class.
+    """Test the second condition of T8, [...] bool: fusion lowers the probability of *every* wrong class.
 
     Equivalently ``s_k <= p + (1 - p) s_bar`` for all k != y: the partial scores are not too uneven.
     """
@@ -132,7 +132,7 @@ def evenly_suppressed(logits: Tensor, other_logits: Tensor, target: Tensor) -> T
 
 
 def simplex_etf(classes: int, width: int, generator: torch.Generator | None = None) -> Tensor:
-    """Rows of a simplex equiangular tight frame, randomly rotated: K unit vectors with inner products -1/(K - 1).
+    """Construct a simplex equiangular tight frame, rotated at random: K unit rows with inner products -1/(K - 1).
 
     The arrangement that classifier rows approach late in training (neural collapse); T8's first condition holds with
     equality of all angles: ``<W_j - W_y, W_k - W_y> = K/(K - 1)`` for j != k, twice that for j = k.

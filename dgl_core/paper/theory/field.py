@@ -1,7 +1,7 @@
-"""The DGL update as a vector field over all parameters, and why no function has it as its gradient (D5).
+"""Treat the DGL update as a vector field over all parameters, to show that it is no function's gradient (D5).
 
 D1, D2, D3, D4 and D6 are equalities between gradients, logits and trajectories; they need no code beyond the objective
-itself and are settled in ``tests/test_theory_guarantees.py``:
+itself and are settled in ``tests/paper/test_theory_guarantees.py``:
 
 * D1: encoder m receives ``alpha * grad CE(W^m z^m + b, y)``, at its feature ``alpha W^mT (p^uni - e_y) / B``.
 * D2: that does not depend on input, feature or encoder of any other modality (before clipping).
@@ -23,7 +23,7 @@ from dgl_core.gradients import DisentangledObjective
 
 
 def update_field(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> Tensor:
-    """What one backward pass leaves on every parameter, as one vector [P] (zeros where nothing arrives)."""
+    """Collect what one backward pass leaves on every parameter, one vector [P] (zeros where nothing arrives)."""
     parameters = list(objective.parameters())
     received = torch.autograd.grad(objective(inputs, target).total, parameters, allow_unused=True)
     return torch.cat([
@@ -32,7 +32,7 @@ def update_field(objective: nn.Module, inputs: Mapping[str, Tensor], target: Ten
 
 
 def field_jacobian(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor, step: float = 1e-5) -> Tensor:
-    """Derivative of ``update_field`` with respect to the parameters, [P, P], by central differences.
+    """Differentiate ``update_field`` with respect to the parameters, [P, P], by central differences.
 
     D5: a field is the gradient of a (twice differentiable) function only if this matrix is symmetric. Differences of
     the real update are used because autograd cannot see through its truncation: the update of the fusion depends on
@@ -58,12 +58,12 @@ def field_jacobian(objective: nn.Module, inputs: Mapping[str, Tensor], target: T
 
 
 def asymmetry(jacobian: Tensor) -> float:
-    """Largest difference between the matrix and its transpose: 0 for the gradient of any function."""
+    """Find the largest difference between a matrix and its transpose: 0 for the gradient of any function."""
     return (jacobian - jacobian.T).abs().max().item()
 
 
 def multimodal_slope(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> float:
-    """Rate of change of L_multi along the update of ``objective``: ``-<grad L_multi, field>`` (D5).
+    """Compute the rate of change of L_multi along the update of ``objective``: ``-<grad L_multi, field>`` (D5).
 
     Negative: an infinitesimal step lowers the multimodal loss. Always negative for vanilla training (minus a squared
     norm); under DGL the encoders follow another loss, and it can be positive.

@@ -1,4 +1,4 @@
-"""What fusion does to the residual ``p - e_y`` at the logits: s_k, s-bar and the suppression ratio R (T2, T3, T4).
+"""Compute what fusion does to the residual ``p - e_y`` at the logits: s_k, s-bar and the ratio R (T2, T3, T4).
 
 Notation of the paper's section 3.1, for one encoder ``m1``: ``u`` are its own partial logits (it alone, all other
 features zero), ``v`` is everything the other modalities add, so the fused logits are ``u + v``. With M modalities
@@ -14,7 +14,7 @@ from dgl_core.suppression import suppression_ratio
 
 
 def partial_scores(other_logits: Tensor, target: Tensor) -> Tensor:
-    """``s_k = exp(v_k - v_y)``, the factor beside ``exp(u_k)`` in Eq. 4; ``s_y = 1`` (Eq. 6).
+    """Compute ``s_k = exp(v_k - v_y)``, the factor beside ``exp(u_k)`` in Eq. 4; ``s_y = 1`` (Eq. 6).
 
     Args:
         other_logits: [..., K] what the other modalities add, ``v``.
@@ -29,7 +29,7 @@ def partial_scores(other_logits: Tensor, target: Tensor) -> Tensor:
 
 
 def mean_partial_score(logits: Tensor, other_logits: Tensor, target: Tensor) -> Tensor:
-    """``s_bar = sum_{k != y} q_k s_k`` with ``q_k = p_k^uni / (1 - p_y^uni)``, straight from its definition (T2).
+    """Compute ``s_bar = sum_{k != y} q_k s_k`` with ``q_k = p_k^uni / (1 - p_y^uni)``, from its definition (T2).
 
     T2: ``p_y^multi > p_y^uni`` exactly when ``s_bar < 1``, for any K >= 2 and finite logits. T2': Eq. 5 (every
     ``s_k < 1``) is sufficient and not necessary. ``suppression_ratio`` computes the same number from the two odds.
@@ -45,7 +45,7 @@ def mean_partial_score(logits: Tensor, other_logits: Tensor, target: Tensor) -> 
 
 
 def closed_form_ratio(confidence: Tensor, s_bar: Tensor) -> Tensor:
-    """``R = s_bar / (p + (1 - p) s_bar)`` (T3), p the unimodal probability of the target.
+    """Compute ``R = s_bar / (p + (1 - p) s_bar)`` (T3), p the unimodal probability of the target.
 
     R increases with ``s_bar``. For ``s_bar < 1`` it falls strictly with ``p``, from 1 (p = 0) to ``s_bar`` (p = 1);
     for ``s_bar > 1`` it rises instead: there fusion amplifies. It always lies between 1 and ``s_bar``.
@@ -54,7 +54,7 @@ def closed_form_ratio(confidence: Tensor, s_bar: Tensor) -> Tensor:
 
 
 def residual(logits: Tensor, target: Tensor) -> Tensor:
-    """``softmax(logits) - one_hot(target)``: the gradient of cross-entropy at the logits of one sample.
+    """Compute ``softmax(logits) - one_hot(target)``: the gradient of cross-entropy at the logits of one sample.
 
     T4: its 1-norm is ``2 (1 - p_y)`` and its max-norm ``1 - p_y`` exactly; its 2-norm is ``1 - p_y`` times a factor
     within ``residual_norm_bounds``. So with the 1- or max-norm at the logits, Eq. 8 holds exactly when ``s_bar < 1``.
@@ -71,10 +71,10 @@ def residual(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def residual_norm_bounds(classes: int) -> tuple[float, float]:
-    """T4: ``||p - e_y||_2 / (1 - p_y)`` lies in ``[sqrt(K / (K - 1)), sqrt(2)]`` for K classes, ends included."""
+    """Bound ``||p - e_y||_2 / (1 - p_y)`` for K classes (T4): ``[sqrt(K / (K - 1)), sqrt(2)]``, ends included."""
     return (classes / (classes - 1)) ** 0.5, 2.0**0.5
 
 
 def suppressed_share(fused_logits: Tensor, unimodal_logits: Tensor, target: Tensor) -> float:
-    """Share of samples whose residual fusion makes smaller (``s_bar < 1``, T2): what Eq. 8 asserts of all of them."""
+    """Measure the share of samples whose residual fusion shrinks (``s_bar < 1``, T2); Eq. 8 asserts it of all."""
     return (suppression_ratio(fused_logits, unimodal_logits, target)[1] < 1).double().mean().item()

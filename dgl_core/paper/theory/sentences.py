@@ -1,4 +1,4 @@
-"""The verdict on every sentence of sections 3.1 and 3.2 that mathematics can settle, and the check that settles it.
+"""List the verdict on every sentence of sections 3.1 and 3.2 that mathematics can settle, with the check behind it.
 
 Claims that only training can decide are in ``dgl_core.paper.claims``.
 """
@@ -6,6 +6,8 @@ Claims that only training can decide are in ``dgl_core.paper.claims``.
 from __future__ import annotations
 
 from typing import NamedTuple
+
+import pandas
 
 
 class Sentence(NamedTuple):
@@ -79,9 +81,7 @@ SENTENCES = (
 )  # fmt: skip
 
 
-def verdict_table():
-    """``SENTENCES`` as a pandas DataFrame, one row a sentence."""
-    import pandas
-
+def sentences_table() -> pandas.DataFrame:
+    """Show ``SENTENCES``, one row a sentence."""
     columns = ["where", "the paper says", "verdict", "what holds", "settled by"]
     return pandas.DataFrame([tuple(sentence) for sentence in SENTENCES], columns=columns).set_index("where")

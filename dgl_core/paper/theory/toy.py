@@ -1,4 +1,4 @@
-"""A task small enough to watch: linear encoders, one head, modalities that differ only in how loud the class is."""
+"""Train a task small enough to watch: linear encoders, one head, modalities that differ in how loud the class is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Toy(NamedTuple):
 
 
 def toy_data(loudness: Mapping[str, float] | None = None, seed: int = 0, samples: int = 200, classes: int = 4) -> Toy:
-    """Gaussian classes: ``x^m = loudness_m * centre^m_y + noise``; noise has variance one, modalities are independent.
+    """Draw Gaussian classes: ``x^m = loudness_m * centre^m_y + noise``, of variance one; modalities are independent.
 
     Args:
         loudness: modality -> length of its class centres; ``TWO`` by default. Larger is easier.
@@ -50,7 +50,7 @@ def toy_data(loudness: Mapping[str, float] | None = None, seed: int = 0, samples
 
 
 def toy_model(data: Toy, seed: int = 0, classes: int = 4) -> LateFusion:
-    """One linear encoder per modality and the concatenation head of Eq. 4, float64, seeded."""
+    """Build one linear encoder per modality and the concatenation head of Eq. 4, float64, seeded."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoders = {m: nn.Linear(x.shape[1], WIDTH, bias=False) for m, x in data.train.items()}
@@ -58,7 +58,7 @@ def toy_model(data: Toy, seed: int = 0, classes: int = 4) -> LateFusion:
 
 
 def gradient_norms(model: LateFusion, inputs: Mapping[str, Tensor], target: Tensor) -> dict[str, tuple[float, float]]:
-    """Norms of what L_multi and L_m would send to encoder m, both at the present parameters (Eq. 3 against Eq. 7)."""
+    """Measure what L_multi and L_m would send to encoder m (norms), both at the present parameters (Eq. 3, Eq. 7)."""
     losses = DisentangledObjective(model, alpha=1.0, encoder_gate=1.0)(inputs, target)
     norms = {}
     for m, encoder in model.encoders.items():
@@ -71,7 +71,7 @@ def gradient_norms(model: LateFusion, inputs: Mapping[str, Tensor], target: Tens
 
 
 def measure(model: LateFusion, data: Toy) -> dict[str, float]:
-    """Everything the toy pictures show, at the present parameters; column names as in the run records."""
+    """Measure everything that the toy pictures show, at the present parameters; columns as in the run records."""
     row = {}
     with torch.no_grad():
         logits, test = model.all_logits(data.train), model.all_logits(data.test)
@@ -105,7 +105,7 @@ def train_toy(
     every: int = 10,
     optimizer: str = "sgd",
 ) -> Curves:
-    """Full-batch training in place with the real objective; no clipping, no decay.
+    """Train in place on the full batch with the real objective; no clipping, no decay.
 
     Args:
         alpha, encoder_gate, fusion_gate: as ``DisentangledObjective``; vanilla is alpha 0 with encoder_gate 1.

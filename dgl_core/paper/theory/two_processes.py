@@ -1,4 +1,4 @@
-"""Two processes, one batch: is the gradient that they agree on that of the whole batch?
+"""Compare the gradient that two processes agree on with that of the whole batch.
 
 DistributedDataParallel averages each gradient once, when its bucket is complete in the first backward pass. The
 official step has two: it clears the fusion gradients after the first and lets the second write new ones, which nobody
@@ -20,12 +20,12 @@ from dgl_core.gradients import DisentangledObjective
 from dgl_core.models import ConcatFusion, LateFusion
 
 WORLD, ALPHA, SAMPLES = 2, 4.0, 16
-FORMS = ("one backward pass", "two backward passes")
+BACKWARD_PASSES = ("one backward pass", "two backward passes")
 Gradients = dict[str, Tensor]
 
 
 def example() -> tuple[LateFusion, dict[str, Tensor], Tensor]:
-    """A small model in float64 and one batch, the same in every process."""
+    """Make a small model in float64 and one batch, the same in every process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoders = {m: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4)) for m in ("audio", "visual")}
@@ -35,7 +35,7 @@ def example() -> tuple[LateFusion, dict[str, Tensor], Tensor]:
 
 
 class _Logits(nn.Module):
-    """What the official code wraps: the model, which returns fused and masked logits of one forward pass."""
+    """The model as the official code wraps it: one forward pass returns fused and masked logits."""
 
     def __init__(self, model: LateFusion):
         super().__init__()
@@ -48,15 +48,17 @@ class _Logits(nn.Module):
 
 
 def step(form: str, rows: Tensor, wrap=lambda module: module) -> Gradients:
-    """Gradients that one step leaves on the rows of the batch.
+    """Compute the gradients that one step leaves on the rows of the batch.
 
     Args:
-        form: one of ``FORMS``. wrap: for example ``DistributedDataParallel``.
+        form: one of ``BACKWARD_PASSES``. wrap: for example ``DistributedDataParallel``.
     """
     model, inputs, target = example()
     inputs, target = {m: x[rows] for m, x in inputs.items()}, target[rows]
-    network = wrap(DisentangledObjective(model, ALPHA) if form == FORMS[0] else _Logits(model))  # alive until backward
-    if form == FORMS[0]:
+    network = wrap(
+        DisentangledObjective(model, ALPHA) if form == BACKWARD_PASSES[0] else _Logits(model)
+    )  # alive until backward
+    if form == BACKWARD_PASSES[0]:
         network(inputs, target).total.backward()
     else:
         fused, *unimodal = network(inputs)
@@ -72,13 +74,13 @@ def _worker(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     try:
         rows = torch.arange(SAMPLES).chunk(WORLD)[rank]
-        torch.save({form: step(form, rows, DistributedDataParallel) for form in FORMS}, f"{folder}/{rank}.pt")
+        torch.save({form: step(form, rows, DistributedDataParallel) for form in BACKWARD_PASSES}, f"{folder}/{rank}.pt")
     finally:
         dist.destroy_process_group()
 
 
 def errors() -> dict[str, dict[str, float]]:
-    """Form -> part of the model -> largest error of a process, relative to the gradient of the whole batch.
+    """Measure, for each form and part of the model, the largest error of a process against the whole batch.
 
     Starts two processes. Empty where torch was built without gloo.
     """
@@ -87,11 +89,13 @@ def errors() -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(_worker, (folder,), nprocs=WORLD)
         found = [torch.load(f"{folder}/{rank}.pt", weights_only=True) for rank in range(WORLD)]
-    return {form: compare([ranks[form] for ranks in found], step(form, torch.arange(SAMPLES))) for form in FORMS}
+    return {
+        form: compare([ranks[form] for ranks in found], step(form, torch.arange(SAMPLES))) for form in BACKWARD_PASSES
+    }
 
 
 def compare(found: list[Gradients], wanted: Gradients) -> dict[str, float]:
-    """Largest relative error of any process in the encoders, and in the fusion module."""
+    """Find the largest relative error of any process in the encoders, and in the fusion module."""
     worst = {}
     for part in ("encoders", "fusion"):
         names = [name for name in wanted if name.startswith(part)]

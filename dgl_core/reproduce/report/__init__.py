@@ -1,4 +1,4 @@
-"""The report that ``reproduce`` writes: prose, cells, and the page they make."""
+"""Write the report: prose and cells, and the page they make."""
 
 from dgl_core.reproduce.report.page import write
 

@@ -1,4 +1,4 @@
-"""Notebook cells as HTML: code folded and coloured, pictures inlined, checks and verdicts for people."""
+"""Turn notebook cells into HTML: code folded and coloured, pictures inlined, checks and verdicts for people."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), 
 
 
 def joined(text: str | list[str]) -> str:
-    """Text of a notebook file, where long texts are lists of lines."""
+    """Join a text of a notebook file, where long texts are lists of lines."""
     return text if isinstance(text, str) else "".join(text)
 
 
 def read_cells(path: Path) -> list[dict]:
-    """The cells of a notebook file as plain values (nbformat alone takes longer to import than this page to write)."""
+    """Read a notebook's cells as plain values; importing nbformat alone takes longer than writing the page."""
     cells = json.loads(path.read_text())["cells"]
     for cell in cells:
         cell["source"] = joined(cell["source"])
@@ -44,7 +44,7 @@ def read_cells(path: Path) -> list[dict]:
 
 
 def code(source: str) -> str:
-    """Python source with spans for colours (class k keyword, s string, c comment, m number, f function or class)."""
+    """Colour Python source by spans (class k keyword, s string, c comment, m number, f function or class)."""
     parts = []
     for kind, text in lex(source.rstrip(), PythonLexer()):
         css = next((name for parent, name in CLASSES if kind in parent), "")
@@ -54,7 +54,7 @@ def code(source: str) -> str:
 
 @dataclass
 class Page:
-    """One notebook as HTML, with what the overview needs to know about it."""
+    """Hold one notebook as HTML, with what the overview needs to know about it."""
 
     name: str
     title: str = ""
@@ -98,7 +98,7 @@ class Builder:
         return self.page
 
     def _caption(self, number: int) -> int:
-        """Where the caption of a figure cell is: below it, maybe with a widget between; 0 if there is none."""
+        """Find the caption of a figure cell, below it, maybe with a widget between; 0 if there is none."""
         for after in range(number + 1, len(self.cells)):
             cell = self.cells[after]
             if "nbval-skip" not in tags(cell):
@@ -113,7 +113,7 @@ class Builder:
         self._add(f'<div class="{kind}">{self.prose(text)}</div>')
 
     def _code_cell(self, cell: dict, caption: str) -> bool:
-        """Appends source and outputs; returns whether the caption was used."""
+        """Append source and outputs; returns whether the caption was used."""
         source, used = cell["source"].rstrip(), False
         self._folded.append(source)
         self._setup |= "parameters" in tags(cell)
@@ -132,7 +132,7 @@ class Builder:
         return used
 
     def _add(self, block: str) -> None:
-        """A block that is always visible, below the source that is waiting to be folded."""
+        """Append a block that stays visible, after folding the sources that came before it."""
         if self._folded:
             lines = sum(source.count("\n") + 1 for source in self._folded)
             label = "Setup" if self._setup else f"<code>{escape(self._folded[0].strip().splitlines()[0])}</code>"
@@ -174,7 +174,7 @@ class Builder:
             add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
 
     def _html(self, source: str, file: str | None) -> str:
-        """A pandas table without its own styles (anything else as it is); verdicts in its cells get their colour."""
+        """Strip a pandas table of its own styles and colour the verdicts in its cells."""
         table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
         table = re.sub(r' style="text-align: \w+;"', "", table)
         table = INDEX_NAME.sub(r"<thead><tr><th>\2</th>\1</tr></thead>", table)

@@ -1,4 +1,4 @@
-"""The report: one ``index.html`` that reads well from the file system, without network or anything beside it."""
+"""Write the report: one ``index.html`` that reads well from the file system, without network or anything beside it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import shlex
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -37,14 +38,28 @@ def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
     """
     entries = []
     for name in notebook_names():
-        result, (path, _) = outputs.load(out, name), outputs.paths(out, name)
+        result = outputs.load(out, name)
         if result is not None:
-            cells = read_cells(path) if path.exists() else []
-            entries.append((result, Builder(name, cells, out).build()))
+            entries.append(_entry(out, result))
     body = "\n".join(
         [_header(entries, profile, trained, recorded), _claims(entries), _gallery(), *map(_article, entries)]
     )
     return write_atomic(out / "index.html", _document(_navigation(entries), body + _footer(profile)))
+
+
+def _entry(out: Path, result: outputs.Result) -> tuple[outputs.Result, Page]:
+    """Read one executed notebook; where a file of it was damaged, that is its failure."""
+    path = outputs.paths(out, result.name)[0]
+    damaged = "" if result.error else outputs.changed(out, result)
+    try:
+        cells = read_cells(path) if path.exists() and not damaged else []
+        page = Builder(result.name, cells, out).build()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # not what papermill wrote
+        damaged, page = f"notebooks/{path.name}", Builder(result.name, [], out).build()
+    if damaged and not result.error:
+        again = f"{damaged} is not as it was made: execute it again (--only {result.name[:2]})"
+        result = replace(result, where="report folder", error=again)
+    return result, page
 
 
 def _document(navigation: str, body: str) -> str:
@@ -111,7 +126,7 @@ def _failure(result: outputs.Result) -> str:
 
 
 def _claims(entries: list[tuple[outputs.Result, Page]]) -> str:
-    """The first table of verdicts that a notebook shows, and each verdict that one printed, once."""
+    """Collect the first table of verdicts that a notebook shows, and each verdict that one printed, once."""
     rows, seen = [], set()
     for _, page in entries:
         for outcome, claim, numbers, name in page.verdicts:

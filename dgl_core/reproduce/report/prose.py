@@ -1,4 +1,4 @@
-"""Markdown as HTML that needs nothing but itself: formulas as MathML, pictures inlined, links that work from here."""
+"""Turn Markdown into HTML that needs nothing but itself: formulas as MathML, pictures inlined, links that work."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def escape(text: object) -> str:
 
 
 def unbroken(markup: str) -> str:
-    """Numbers of a verdict; an interval or "n = 10" is not torn apart at the end of a line."""
+    """Keep an interval or "n = 10" of a verdict from being torn apart at the end of a line."""
     return re.sub(r"\[[^\]]*\]|n = \d+|95 %", lambda part: part[0].replace(" ", "&nbsp;"), markup)
 
 
 def formula(latex: str, display: bool = False) -> str:
-    """LaTeX as MathML.
+    """Convert LaTeX to MathML.
 
     Raises:
         ValueError: it cannot be converted; the message holds the formula.
@@ -41,7 +41,7 @@ def formula(latex: str, display: bool = False) -> str:
 
 
 def formula_or_source(latex: str, display: bool) -> str:
-    """MathML, or the formula as it is written where it cannot be converted."""
+    """Convert to MathML, or show the formula as it is written where it cannot be converted."""
     try:
         return formula(latex, display)
     except ValueError:

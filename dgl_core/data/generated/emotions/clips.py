@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dgl_core.data.files.arrays import prepared
-from dgl_core.data.generated.emotions import files as generated
+from dgl_core.data.generated.emotions import emotion_files as generated
 from dgl_core.data.generated.emotions.acting import EMOTIONS
 from dgl_core.data.media.clips import View, dataset, read_list
 from dgl_core.data.media.pictures import picture_files, read_frame, read_picture
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import spectrogram
+from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -70,3 +72,13 @@ def _stamp(what: str, files: Sequence[Path]) -> str:
         status = file.stat()
         lines.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+RECIPE = Recipe(
+    "emotions",
+    load_emotions,
+    asdict(generated.Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
+    generated=True,
+    choices={"spectrogram": ("compact", "official", "paper"), "augment": ("none", "shift", "crop")},
+    verify=generated.verify,
+)

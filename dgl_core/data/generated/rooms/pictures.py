@@ -121,14 +121,8 @@ def ensure(images: int, seed: int, mislead: float, height: int, width: int) -> d
 
 RECIPE = Recipe(
     "rooms",
-    "Generated rooms (RGB-D, 13 classes)",
     load_rooms,
-    {
-        "images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet",
-    },
-    revision=1,
-    available=lambda root: True,
+    {"images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet"},
     generated=True,
     choices={"augment": ("esanet", "none")},
-    licence="Generated rooms",
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""The word set of GRID from the raw corpus: videos and word alignments in, the folder that ``grid.py`` reads out.
+"""Convert the raw GRID corpus, videos and word alignments, into the folder that ``sets/grid.py`` reads.
 
 ``python -m dgl_core data prepare grid --raw FOLDER`` wants ``<utterance>.mpg`` with ``<utterance>.align`` beside it or
 in a folder ``align`` (lines "start end word", times in 1/25000 s), as the corpus has them for one talker. Each
@@ -24,7 +24,7 @@ import numpy as np
 
 from dgl_core.data.files import cache
 from dgl_core.data.media.video import VIDEO, pictures, read_video
-from dgl_core.data.sets.grid import DIGITS, FILES
+from dgl_core.data.sets.grid import LETTERS, NUMERALS
 from dgl_core.utils import Progress, write_atomic
 
 TICKS = 25000  # of an alignment, in a second
@@ -38,13 +38,13 @@ FACE = (96, 92, 90, 104)  # eyes and nose, which do not move while one speaks
 REACH, STRIDE = 16, 2  # pixels that the head is looked for
 FRAMES, SIZE = 8, (48, 32)  # of a word; width and height
 _OTHERS = "bin lay place set blue green red white at by in with again now please soon".split()
-WORDS = tuple(sorted([*_OTHERS, *"abcdefghijklmnopqrstuvxyz", *DIGITS]))  # 51, in label order
+WORDS = tuple(sorted([*_OTHERS, *"abcdefghijklmnopqrstuvxyz", *NUMERALS]))  # 51, in label order
 TEST_SHARE = 5  # one in five utterances of each letter
 
 
 @dataclass
 class Utterance:
-    """One sentence: words with their times in seconds, lips ``[6, 8, 32, 48]``, log-mel steps of each word."""
+    """Hold one sentence: words with their times in seconds, lips ``[6, 8, 32, 48]``, log-mel steps of each word."""
 
     name: str
     words: list[tuple[str, float, float]]
@@ -85,7 +85,7 @@ def convert(raw: Path, target: Path) -> str:
 
 
 def _kept(video: Path, template: np.ndarray, folder: Path) -> Utterance | str:
-    """One utterance, from an earlier call if there was one, or the reason why it cannot be used."""
+    """Read one utterance, or what an earlier call kept of it, or the reason why it cannot be used."""
     status = video.stat()
     place = folder / f"{video.stem}-{status.st_size}-{status.st_mtime_ns}.npz"
     try:
@@ -105,7 +105,7 @@ def _kept(video: Path, template: np.ndarray, folder: Path) -> Utterance | str:
 
 
 def read_utterance(video: Path, template: np.ndarray) -> Utterance:
-    """Words, lips and sound of one video; ``template`` is the first picture of the talker's first utterance."""
+    """Read words, lips and sound of one video; ``template`` is the first picture of the talker's first utterance."""
     words = read_alignment(video)
     sight = np.stack(list(pictures(video)))  # [F, H, W]
     if len(sight) < round(words[-1][2] * 25) - 1:
@@ -127,7 +127,7 @@ def read_utterance(video: Path, template: np.ndarray) -> Utterance:
 
 
 def read_alignment(video: Path) -> list[tuple[str, float, float]]:
-    """The six words of an utterance with start and end in seconds; silence is left out.
+    """Read the six words of an utterance with start and end in seconds; silence is left out.
 
     Raises:
         FileNotFoundError: no alignment. ValueError: not six known words.
@@ -147,7 +147,7 @@ def read_alignment(video: Path) -> list[tuple[str, float, float]]:
 
 
 def find_head(picture: np.ndarray, template: np.ndarray) -> tuple[int, int]:
-    """How far (down, right) eyes and nose are from where they are in the template, by normalised correlation."""
+    """Find how far (down, right) eyes and nose are from their place in the template, by normalised correlation."""
     top, left, height, width = FACE
     pattern = template[top : top + height, left : left + width].astype(np.float64)
     pattern -= pattern.mean()
@@ -163,7 +163,7 @@ def find_head(picture: np.ndarray, template: np.ndarray) -> tuple[int, int]:
 
 
 def word_lips(sight: np.ndarray, start: float, end: float, move: tuple[int, int]) -> np.ndarray:
-    """Eight mouths ``[8, 32, 48]``, evenly spaced from one frame before a word to its end."""
+    """Cut eight mouths ``[8, 32, 48]``, evenly spaced from one frame before a word to its end."""
     from PIL import Image
 
     top, left, height, width = MOUTH[0] + move[0], MOUTH[1] + move[1], *MOUTH[2:]
@@ -173,7 +173,7 @@ def word_lips(sight: np.ndarray, start: float, end: float, move: tuple[int, int]
 
 
 def log_mel(sound: np.ndarray) -> np.ndarray:
-    """ln(power + 1e-6) in 40 mel bands every 10 ms ``[T, 40]``; step k is centred on k * 10 ms."""
+    """Compute ln(power + 1e-6) in 40 mel bands every 10 ms ``[T, 40]``; step k is centred on k * 10 ms."""
     padded = np.pad(sound.astype(np.float64), (WINDOW // 2, WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW)
     edges = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array([LOW, HIGH]) / 700)), BANDS + 2) / 2595) - 1)
@@ -184,7 +184,7 @@ def log_mel(sound: np.ndarray) -> np.ndarray:
 
 
 def word_steps(steps: np.ndarray, start: float, end: float) -> np.ndarray:
-    """The steps of a word and 20 ms around it, in the middle of 64, silence beside them ``[64, 40]``."""
+    """Cut the steps of a word and 20 ms around it, centred in 64, silence beside them ``[64, 40]``."""
     word = steps[max(0, round(start * 100) - 2) : round(end * 100) + 2]
     if len(word) > STEPS:
         word = word[(len(word) - STEPS) // 2 :][:STEPS]
@@ -213,11 +213,13 @@ def _write(folder: Path, done: Sequence[Utterance], left_out: Sequence[tuple[str
     _write_csv(folder / "samples.csv", _samples(done))
     _write_csv(folder / "manifest_inner.csv", [("file", "bytes", "sha256"), *inner])
     _write_csv(folder / "unreadable.csv", [("utterance", "reason"), *left_out])
-    cache.write_manifest(folder, [Path(name) for name in (*FILES[1:], "manifest_inner.csv", "unreadable.csv")])
+    cache.write_manifest(
+        folder, [Path(name) for name in (*LETTERS.facts.manifest, "manifest_inner.csv", "unreadable.csv")]
+    )
 
 
 def _samples(done: Sequence[Utterance]) -> list[tuple]:
-    """The rows of ``samples.csv``; a fifth of the utterances of each letter tests."""
+    """Make the rows of ``samples.csv``; a fifth of the utterances of each letter tests."""
     rng = np.random.RandomState(0)  # with it, the prepared set was cut; numpy keeps its stream
     test: set[str] = set()
     for letter in sorted({u.words[3][0] for u in done}):

@@ -1,4 +1,4 @@
-"""From the official NYU Depth v2 files to the folder that ``nyuv2`` reads.
+"""Convert the official NYU Depth v2 files into the folder that ``sets/nyuv2.py`` reads.
 
     python -m dgl_core.data.sets.convert.nyuv2 nyu_depth_v2_labeled.mat classMapping40.mat splits.mat DATA/nyuv2_rgbd40
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.data.sets.nyuv2 import FILES, VOID, ZIPS, check_files, read_classes, read_members
+from dgl_core.data.sets.nyuv2 import RECIPE, VOID, ZIPS, read_classes, read_members
 
 METRES = 25.5  # steps of 8-bit depth per metre
 
@@ -62,15 +62,15 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
             csv.writer(file, lineterminator="\n").writerows(
                 [("label", "name"), *enumerate(names), (VOID, "void (unlabelled: ignore)")]
             )
-        cache.write_manifest(folder, [Path(name) for name in FILES])
+        cache.write_manifest(folder, map(Path, RECIPE.facts.manifest))
         verify(folder, numbers)
 
     return cache.ensure(out, write, lambda folder: "", "the converted set")
 
 
 def verify(folder: Path, numbers: list[int]) -> None:
-    """Everything that the loader checks, on every picture of a folder."""
-    check_files(folder)
+    """Check every picture of a folder as the loader does."""
+    RECIPE.checksums(folder)
     classes = len(read_classes(folder / "classes.csv"))
     for kind in ZIPS:
         for _ in read_members(folder, kind, numbers, classes):
@@ -78,7 +78,7 @@ def verify(folder: Path, numbers: list[int]) -> None:
 
 
 def read_mapping(path: Path) -> tuple[np.ndarray, list[str]]:
-    """Label of each of the 894 + 1 raw classes (0 is unlabelled: void), and the names of the 40 classes."""
+    """Read the label of each of the 894 + 1 raw classes (0 is unlabelled: void), and the names of the 40 classes."""
     numbers = _vector(path, "mapClass")
     names = [str(name.item()) if hasattr(name, "item") else str(name) for name in _vector(path, "className", None)]
     if numbers.min() < 1 or numbers.max() != len(names):
@@ -104,7 +104,7 @@ def _vector(path: Path, name: str, kind: type | None = int) -> np.ndarray:
 
 
 def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Picture number (1-based) with ``rgb`` uint8 [H, W, 3], ``depth`` and ``label`` uint8 [H, W].
+    """Yield the number of each picture (1-based) with ``rgb`` uint8 [H, W, 3], ``depth`` and ``label`` uint8 [H, W].
 
     MATLAB stores columns first, so HDF5 shows every picture transposed: ``images`` [N, 3, W, H], the rest [N, W, H].
     """
@@ -138,7 +138,7 @@ def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tupl
 
 
 def _add(archive: zipfile.ZipFile, name: str, picture: np.ndarray) -> None:
-    """One picture file, stored as it is, with a fixed date: the same input gives the same zip."""
+    """Add one picture file, stored as it is, with a fixed date: the same input gives the same zip."""
     from PIL import Image
 
     buffer = io.BytesIO()

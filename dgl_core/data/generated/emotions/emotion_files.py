@@ -175,7 +175,7 @@ def _write_parallel(settings: Settings, folder: Path, shares: int) -> None:
     command = [
         sys.executable,
         "-m",
-        "dgl_core.data.generated.emotions.files",
+        "dgl_core.data.generated.emotions.emotion_files",
         json.dumps(asdict(settings)),
         str(folder),
         str(shares),

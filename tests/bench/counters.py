@@ -1,43 +1,35 @@
-"""What a DGL step costs inside ESANet: operations and memory counted, time measured, beside the least it can be.
+"""Count the operations and the memory of a DGL step inside ESANet, beside the least it can be.
 
 Three plain passes (all, RGB alone, depth alone) would cost 1 + 1 + 0.6 vanilla steps. The floor is lower, because no
 gradient has to be computed that is thrown away. With r, d, f the forward operations of the two encoders and of the
 fusion, vanilla is 3 r + 3 d + 3 f. The multimodal pass needs all of it forward, the fusion backward in full, and RGB
 backward to its maps only (2 r + d + 3 f). A masked pass needs the fusion backward to its maps only, its encoder in full
 (3 r + 2 f, 3 d + 2 f). Together 5 r + 4 d + 7 f, in all cases less what the stems need not pass on to the pictures.
-
-``tests/bench/bench_segmentation.py --write`` measures and keeps the numbers that ``table`` shows.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 
-import pandas
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from dgl_core.models.esanet.network import ESANet
-from dgl_core.utils import ROOT
-
-PATH = ROOT / "results" / "esanet_costs.json"
 
 
 def _convolution_backward(
     grad: torch.Size, x: torch.Size, weight: torch.Size, *rest: object, out_shape: object = None, **unused: object
 ) -> int:
-    """Operations of a convolution's backward pass; torch's own count forgets that groups do not see each other."""
+    """Count the operations of a convolution's backward pass; torch's own count forgets the groups."""
     wanted = rest[7]  # gradients of the input, the weight, the bias
     return sum(wanted[:2]) * 2 * math.prod(grad) * math.prod(weight[1:])
 
 
 def operations(work: Callable[[], object]) -> int:
-    """Floating-point operations of the convolutions and matrix products in a piece of work."""
+    """Count the floating-point operations of the convolutions and matrix products in a piece of work."""
     own = {torch.ops.aten.convolution_backward: _convolution_backward}
     with FlopCounterMode(display=False, custom_mapping=own) as counter:
         work()
@@ -62,7 +54,7 @@ class _Saved:
 
 
 def graph_bytes(work: Callable[[], object]) -> int:
-    """Most bytes that autograd holds at one time for backward passes inside ``work``; each storage counts once."""
+    """Find the most bytes that autograd holds at one time inside ``work``; each storage counts once."""
     ledger = {"users": {}, "bytes": 0, "peak": 0}
     with saved_tensors_hooks(lambda tensor: _Saved(tensor, ledger), lambda saved: saved.tensor):
         work()
@@ -70,7 +62,7 @@ def graph_bytes(work: Callable[[], object]) -> int:
 
 
 def floor(model: ESANet, inputs: dict[str, Tensor]) -> dict[str, float]:
-    """Operations of a DGL step over those of a vanilla step: ``"floor"``, and ``"three plain passes"``."""
+    """Divide the operations of a DGL step by those of a vanilla step: ``"floor"``, and ``"three plain passes"``."""
     with torch.no_grad():
         both, rgb, depth = (operations(lambda keep=keep: model(inputs, keep)) for keep in (None, ("rgb",), ("depth",)))
         stem_r, stem_d = (operations(lambda m=m: model.encoders[m].stage(0, inputs[m])) for m in ("rgb", "depth"))
@@ -81,15 +73,3 @@ def floor(model: ESANet, inputs: dict[str, Tensor]) -> dict[str, float]:
         "floor": (5 * r + 4 * d + 7 * f - 2 * stem_r - stem_d) / vanilla,
         "three plain passes": (6 * r + 6 * d + 9 * f - 2 * stem_r - 2 * stem_d) / vanilla,
     }
-
-
-def table(path: Path = PATH) -> pandas.DataFrame:
-    """The committed measurement, every number relative to a vanilla step.
-
-    Raises:
-        FileNotFoundError: it was not measured; the message says how.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"{path.name} is missing: run python tests/bench/bench_segmentation.py --write")
-    rows = json.loads(path.read_text())["rows"]
-    return pandas.DataFrame.from_dict(rows, orient="index")

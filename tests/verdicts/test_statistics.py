@@ -1,0 +1,118 @@
+"""The judge: pairs, intervals, the one rule, and what must not be compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.verdicts import statistics
+from dgl_core.verdicts.statistics import holm, judge, mean_interval
+
+
+def record(seed: int, fused: float, audio: float = 0.5, *, fingerprint: str = "same", loop: int = 1) -> RunRecord:
+    curves = {"lr": [0.1], "test/fused/accuracy": [fused], "test/audio/accuracy": [audio]}
+    spec = RunSpec("emotions", seed=seed)
+    return RunRecord(spec, "k", {"dataset": 1, "loop": loop}, {"fingerprint": fingerprint}, curves, {}, {}, {}, "now")
+
+
+def test_pairs_are_made_by_seed_not_by_order():
+    rows = {"DGL": [record(0, 0.6), record(1, 0.9)], "vanilla": [record(1, 0.8), record(0, 0.4), record(7, 0.0)]}
+    assert statistics.paired(rows, "DGL", "vanilla") == pytest.approx([20.0, 10.0])
+
+
+def test_branches_are_compared_as_named():
+    rows = {"DGL": [record(0, 0.9, audio=0.7)], "audio alone": [record(0, 0.5)]}
+    assert statistics.paired(rows, "DGL", "audio alone", "audio") == pytest.approx([20.0])
+
+
+@pytest.mark.parametrize(
+    ("differences", "outcome"),
+    [
+        ([5, 6, 5, 6, 5], "REPRODUCED"),
+        ([-5, -6, -5, -6, -5], "CONTRADICTED"),
+        ([-5, 6, -5, 6, -5], "UNDECIDED"),
+        ([9], "UNDECIDED"),
+        ([5, 6, 5, 6], "UNDECIDED"),  # clear, but fewer than five pairs decide nothing
+        ([6.2] * 6, "UNDECIDED"),  # no spread
+    ],
+)
+def test_outcome_follows_the_interval(differences, outcome):
+    assert judge("a claim", differences).outcome == outcome
+
+
+def test_more_comparisons_make_a_verdict_harder():
+    differences = [1.0, 2.0, 3.0, 2.0, 1.0]
+    assert judge("a claim", differences).outcome == "REPRODUCED"
+    assert judge("a claim", differences, comparisons=1000).outcome == "UNDECIDED"
+
+
+def test_interval_is_students():
+    interval = mean_interval([1.0, 2.0, 3.0])
+    assert (interval.mean, interval.n) == (2.0, 3)
+    assert interval.high - 2.0 == pytest.approx(4.302653 / 3**0.5, rel=1e-6)  # t(0.975; 2) times sd 1 over root 3
+
+
+def test_mixed_data_are_refused():
+    rows = {"DGL": [record(0, 0.9)], "vanilla": [record(0, 0.8, fingerprint="other")]}
+    with pytest.raises(ValueError, match="other data"):
+        statistics.consistent(rows)
+
+
+def test_mixed_revisions_are_refused():
+    rows = {"DGL": [record(0, 0.9)], "vanilla": [record(0, 0.8, loop=2)]}
+    with pytest.raises(ValueError, match="revisions"):
+        statistics.consistent(rows)
+
+
+def test_folds_may_differ_between_seeds():
+    statistics.consistent({"DGL": [record(0, 0.9), record(1, 0.9, fingerprint="fold 1")]})
+
+
+def test_mixed_models_are_refused():
+    one, other = record(0, 0.9), record(0, 0.8)
+    one.revisions["model"], other.revisions["model"] = 1, 2
+    with pytest.raises(ValueError, match="model resnet18"):
+        statistics.consistent({"DGL": [one], "vanilla": [other]})
+
+
+def test_holm_rejects_what_holms_test_rejects():
+    groups = {"clear": [5.0, 5.1, 4.9, 5.2], "fair": [1.0, 1.2, 0.7, 1.1], "weak": [0.5, -0.2, 0.6, 0.1]}
+    groups["none"] = [1.0, -1.0, 2.0, -2.0]
+    intervals = holm(groups)
+    ordered = sorted(groups, key=lambda name: ttest_1samp(groups[name], 0).pvalue)
+    rejecting = True
+    for place, name in enumerate(ordered):
+        rejecting = rejecting and ttest_1samp(groups[name], 0).pvalue < 0.05 / (len(groups) - place)
+        assert (intervals[name].low > 0 or intervals[name].high < 0) == rejecting
+
+
+def test_holm_with_one_group_is_the_plain_interval():
+    assert holm({"only": [1.0, 2.0, 4.0]})["only"] == mean_interval([1.0, 2.0, 4.0])
+
+
+def test_holm_leaves_out_groups_without_values():
+    assert list(holm({"a": [], "b": [1.0, 2.0]})) == ["b"]
+
+
+@pytest.mark.parametrize(("ratio", "pairs"), [(0.5, 34), (1.0, 10), (2.0, 5)])
+def test_seeds_are_those_of_the_textbook(ratio, pairs):
+    """Paired t-test, two-sided 5 %, power 80 %: Cohen's tables give 34, 10 and 5 pairs (exact noncentral t: 4 or 5)."""
+    assert abs(statistics.seeds_needed(2 * ratio, 2.0) - pairs) <= (ratio == 2.0)
+
+
+def test_fewer_seeds_would_not_do():
+    generator = np.random.default_rng(0)
+    n = statistics.seeds_needed(1.0, 1.0)
+    found = []
+    for size in (n, n - 2):
+        draws = generator.normal(1.0, 1.0, (4000, size))
+        found.append((ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05).mean())
+    assert found[0] > 0.78 > found[1]
+
+
+@pytest.mark.parametrize(("gap", "deviation"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
+def test_a_gap_of_nothing_needs_no_answer(gap, deviation):
+    with pytest.raises(ValueError, match="must be positive"):
+        statistics.seeds_needed(gap, deviation)
