@@ -103,6 +103,8 @@ def verify(recipe: Recipe, root: Path | None) -> str:
     Raises:
         FileNotFoundError, ValueError: what is wrong, with file and remedy.
     """
+    if recipe.facts.manifest:
+        recipe.find(root, read=True)
     if recipe.verify is not None:
         return recipe.verify(root)
     return repr(recipe.load(root, **recipe.check({})))

@@ -1,9 +1,10 @@
-"""What every data set looks like to the rest of the house: tensors keyed by modality, one target, one split."""
+"""Hold samples of several modalities: tensors keyed by modality, one target, one split."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,10 +17,11 @@ from dgl_core.data.tasks.classes import Classification, Task
 from dgl_core.utils import unknown_name
 
 PARTS = ("train", "val", "test")
+TAKEN = frozenset({"fused", "fusion", "heads"})  # names of branches and of groups of parameters
 
 
 class ToFloat(nn.Module):
-    """The plainest transform: stored values as float32, in training and in evaluation."""
+    """Convert stored values to float32, in training and in evaluation."""
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return x.to(torch.float32)
@@ -29,13 +31,13 @@ class Dataset:
     """Samples of several modalities, held in memory in a compact type and converted batch by batch.
 
     Args:
-        inputs: one tensor ``[N, ...]`` per modality, in the order that the model uses; any dtype (uint8 and
-            float16 save memory, memory-mapped storage is fine).
+        inputs: one tensor ``[N, ...]`` per modality, in the order that the model uses; any real dtype (uint8 and
+            float16 save memory, memory-mapped storage is fine). A modality's name is a word as in a variable's name.
         target: class of each sample, integer ``[N]``.
         split: "train", "val" or "test" for each sample; every part needs at least one sample.
         name: what tables and records call the set.
-        classes: class names in label order; by default the labels themselves.
-        ids: one name per sample (default: its number); with labels and split they make the fingerprint.
+        classes: class names in label order, two at least; by default the labels themselves.
+        ids: one name per sample (default: its number).
         source: where the values come from, in words for people.
         generated: True for a set that this project computes; such a set never passes for a real one.
         version: generator version and settings, part of the fingerprint of a generated set.
@@ -45,7 +47,8 @@ class Dataset:
             with a generator it augments (training), without it does not (evaluation). Default ``ToFloat``.
 
     Raises:
-        ValueError: for wrong lengths, values that are not finite, labels outside the classes, unknown or empty parts.
+        ValueError: for names that the house uses, wrong lengths, values that are complex or not finite, fewer than two
+            classes, labels outside the classes, unknown or empty parts.
     """
 
     def __init__(
@@ -70,10 +73,14 @@ class Dataset:
         self.name, self.source, self.generated, self.version = name, source, generated, version
         count = len(self.target)
         self.ids = tuple(str(i) for i in (range(count) if ids is None else ids))
-        self.classes = tuple(classes) if classes is not None else _names(self.target)
+        self.classes = _names(self.target, name) if classes is None else _listed(classes, name)
         self.task: Task = Classification()
         self.transforms = {m: (transforms or {}).get(m, ToFloat()) for m in self.modalities}
+        self._digests: dict[str, str] = {}  # of the stored values, computed when first asked for
         self._check()
+        for modality in transforms or {}:
+            if modality not in self.inputs:
+                raise unknown_name(f"modality of data set {name!r} with a transform", modality, self.inputs)
         for modality, x in self.inputs.items() if not finite else ():
             self._check_finite(modality, x)
         self._indices = {p: torch.tensor([i for i, s in enumerate(self.split) if s == p]) for p in PARTS}
@@ -82,6 +89,8 @@ class Dataset:
         count = len(self.target)
         if not self.inputs:
             raise ValueError(f"data set {self.name!r} has no modality: give at least one, e.g. inputs={{'audio': x}}")
+        for modality, x in self.inputs.items():
+            _check_modality(modality, x, self.name)
         lengths = {m: len(x) for m, x in self.inputs.items()} | {"split": len(self.split), "ids": len(self.ids)}
         wrong = {what: n for what, n in lengths.items() if n != count}
         if wrong:
@@ -136,10 +145,16 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of ids, labels and split (and of the generator's version and settings, for a generated set)."""
-        lines = [self.version if self.generated else ""]
-        lines += [f"{i}\t{t}\t{s}" for i, t, s in zip(self.ids, self.target.tolist(), self.split, strict=True)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        """SHA-256 of stored values, labels, ids and split, and of the generator's version for a generated set.
+
+        The values are read once per data set; its copies on other devices remember the result.
+        """
+        for name, x in (self.inputs | {"": self.target}).items():
+            if name not in self._digests:
+                self._digests[name] = _digest(x)
+        version = self.version if self.generated else ""
+        about = [version, [(m, self._digests[m]) for m in (*self.modalities, "")], self.ids, self.split]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -178,7 +193,7 @@ class Dataset:
 
 
 class ArrayDataset(Dataset):
-    """Your own data: tensors or arrays, first axis = samples.
+    """Hold your own data: tensors or arrays, first axis = samples.
 
     ``ArrayDataset(inputs={"audio": x1, "face": x2}, target=y, split=s)``; ``split`` says "train", "val" or "test" per
     sample (``random_split(target)`` makes one). Values are used as they are: scale them before, convert strings before.
@@ -192,6 +207,11 @@ class ArrayDataset(Dataset):
         classes: Sequence[str] | None = None,
         name: str = "arrays",
     ):
+        if not isinstance(inputs, Mapping):
+            raise ValueError(
+                f"data set {name!r}: inputs is a {type(inputs).__name__}; give one array per modality, by name, e.g. "
+                "inputs={'audio': x}"
+            )
         super().__init__(
             {m: _tensor(x, f"modality {m!r}", name) for m, x in inputs.items()},
             _tensor(target, "target", name),
@@ -207,7 +227,7 @@ def _labels(target: Any, name: str) -> Tensor:
     if target.dim() != 1 or target.is_floating_point() or target.is_complex():
         raise ValueError(
             f"data set {name!r}: target is {str(target.dtype).removeprefix('torch.')} {list(target.shape)}; "
-            "give one integer class per sample, shape [N]"
+            "give one integer class per sample, shape [N] (several labels a sample are not supported)"
         )
     if len(target) == 0:
         raise ValueError(f"data set {name!r} is empty: target has no sample")
@@ -224,8 +244,57 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
     return rows
 
 
-def _names(target: Tensor) -> tuple[str, ...]:
-    return tuple(str(label) for label in range(max(int(target.max()) + 1, 1)))
+def _check_modality(modality: Any, x: Tensor, name: str) -> None:
+    """Refuse a name that is no word or that the house uses, and values that no network takes."""
+    taken = isinstance(modality, str) and (
+        modality in TAKEN
+        or modality.startswith(("without_", "official_"))
+        or modality.endswith("_reestimated")
+        or hasattr(nn.ModuleDict, modality)
+        or modality == "training"
+    )
+    if taken or not isinstance(modality, str) or not modality.isidentifier():
+        why = "is a name that models and records use themselves" if taken else "is no word of letters, digits and _"
+        raise ValueError(f"data set {name!r}: modality {modality!r} {why}; name it otherwise, e.g. 'audio' or 'face_2'")
+    if x.is_complex():
+        raise ValueError(
+            f"data set {name!r}: modality {modality!r} is complex; give real numbers, e.g. its absolute value"
+        )
+    if len(x) and not x[0].numel():
+        raise ValueError(f"data set {name!r}: modality {modality!r} has shape {list(x.shape)}, so no value a sample")
+
+
+def _digest(x: Tensor, chunk: int = 256) -> str:
+    """SHA-256 of type, shape and values."""
+    digest = hashlib.sha256(f"{x.dtype} {list(x.shape)}".encode())
+    for rows in x.split(chunk):
+        digest.update(rows.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _names(target: Tensor, name: str) -> tuple[str, ...]:
+    """The labels themselves; a label above the number of samples is no number of a class."""
+    highest = int(target.max())
+    if highest >= max(len(target), 2):
+        raise ValueError(
+            f"data set {name!r}: label {highest} with {len(target)} samples; number the classes 0, 1, 2, ... without "
+            "gaps, or name them with classes=(...)"
+        )
+    return _listed([str(label) for label in range(highest + 1)], name)
+
+
+def _listed(classes: Sequence[str], name: str) -> tuple[str, ...]:
+    if isinstance(classes, str) or not hasattr(classes, "__iter__"):
+        raise ValueError(f"data set {name!r}: classes is {classes!r}; give the class names as a list, in label order")
+    names = tuple(str(c) for c in classes)
+    if len(names) < 2:
+        raise ValueError(
+            f"data set {name!r} has {len(names)} {'class' if names else 'classes'}; a classifier needs two or more"
+        )
+    twice = [c for c, n in Counter(names).items() if n > 1]
+    if twice:
+        raise ValueError(f"data set {name!r}: class name {twice[0]!r} occurs twice; give each class a name of its own")
+    return names
 
 
 def _tensor(x: Any, what: str, name: str) -> Tensor:

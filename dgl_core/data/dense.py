@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -160,7 +159,6 @@ class DenseDataset(Dataset):
         statistics = {m: mean_and_deviation(x[train]) for m, x in self.inputs.items() if m != "rgb"}
         self.view = PictureView(size, multiple, statistics, augment)
         self.task = Segmentation(len(self.classes), median_frequency(target[train], len(self.classes)), maps)
-        self._fingerprint = ""
 
     def _check_labels(self) -> None:
         allowed = torch.zeros(VOID + 1, dtype=torch.bool)
@@ -173,16 +171,6 @@ class DenseDataset(Dataset):
                     f"data set {self.name!r}: label {wrong} in sample {self.ids[row]!r} is outside the "
                     f"{len(self.classes)} classes 0..{len(self.classes) - 1} and is not void ({VOID})"
                 )
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of ids, split and label maps (and of the generator's version, for a generated set)."""
-        if not self._fingerprint:
-            digest = hashlib.sha256((self.version if self.generated else "").encode())
-            for i, s, image in zip(self.ids, self.split, self.target.cpu(), strict=True):
-                digest.update(f"\n{i}\t{s}\t".encode() + image.contiguous().numpy().tobytes())
-            self._fingerprint = digest.hexdigest()
-        return self._fingerprint
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
         index = index.to(self.target.device)

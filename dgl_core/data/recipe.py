@@ -135,8 +135,12 @@ class Recipe:
         """Tell whether the set can be loaded here: a generated one always can, a damaged one says so when loaded."""
         return not self.facts.folder or self._folder(root) is not None
 
-    def find(self, root: Path | None) -> Path:
+    def find(self, root: Path | None, read: bool = False) -> Path:
         """Return the folder of the set, its files compared with their manifest.
+
+        Args:
+            root: folder to look in; default ``$DGL_DATA``, then ``./data``.
+            read: read every file, even one that was right before and has kept its size and time.
 
         Raises:
             FileNotFoundError: folder or file missing; says where it was looked for and what to do instead.
@@ -151,10 +155,10 @@ class Recipe:
                 f"{', '.join(map(str, data_roots(root)))}. Get it from {facts.origin}; set DGL_DATA to the folder that "
                 f"holds {facts.folder!r}; or use the generated set {facts.instead!r}"
             )
-        self.checksums(folder)
+        self.checksums(folder, read)
         return folder
 
-    def checksums(self, folder: Path) -> dict[str, str]:
+    def checksums(self, folder: Path, read: bool = False) -> dict[str, str]:
         """Return the checksums of the files that the set needs, after comparing the files with them.
 
         Raises:
@@ -170,7 +174,8 @@ class Recipe:
             if name not in expected:
                 raise ValueError(f"{folder / cache.MANIFEST} does not list {name}; {remedy}")
         sums = {name: expected[name] for name in needed}
-        for name, why in cache.wrong_files(folder, sums).items():
+        changed = {name: "wrong checksum" for name in sums if read and cache.sha256(folder / name) != sums[name]}
+        for name, why in (changed or cache.wrong_files(folder, sums)).items():
             raise ValueError(f"{folder / name}: {why} (SHA-256); {remedy}")
         return sums
 
@@ -189,8 +194,19 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
         target: labels ``[N]``.
         val, test: share of each part, in each class rounded to the nearest sample (at least one); 0 leaves it empty.
         seed: of the permutation.
+
+    Raises:
+        ValueError: labels that are no ``[N]``, shares that leave nothing to train on, or a negative seed.
     """
     target = np.asarray(target)
+    if target.ndim != 1 or not len(target):
+        raise ValueError(f"target has shape {list(target.shape)}; give one label per sample, shape [N]")
+    if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
+        raise ValueError(
+            f"val={val} and test={test} leave nothing to train on; give shares of 0 or more, below 1 together"
+        )
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; give 0 or more")
     parts = np.full(len(target), "train", dtype=object)
     rng = np.random.Generator(np.random.PCG64(seed))
     for label in np.unique(target):

@@ -65,13 +65,33 @@ def test_moving_copies_the_set_and_leaves_the_first_alone():
     assert dataset.target.device.type == "cpu" and len(moved) == len(dataset)
 
 
-def test_fingerprint_follows_labels_split_and_ids_but_not_values():
-    first, target = arrays(), torch.arange(N) % 3
-    assert arrays(inputs={"audio": torch.zeros(N, 1)}).fingerprint == first.fingerprint
+def test_fingerprint_follows_values_names_labels_and_split():
+    inputs, target = {"audio": torch.randn(N, 5), "face": torch.randn(N, 2, 4)}, torch.arange(N) % 3
+    first = arrays(inputs=inputs)
+    assert arrays(inputs={m: x.clone() for m, x in inputs.items()}).fingerprint == first.fingerprint
+    others = [
+        {m: x.clone() for m, x in inputs.items()},
+        inputs | {"face": inputs["face"].flatten(1)},
+        inputs | {"face": inputs["face"].half()},
+        {"sound": inputs["audio"], "face": inputs["face"]},
+        dict(reversed(inputs.items())),
+    ]
+    others[0]["face"][N - 1, 1, 3] += 1e-6  # one number
+    prints = {arrays(inputs=other).fingerprint for other in others}
+    assert len(prints | {first.fingerprint}) == 6
     swapped = target.clone()
     swapped[0], swapped[1] = target[1], target[0]
-    assert arrays(target=swapped).fingerprint != first.fingerprint
-    assert arrays(split=random_split(target, seed=1)).fingerprint != first.fingerprint
+    assert arrays(inputs=inputs, target=swapped).fingerprint != first.fingerprint
+    assert arrays(inputs=inputs, split=random_split(target, seed=1)).fingerprint != first.fingerprint
+
+
+def test_ids_that_hold_separators_cannot_stand_for_others():
+    def named(*ids):
+        x, y = {"x": torch.zeros(3, 1)}, torch.tensor([0, 1, 0])
+        return data.Dataset(x, y, data.PARTS, name="n", ids=ids).fingerprint
+
+    assert named("a\t0\ttrain\nb", "c", "d") != named("a", "b\t0\ttrain\nc", "d")
+    assert named("a\udcff", "c", "d") != named("a", "c", "d")  # a file name that is no UTF-8
 
 
 def bad_value(value: float, dtype=torch.float32):
@@ -87,6 +107,17 @@ def bad_value(value: float, dtype=torch.float32):
         (bad_value(float("inf"), torch.float16), "'audio' of sample '41'.*not finite"),
         ({"inputs": {"audio": torch.zeros(N - 1, 4)}}, "target has 60 samples, but audio 59"),
         ({"inputs": {}}, "no modality"),
+        ({"inputs": torch.zeros(N, 4)}, "inputs is a Tensor; give one array per modality"),
+        ({"inputs": {"audio": torch.zeros(N, 4, dtype=torch.complex64)}}, "'audio' is complex; give real numbers"),
+        ({"inputs": {"audio": torch.zeros(N, 0)}}, r"'audio' has shape \[60, 0\], so no value"),
+        ({"target": torch.zeros(N).long()}, "has 1 class; a classifier needs two"),
+        ({"classes": ()}, "has 0 classes; a classifier needs two"),
+        ({"classes": ("x", "y", "x")}, "class name 'x' occurs twice"),
+        ({"classes": "abc"}, "classes is 'abc'; give the class names as a list"),
+        ({"classes": 3}, "classes is 3; give the class names as a list"),
+        ({"target": torch.arange(N) % 3 * 10**7}, "label 20000000 with 60 samples; number the classes 0, 1, 2"),
+        ({"target": torch.arange(N) % 3 * 10**12}, "label 2000000000000 with 60 samples"),
+        ({"target": torch.rand(N, 3).round()}, r"target is float32 \[60, 3\]; give one integer class.*not supported"),
         ({"inputs": {"audio": torch.tensor(1.0)}}, "'audio' is a single number"),
         ({"inputs": {"audio": [["a"]] * N}}, "'audio' is no array of numbers"),
         ({"target": torch.arange(N) % 3 - 1}, "label -1 of sample '0' is outside the 2 classes"),
@@ -104,9 +135,50 @@ def test_bad_arrays_are_refused_with_the_place(changes, message):
         arrays(**changes)
 
 
+TAKEN = ("fused", "fusion", "heads", "without_audio", "official_face", "face_reestimated", "keys", "training", "type")
+
+
+@pytest.mark.parametrize("name", [*TAKEN, "a/b", "a.b", "", " ", "1st", "my face", "line\nbreak", 3, None])
+def test_names_that_the_house_uses_are_refused(name):
+    with pytest.raises(ValueError, match="modality .* (use themselves|no word).*name it otherwise"):
+        arrays(inputs={"audio": torch.randn(N, 5), name: torch.randn(N, 4)})
+
+
+@pytest.mark.parametrize("name", ["audio", "weak_1", "ton_höhe", "text", "rgb", "X"])
+def test_other_words_are_names(name):
+    assert arrays(inputs={name: torch.randn(N, 4)}).modalities == (name,)
+
+
+def test_a_transform_without_its_modality_is_refused():
+    with pytest.raises(ValueError, match="'vidoe'.*did you mean 'video'"):
+        x, y = {"video": torch.zeros(3, 1)}, torch.tensor([0, 1, 0])
+        data.Dataset(x, y, data.PARTS, name="n", transforms={"vidoe": torch.nn.Identity()})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"val": 0.6, "test": 0.5}, "val=0.6 and test=0.5 leave nothing to train on"),
+        ({"val": -0.1}, "val=-0.1"),
+        ({"test": float("nan")}, "test=nan"),
+        ({"test": 1.0, "val": 0.0}, "test=1.0"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        random_split(torch.arange(N) % 3, **given)
+
+
+@pytest.mark.parametrize("target", [[], [[0, 1], [1, 0]], 3])
+def test_a_split_needs_one_label_per_sample(target):
+    with pytest.raises(ValueError, match="give one label per sample"):
+        random_split(target)
+
+
 def test_duplicate_ids_are_refused():
     with pytest.raises(ValueError, match="id 'b' occurs twice"):
-        data.Dataset({"x": torch.zeros(3, 1)}, torch.zeros(3).long(), data.PARTS, name="n", ids=["a", "b", "b"])
+        data.Dataset({"x": torch.zeros(3, 1)}, torch.tensor([0, 1, 0]), data.PARTS, name="n", ids=["a", "b", "b"])
 
 
 def test_random_split_keeps_the_proportions_of_every_class():

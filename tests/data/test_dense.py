@@ -20,10 +20,11 @@ def test_the_fingerprint_follows_labels_split_and_settings():
     labels = data.target.clone()
     labels[0, 0, 0] = VOID
     pieces = {"name": "x", "classes": CLASSES, "multiple": 16}
-    assert (
-        DenseDataset(data.inputs, labels, data.split, **pieces).fingerprint
-        != DenseDataset(data.inputs, data.target, data.split, **pieces).fingerprint
-    )
+    before = DenseDataset(data.inputs, data.target, data.split, **pieces).fingerprint
+    assert DenseDataset(data.inputs, labels, data.split, **pieces).fingerprint != before
+    pixel = data.inputs | {"depth": data.inputs["depth"].clone()}
+    pixel["depth"][7, 3, 5] += 1
+    assert DenseDataset(pixel, data.target, data.split, **pieces).fingerprint != before
 
 
 def test_a_label_that_is_neither_class_nor_void_is_refused():

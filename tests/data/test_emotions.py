@@ -18,6 +18,7 @@ from media_digest import media_digest
 
 from dgl_core import data
 from dgl_core.data.files import cache
+from dgl_core.data.generated import kept
 from dgl_core.data.generated.emotions import emotion_files as generated
 from dgl_core.data.generated.emotions import voice
 from dgl_core.data.generated.emotions.acting import EMOTIONS, SENTENCES
@@ -158,14 +159,49 @@ def test_an_incomplete_set_is_made_again_and_said_so(home, capsys):
 
 def test_verify_finds_a_changed_byte(home):
     folder = generated.ensure(TINY)
-    assert "every file as its manifest says" in generated.verify(None)
+    assert "every file as its manifest says" in kept.verify("emotions")
     sound = next((folder / "AudioWAV").iterdir())
     content = bytearray(sound.read_bytes())
     content[1000] ^= 1
     time.sleep(0.01)
     sound.write_bytes(content)
     with pytest.raises(ValueError, match=f"{sound.name}: wrong checksum.*delete this folder"):
-        generated.verify(None)
+        kept.verify("emotions")
+
+
+def flip(path: Path, place: int = -1) -> None:
+    """Flip one bit; size and time stay what they were."""
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_verify_reads_instead_of_remembering(home):
+    data.load("emotions", clips=TINY.clips, seed=TINY.seed)
+    folder = generated.ensure(TINY)
+    assert "every file" in kept.verify("emotions")
+    for path in (next((folder / "AudioWAV").iterdir()), next(folder.glob("prepared/audio-*/array.npy"))):
+        flip(path)
+        with pytest.raises(ValueError, match=f"{path.name}: wrong checksum; delete this folder"):
+            kept.verify("emotions")
+        flip(path)
+
+
+@pytest.mark.parametrize("what", ["AudioWAV/*.wav", "Image-01-FPS/*/*.jpg", "train.csv"])
+def test_no_array_is_made_from_media_that_the_manifest_contradicts(home, what, capsys):
+    options = {"clips": TINY.clips, "seed": TINY.seed}
+    right = data.load("emotions", **options).fingerprint
+    folder = generated.ensure(TINY)
+    shutil.rmtree(folder / "prepared")
+    flip(next(folder.glob(what)), 1000 if what.endswith("wav") else -3)
+    assert data.load("emotions", **options).fingerprint == right
+    assert "wrong checksum; making it again" in capsys.readouterr().err and kept.wrong(folder) == ""
+
+
+def test_two_forms_of_one_set_have_two_fingerprints(home):
+    forms = ({}, {"spectrogram": "official"}, {"frame_size": 32})
+    assert len({data.load("emotions", clips=18, **form).fingerprint for form in forms}) == 3
 
 
 def test_two_processes_may_write_the_same_set(home):

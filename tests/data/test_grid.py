@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from dgl_core import data
+from dgl_core.data import command
 from dgl_core.data.files import cache
 from dgl_core.data.sets import grid
 from dgl_core.utils import data_roots
@@ -54,6 +56,23 @@ def test_folds_of_the_real_set_partition_its_utterances(name, classes):
         tested.update(parts["test"])
     assert set(tested.values()) == {1} and len(tested) == 1000
     assert len({dataset.fingerprint for dataset in sets}) == grid.FOLDS
+
+
+@needs_grid
+def test_one_and_four_frames_have_two_fingerprints():
+    prints = {data.load("grid_letters", frames=frames).fingerprint for frames in (1, 4)}
+    assert len(prints) == 2 and data.load("grid_letters", frames=4).fingerprint in prints
+
+
+def test_verify_reads_instead_of_remembering(home, tmp_path, capsys):
+    folder = make_folder(tmp_path)
+    grid.WORDS.find(tmp_path)
+    path = folder / "lips.zip"
+    times, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + b"!")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert command.main(["--root", str(tmp_path), "verify", "grid_words"]) == 1
+    assert "lips.zip: wrong checksum" in capsys.readouterr().err
 
 
 @needs_grid

@@ -203,6 +203,16 @@ def test_a_folder_of_your_own_needs_no_code(home, copies, capsys):
     assert "sets that have: cremad, ks, vggsound, folder, grid" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["dog/ta\nke", "d\nog/take", "dog/" + os.fsdecode(b"ta\xffke")])
+def test_a_file_name_that_no_list_can_hold_is_refused(home, copies, place):
+    for label in ("cat", "dog"):
+        for number in range(4):
+            copies.put("video", home / "mine" / label / f"take {number}.mp4")
+    copies.put("video", home / "mine" / f"{place}.mp4")
+    with pytest.raises(ValueError, match="folder: the name '.*' has characters that no list can hold; rename"):
+        data.load("folder", folder="mine", **SMALL)
+
+
 def test_time_crop_is_random_in_training_and_central_in_evaluation():
     x = torch.arange(20.0).repeat(4, 3, 1)  # [4, 3, 20]
     crop = TimeCrop(6)

@@ -79,7 +79,7 @@ def test_inputs_that_are_not_finite_are_refused_before_training(bad):
         ArrayDataset(**made)
 
 
-@pytest.mark.parametrize("label, classes", [(3, "abc"), (-1, None)])
+@pytest.mark.parametrize("label, classes", [(3, ("a", "b", "c")), (-1, None)])
 def test_a_label_outside_the_classes_is_refused(label, classes):
     target = torch.arange(SAMPLES) % 3
     target[5] = label

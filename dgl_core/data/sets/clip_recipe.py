@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
 
 CHOICES = {"spectrogram": ("compact", "official", "paper"), "augment": ("none", "shift", "crop")}
+_UNLISTED = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # line breaks, bytes that are no UTF-8
 _VIEW = {"spectrogram": "official", "frame_size": 224, "augment": "crop", "rule": "1fps"}
 
 
@@ -57,6 +59,9 @@ def clip_recipe(
 
     def viewed(root: Path | None, given: Mapping[str, Any]) -> tuple[Listing, View]:
         listing = listed(root, **{key: value for key, value in given.items() if key not in of_view})
+        for text in (*listing.clips.classes, *(source.clip for source in listing.clips.sources)):
+            if _UNLISTED.search(text):
+                raise ValueError(f"{name}: the name {text!r} has characters that no list can hold; rename that file")
         return listing, View(**{key: given[key] for key in given.keys() & of_view}, long=listing.long)
 
     def load(root: Path | None, **given: Any) -> Dataset:

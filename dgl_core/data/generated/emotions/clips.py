@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files.arrays import prepared
+from dgl_core.data.generated import kept
 from dgl_core.data.generated.emotions import emotion_files as generated
 from dgl_core.data.generated.emotions.acting import EMOTIONS
 from dgl_core.data.media.clips import View, dataset, read_list
@@ -26,9 +27,22 @@ if TYPE_CHECKING:
 def load_emotions(
     root: Path | None, *, clips: int, seed: int, audio_difficulty: float, visual_difficulty: float, **view
 ) -> Dataset:
-    """The generated set (written on first use); it lives in its own cache, so ``root`` is not used."""
+    """Load the generated set, written on first use; it lives in its own cache, so ``root`` is not used."""
     settings = generated.Settings(clips, seed, audio_difficulty, visual_difficulty)
-    folder, chosen = generated.ensure(settings), View(**view)
+    chosen, folder = View(**view), generated.ensure(settings)
+    try:
+        return _read(settings, folder, chosen)
+    except kept.Damaged:
+        return _read(settings, generated.ensure(settings, read=True), chosen)
+
+
+def _read(settings: generated.Settings, folder: Path, chosen: View) -> Dataset:
+    """The set from its media and the arrays beside them.
+
+    Raises:
+        Damaged: a file that is read differs from the manifest.
+    """
+    kept.check(folder, [folder / f"{part}.csv" for part in ("train", "val", "test")])
     lists = {part: read_list(folder / f"{part}.csv", EMOTIONS) for part in ("train", "val", "test")}
     rows = sorted((name, label, part) for part, listed in lists.items() for name, label in listed)
     names, labels, parts = zip(*rows, strict=True)
@@ -47,7 +61,8 @@ def load_emotions(
         chosen,
         name="emotions",
         classes=EMOTIONS,
-        source=f"generated: {clips} clips, seed {seed}, difficulty {audio_difficulty:g} / {visual_difficulty:g}",
+        source=f"generated: {settings.clips} clips, seed {settings.seed}, difficulty "
+        f"{settings.audio_difficulty:g} / {settings.visual_difficulty:g}",
         stretch=width / height,
         version=f"emotions {generated.VERSION} {settings.digest}",
     )  # fmt: skip
@@ -59,6 +74,7 @@ def _array(
     """The array ``[N, *shape]`` of a generated set, kept beside its media."""
 
     def fill(array: np.ndarray) -> None:
+        kept.check(folder, files)
         for row, file in enumerate(files):
             array[row] = make(file)
 
@@ -80,5 +96,5 @@ RECIPE = Recipe(
     asdict(generated.Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
     generated=True,
     choices={"spectrogram": ("compact", "official", "paper"), "augment": ("none", "shift", "crop")},
-    verify=generated.verify,
+    verify=lambda root: kept.verify("emotions"),
 )

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from dgl_core.data.files import cache
+from dgl_core.data.generated import kept
 from dgl_core.data.generated.emotions.acting import EMOTIONS, SENTENCES, act_face, act_voice
 from dgl_core.data.generated.emotions.face import draw, looks
 from dgl_core.data.generated.emotions.voice import RATE, speak, speaker
@@ -116,23 +117,16 @@ def picture(settings: Settings, clip: Clip) -> np.ndarray:
     return draw(rng, looks(_rng(settings.seed, 1, clip.actor, 1)), cues, settings.visual_difficulty, SIDE)
 
 
-def ensure(settings: Settings) -> Path:
-    """The folder of a generated set, written now if it is not there yet or not whole."""
+def ensure(settings: Settings, read: bool = False) -> Path:
+    """Return the folder of a generated set, written now if it is not there yet or not whole.
+
+    Args:
+        settings: what decides its bytes.
+        read: compare every file with the manifest, as before anything is made from them; else only look for absence.
+    """
     folder = cache.cache_root() / f"emotions-{settings.digest}"
-    return cache.ensure(
-        folder, lambda f: _write(settings, f), _problem, f"the generated emotion set ({settings.clips} clips)"
-    )
-
-
-def verify(root: Path | None) -> str:
-    """Check every file of every generated set in the cache against its manifest."""
-    folders = sorted(f for f in cache.cache_root().glob("emotions-*") if f.is_dir())
-    for folder in folders:
-        reason = _problem(folder) or next(iter(cache.wrong_files(folder, cache.read_manifest(folder)).items()), "")
-        if reason:
-            text = reason if isinstance(reason, str) else f"{reason[0]}: {reason[1]}"
-            raise ValueError(f"{folder}: {text}; delete this folder, it is generated again on the next use")
-    return f"{len(folders)} generated sets, every file as its manifest says"
+    what = f"the generated emotion set ({settings.clips} clips)"
+    return cache.ensure(folder, lambda f: _write(settings, f), kept.wrong if read else _problem, what)
 
 
 def _problem(folder: Path) -> str:

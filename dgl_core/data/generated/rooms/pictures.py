@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
+from dgl_core.data.generated import kept
 from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -125,4 +126,5 @@ RECIPE = Recipe(
     {"images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet"},
     generated=True,
     choices={"augment": ("esanet", "none")},
+    verify=lambda root: kept.verify("rooms"),
 )
