@@ -2,6 +2,7 @@
 # make reproduce PROFILE=paper REHEARSE=1      its times and memory, on random data of true size (0.05: a share; small)
 # make test                                                              unit, contract and fault tests, notebook outputs
 # make notebooks [ONLY=03]    re-execute the committed notebooks         make audit   are the committed results true?
+# make torture [COUNT=1000] [SEED=0]    kills, damaged files, bad inputs: is anything lost, silent, obscure or left?
 # make bench                  the measured promises                      make lab     JupyterLab         make clean
 #
 # Each builds .venv from requirements.lock first, when needed. Variables:
@@ -26,7 +27,7 @@ export DGL_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: reproduce test notebooks audit bench lab clean
+.PHONY: reproduce test notebooks audit bench torture lab clean
 .DEFAULT_GOAL := reproduce
 
 reproduce: $(VENV)/.complete
@@ -45,6 +46,9 @@ audit: $(VENV)/.complete
 
 bench: $(VENV)/.complete
 	@for script in tests/bench/bench_*.py; do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done
+
+torture: $(VENV)/.complete
+	@$(BIN)/python -m tests.faults.torture $(if $(COUNT),--count '$(COUNT)') $(if $(SEED),--seed '$(SEED)')
 
 lab: $(VENV)/.complete
 	@$(BIN)/jupyter lab --notebook-dir notebooks

@@ -156,12 +156,12 @@ class Campaign:
 
     def finished(self) -> list[Outcome]:
         """Outcomes of cases that have ended since the last call; a case that hangs is ended."""
-        from tests.faults.torture_process import descendants, end
+        from tests.faults.torture_process import descendants, end, patience
 
         outcomes = []
         for pid, (kind, number, folder, started) in list(self.running.items()):
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                if time.monotonic() - started < kind.seconds:
+                if time.monotonic() - started < kind.seconds * patience():
                     continue
                 end([*descendants(pid), pid])
             os.waitpid(pid, 0)
@@ -251,7 +251,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bad.update([outcome.how] if outcome.how else [])
         if outcome.how or options.case:
             end_of_line = "\r\x1b[K" if terminal else ""
-            print(end_of_line + (lines(outcome, options.seed) if outcome.how else f"ok  {outcome.name}: {outcome.what}"))
+            print(
+                end_of_line + (lines(outcome, options.seed) if outcome.how else f"ok  {outcome.name}: {outcome.what}")
+            )
         if terminal:
             text = f"{len(done)} of {len(cases)} cases, {sum(bad.values())} failed, {outcome.kind}"
             print(f"\r\x1b[K{text}"[: shutil.get_terminal_size().columns], end="", flush=True)

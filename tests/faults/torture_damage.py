@@ -7,7 +7,6 @@ the time of the file, as a failing disk does; half of those come after the file 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pickle
 import random
@@ -18,8 +17,16 @@ from pathlib import Path
 
 from tests.faults.torture import Kind
 from tests.faults.torture_kills import (
-    _prepare_project, differences, load_here, make_media, make_project, plain, records, report_of, run_words, train_here,
-)  # fmt: skip
+    differences,
+    load_here,
+    make_media,
+    make_project,
+    plain,
+    records,
+    report_of,
+    run_words,
+    train_here,
+)
 from tests.faults.torture_process import Ended, Failed, call, dgl, undisturbed
 
 LONGEST = 1500  # characters of a sentence
@@ -162,7 +169,9 @@ def run(name: str, target: Target, rng: random.Random, folder: Path) -> str:
     victim = rng.choice(files)
     said = damage(rng, victim, target.ways) + (", after it was read once" if warm else "")
     ended = call(lambda: target.use(copy), folder, target.seconds, command=target.command)
-    own = [word for word in (victim.stem, victim.parent.name) if any(c.isdigit() for c in word)]  # of a clip, a run, ...
+    own = [
+        word for word in (victim.stem, victim.parent.name) if any(c.isdigit() for c in word)
+    ]  # of a clip, a run, ...
     judge(ended, expected, said, [victim.name, *own, *target.names], copy, target)
     return said
 
@@ -273,8 +282,14 @@ def _mine(place: Path) -> None:
 
 def _rehearsal(place: Path) -> None:
     """The report of a rehearsal of true size, beside an empty store."""
-    report = {"label": "random data", "dataset": "cremad", "scale": 1, "model": "resnet18", "precision": "fp32",
-              "methods": {"vanilla": {"seconds_per_epoch": 31.25}, "dgl": {"seconds_per_epoch": 47.5}}}  # fmt: skip
+    report = {
+        "label": "random data",
+        "dataset": "cremad",
+        "scale": 1,
+        "model": "resnet18",
+        "precision": "fp32",
+        "methods": {"vanilla": {"seconds_per_epoch": 31.25}, "dgl": {"seconds_per_epoch": 47.5}},
+    }
     from dgl_core.reproduce import rehearse
 
     report |= {"environment": {"device": "cuda"}}
@@ -370,7 +385,9 @@ def _make_mosi(place: Path) -> None:
         for video in range(count):
             for segment in range(3 + video % 4):
                 held = "val" if part == "train" and video < 2 else part
-                rows.append([part, len(rows) - begin, f"{part}_{video}", segment, int(rng.integers(2)), held, "GOOD FILM"])
+                rows.append(
+                    [part, len(rows) - begin, f"{part}_{video}", segment, int(rng.integers(2)), held, "GOOD FILM"]
+                )
         arrays = {m: rng.normal(size=(len(rows) - begin, w)).astype(np.float32) for m, w in mosi.WIDTHS.items()}
         np.savez(folder / mosi.FILES[part], **arrays, label=np.array([row[4] for row in rows[begin:]]))
     with open(folder / mosi.TABLE, "w", newline="") as file:
@@ -440,28 +457,46 @@ TARGETS = {
     "checkpoint": (Target(_checkpoint, _all_files("*.checkpoint"), _trained, once=True), 70),
     "claim": (Target(_claim, _all_files("*.claim"), _trained, ("another worker",), once=True), 20),
     "claims-folder": (
-        Target(_mine, _all_files("*.json"), lambda place: dgl("claims", "--mine", str(place)), command=True), 40,
+        Target(_mine, _all_files("*.json"), lambda place: dgl("claims", "--mine", str(place)), command=True),
+        40,
     ),
     "rehearsal": (Target(_rehearsal, _all_files("rehearsal/*.json"), _estimate), 14),
     "emotions": (Target(_loaded(_nothing, EMOTIONS), _all_files("cache/**/*"), EMOTIONS, ("generated emotion",)), 44),
     "emotions-media": (
-        Target(_loaded(_nothing, EMOTIONS), lambda p: [f for f in p.glob("cache/emotions-*/**/*") if f.is_file()],
-               EMOTIONS, ("generated emotion",), before=_forget_arrays), 36,
+        Target(
+            _loaded(_nothing, EMOTIONS),
+            lambda p: [f for f in p.glob("cache/emotions-*/**/*") if f.is_file()],
+            EMOTIONS,
+            ("generated emotion",),
+            before=_forget_arrays,
+        ),
+        36,
     ),
     "emotions-verify": (
-        Target(_loaded(_nothing, EMOTIONS), _listed, _verify("emotions"), command=True, told=True), 20,
+        Target(_loaded(_nothing, EMOTIONS), _listed, _verify("emotions"), command=True, told=True),
+        20,
     ),
     "rooms": (Target(_loaded(_nothing, ROOMS), _all_files(*CACHED), ROOMS, ("generated rooms",)), 24),
     "folder-arrays": (Target(_loaded(_media, FOLDER), _all_files(*CACHED), FOLDER, ("arrays",)), 40),
     "folder-media": (
-        Target(_media, _all_files("data/**/*.wav", "data/**/*.png", "data/**/*.mp4"), FOLDER, ways=("cut", "empty")), 30,
+        Target(_media, _all_files("data/**/*.wav", "data/**/*.png", "data/**/*.mp4"), FOLDER, ways=("cut", "empty")),
+        30,
     ),
     "nyuv2": (Target(_loaded(_make_nyuv2, NYUV2), _all_files("data/*/*", *CACHED), NYUV2, ("arrays",)), 36),
     "nyuv2-verify": (Target(_make_nyuv2, _listed, _verify("nyuv2"), command=True, told=True), 12),
     "mosi": (Target(_make_mosi, _all_files("data/*/*"), MOSI), 24),
-    "report": (Target(_report, _all_files("project/out/**/*", "project/store/*.json"), _reproduce, ("01_first", "02_second"), seconds=120), 44),
+    "report": (
+        Target(
+            _report,
+            _all_files("project/out/**/*", "project/store/*.json"),
+            _reproduce,
+            ("01_first", "02_second"),
+            seconds=120,
+        ),
+        44,
+    ),
     "source": (Target(_report, _sources, _reproduce, ("01_first", "02_second"), free=True, seconds=120), 14),
-}  # fmt: skip
+}
 
 
 def _kind(name: str, target: Target, share: int) -> Kind:

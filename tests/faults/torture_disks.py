@@ -16,10 +16,21 @@ from pathlib import Path
 from tests.faults.torture import Kind
 from tests.faults.torture_damage import obscurity
 from tests.faults.torture_kills import (
-    _prepare_project, _prepare_runs, differences, leftovers, load_here, make_project, plain, prepare_sets, records,
-    report_of, run_words, train_here, SETS,
+    SETS,
+    _prepare_project,
+    _prepare_runs,
+    differences,
+    leftovers,
+    load_here,
+    make_project,
+    plain,
+    prepare_sets,
+    records,
+    report_of,
+    run_words,
+    train_here,
 )  # fmt: skip
-from tests.faults.torture_process import Child, Ended, Failed, call
+from tests.faults.torture_process import Child, Ended, Failed, call, patience
 
 REMEDY = ("ree some space", "another folder", "DGL_RESULTS", "DGL_DATA_CACHE", "--out")
 
@@ -201,7 +212,7 @@ def _claimed(store: Path, what: str, jump: float) -> None:
 
 def _patient(store: Path, folder: Path, done: str) -> Ended:
     """Ask again for a good minute."""
-    give_up = time.monotonic() + 75
+    give_up = time.monotonic() + 75 * patience()
     while time.monotonic() < give_up:
         ended = call(lambda: train_here(run_words("dgl"), store), folder, 60, command=True)
         if ended.status != 2:
@@ -223,7 +234,7 @@ def two_runners(rng: random.Random, folder: Path, number: int) -> str:
         both.append(project.start("--out", str(out), FAKE_SECONDS="0.2"))
         time.sleep(rng.uniform(0, 2))
     said = "one report" if number % 2 else "two reports"
-    ends = [process.communicate(timeout=150) for process in both]
+    ends = [process.communicate(timeout=150 * patience()) for process in both]
     for process, (_, errors) in zip(both, ends, strict=True):
         if process.returncode:
             how = "obscure" if "Traceback" in errors else "lost"
@@ -276,7 +287,7 @@ def _prepare_all(root: Path) -> None:
 KINDS = [
     Kind("disk-full", full_disk, 18, prepare=_prepare_all),
     Kind("disk-read-only", read_only, 3, size=3, prepare=_prepare_all),
-    Kind("clock", clock, 12, prepare=_prepare_all),
+    Kind("clock", clock, 12, seconds=400, prepare=_prepare_all),
     Kind("two-runners", two_runners, 6, prepare=_prepare_all),
     Kind("two-trainings", two_trainings, 6, prepare=_prepare_all),
 ]

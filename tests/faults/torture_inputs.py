@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +22,10 @@ from dgl_core.data import ArrayDataset, random_split
 from dgl_core.data.catalogue import DATASETS
 from dgl_core.diagnosis import diagnose
 from dgl_core.gradients import DisentangledObjective, disentangled_loss
-from dgl_core.methods import METHODS, build as build_method  # noqa: I001
-from dgl_core.models import MODELS, ConcatFusion, LateFusion, build as build_model, model_options  # noqa: I001
+from dgl_core.methods import METHODS  # noqa: I001
+from dgl_core.methods import build as build_method
+from dgl_core.models import MODELS, ConcatFusion, LateFusion, model_options  # noqa: I001
+from dgl_core.models import build as build_model
 from dgl_core.training.train import fit
 from tests.faults.torture import Kind
 from tests.faults.torture_damage import obscurity
@@ -103,8 +106,9 @@ def of_arrays() -> Iterator[Bad]:
     target, split = good["target"], good["split"]
 
     def inputs(what: str, value: object, *names: str) -> Bad:
-        return Bad(f"ArrayDataset, input {what}", lambda _: arrays(inputs={"sound": sound, "face": value}),
-                   names or ("face",))  # fmt: skip
+        return Bad(
+            f"ArrayDataset, input {what}", lambda _: arrays(inputs={"sound": sound, "face": value}), names or ("face",)
+        )
 
     yield inputs("with a NaN", changed(face, NAN))
     yield inputs("with an infinite value", changed(face, -INF))
@@ -125,8 +129,11 @@ def of_arrays() -> Iterator[Bad]:
     yield inputs("datetimes", np.array(["2020-01-01"] * N, dtype="datetime64[D]"))
     yield inputs("a masked array", np.ma.masked_array(face.numpy(), mask=face.numpy() > 0))
     for name in ("fused", "fusion", "heads", "a/b", "a.b", "", "x\ny", 3, None, "without_sound", "official_sound"):
-        yield Bad(f"ArrayDataset, modality named {name!r}",
-                  lambda _, name=name: arrays(inputs={"sound": sound, name: face}), (str(name) or "''", repr(name)))  # fmt: skip
+        yield Bad(
+            f"ArrayDataset, modality named {name!r}",
+            lambda _, name=name: arrays(inputs={"sound": sound, name: face}),
+            (str(name) or "''", repr(name)),
+        )
     for what, value in (("a list", [sound, face]), ("None", None), ("empty", {}), ("a tensor", sound)):
         yield Bad(f"ArrayDataset, inputs {what}", lambda _, v=value: arrays(inputs=v), ("inputs", "modality"))
 
@@ -184,16 +191,29 @@ def of_splits() -> Iterator[Bad]:
     for name, value in rows:
         yield Bad(f"random_split, {name} {value!r}", lambda _, n=name, v=value: random_split(target, **{n: v}), (name,))
     for val, test in ((0.6, 0.6), (0.5, 0.5), (0.9, 0.2)):
-        yield Bad(f"random_split, val {val} and test {test}", lambda _, v=val, t=test: random_split(target, v, t), ("val", "share"))
-    for what, bad in (("empty", []), ("None", None), ("a number", 3), ("two-dimensional", target.reshape(20, 3)),
-                      ("floats with NaN", np.array([NAN] * 60))):  # fmt: skip
-        yield Bad(f"random_split, target {what}", lambda _, b=bad: random_split(b), ("target", "label", "class", "sample"))
+        yield Bad(
+            f"random_split, val {val} and test {test}",
+            lambda _, v=val, t=test: random_split(target, v, t),
+            ("val", "share"),
+        )
+    for what, bad in (
+        ("empty", []),
+        ("None", None),
+        ("a number", 3),
+        ("two-dimensional", target.reshape(20, 3)),
+        ("floats with NaN", np.array([NAN] * 60)),
+    ):
+        yield Bad(
+            f"random_split, target {what}", lambda _, b=bad: random_split(b), ("target", "label", "class", "sample")
+        )
 
 
 # -- models and objectives ---------------------------------------------------------------------------------------------
 
 
-def network(widths: tuple[int, int] = (2, 2), classes: int = 3, names: tuple[str, str] = ("sound", "face")) -> LateFusion:
+def network(
+    widths: tuple[int, int] = (2, 2), classes: int = 3, names: tuple[str, str] = ("sound", "face")
+) -> LateFusion:
     encoders = {m: nn.Linear(inputs, w) for m, inputs, w in zip(names, (4, 3), (2, 2), strict=True)}
     return LateFusion(encoders, ConcatFusion(dict(zip(names, widths, strict=True)), classes))
 
@@ -229,27 +249,62 @@ ANSWERS = {
 
 def of_models() -> Iterator[Bad]:
     encoders = {"sound": nn.Linear(4, 2), "face": nn.Linear(3, 2)}
-    for what, value in (("empty", {}), ("None", None), ("a list", list(encoders.values())), ("not modules", {"a": 3, "b": 4})):
-        yield Bad(f"LateFusion, encoders {what}", lambda _, v=value: LateFusion(v, ConcatFusion({"a": 2}, 3)), ("encoder", "modalit"))
+    for what, value in (
+        ("empty", {}),
+        ("None", None),
+        ("a list", list(encoders.values())),
+        ("not modules", {"a": 3, "b": 4}),
+    ):
+        yield Bad(
+            f"LateFusion, encoders {what}",
+            lambda _, v=value: LateFusion(v, ConcatFusion({"a": 2}, 3)),
+            ("encoder", "modalit"),
+        )
     for name in ("fused", "fusion", "heads", "a/b", "a.b", ""):
-        yield Bad(f"LateFusion, encoder named {name!r}",
-                  lambda _, n=name: LateFusion({"sound": nn.Linear(4, 2), n: nn.Linear(3, 2)}, ConcatFusion({"sound": 2, n: 2}, 3)),
-                  (repr(name),))  # fmt: skip
+        yield Bad(
+            f"LateFusion, encoder named {name!r}",
+            lambda _, n=name: LateFusion(
+                {"sound": nn.Linear(4, 2), n: nn.Linear(3, 2)}, ConcatFusion({"sound": 2, n: 2}, 3)
+            ),
+            (repr(name),),
+        )
     for value in (None, 3, "concat", lambda x: x):
-        yield Bad(f"LateFusion, fusion {short(value)}", lambda _, v=value: LateFusion(encoders, v), ("fusion", "Module"))
+        yield Bad(
+            f"LateFusion, fusion {short(value)}", lambda _, v=value: LateFusion(encoders, v), ("fusion", "Module")
+        )
     shared = nn.Linear(4, 2)
-    yield Bad("LateFusion, one encoder for two modalities",
-              lambda _: LateFusion({"sound": shared, "face": shared}, ConcatFusion({"sound": 2, "face": 2}, 3)), ("sound", "face"))  # fmt: skip
-    for what, widths in (("empty", {}), ("0", {"sound": 0, "face": 2}), ("-1", {"sound": -1, "face": 2}), ("1.5", {"sound": 1.5, "face": 2}),
-                         ("a list", [2, 2]), ("None", None), ("text", {"sound": "two", "face": 2})):  # fmt: skip
+    yield Bad(
+        "LateFusion, one encoder for two modalities",
+        lambda _: LateFusion({"sound": shared, "face": shared}, ConcatFusion({"sound": 2, "face": 2}, 3)),
+        ("sound", "face"),
+    )
+    for what, widths in (
+        ("empty", {}),
+        ("0", {"sound": 0, "face": 2}),
+        ("-1", {"sound": -1, "face": 2}),
+        ("1.5", {"sound": 1.5, "face": 2}),
+        ("a list", [2, 2]),
+        ("None", None),
+        ("text", {"sound": "two", "face": 2}),
+    ):
         yield Bad(f"ConcatFusion, widths {what}", lambda _, w=widths: ConcatFusion(w, 3), ("width",))
     for classes in (0, -1, 2.5, "three", None, NAN):
-        yield Bad(f"ConcatFusion, classes {classes!r}", lambda _, c=classes: ConcatFusion({"sound": 2, "face": 2}, c), ("class",))
+        yield Bad(
+            f"ConcatFusion, classes {classes!r}",
+            lambda _, c=classes: ConcatFusion({"sound": 2, "face": 2}, c),
+            ("class",),
+        )
 
 
 PICTURES = {"sound": (1, 64, 64), "face": (3, 64, 64)}
-SHAPES = {"small": PICTURES, "resnet18": PICTURES, "mmtm": PICTURES, "mlp": {"sound": (5,), "face": (4,)},
-          "cubemlp": {"text": (20, 5), "face": (20, 4)}, "esanet": {"rgb": (3, 64, 64), "depth": (1, 64, 64)}}  # fmt: skip
+SHAPES = {
+    "small": PICTURES,
+    "resnet18": PICTURES,
+    "mmtm": PICTURES,
+    "mlp": {"sound": (5,), "face": (4,)},
+    "cubemlp": {"text": (20, 5), "face": (20, 4)},
+    "esanet": {"rgb": (3, 64, 64), "depth": (1, 64, 64)},
+}
 
 
 def wrong_values(default: object) -> list[object]:
@@ -274,13 +329,19 @@ def of_model_options() -> Iterator[Bad]:
             values = wrong_values(default) + ([0] if option in ("width", "layers") else [])
             values += [1.5, 1.0] if option == "dropout" else []
             for value in values if option != "weights" else ["no_such_file.pth", 7]:
-                yield Bad(f"models.build({name!r}), {option}={value!r}", build(name, **{option: value}), (option, short(value)))
+                yield Bad(
+                    f"models.build({name!r}), {option}={value!r}",
+                    build(name, **{option: value}),
+                    (option, short(value)),
+                )
         for classes in (0, -2, 2.5, None):
             yield Bad(f"models.build({name!r}), {classes!r} classes", build(name, classes=classes), ("class",))
         yield Bad(f"models.build({name!r}), an unknown option", build(name, colour=3), ("colour",))
         yield Bad(f"models.build({name!r}), no modality", build(name, shapes={}), ("modalit", "shape", "encoder"))
         wrong = {"sound": (4,), "face": (3,)} if SHAPES[name] is PICTURES or name == "esanet" else PICTURES
-        yield Bad(f"models.build({name!r}), on {list(wrong.values())}", build(name, shapes=wrong), ("sound", "shape", "rgb"))
+        yield Bad(
+            f"models.build({name!r}), on {list(wrong.values())}", build(name, shapes=wrong), ("sound", "shape", "rgb")
+        )
         first = next(iter(SHAPES[name]))
         zero = SHAPES[name] | {first: (0, *SHAPES[name][first][1:])}
         yield Bad(f"models.build({name!r}), shape {zero[first]}", build(name, shapes=zero), (first, "shape"))
@@ -293,9 +354,14 @@ def of_methods() -> Iterator[Bad]:
         for option, default in method.options().items():
             for value in wrong_values(default):
                 if default != "" or not isinstance(value, str):  # which text is right depends on the data
-                    yield Bad(f"methods.build({name!r}), {option}={value!r}",
-                              lambda _, n=name, o=option, v=value: build_method(n, {o: v}), (option, repr(value)))  # fmt: skip
-        yield Bad(f"methods.build({name!r}), an unknown option", lambda _, n=name: build_method(n, {"colour": 1}), ("colour",))
+                    yield Bad(
+                        f"methods.build({name!r}), {option}={value!r}",
+                        lambda _, n=name, o=option, v=value: build_method(n, {o: v}),
+                        (option, repr(value)),
+                    )
+        yield Bad(
+            f"methods.build({name!r}), an unknown option", lambda _, n=name: build_method(n, {"colour": 1}), ("colour",)
+        )
     for name in ("", "vanila", None, 3, "DGL"):
         yield Bad(f"methods.build({name!r})", lambda _, n=name: build_method(n), (repr(name),))
     for value in (3, "alpha", [4.0], (("alpha", 4),)):
@@ -311,9 +377,20 @@ def of_objectives() -> Iterator[Bad]:
     for gate in ("encoder_gate", "fusion_gate"):
         for value in (-0.1, 1.1, NAN, INF, "x", None):
             yield Bad(f"DisentangledObjective, {gate} {value!r}", made(**{gate: value}), (gate,))
-    for value in ({"sound": 0.5}, {"sound": 0.5, "fase": 1.0}, {"sound": 0.5, "face": 2.0}, {"sound": "x", "face": 0.0}, {}):
+    for value in (
+        {"sound": 0.5},
+        {"sound": 0.5, "fase": 1.0},
+        {"sound": 0.5, "face": 2.0},
+        {"sound": "x", "face": 0.0},
+        {},
+    ):
         yield Bad(f"DisentangledObjective, encoder_gate {value!r}", made(encoder_gate=value), ("encoder_gate",))
-    for what, value in (("None", None), ("a plain module", nn.Linear(4, 2)), ("a function", len), ("a class", LateFusion)):
+    for what, value in (
+        ("None", None),
+        ("a plain module", nn.Linear(4, 2)),
+        ("a function", len),
+        ("a class", LateFusion),
+    ):
         yield Bad(f"DisentangledObjective, model {what}", made(model=value), ("model", "encoders"))
     yield Bad("DisentangledObjective, criterion None", made(criterion=None), ("criterion",))
 
@@ -329,8 +406,14 @@ def of_objectives() -> Iterator[Bad]:
     yield loss("a modality is missing", ("face",), inputs={"sound": x["sound"][:8]})
     yield loss("inputs a list", ("inputs", "sound"), inputs=[x["sound"][:8], x["face"][:8]])
     yield loss("inputs None", ("inputs",), inputs=None)
-    yield loss("batches of two lengths", ("face", "sound", "batch"), inputs={"sound": x["sound"][:8], "face": x["face"][:7]})
-    yield loss("an input of another width", ("face", "width", "shape"), inputs={"sound": x["sound"][:8], "face": x["sound"][:8]})
+    yield loss(
+        "batches of two lengths", ("face", "sound", "batch"), inputs={"sound": x["sound"][:8], "face": x["face"][:7]}
+    )
+    yield loss(
+        "an input of another width",
+        ("face", "width", "shape"),
+        inputs={"sound": x["sound"][:8], "face": x["sound"][:8]},
+    )
     yield loss("target too short", ("target", "label"), target=torch.arange(7) % 3)
     yield loss("target beyond the classes", ("target", "label", "class"), target=torch.arange(8) % 5)
     yield loss("target negative", ("target", "label", "class"), target=torch.arange(8) % 3 - 1)
@@ -339,22 +422,35 @@ def of_objectives() -> Iterator[Bad]:
     for what, answer in ANSWERS.items():
         if what in ("a dictionary", "a tuple", "None", "a list"):
             yield loss(f"logits {what}", ("logits",), model=answering(answer))
-    yield loss("encoder widths that the fusion does not expect", ("width", "fusion", "feature"), model=network(widths=(2, 5)))
+    yield loss(
+        "encoder widths that the fusion does not expect", ("width", "fusion", "feature"), model=network(widths=(2, 5))
+    )
 
 
 # -- training and diagnosing -------------------------------------------------------------------------------------------
 
 
 def of_fit() -> Iterator[Bad]:
-    def fitted(what: str, names: tuple[str, ...], make_model=network, make_data=arrays, method: object = "dgl", **options) -> Bad:
+    def fitted(
+        what: str, names: tuple[str, ...], make_model=network, make_data=arrays, method: object = "dgl", **options
+    ) -> Bad:
         settings = {"epochs": 1, "batch_size": 4, "lr": 0.01, "device": "cpu"} | options
         return Bad(f"fit, {what}", lambda _: fit(make_model(), method, make_data(), **settings), names)
 
     for value in ("vanila", "", None, 3):
         yield fitted(f"method {value!r}", (repr(value),), method=value)
-    for what, make in (("None", lambda: None), ("a plain module", lambda: nn.Linear(4, 3)), ("a class", lambda: LateFusion)):
+    for what, make in (
+        ("None", lambda: None),
+        ("a plain module", lambda: nn.Linear(4, 3)),
+        ("a class", lambda: LateFusion),
+    ):
         yield fitted(f"model {what}", ("model", "encoders", "Linear", "LateFusion"), make_model=make)
-    for what, make in (("None", lambda: None), ("a dictionary", given), ("a tuple", lambda: (1, 2)), ("a loader", lambda: [1])):
+    for what, make in (
+        ("None", lambda: None),
+        ("a dictionary", given),
+        ("a tuple", lambda: (1, 2)),
+        ("a loader", lambda: [1]),
+    ):
         yield fitted(f"data set {what}", ("dataset", "data set", "Dataset"), make_data=make)
     for device in ("cuda", "cuda:7", "tpu", "gpu", 3, "meta"):
         if not (torch.cuda.is_available() and device == "cuda"):
@@ -370,17 +466,33 @@ def of_fit() -> Iterator[Bad]:
         for value in values[:3]:
             yield fitted(f"{name} {value!r}", (name,), **{name: value})
     third = torch.zeros(N, 2)
-    yield fitted("a modality more than encoders", ("extra",), make_data=lambda: arrays(inputs=given()["inputs"] | {"extra": third}))
-    yield fitted("an encoder more than modalities", ("face", "modalities"), make_data=lambda: arrays(inputs={"sound": given()["inputs"]["sound"]}))
+    yield fitted(
+        "a modality more than encoders",
+        ("extra",),
+        make_data=lambda: arrays(inputs=given()["inputs"] | {"extra": third}),
+    )
+    yield fitted(
+        "an encoder more than modalities",
+        ("face", "modalities"),
+        make_data=lambda: arrays(inputs={"sound": given()["inputs"]["sound"]}),
+    )
     yield fitted("fewer classes than labels", ("class", "logits"), make_model=lambda: network(classes=2))
-    yield fitted("encoder widths that the fusion does not expect", ("width", "fusion", "feature"), make_model=lambda: network(widths=(2, 5)))
-    yield fitted("nothing to train", ("train", "frozen", "parameter"), make_model=lambda: network().requires_grad_(False))
+    yield fitted(
+        "encoder widths that the fusion does not expect",
+        ("width", "fusion", "feature"),
+        make_model=lambda: network(widths=(2, 5)),
+    )
+    yield fitted(
+        "nothing to train", ("train", "frozen", "parameter"), make_model=lambda: network().requires_grad_(False)
+    )
     yield fitted("weights with NaN", ("loss", "finite"), make_model=lambda: _broken())
     for name in ("fusion", "heads", "a/b", "fused", "a.b"):
         yield fitted(
-            f"a modality named {name!r}", (name,), make_model=lambda n=name: network(names=("sound", n)),
+            f"a modality named {name!r}",
+            (name,),
+            make_model=lambda n=name: network(names=("sound", n)),
             make_data=lambda n=name: arrays(inputs={"sound": given()["inputs"]["sound"], n: given()["inputs"]["face"]}),
-        )  # fmt: skip
+        )
     for what, answer in ANSWERS.items():
         if what not in ("sequences [B, L, K]",):
             yield fitted(f"logits {what}", ("logits", "loss"), make_model=lambda a=answer: answering(a))
@@ -406,23 +518,52 @@ def of_diagnosis() -> Iterator[Bad]:
 
     for share in (0, -0.5, 1.5, NAN, "x", None):
         yield looked(f"share {share!r}", ("share",), share=share)
-    yield looked("inputs with NaN", ("face", "finite", "NaN"), loader=lambda: batches(x | {"face": changed(x["face"], NAN)}))
+    yield looked(
+        "inputs with NaN", ("face", "finite", "NaN"), loader=lambda: batches(x | {"face": changed(x["face"], NAN)})
+    )
     yield looked("inputs all NaN", ("finite", "NaN"), loader=lambda: batches({m: v * NAN for m, v in x.items()}))
-    yield looked("infinite inputs", ("finite", "NaN", "inf"), loader=lambda: batches(x | {"face": changed(x["face"], INF)}))
-    yield looked("complex inputs", ("face", "complex"), loader=lambda: batches(x | {"face": x["face"].to(torch.complex64)}))
+    yield looked(
+        "infinite inputs", ("finite", "NaN", "inf"), loader=lambda: batches(x | {"face": changed(x["face"], INF)})
+    )
+    yield looked(
+        "complex inputs", ("face", "complex"), loader=lambda: batches(x | {"face": x["face"].to(torch.complex64)})
+    )
     yield looked("weights with NaN", ("finite", "NaN"), model=_broken)
-    for what, loader in (("None", lambda: None), ("empty", list), ("a number", lambda: 3), ("a model", network), ("of numbers", lambda: [1, 2]),
-                         ("of strings", lambda: ["ab"]), ("of inputs alone", lambda: [x]), ("of triples", lambda: [(x, x, x)]),
-                         ("of pairs of None", lambda: [(None, None)]), ("a data set", arrays)):  # fmt: skip
+    for what, loader in (
+        ("None", lambda: None),
+        ("empty", list),
+        ("a number", lambda: 3),
+        ("a model", network),
+        ("of numbers", lambda: [1, 2]),
+        ("of strings", lambda: ["ab"]),
+        ("of inputs alone", lambda: [x]),
+        ("of triples", lambda: [(x, x, x)]),
+        ("of pairs of None", lambda: [(None, None)]),
+        ("a data set", arrays),
+    ):
         yield looked(f"loader {what}", ("loader", "batch"), loader=loader)
     yield looked("inputs a tensor", ("inputs", "dictionary"), loader=lambda: batches(inputs=x["sound"]))
-    yield looked("inputs a list", ("inputs", "dictionary"), loader=lambda: [([x["sound"], x["face"]], torch.arange(8) % 3)])
+    yield looked(
+        "inputs a list", ("inputs", "dictionary"), loader=lambda: [([x["sound"], x["face"]], torch.arange(8) % 3)]
+    )
     yield looked("a modality is missing", ("face",), loader=lambda: batches({"sound": x["sound"]}))
-    yield looked("an input of another width", ("face", "shape", "width"), loader=lambda: batches(x | {"face": x["sound"]}))
-    yield looked("inputs of two lengths", ("face", "sound", "length"), loader=lambda: batches(x | {"face": x["face"][:7]}))
-    for what, target in (("float", torch.rand(8)), ("multi-hot", torch.eye(3)[torch.arange(8) % 3]), ("beyond the classes", torch.arange(8)),
-                         ("negative", torch.arange(8) % 3 - 1), ("too short", torch.arange(7) % 3), ("too long", torch.arange(9) % 3),
-                         ("two-dimensional", torch.zeros(8, 2, dtype=torch.long)), ("a list", [0] * 8), ("empty", torch.zeros(0, dtype=torch.long))):  # fmt: skip
+    yield looked(
+        "an input of another width", ("face", "shape", "width"), loader=lambda: batches(x | {"face": x["sound"]})
+    )
+    yield looked(
+        "inputs of two lengths", ("face", "sound", "length"), loader=lambda: batches(x | {"face": x["face"][:7]})
+    )
+    for what, target in (
+        ("float", torch.rand(8)),
+        ("multi-hot", torch.eye(3)[torch.arange(8) % 3]),
+        ("beyond the classes", torch.arange(8)),
+        ("negative", torch.arange(8) % 3 - 1),
+        ("too short", torch.arange(7) % 3),
+        ("too long", torch.arange(9) % 3),
+        ("two-dimensional", torch.zeros(8, 2, dtype=torch.long)),
+        ("a list", [0] * 8),
+        ("empty", torch.zeros(0, dtype=torch.long)),
+    ):
         yield looked(f"target {what}", ("target", "label"), loader=lambda t=target: batches(target=t))
     for what, answer in ANSWERS.items():
         yield looked(f"logits {what}", ("logits", "finite"), model=lambda a=answer: answering(a))
@@ -431,10 +572,183 @@ def of_diagnosis() -> Iterator[Bad]:
     yield looked("encoders without forward", ("forward", "encoders"), encoders=lambda m: dict(m.encoders))
     yield looked("forward without encoders", ("forward", "encoders"), forward=lambda m, i, keep: m(i))
     yield looked("encoders that are no function", ("encoders",), encoders=3, forward=lambda m, i, keep: m(i))
-    yield looked("encoders that share", ("weight", "both"), encoders=lambda m: {"a": m.encoders["sound"], "b": m.encoders["sound"]},
-                 forward=lambda m, i, keep: m(i))  # fmt: skip
-    yield looked("one encoder", ("two", "modalit"), encoders=lambda m: {"sound": m.encoders["sound"]}, forward=lambda m, i, keep: m(i))
-    yield looked("encoders of strings", ("encoders", "parameters"), encoders=lambda m: {"a": "x", "b": "y"}, forward=lambda m, i, keep: m(i))
+    yield looked(
+        "encoders that share",
+        ("weight", "both"),
+        encoders=lambda m: {"a": m.encoders["sound"], "b": m.encoders["sound"]},
+        forward=lambda m, i, keep: m(i),
+    )
+    yield looked(
+        "one encoder",
+        ("two", "modalit"),
+        encoders=lambda m: {"sound": m.encoders["sound"]},
+        forward=lambda m, i, keep: m(i),
+    )
+    yield looked(
+        "encoders of strings",
+        ("encoders", "parameters"),
+        encoders=lambda m: {"a": "x", "b": "y"},
+        forward=lambda m, i, keep: m(i),
+    )
+
+
+# Commands, and after each the words of which one must be in the answer. FOLDER stands for the folder of the case.
+COMMANDS = """\
+train no_such.json | no_such.json
+train seed=1 | data set
+train dataset=triplet seed | seed
+train FOLDER | FOLDER | /
+train '' | ''
+train | SPEC
+train --device cpu | SPEC
+train dataset=triplet --colour | colour
+trian | trian
+'' | ''
+--help-me | --help-me
+diagnose no_such.py:f | no_such.py
+diagnose f | f
+diagnose :f | :f
+diagnose | FILE
+diagnose '' | ''
+claims 9.9 | 9.9
+claims '' | ''
+claims --mine no_such_folder | no_such_folder
+claims --mine FOLDER | /
+claims --mine '' | '' | --mine | records
+claims --mine /dev/null | /dev/null
+claims --mine FOLDER --rerun | --mine
+claims --rerun --seeds -1 | --seeds | seeds
+claims --rerun --seeds x | --seeds
+claims --rerun --seeds 1.5 | --seeds
+claims --seeds 3 | --seeds | --rerun
+claims --colour | --colour
+data | command
+data colour | colour
+data status emotion | emotion
+data fetch | names
+data fetch triplet | triplet
+data fetch emotion | emotion
+data verify | names
+data verify emotion | emotion
+data verify cremad | cremad
+data verify mosi | mosi
+data verify nyuv2 | nyuv2
+data verify ks | ks
+data verify vggsound | vggsound
+data verify grid_words | grid
+data verify folder | folder
+data prepare triplet | triplet
+data prepare emotion | emotion
+data prepare folder | folder
+data prepare folder folder=../x | ../x
+data prepare folder folder=/etc | /etc
+data prepare folder folder=no_such | no_such
+data prepare folder my_set | my_set
+data prepare folder colour=3 | colour
+data prepare folder frames=x | frames
+data prepare cremad | cremad
+data prepare grid | --raw
+data prepare grid --raw no_such | no_such
+data prepare grid --raw FOLDER | /
+data --root no_such_root verify mosi | no_such_root
+data --root /dev/null verify mosi | /dev/null
+data --root '' verify mosi | root | mosi
+reproduce --profile smokee | smokee
+reproduce --profile '' | ''
+reproduce --only 99 | 99
+reproduce --only '' | --only | ''
+reproduce --only , | --only | ','
+reproduce --only 3 | 3
+reproduce --only | --only
+reproduce --only '02; touch x' | 02;
+reproduce --workers 0 | --workers
+reproduce --workers -2 | --workers
+reproduce --workers x | --workers
+reproduce --workers 1.5 | --workers
+reproduce --per-gpu 0 | --per-gpu
+reproduce --out /dev/null/x | /dev/null/x
+reproduce --out /proc/x | /proc/x
+reproduce --rehearse | --rehearse
+reproduce --profile paper --rehearse -1 | -1
+reproduce --profile paper --rehearse big | big
+reproduce --profile paper --rehearse nan | nan
+reproduce --profile paper --rehearse 0 | size | '0'
+reproduce --colour | --colour
+rehearse | dataset
+rehearse cremat | cremat
+rehearse cremad --size -1 | size
+rehearse cremad --size x | 'x'
+rehearse cremad --size nan | nan
+rehearse cremad --size inf | inf
+rehearse cremad --size small --methods vanila | vanila
+rehearse cremad --size small --precision fp8 | fp8
+rehearse cremad --size small --steps 0 | steps
+rehearse cremad --size small --steps -3 | steps
+rehearse cremad --size small --steps x | steps
+audit -1 | -1 | count
+audit 0 | count | 0
+audit x | x
+audit 1.5 | 1.5
+"""
+# Fields of a run, as words of ``dgl train``.
+CHANGES = """\
+dataset=emotion | emotion
+dataset= | data set
+dataset=5 | 5
+dataset=null | data set
+method=vanila | vanila
+method= | method
+'method=[1]' | method
+model=mpl | mpl
+model= | model
+dataset_options=5 | dataset_options
+'dataset_options=[1]' | dataset_options
+dataset_options=x | dataset_options
+dataset_options.samples=-1 | samples
+dataset_options.samples=59 | samples
+dataset_options.samples=1e30 | samples
+dataset_options.samples=many | samples
+dataset_options.modalities=1 | modalities
+dataset_options.modalities=2.5 | modalities
+dataset_options.colour=3 | colour
+dataset_options.=3 | '' | option
+method_options.alpha=-1 | alpha
+method_options.alpha=NaN | alpha
+method_options.alpha=Infinity | alpha
+method_options.alpha=big | alpha
+method_options.alpha=null | alpha
+'method_options.alpha=[4]' | alpha
+method_options.beta=1 | beta
+model_options.width=0 | width
+model_options.width=-8 | width
+model_options.width=wide | width
+model_options.dropout=1.5 | dropout
+model_options.dropout=NaN | dropout
+model_options.fusion=glue | glue
+colour=red | colour
+=5 | '' | field
+model=resnet18 'model_options={}' | strong | resnet18
+model=mmtm 'model_options={}' | strong | mmtm
+model=esanet 'model_options={}' | esanet | rgb
+model=cubemlp 'model_options={}' | cubemlp
+spec.epochs=3 | spec
+epochs.x=3 | epochs
+"""
+OPTIONS = """\
+--device cuda | cuda | GPU
+--device tpu | tpu
+--device cuda:99 | cuda:99
+--device meta | meta
+--compile no_such | no_such
+--data-on mars | mars
+"""
+
+
+def table(text: str) -> Iterator[list]:
+    """Rows of such a table: the words of the command, then the words of the answer."""
+    for line in text.splitlines():
+        command, *names = line.split(" | ")
+        yield [shlex.split(command), *names]
 
 
 # -- specifications, on the command line -------------------------------------------------------------------------------
@@ -478,24 +792,8 @@ def of_specifications() -> Iterator[Bad]:
         for value in values:
             change = f"{name}={_json(value)}"
             yield Bad(f"dgl train {change}", _training(change), (name, short(value)), command=True)
-    for change, *names in (
-        ("dataset=emotion", "emotion"), ("dataset=", "data set"), ("dataset=5", "5"), ("dataset=null", "data set"),
-        ("method=vanila", "vanila"), ("method=", "method"), ("method=[1]", "method"), ("model=mpl", "mpl"), ("model=", "model"),
-        ("dataset_options=5", "dataset_options"), ("dataset_options=[1]", "dataset_options"), ("dataset_options=x", "dataset_options"),
-        ("dataset_options.samples=-1", "samples"), ("dataset_options.samples=59", "samples"), ("dataset_options.samples=1e30", "samples"),
-        ("dataset_options.samples=many", "samples"), ("dataset_options.modalities=1", "modalities"),
-        ("dataset_options.modalities=2.5", "modalities"), ("dataset_options.colour=3", "colour"), ("dataset_options.=3", "''", "option"),
-        ("method_options.alpha=-1", "alpha"), ("method_options.alpha=NaN", "alpha"), ("method_options.alpha=Infinity", "alpha"),
-        ("method_options.alpha=big", "alpha"), ("method_options.alpha=null", "alpha"), ("method_options.alpha=[4]", "alpha"),
-        ("method_options.beta=1", "beta"), ("model_options.width=0", "width"), ("model_options.width=-8", "width"),
-        ("model_options.width=wide", "width"), ("model_options.dropout=1.5", "dropout"), ("model_options.dropout=NaN", "dropout"),
-        ("model_options.fusion=glue", "glue"), ("colour=red", "colour"), ("=5", "''", "field"),
-        ("model=resnet18", "strong", "resnet18"), ("model=mmtm", "strong", "mmtm"), ("model=esanet", "esanet", "rgb"),
-        ("model=cubemlp", "cubemlp"), ("spec.epochs=3", "spec"), ("epochs.x=3", "epochs"),
-    ):  # fmt: skip
-        extra = [f"{n}={{}}" for n in ("model_options",) if change.startswith("model=")]
-        yield Bad(f"dgl train {change}", _training(change, *[e for e in extra if "model_options" in e]) if extra else _training(change),
-                  tuple(names), command=True)  # fmt: skip
+    for changes, *names in table(CHANGES):
+        yield Bad(f"dgl train {' '.join(changes)}", _training(*changes), tuple(names), command=True)
 
 
 def _file(name: str, content: str | bytes, *words: str) -> Callable[[Path], object]:
@@ -513,7 +811,11 @@ def here(*words: str) -> Callable[[Path], object]:
     """A command with folders of its own; FOLDER in its words stands for that of the case."""
 
     def act(folder: Path) -> object:
-        os.environ |= {"DGL_RESULTS": str(folder / "store"), "DGL_DATA_CACHE": str(folder / "cache"), "DGL_DATA": str(folder / "data")}
+        os.environ |= {
+            "DGL_RESULTS": str(folder / "store"),
+            "DGL_DATA_CACHE": str(folder / "cache"),
+            "DGL_DATA": str(folder / "data"),
+        }
         os.chdir(folder)
         return dgl(*(word.replace("FOLDER", str(folder)) for word in words))
 
@@ -521,22 +823,27 @@ def here(*words: str) -> Callable[[Path], object]:
 
 
 def of_training_commands() -> Iterator[Bad]:
-    for words, *names in (
-        (["train", "no_such.json"], "no_such.json"), (["train", "seed=1"], "data set"), (["train", "dataset=triplet", "seed"], "seed"),
-        (["train", "FOLDER"], "FOLDER", "/"), (["train", ""], "''"), (["train"], "SPEC"), (["train", "--device", "cpu"], "SPEC"),
-        (["train", "dataset=triplet", "--colour"], "colour"), (["trian"], "trian"), ([""], "''"), (["--help-me"], "--help-me"),
-    ):  # fmt: skip
-        yield Bad(f"dgl {' '.join(words)}", here(*words), tuple(names), command=True)
-    for what, content in (("a list", "[1]"), ("a number", "3"), ("half a file", '{"dataset": "tri'), ("empty", ""), ("no text", b"\xff\xfe\x00"),
-                          ("an unknown field", '{"dataset": "triplet", "colour": 1}'), ("options that are text", '{"dataset": "triplet", "dataset_options": "x"}'),
-                          ("no data set", '{"seed": 1}'), ("a spec that is a list", '{"spec": [1]}'), ("deep nesting", "[" * 100_000),
-                          ("two of one field", '{"dataset": "triplet", "epochs": 1, "epochs": 2}'), ("null", "null")):  # fmt: skip
-        yield Bad(f"dgl train spec.json with {what}", _file("spec.json", content, "train", "FILE"),
-                  ("spec.json", "colour", "dataset_options", "data set", "epochs"), command=True)  # fmt: skip
-    for words, *names in (
-        (("--device", "cuda"), "cuda", "GPU"), (("--device", "tpu"), "tpu"), (("--device", "cuda:99"), "cuda:99"), (("--device", "meta"), "meta"),
-        (("--compile", "no_such"), "no_such"), (("--data-on", "mars"), "mars"),
-    ):  # fmt: skip
+    for what, content in (
+        ("a list", "[1]"),
+        ("a number", "3"),
+        ("half a file", '{"dataset": "tri'),
+        ("empty", ""),
+        ("no text", b"\xff\xfe\x00"),
+        ("an unknown field", '{"dataset": "triplet", "colour": 1}'),
+        ("options that are text", '{"dataset": "triplet", "dataset_options": "x"}'),
+        ("no data set", '{"seed": 1}'),
+        ("a spec that is a list", '{"spec": [1]}'),
+        ("deep nesting", "[" * 100_000),
+        ("two of one field", '{"dataset": "triplet", "epochs": 1, "epochs": 2}'),
+        ("null", "null"),
+    ):
+        yield Bad(
+            f"dgl train spec.json with {what}",
+            _file("spec.json", content, "train", "FILE"),
+            ("spec.json", "colour", "dataset_options", "data set", "epochs"),
+            command=True,
+        )
+    for words, *names in table(OPTIONS):
         if "cuda" not in words or not torch.cuda.is_available():
             yield Bad(f"dgl train ... {' '.join(words)}", _training(words=words), tuple(names), command=True)
 
@@ -557,56 +864,49 @@ def right():
 
 def of_commands() -> Iterator[Bad]:
     scripts = {
-        "no_such": ("", "no_such"), "three": ("three = 3", "three"), "nothing": ("def nothing(): pass", "NoneType"),
-        "pair": ("def pair(): return 1, 2", "int", "model"), "triple": ("def triple(): return model(), 1, 2", "tuple"),
-        "fails": ("def fails(): raise KeyError('boom')", "boom"), "divides": ("def divides(): return 1 / 0", "zero"),
-        "asks": ("def asks(x): return model(), []", "asks"), "empty": ("def empty(): return model(), []", "loader"),
-        "nan": ("def nan(): m, l = right(); return m, [({k: v * float('nan') for k, v in l[0][0].items()}, l[0][1])]", "NaN", "finite"),
-        "bare": ("def bare(): return nn.Linear(4, 3), right()[1]", "Linear"), "quits": ("def quits(): raise SystemExit('bye')", "bye", "quits"),
-    }  # fmt: skip
+        "no_such": ("", "no_such"),
+        "three": ("three = 3", "three"),
+        "nothing": ("def nothing(): pass", "NoneType"),
+        "pair": ("def pair(): return 1, 2", "int", "model"),
+        "triple": ("def triple(): return model(), 1, 2", "tuple"),
+        "fails": ("def fails(): raise KeyError('boom')", "boom"),
+        "divides": ("def divides(): return 1 / 0", "zero"),
+        "asks": ("def asks(x): return model(), []", "asks"),
+        "empty": ("def empty(): return model(), []", "loader"),
+        "nan": (
+            "def nan(): m, l = right(); return m, [({k: v * float('nan') for k, v in l[0][0].items()}, l[0][1])]",
+            "NaN",
+            "finite",
+        ),
+        "bare": ("def bare(): return nn.Linear(4, 3), right()[1]", "Linear"),
+        "quits": ("def quits(): raise SystemExit('bye')", "bye", "quits"),
+    }
     for name, (text, *names) in scripts.items():
-        yield Bad(f"dgl diagnose script.py:{name}", _file("script.py", SCRIPT + text, "diagnose", f"FILE:{name}"), tuple(names), command=True)
-    for text, *names in (("def f(:", "script.py"), ("import no_such_module", "no_such_module"), ("\x00", "script.py"), (b"\xff", "script.py")):
-        yield Bad(f"dgl diagnose of {text!r}", _file("script.py", text, "diagnose", "FILE:f"), tuple(names), command=True)
-    for words, *names in (
-        (("diagnose", "no_such.py:f"), "no_such.py"), (("diagnose", "f"), "f"), (("diagnose", ":f"), ":f"), (("diagnose",), "FILE"), (("diagnose", ""), "''"),
-    ):  # fmt: skip
-        yield Bad(f"dgl {' '.join(words)}", here(*words), tuple(names), command=True)
+        yield Bad(
+            f"dgl diagnose script.py:{name}",
+            _file("script.py", SCRIPT + text, "diagnose", f"FILE:{name}"),
+            tuple(names),
+            command=True,
+        )
+    for text, *names in (
+        ("def f(:", "script.py"),
+        ("import no_such_module", "no_such_module"),
+        ("\x00", "script.py"),
+        (b"\xff", "script.py"),
+    ):
+        yield Bad(
+            f"dgl diagnose of {text!r}", _file("script.py", text, "diagnose", "FILE:f"), tuple(names), command=True
+        )
     for share in ("0", "-1", "2", "nan", "x"):
-        yield Bad(f"dgl diagnose --share {share}", _file("script.py", SCRIPT, "diagnose", "FILE:right", "--share", share), ("share",), command=True)
+        yield Bad(
+            f"dgl diagnose --share {share}",
+            _file("script.py", SCRIPT, "diagnose", "FILE:right", "--share", share),
+            ("share",),
+            command=True,
+        )
 
-    for words, *names in (
-        (("claims", "9.9"), "9.9"), (("claims", ""), "''"), (("claims", "--mine", "no_such_folder"), "no_such_folder"), (("claims", "--mine", "FOLDER"), "/"),
-        (("claims", "--mine", ""), "''", "--mine", "records"), (("claims", "--mine", "/dev/null"), "/dev/null"), (("claims", "--mine", "FOLDER", "--rerun"), "--mine"),
-        (("claims", "--rerun", "--seeds", "-1"), "--seeds", "seeds"), (("claims", "--rerun", "--seeds", "x"), "--seeds"),
-        (("claims", "--rerun", "--seeds", "1.5"), "--seeds"), (("claims", "--seeds", "3"), "--seeds", "--rerun"), (("claims", "--colour"), "--colour"),
-        (("data",), "command"), (("data", "colour"), "colour"), (("data", "status", "emotion"), "emotion"), (("data", "fetch"), "names"),
-        (("data", "fetch", "triplet"), "triplet"), (("data", "fetch", "emotion"), "emotion"), (("data", "verify"), "names"), (("data", "verify", "emotion"), "emotion"),
-        (("data", "verify", "cremad"), "cremad"), (("data", "verify", "mosi"), "mosi"), (("data", "verify", "nyuv2"), "nyuv2"), (("data", "verify", "ks"), "ks"),
-        (("data", "verify", "vggsound"), "vggsound"), (("data", "verify", "grid_words"), "grid"), (("data", "verify", "folder"), "folder"),
-        (("data", "prepare", "triplet"), "triplet"), (("data", "prepare", "emotion"), "emotion"), (("data", "prepare", "folder"), "folder"),
-        (("data", "prepare", "folder", "folder=../x"), "../x"), (("data", "prepare", "folder", "folder=/etc"), "/etc"),
-        (("data", "prepare", "folder", "folder=no_such"), "no_such"), (("data", "prepare", "folder", "my_set"), "my_set"),
-        (("data", "prepare", "folder", "colour=3"), "colour"), (("data", "prepare", "folder", "frames=x"), "frames"),
-        (("data", "prepare", "folder", "folder=a\nb"), "a\\nb", "folder"), (("data", "prepare", "cremad"), "cremad"),
-        (("data", "prepare", "grid"), "--raw"), (("data", "prepare", "grid", "--raw", "no_such"), "no_such"), (("data", "prepare", "grid", "--raw", "FOLDER"), "/"),
-        (("data", "--root", "no_such_root", "verify", "mosi"), "no_such_root"), (("data", "--root", "/dev/null", "verify", "mosi"), "/dev/null"),
-        (("data", "--root", "", "verify", "mosi"), "root", "mosi"),
-        (("reproduce", "--profile", "smokee"), "smokee"), (("reproduce", "--profile", ""), "''"), (("reproduce", "--only", "99"), "99"),
-        (("reproduce", "--only", ""), "--only", "''"), (("reproduce", "--only", ","), "--only", "','"), (("reproduce", "--only", "3"), "3"),
-        (("reproduce", "--only"), "--only"), (("reproduce", "--only", "02; touch x"), "02;"), (("reproduce", "--workers", "0"), "--workers"),
-        (("reproduce", "--workers", "-2"), "--workers"), (("reproduce", "--workers", "x"), "--workers"), (("reproduce", "--workers", "1.5"), "--workers"),
-        (("reproduce", "--per-gpu", "0"), "--per-gpu"), (("reproduce", "--out", "/dev/null/x"), "/dev/null/x"), (("reproduce", "--out", "/proc/x"), "/proc/x"),
-        (("reproduce", "--rehearse"), "--rehearse"), (("reproduce", "--profile", "paper", "--rehearse", "-1"), "-1"),
-        (("reproduce", "--profile", "paper", "--rehearse", "big"), "big"), (("reproduce", "--profile", "paper", "--rehearse", "nan"), "nan"),
-        (("reproduce", "--profile", "paper", "--rehearse", "0"), "size", "'0'"), (("reproduce", "--colour"), "--colour"),
-        (("rehearse",), "dataset"), (("rehearse", "cremat"), "cremat"), (("rehearse", "cremad", "--size", "-1"), "size"), (("rehearse", "cremad", "--size", "x"), "'x'"),
-        (("rehearse", "cremad", "--size", "nan"), "nan"), (("rehearse", "cremad", "--size", "inf"), "inf"), (("rehearse", "cremad", "--size", "small", "--methods", "vanila"), "vanila"),
-        (("rehearse", "cremad", "--size", "small", "--precision", "fp8"), "fp8"), (("rehearse", "cremad", "--size", "small", "--steps", "0"), "steps"),
-        (("rehearse", "cremad", "--size", "small", "--steps", "-3"), "steps"), (("rehearse", "cremad", "--size", "small", "--steps", "x"), "steps"),
-        (("audit", "-1"), "-1", "count"), (("audit", "0"), "count", "0"), (("audit", "x"), "x"), (("audit", "1.5"), "1.5"),
-    ):  # fmt: skip
-        yield Bad(f"dgl {' '.join(map(str, words))!r}", here(*words), tuple(names), command=True)
+    for words, *names in table(COMMANDS):
+        yield Bad(f"dgl {shlex.join(words)}", here(*words), tuple(names), command=True)
 
 
 def of_data() -> Iterator[Bad]:
@@ -620,11 +920,17 @@ def of_data() -> Iterator[Bad]:
         words = ", ".join(f"{k}={v!r}" for k, v in options.items())
         return Bad(f"data.load({name!r}{', ' if words else ''}{words})", act, names or (repr(name),))
 
-    small = {"emotions": {"clips": 18, "frame_size": 16}, "triplet": {"samples": 60}, "rooms": {"images": 8, "height": 32, "width": 32},
-             "folder": {"folder": "my_set", "frame_size": 16, "spectrogram": "compact"}}  # fmt: skip
+    small = {
+        "emotions": {"clips": 18, "frame_size": 16},
+        "triplet": {"samples": 60},
+        "rooms": {"images": 8, "height": 32, "width": 32},
+        "folder": {"folder": "my_set", "frame_size": 16, "spectrogram": "compact"},
+    }
     for name, base in small.items():
         for option, default in DATASETS[name].options.items():
-            values = wrong_values(default) + ([10**30] if type(default) is int else [2.0] if isinstance(default, float) else [])
+            values = wrong_values(default) + (
+                [10**30] if type(default) is int else [2.0] if isinstance(default, float) else []
+            )
             for value in values:
                 if not (option == "seed" and value == 10**30) and option != "folder":
                     yield load(name, option, **base | {option: value})
@@ -646,9 +952,22 @@ def _make(folder: Path) -> int:
     (tools / "python").write_text("#!/bin/sh\nexit 2\n")
     (tools / "python").chmod(0o755)
     done = subprocess.run(
-        ["make", "-f", str(ROOT / "Makefile"), "-n", "-o", str(folder / "v/.complete"), f"VENV={folder / 'v'}", f"BIN={tools}",
-         "reproduce", f"ONLY=02; touch {folder / 'victim'}"], capture_output=True, text=True, cwd=folder,
-    )  # fmt: skip
+        [
+            "make",
+            "-f",
+            str(ROOT / "Makefile"),
+            "-n",
+            "-o",
+            str(folder / "v/.complete"),
+            f"VENV={folder / 'v'}",
+            f"BIN={tools}",
+            "reproduce",
+            f"ONLY=02; touch {folder / 'victim'}",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
     for line in done.stdout.splitlines():
         subprocess.run(["sh", "-c", line.lstrip("@")], cwd=folder, capture_output=True)
     if (folder / "victim").exists():
@@ -698,8 +1017,18 @@ def _kind(name: str, make: Callable[[], Iterator[Bad]]) -> Kind:
 
 
 TABLE = {
-    "arrays": of_arrays, "splits": of_splits, "models": of_models, "model-options": of_model_options, "methods": of_methods,
-    "objectives": of_objectives, "fit": of_fit, "diagnosis": of_diagnosis, "specifications": of_specifications,
-    "training": of_training_commands, "commands": of_commands, "data": of_data, "make": of_make,
-}  # fmt: skip
+    "arrays": of_arrays,
+    "splits": of_splits,
+    "models": of_models,
+    "model-options": of_model_options,
+    "methods": of_methods,
+    "objectives": of_objectives,
+    "fit": of_fit,
+    "diagnosis": of_diagnosis,
+    "specifications": of_specifications,
+    "training": of_training_commands,
+    "commands": of_commands,
+    "data": of_data,
+    "make": of_make,
+}
 KINDS = [_kind(name, make) for name, make in TABLE.items()]

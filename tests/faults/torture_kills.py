@@ -19,12 +19,32 @@ from pathlib import Path
 from tests.conftest import Project
 from tests.faults.torture import Kind
 from tests.faults.torture_process import (
-    Child, Ended, Failed, call, descendants, dgl, end, nobody_left, undisturbed, words_of,
+    Child,
+    Ended,
+    Failed,
+    call,
+    descendants,
+    dgl,
+    end,
+    nobody_left,
+    patience,
+    undisturbed,
+    words_of,
 )  # fmt: skip
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 METHODS = ("vanilla", "dgl", "ogm_ge", "pmr", "agm", "mla", "reconboost", "gblend_ogr", "adaptive")
-OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.utime", "os.truncate", "os.chmod", "os.link")
+OPERATIONS = (
+    "open",
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.utime",
+    "os.truncate",
+    "os.chmod",
+    "os.link",
+)
 
 
 # -- counting and dying at operations on files -------------------------------------------------------------------------
@@ -268,7 +288,9 @@ def kill_preparation(rng: random.Random, folder: Path, number: int) -> str:
     wrong = differences(about["found"], ended.value)
     if wrong:
         raise Failed("lost" if "missing" in wrong else "silent", f"{done}; then {wrong}; it said: {ended.said[:300]!r}")
-    behind = leftovers(cache, lambda path: not any(p.startswith(".") and p != ".lock" for p in path.relative_to(cache).parts))
+    behind = leftovers(
+        cache, lambda path: not any(p.startswith(".") and p != ".lock" for p in path.relative_to(cache).parts)
+    )
     if behind:
         raise Failed("left", f"{done}; then {len(behind)} hidden files in the cache, e.g. {behind[0]}")
     return done
@@ -362,7 +384,7 @@ def kill_runner(rng: random.Random, folder: Path, number: int) -> str:
             pass
     said = f"{signal.Signals(name).name} to the {target} after {wait:.2f} s" + (", in a long cell" if long_cell else "")
     try:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60 * patience())
     except Exception:
         end([*descendants(process.pid), process.pid])
         raise Failed("lost", f"{said}: the runner does not end") from None

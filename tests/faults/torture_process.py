@@ -92,7 +92,7 @@ class Child:
 
     def wait(self, seconds: float = 60.0) -> Ended:
         """Its end, forced when the time is over."""
-        give_up, hung = time.monotonic() + seconds, False
+        give_up, hung = time.monotonic() + seconds * patience(), False
         while self.running():
             if time.monotonic() > give_up:
                 hung = True
@@ -217,13 +217,18 @@ def reap() -> None:
             pass
 
 
+def patience() -> float:
+    """How much longer than usual things take here now, because other work runs beside them."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def nobody_left(seconds: float = 15.0) -> None:
     """Everything that the case started has ended, or ends soon.
 
     Raises:
         Failed: naming what lives on; it is ended.
     """
-    give_up = time.monotonic() + seconds
+    give_up = time.monotonic() + seconds * patience()
     while alive := descendants(os.getpid()):
         if time.monotonic() > give_up:
             names = sorted({words_of(pid)[:90] for pid in alive} - {""})
