@@ -2,7 +2,7 @@
 # make reproduce PROFILE=paper REHEARSE=1      its times and memory, on random data of true size (0.05: a share; small)
 # make test                                                              unit, contract and fault tests, notebook outputs
 # make notebooks [ONLY=03]    re-execute the committed notebooks         make audit   are the committed results true?
-# make torture [COUNT=1000] [SEED=0]    kills, damaged files, bad inputs: is anything lost, silent, obscure or left?
+# make torture [COUNT=1800] [SEED=0]    kills, damaged files, bad inputs: is anything lost, silent, obscure or left?
 # make bench                  the measured promises                      make lab     JupyterLab         make clean
 #
 # Each builds .venv from requirements.lock first, when needed. Variables:

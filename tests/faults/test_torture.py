@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.faults.torture import Campaign, kinds, lines
+from tests.faults.torture import COUNT, Campaign, kinds, lines
 
 SEED = 14
 SHARE = {  # kind -> how many of its cases
@@ -66,7 +66,7 @@ def test_every_kind_has_its_share():
 @pytest.mark.parametrize("name", SHARE)
 def test_nothing_is_lost_silent_obscure_or_left(campaign, name):
     kind = kinds()[name]
-    every = kind.numbers(1000, SEED)
+    every = kind.numbers(COUNT, SEED)
     cases = every[:: max(1, len(every) // SHARE[name])][: SHARE[name]]
     outcomes = campaign.run([(kind, number) for number in cases], lambda outcome: None)
     failed = [lines(outcome, SEED) for outcome in outcomes if outcome.how]

@@ -1,6 +1,6 @@
 """The fault campaign: kills, damaged files, bad inputs, full disks, wrong clocks. Nothing lost, silent or obscure.
 
-    make torture [COUNT=1000] [SEED=0]
+    make torture [COUNT=1800] [SEED=0]
     python -m tests.faults.torture --seed 0 --case damage-record/17     # one case again, with all that was said
 
 Every case is a pure function of seed, kind and number. It works in a temporary folder, in a process of its own; two
@@ -34,7 +34,7 @@ from dgl_core.reproduce.execute import kernel_environment
 
 HOW = ("lost", "silent", "obscure", "left")
 TOGETHER = 2  # cases at the same time
-COUNT = 1000  # cases by default: over 200 kills, 400 damaged files, 300 bad inputs
+COUNT = 1800  # cases by default: over 200 kills, over 400 damaged files, every bad input
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Kind:
     Args:
         name: in the table and in ``--case``.
         run: ``run(rng, folder, number)`` does one case and says what it did; raises ``Failed``.
-        share: how many of a thousand cases are of this kind.
+        share: how many of ``COUNT`` cases are of this kind.
         size: how many different ones there are, where the kind is a list and not a lottery.
         seconds: a case that takes longer hangs.
         prepare: ``prepare(folder)`` makes in a process of the campaign what all cases of the kind start from.
@@ -251,9 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bad.update([outcome.how] if outcome.how else [])
         if outcome.how or options.case:
             end_of_line = "\r\x1b[K" if terminal else ""
-            print(
-                end_of_line + (lines(outcome, options.seed) if outcome.how else f"ok  {outcome.name}: {outcome.what}")
-            )
+            said = lines(outcome, options.seed) if outcome.how else f"ok  {outcome.name}: {outcome.what}"
+            print(end_of_line + said, flush=True)
         if terminal:
             text = f"{len(done)} of {len(cases)} cases, {sum(bad.values())} failed, {outcome.kind}"
             print(f"\r\x1b[K{text}"[: shutil.get_terminal_size().columns], end="", flush=True)

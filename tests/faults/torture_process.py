@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOUSE = str(Path(__file__).resolve().parents[2] / "dgl_core")
-MEMORY = 8 * 2**30  # bytes of address space a process may take: more is a bad input that was believed
+MEMORY = 3 * 2**30  # bytes of address space a process may take: more is a bad input that was believed
 PLAIN = (ValueError, TypeError, OSError, ArithmeticError)  # what a library may raise for what it was given
 
 
