@@ -169,6 +169,8 @@ def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None)
             )
         check_partition(model)
     given = model.encoders if encoders is None else encoders(model)
+    if not hasattr(given, "items"):
+        raise ValueError(f"encoders(model) gave {type(given).__name__}: it must give modality -> module or parameters.")
     parts = {m: list(part.parameters() if isinstance(part, nn.Module) else part) for m, part in given.items()}
     check_modality_names(parts)
     if len(parts) < 2:

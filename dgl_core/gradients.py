@@ -25,7 +25,8 @@ gradient accumulation and ``torch.compile``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 FUSED = "fused"  # key of the multimodal logits beside the modality names
+RESERVED = {FUSED: "the multimodal logits", "fusion": "the fusion module", "heads": "the heads of a method"}
 
 
 class Losses(NamedTuple):
@@ -96,8 +98,9 @@ class DisentangledObjective(nn.Module):
         criterion: ``criterion(logits, target) -> scalar``; cross-entropy, mean over the batch, by default.
 
     Raises:
-        ValueError: gates outside [0, 1] or for other modalities, negative alpha, or a parameter that is in no group or
-            in two.
+        ValueError: gates outside [0, 1] or for other modalities, an alpha that is negative or infinite, a model that
+            ``check_partition`` refuses; in ``forward``, with the default criterion, targets that are no class indices
+            of the model.
 
     **Source.** Eq. 9-15 and Algorithm 1; official ``main_dgl.py`` (two backward passes, then ``fusion.grad = None``).
 
@@ -120,8 +123,8 @@ class DisentangledObjective(nn.Module):
         criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     ):
         super().__init__()
-        if not alpha >= 0.0:
-            raise ValueError(f"alpha is {alpha}; the weight of the unimodal losses must be 0 or more.")
+        if not 0.0 <= alpha < math.inf:
+            raise ValueError(f"alpha is {alpha}; the weight of the unimodal losses must be 0 or more, and finite.")
         check_partition(model)
         each = encoder_gate if isinstance(encoder_gate, Mapping) else dict.fromkeys(model.encoders, encoder_gate)
         if set(each) != set(model.encoders):
@@ -142,6 +145,8 @@ class DisentangledObjective(nn.Module):
         """Compute the losses from ``inputs``, modality -> [B, ...], and ``target``, [B] class indices."""
         late = hasattr(self.model, "encode")
         logits = self._late_fusion(inputs) if late else {branch: self.run(branch, inputs) for branch in self.branches}
+        if self.criterion is F.cross_entropy:
+            _check_classes(logits[FUSED], target)
         multimodal = self.criterion(logits[FUSED], target)
         unimodal = {m: self.criterion(logits[m], target) for m in logits if m != FUSED}
         total = multimodal + self.alpha * sum(unimodal.values()) if unimodal else multimodal
@@ -225,7 +230,7 @@ def disentangled_logits(features: Mapping[str, Tensor], head: nn.Linear) -> dict
 
     Raises:
         ValueError: features that are not [B, D_m], whose widths do not add up to ``head.in_features``, or that use the
-            name ``"fused"``.
+            name ``"fused"`` or another reserved one.
 
     **Source.** Eq. 9-15; official ``models/fusion_modules.py:ConcatFusion_DGL`` and ``main_dgl.py`` (two backward
     passes, then ``fusion.grad = None``). **Difference.** One backward pass; equal to the last bit.
@@ -234,7 +239,7 @@ def disentangled_logits(features: Mapping[str, Tensor], head: nn.Linear) -> dict
     if any(len(shape) != 2 for shape in shapes.values()) or sum(s[-1] for s in shapes.values()) != head.in_features:
         raise ValueError(f"The head takes {head.in_features} features, but these are {shapes}: give [B, D_m] of every "
                          "modality whose widths D_m add up to that.")  # fmt: skip
-    _check_fused(features)
+    _check_names(features)
     fixed = {m: z.detach() for m, z in features.items()}
     bias = None if head.bias is None else head.bias.detach()
     logits = {FUSED: head(torch.cat(list(fixed.values()), dim=1))}
@@ -245,10 +250,11 @@ def disentangled_logits(features: Mapping[str, Tensor], head: nn.Linear) -> dict
 
 
 def check_partition(model: nn.Module) -> None:
-    """Check that every parameter is in exactly one encoder or in the fusion module.
+    """Check that every parameter is in exactly one encoder or in the fusion module, and no buffer in two of them.
 
     Raises:
-        ValueError: naming the parameters that are in no group or in several, or the missing part of the model.
+        ValueError: naming a parameter that is in no group or in several, a buffer that is in several, a reserved name,
+            or the missing part of the model.
     """
     encoders, fusion = getattr(model, "encoders", None), getattr(model, "fusion", None)
     if not isinstance(encoders, nn.ModuleDict) or not isinstance(fusion, nn.Module) or not len(encoders):
@@ -256,11 +262,15 @@ def check_partition(model: nn.Module) -> None:
             f"{type(model).__name__} needs `encoders` (an nn.ModuleDict, one entry per modality) and `fusion` (an "
             "nn.Module, the classifier included). Build it with dgl_core.models.LateFusion or subclass MultimodalModel."
         )
-    _check_fused(encoders)
+    _check_names(encoders)
     owners: dict[int, list[str]] = {}
     for owner, part in [*encoders.items(), ("fusion", fusion)]:
-        for parameter in part.parameters():
-            owners.setdefault(id(parameter), []).append(owner)
+        for tensor in [*part.parameters(), *part.buffers()]:
+            owners.setdefault(id(tensor), []).append(owner)
+    for name, buffer in model.named_buffers():
+        if len(groups := owners.get(id(buffer), [])) > 1:
+            raise ValueError(f"Buffer {name!r} is in several groups {groups}: a batch-norm layer they share would mix "
+                             "their statistics; give each its own.")  # fmt: skip
     for name, parameter in model.named_parameters():
         groups = owners.get(id(parameter), [])
         if len(groups) != 1:
@@ -268,6 +278,22 @@ def check_partition(model: nn.Module) -> None:
             raise ValueError(f"Parameter {name!r} is {where}; each parameter must be trained by exactly one group.")
 
 
-def _check_fused(modalities: Collection[str]) -> None:
-    if FUSED in modalities:
-        raise ValueError(f"{FUSED!r} names the multimodal logits; give that modality another name.")
+def _check_names(modalities: Iterable[str]) -> None:
+    for m in modalities:
+        if m in RESERVED:
+            raise ValueError(f"{m!r} names {RESERVED[m]}; give that modality another name.")
+
+
+def _check_classes(logits: Tensor, target: Tensor) -> None:
+    """Refuse targets that cross-entropy would take for something else, or would refuse without saying why."""
+    if target.is_floating_point():
+        raise ValueError(
+            f"The target is {target.dtype}, which cross-entropy takes for probabilities: give class indices, or, if "
+            "several labels may be right at once, criterion=F.binary_cross_entropy_with_logits."
+        )
+    on_cpu = target.device.type == "cpu" and not torch.compiler.is_compiling()  # elsewhere it would have to wait
+    if on_cpu and target.numel() and (largest := int(target.max())) >= logits.shape[1]:
+        raise ValueError(
+            f"The target has class {largest}, but the model tells {logits.shape[1]} classes apart: make its fusion "
+            f"with classes={largest + 1} or more."
+        )

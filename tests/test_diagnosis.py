@@ -244,6 +244,9 @@ REFUSED = {
     "logits of 'fused' are .8, 5, 3.": lambda: diagnose(
         late(2), [batch(2)], **answering(lambda x: x[:, None].repeat(1, 5, 1))
     ),
+    "encoders.model. gave list": lambda: diagnose(
+        Foreign(late(2)), [batch(2)], encoders=lambda n: [n.ear, n.eye], forward=masked
+    ),
     "cannot be called 'fused'": lambda: diagnose(
         Foreign(late(2)), [batch(2)], encoders=lambda n: {"fused": n.ear, "face": n.eye}, forward=masked
     ),

@@ -455,6 +455,7 @@ def test_bf16_autocast(build):
 @pytest.mark.parametrize("bad, message", [
     ({"alpha": -1.0}, "alpha is -1.0"),
     ({"alpha": float("nan")}, "alpha is nan"),
+    ({"alpha": float("inf")}, "alpha is inf.*finite"),
     ({"alpha": 1.0, "encoder_gate": 1.5}, "encoder_gate is 1.5"),
     ({"alpha": 1.0, "fusion_gate": -0.1}, "fusion_gate is -0.1"),
     ({"alpha": 1.0, "encoder_gate": {NAMES[0]: 0.5}}, "encoder_gate names"),
@@ -464,6 +465,26 @@ def test_values_out_of_range(bad, message):
     inputs, target = batch()
     with pytest.raises(ValueError, match=message):
         disentangled_loss(late(), inputs, target, **bad)
+
+
+@pytest.mark.parametrize(
+    "target, message",
+    [
+        (lambda y: F.one_hot(y, 3).double(), "target is torch.float64.*criterion=F.binary_cross_entropy_with_logits"),
+        (lambda y: y + 2, "has class 4, but the model tells 3 classes apart.*classes=5"),
+    ],
+)
+def test_targets_that_cross_entropy_would_misread(target, message):
+    inputs, classes = batch()
+    with pytest.raises(ValueError, match=message):
+        disentangled_loss(late(), inputs, target(classes), alpha=1.0)
+
+
+def test_labels_that_may_hold_together_train_with_their_own_criterion():
+    inputs, classes = batch()
+    several = F.one_hot(classes, 3).double()
+    losses = disentangled_loss(late(), inputs, several, alpha=1.0, criterion=F.binary_cross_entropy_with_logits)
+    assert losses.total.isfinite()
 
 
 class Parts(nn.Module):
@@ -481,7 +502,7 @@ class Parts(nn.Module):
 
 def test_every_parameter_is_in_exactly_one_group():
     encoder, other, head = nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(2, 2)
-    shared = nn.Linear(3, 2)
+    shared, norm = nn.Linear(3, 2), nn.BatchNorm1d(2, affine=False)  # no parameter tells that the norm is shared
     shared.weight = encoder.weight
     for model, message in [
         (Parts({"a": encoder, "b": shared}, head), r"'encoders.a.weight' is in several groups \['a', 'b'\]"),
@@ -492,6 +513,12 @@ def test_every_parameter_is_in_exactly_one_group():
         (Parts(None, head), "needs `encoders`"),
         (Parts({}, head), "needs `encoders`"),
         (Parts({"fused": encoder}, head), "'fused' names the multimodal logits"),
+        (Parts({"a": encoder, "fusion": other}, head), "'fusion' names the fusion module"),
+        (Parts({"heads": encoder}, head), "'heads' names the heads of a method"),
+        (
+            Parts({"a": nn.Sequential(encoder, norm), "b": nn.Sequential(other, norm)}, head),
+            r"'encoders.a.1.running_mean' is in several groups \['a', 'b'\].*statistics",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             DisentangledObjective(model, 1.0)

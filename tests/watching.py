@@ -14,11 +14,13 @@ from dgl_core.models import ConcatFusion, LateFusion
 from dgl_core.training.loop import Trainer
 
 
-def equal_widths(modalities: int = 2, width: int = 4, batch_norm: bool = True, seed: int = 0) -> LateFusion:
+def equal_widths(
+    modalities: int = 2, width: int = 4, batch_norm: bool = True, seed: int = 0, classes: int = 3
+) -> LateFusion:
     """Late fusion of encoders whose features have one width, as a shared head needs it."""
     torch.manual_seed(seed)
     encoders = {m: mlp(3 + i, width, batch_norm=batch_norm) for i, m in enumerate(NAMES[:modalities])}
-    return LateFusion(encoders, ConcatFusion(dict.fromkeys(encoders, width), 3))
+    return LateFusion(encoders, ConcatFusion(dict.fromkeys(encoders, width), classes))
 
 
 def trainer(

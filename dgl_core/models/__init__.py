@@ -8,7 +8,7 @@ from dgl_core.models.building import Shapes
 from dgl_core.models.fusion import FUSIONS, ConcatFusion, Fusion, PlainFusion, SumFusion
 from dgl_core.models.multimodal import LateFusion, MultimodalModel
 from dgl_core.models.resnet import ResNet, ResNet18
-from dgl_core.utils import Registry, unknown_name
+from dgl_core.utils import Registry, resolve_options, unknown_name
 
 __all__ = [
     "FUSIONS", "MODELS", "REVISIONS", "ConcatFusion", "Fusion", "LateFusion", "MultimodalModel", "PlainFusion",
@@ -45,8 +45,8 @@ def build(name: str, shapes: Shapes, classes: int, seed: int, **options) -> Mult
         options: as ``model_options`` lists them.
 
     Raises:
-        ValueError: an unknown model or a value outside the option's range, in one sentence.
+        ValueError: an unknown model or option, a value of another type or outside its range, or shapes that the model
+            cannot take.
     """
-    if name not in MODELS:
-        raise unknown_name("model", name, MODELS)
-    return MODELS[name](shapes, classes, seed, **options)
+    chosen = resolve_options(f"model {name!r}", options, model_options(name))
+    return MODELS[name](shapes, classes, seed, **chosen)

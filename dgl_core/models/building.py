@@ -11,7 +11,7 @@ from torch import nn
 from dgl_core.models.fusion import make_fusion
 from dgl_core.models.initial import initialise, seeded
 from dgl_core.models.multimodal import LateFusion
-from dgl_core.utils import Range
+from dgl_core.utils import Range, check_modality_names
 
 Shapes = Mapping[str, tuple[int, ...]]  # modality -> shape of one sample, channels first
 Builder = TypeVar("Builder", bound=Callable)
@@ -33,6 +33,7 @@ def checked(*dimensions: int, **ranges: Range) -> Callable[[Builder], Builder]:
         @functools.wraps(builder)
         def build(shapes: Shapes, classes: int, seed: int, **options) -> LateFusion:
             check_shapes(builder.__name__, shapes, dimensions)
+            Range(low=2).check("The number of classes", classes)
             for name, value in options.items():
                 if name in ranges:
                     ranges[name].check(name, value)
@@ -45,7 +46,12 @@ def checked(*dimensions: int, **ranges: Range) -> Callable[[Builder], Builder]:
 
 def check_shapes(model: str, shapes: Shapes, dimensions: Collection[int]) -> None:
     """Refuse modalities whose samples a model cannot take, naming the first one and a model that can."""
+    check_modality_names(shapes)
+    if not shapes:
+        raise ValueError(f"{model} needs at least one modality, but no shapes were given.")
     for m, shape in shapes.items():
+        if min(shape, default=1) < 1:
+            raise ValueError(f"Modality {m!r} has shape {tuple(shape)}; every length must be at least 1.")
         if len(shape) not in dimensions:
             wanted = " or ".join(KINDS[n] for n in dimensions)
             raise ValueError(

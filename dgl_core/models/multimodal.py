@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, check_partition
 from dgl_core.models.fusion import Fusion, PlainFusion
+from dgl_core.utils import check_modality_names
 
 
 class MultimodalModel(nn.Module):
@@ -22,11 +23,12 @@ class MultimodalModel(nn.Module):
         fusion: everything that is not an encoder.
 
     Raises:
-        ValueError: if a parameter belongs to two parts.
+        ValueError: a parameter that belongs to two parts, or a name that no modality may have.
     """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: nn.Module):
         super().__init__()
+        check_modality_names(encoders)
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
         check_partition(self)
@@ -49,10 +51,19 @@ class LateFusion(MultimodalModel):
     Args:
         encoders: modality name -> encoder, ``[B, ...] -> features [B, D_m]``.
         fusion: a ``Fusion`` (for example ``ConcatFusion``), or any module that maps the dict of features to logits.
+
+    Raises:
+        ValueError: as ``MultimodalModel``, or a fusion that was made for other modalities.
     """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: nn.Module):
         super().__init__(encoders, fusion if isinstance(fusion, Fusion) else PlainFusion(fusion))
+        widths = self.fusion.widths
+        if widths is not None and set(widths) != set(encoders):
+            raise ValueError(
+                f"The encoders are {list(encoders)}, but the fusion was made for {list(widths)}: give both the same "
+                "modalities."
+            )
 
     def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute the features of every modality, ``{m: [B, D_m]}``.

@@ -71,10 +71,15 @@ class ResNet(nn.Module):
                 layers.append(BasicBlock(channels, width, stride=2 if stage and not block else 1))
                 channels = width
         self.layers = nn.Sequential(*layers)
-        self.width = channels
+        self.channels, self.width = in_channels, channels
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() not in (4, 5) or x.shape[1] != self.channels:
+            raise ValueError(
+                f"This ResNet takes pictures [B, {self.channels}, H, W] or clips [B, {self.channels}, T, H, W], but "
+                f"got {list(x.shape)}: give it those, or give such inputs another encoder."
+            )
         frames = 1
         if x.dim() == 5:  # [B, C, T, H, W] -> [B * T, C, H, W]
             frames = x.shape[2]

@@ -119,6 +119,10 @@ def fit(
     wanted = built.modalities(dataset.modalities)
     if set(wanted) != set(model.encoders):
         raise ValueError(f"The model has encoders {list(model.encoders)}; {method} here trains {list(wanted)}.")
+    told = getattr(model.fusion, "classes", None)
+    if told is not None and told < len(dataset.classes):
+        raise ValueError(f"The model tells {told} classes apart, but the data set has {len(dataset.classes)}: make its "
+                         f"fusion with classes={len(dataset.classes)}.")  # fmt: skip
 
     def show(line: str) -> None:
         if log and (trainer.epoch + 1) % log == 0:

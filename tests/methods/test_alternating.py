@@ -72,6 +72,8 @@ def test_a_shared_head_needs_late_fusion_and_one_feature_width(name):
         ("relearn", {"strength": float("nan")}, "strength is nan"),
         ("relearn", {"every": 20.0}, "every is 20.0; it must be at least 0 and at most 1"),
         ("reconboost", {"w1": 1.0, "w2": 2.0}, "w1 must be larger"),
+        ("reconboost", {"alone": 0.6, "together": 0.6}, "must not exceed 1 in sum"),
+        ("mmpareto", {"gamma": float("inf")}, "gamma is inf; it must be at least 0 and finite"),
         ("gblend_ogr", {"floor": 0.0}, "floor is 0"),
     ],
 )

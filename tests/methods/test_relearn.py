@@ -107,8 +107,9 @@ def test_gaps_are_train_minus_val_purity():
 def test_too_few_samples_for_the_clusters_is_an_error_at_the_start():
     data = arrays(2, samples=16)
     data.classes = tuple("abcdefghij")
+    model = equal_widths(classes=10)
     with pytest.raises(ValueError, match="the train part into 10 clusters.*only 8 samples"):
-        fit(equal_widths(), "relearn", data, epochs=1, batch_size=4)
+        fit(model, "relearn", data, epochs=1, batch_size=4)
 
 
 def test_relearn_without_scikit_learn_or_pooled_features_says_so(monkeypatch):

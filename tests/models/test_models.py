@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
-from tiny import FUSED, NAMES, batch, late, mlp
+from tiny import FUSED, NAMES, arrays, batch, late, mlp
 from torch import nn
 
 from dgl_core import models
 from dgl_core.models import FUSIONS, MODELS, ConcatFusion, LateFusion, MultimodalModel, ResNet, ResNet18, build
 from dgl_core.models.initial import initialise
+from dgl_core.training.train import fit
 
 SHAPES = {"sound": (1, 32, 24), "face": (3, 32, 32)}
 
@@ -173,7 +174,7 @@ def test_unknown_names_get_the_nearest():
 
 def test_model_options_declare_their_defaults():
     assert models.model_options("small").items() >= {"fusion": "concat", "width": 8}.items()
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="Unknown option of model 'small' 'widht': did you mean 'width'"):
         build("small", SHAPES, 3, 0, widht=4)
     assert models.REVISIONS.keys() == MODELS.keys()
 
@@ -267,3 +268,68 @@ def test_a_shared_parameter_is_refused_at_construction():
     encoder = nn.Linear(2, 2)
     with pytest.raises(ValueError, match="in several groups"):
         LateFusion({"a": encoder, "b": encoder}, ConcatFusion({"a": 2, "b": 2}, 2))
+
+
+def encoders(*names: str) -> dict[str, nn.Module]:
+    return {name: nn.Linear(3, 2) for name in names}
+
+
+BAD_NAMES = ["fusion", "heads", "fused", "a/b", "two words", "without_a", "official_a", "a_reestimated", ""]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_would_never_be_trained_or_break_the_branches_are_refused(name):
+    """``fusion`` and ``heads`` are groups of the optimiser: an encoder of that name was never trained, silently."""
+    for make in [
+        lambda: build("mlp", {"a": (3,), name: (3,)}, 3, 0),
+        lambda: MultimodalModel(encoders("a", name), nn.Linear(2, 2)),
+        lambda: LateFusion(encoders("a", name), nn.Linear(2, 2)),
+        lambda: ConcatFusion({"a": 2, name: 2}, 3),
+    ]:
+        with pytest.raises(ValueError, match="A modality cannot be called") as error:
+            make()
+        assert repr(name) in str(error.value)
+
+
+ONE = {"a": (1, 16, 16)}
+WRONG_CALLS = {
+    "width is 0; it must be at least 1": lambda: build("small", ONE, 3, 0, width=0),
+    "width is -4; it must be at least 1": lambda: build("mmtm", ONE, 3, 0, width=-4),
+    "'width' of model 'small' is '8'; it must be of type int": lambda: build("small", ONE, 3, 0, width="8"),
+    "did you mean 'stem'": lambda: build("mmtm", ONE, 3, 0, split="stm"),
+    "block'? 'basik': did you mean 'basic'|block 'basik': did you": lambda: build("esanet", ONE, 3, 0, block="basik"),
+    "blocks is .1, 1.; give 4 numbers": lambda: build("esanet", {"a": (1, 32, 32)}, 3, 0, width=4, blocks=(1, 1)),
+    "blocks is .1, 1, 0, 1.; each must be at least 1": lambda: build("esanet", ONE, 3, 0, blocks=(1, 1, 0, 1)),
+    "classes is 1; it must be at least 2": lambda: build("small", ONE, 1, 0),
+    "classes is 0; it must be at least 2": lambda: build("mlp", {"a": (3,)}, 0, 0),
+    "resnet18 needs pictures .* modality 'a' has shape .20,.. Use model 'mlp'": lambda: build(
+        "resnet18", {"a": (20,)}, 3, 0
+    ),
+    "mmtm needs pictures": lambda: build("mmtm", {"a": (20,)}, 3, 0),
+    "esanet needs pictures": lambda: build("esanet", {"a": (20,)}, 3, 0),
+    "'a' has shape .0,.; every length must be at least 1": lambda: build("mlp", {"a": (0,)}, 3, 0),
+    "needs at least one modality": lambda: build("small", {}, 3, 0),
+    "width of 'b' is 0; it must be at least 1": lambda: ConcatFusion({"a": 2, "b": 0}, 3),
+    "width of 'a' is -1; it must be at least 1": lambda: FUSIONS["sum"]({"a": -1, "b": 2}, 3),
+    "number of classes is 0; it must be at least 1": lambda: FUSIONS["gated"]({"a": 2, "b": 2}, 0),
+    r"encoders are \['a', 'b'\], but the fusion was made for \['a', 'c'\]": lambda: LateFusion(
+        encoders("a", "b"), ConcatFusion({"a": 2, "c": 2}, 3)
+    ),
+    r"'b' has features of shape \[4, 2\], but this ConcatFusion was made for \[B, 5\]": lambda: LateFusion(
+        encoders("a", "b"), ConcatFusion({"a": 2, "b": 5}, 3)
+    )({m: torch.zeros(4, 3) for m in "ab"}),
+    r"takes pictures \[B, 1, H, W\].*got \[4, 20\]": lambda: ResNet(1, (4,), (1,), "small")(torch.zeros(4, 20)),
+    r"takes pictures \[B, 1, H, W\].*got \[4, 3, 8, 8\]": lambda: ResNet(1, (4,), (1,), "small")(
+        torch.zeros(4, 3, 8, 8)
+    ),
+    "tells 2 classes apart, but the data set has 3: .* classes=3": lambda: fit(
+        LateFusion({"sound": mlp(3, 2), "face": mlp(4, 2)}, ConcatFusion({"sound": 2, "face": 2}, 2)), "dgl", arrays()
+    ),
+}
+
+
+@pytest.mark.parametrize("message", WRONG_CALLS)
+def test_a_wrong_call_is_told_in_one_sentence_what_to_change(message):
+    with pytest.raises(ValueError, match=message) as error:
+        WRONG_CALLS[message]()
+    assert "\n" not in str(error.value)

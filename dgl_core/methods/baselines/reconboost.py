@@ -112,6 +112,11 @@ class ReconBoost(Method):
         super().__post_init__()
         if self.w1 <= self.w2:
             raise ValueError(f"w1 is {self.w1} and w2 is {self.w2}; w1 must be larger, or labels are unlearnt.")
+        if self.alone + self.together > 1:
+            raise ValueError(
+                f"alone is {self.alone} and together is {self.together}; these shares of the run must not exceed 1 in "
+                "sum, or no stage would fit into it."
+            )
 
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
         return nn.ModuleDict({"ensemble": Ensemble(common_width(model, self.TITLE), classes)})

@@ -45,6 +45,8 @@ class Encoder(nn.Module):
             raise unknown_name("block", block, BLOCKS)
         if stem_stride not in (1, 2):
             raise ValueError(f"stem_stride is {stem_stride}; choose 2 (as published) or 1 (for small images).")
+        if len(blocks) != len(widths):
+            raise ValueError(f"blocks is {tuple(blocks)}; give {len(widths)} numbers, one for each layer.")
         kind = BLOCKS[block]
         self.conv1 = nn.Conv2d(in_channels, widths[0], 7, stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])

@@ -60,7 +60,7 @@ class AttentionFusion(Fusion):
         expansion: int = 4,
         hide: bool = False,
     ):
-        super().__init__()
+        super().__init__(widths, classes)
         width = heads * math.ceil(max(widths.values()) / heads) if width is None else width
         if width % heads:
             raise ValueError(f"The token width {width} is not a multiple of the {heads} attention heads.")

@@ -7,21 +7,51 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
+from dgl_core.utils import check_modality_names
+
 
 class Fusion(nn.Module):
     """Base of all heads. A head writes ``join``; masking is done here, once.
 
     A head whose gradient dies at zero may override ``unimodal`` (METHODS 1.5); then every unimodal score uses it.
+
+    Args:
+        widths: modality -> feature width D_m, in fusion order, where the head depends on it; then features of other
+            widths are refused.
+        classes: number of classes K.
+
+    Raises:
+        ValueError: a name that no modality may have, a width or a number of classes below 1.
     """
+
+    def __init__(self, widths: Mapping[str, int] | None = None, classes: int | None = None):
+        super().__init__()
+        self.widths, self.classes = None if widths is None else dict(widths), classes
+        check_modality_names(self.widths or ())
+        for what, number in [*((f"The feature width of {m!r}", w) for m, w in (widths or {}).items()),
+                             ("The number of classes", 1 if classes is None else classes)]:  # fmt: skip
+            if number < 1:
+                raise ValueError(f"{what} is {number}; it must be at least 1.")
 
     def forward(self, features: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
         """Compute logits [B, K] from ``features`` {m: [B, D_m]}; modalities not in ``keep`` count as zero."""
+        self._check(features)
         if keep is None:
             return self.join(features)
         check_keep(keep, features)
         if len(keep) == 1:
             return self.unimodal(features, *keep)
         return self.join(zero_mask(features, keep))
+
+    def _check(self, features: Mapping[str, Tensor]) -> None:
+        for m, width in (self.widths or {}).items():
+            shape = list(features[m].shape) if m in features else None
+            if shape is None or len(shape) != 2 or shape[1] != width:
+                given = "is missing" if shape is None else f"has features of shape {shape}"
+                raise ValueError(
+                    f"Modality {m!r} {given}, but this {type(self).__name__} was made for [B, {width}]: make it with "
+                    "the widths that the encoders give."
+                )
 
     def join(self, features: Mapping[str, Tensor]) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define join(features) -> logits")

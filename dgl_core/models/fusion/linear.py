@@ -23,7 +23,7 @@ class ConcatFusion(Fusion):
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int):
-        super().__init__()
+        super().__init__(widths, classes)
         self.modalities = tuple(widths)
         self.head = nn.Linear(sum(widths.values()), classes)
 
@@ -44,7 +44,7 @@ class SumFusion(Fusion):
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, official: bool = False):
-        super().__init__()
+        super().__init__(widths, classes)
         self.official = official
         self.heads = nn.ModuleDict({m: nn.Linear(width, classes) for m, width in widths.items()})
 
@@ -69,7 +69,7 @@ class MLPFusion(Fusion):
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, hidden: int = 128, dropout: float = 0.2):
-        super().__init__()
+        super().__init__(widths, classes)
         self.modalities = tuple(widths)
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(sum(widths.values()), hidden)

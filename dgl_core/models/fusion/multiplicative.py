@@ -35,7 +35,7 @@ class BilinearFusion(Fusion):
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, official: bool = False):
-        super().__init__()
+        super().__init__(widths, classes)
         if len(widths) != 2:
             raise ValueError(
                 f"Bilinear fusion multiplies exactly two modalities; this model has {list(widths)}. Use fusion="
@@ -81,7 +81,7 @@ class FiLMFusion(Fusion):
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int):
-        super().__init__()
+        super().__init__(widths, classes)
         *self.modulating, self.modulated = _at_least_two(widths, "FiLM")
         width = widths[self.modulated]
         self.film = nn.Linear(sum(widths[m] for m in self.modulating), 2 * width)
@@ -116,7 +116,7 @@ class GatedFusion(Fusion):
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, official: bool = False):
-        super().__init__()
+        super().__init__(widths, classes)
         *self.gating, self.gated = _at_least_two(widths, "Gated")
         self.official = official
         hidden = max(widths.values())
