@@ -3,7 +3,8 @@
 # make test                                                              unit, contract and fault tests, notebook outputs
 # make notebooks [ONLY=03]    re-execute the committed notebooks         make audit   are the committed results true?
 # make torture [COUNT=1800] [SEED=0]    kills, damaged files, bad inputs: is anything lost, silent, obscure or left?
-# make bench                  the measured promises                      make lab     JupyterLab         make clean
+# make bench                  the measured promises                      make lab     JupyterLab, whose kernels give
+#                                                                        the committed numbers               make clean
 #
 # Each builds .venv from requirements.lock first, when needed. Variables:
 #   PYTHON=python3.12   the interpreter of .venv (3.11 or newer)
@@ -27,19 +28,24 @@ export DGL_DATA := $(abspath ../shared/data)
 endif
 endif
 
+# A variable as one word of the shell, whatever is in it; make itself would expand it for the environment of commands.
+unexport PROFILE ONLY OUT REHEARSE PER_GPU DASK PRECISION TORCH_INDEX COUNT SEED
+quoted = '$(subst ','\'',$(value $(1)))'
+
 .PHONY: reproduce test notebooks audit bench torture lab clean
 .DEFAULT_GOAL := reproduce
 
 reproduce: $(VENV)/.complete
-	@$(if $(PRECISION),DGL_PRECISION=$(PRECISION)) $(BIN)/python -m dgl_core reproduce --profile $(PROFILE) \
-	  $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out "$(OUT)") $(if $(REHEARSE),--rehearse $(REHEARSE)) \
-	  $(if $(PER_GPU),--per-gpu $(PER_GPU)) $(if $(DASK),--dask $(DASK))
+	@$(if $(value PRECISION),DGL_PRECISION=$(call quoted,PRECISION)) $(BIN)/python -m dgl_core reproduce \
+	  --profile $(call quoted,PROFILE) $(if $(value ONLY),--only $(call quoted,ONLY)) \
+	  $(if $(value OUT),--out $(call quoted,OUT)) $(if $(value REHEARSE),--rehearse $(call quoted,REHEARSE)) \
+	  $(if $(value PER_GPU),--per-gpu $(call quoted,PER_GPU)) $(if $(value DASK),--dask $(call quoted,DASK))
 
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope
 
 notebooks: $(VENV)/.complete
-	@$(BIN)/python -m tools.notebooks $(ONLY)
+	@$(BIN)/python -m tools.notebooks $(if $(value ONLY),$(call quoted,ONLY))
 
 audit: $(VENV)/.complete
 	@$(BIN)/python -m tools.audit
@@ -48,10 +54,11 @@ bench: $(VENV)/.complete
 	@for script in tests/bench/bench_*.py; do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 torture: $(VENV)/.complete
-	@$(BIN)/python -m tests.faults.torture $(if $(COUNT),--count '$(COUNT)') $(if $(SEED),--seed '$(SEED)')
+	@$(BIN)/python -m tests.faults.torture $(if $(value COUNT),--count $(call quoted,COUNT)) \
+	  $(if $(value SEED),--seed $(call quoted,SEED))
 
 lab: $(VENV)/.complete
-	@$(BIN)/jupyter lab --notebook-dir notebooks
+	@$(BIN)/python -m tools.lab
 
 clean:
 	rm -rf $(VENV) reports .pytest_cache .hypothesis .ruff_cache *.egg-info
@@ -61,7 +68,7 @@ $(VENV)/.complete: requirements.lock pyproject.toml
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Building $(VENV) from requirements.lock: once, some minutes, 0.5 GB (with CUDA builds of torch 3 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input $(if $(value TORCH_INDEX),--index-url $(call quoted,TORCH_INDEX)) \
 	  $$(grep '^torch==' requirements.lock)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps -e .

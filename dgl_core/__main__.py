@@ -7,6 +7,7 @@ something failed, 2 it was asked for something that does not exist, 130 interrup
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -82,6 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. What is finished is kept; the same command goes on from there.", file=sys.stderr)
         return 130
+    except Exception as error:
+        if os.environ.get("DGL_TRACEBACK"):
+            raise
+        said = " ".join(str(error).split()) or "no reason given"
+        print(f"error: {type(error).__name__}: {said} (DGL_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -267,7 +267,7 @@ for title, rows in shown.items():
 # %%
 for dataset, (rows, _, _) in own.items():
     print(f"{titles[dataset]}: test accuracy (%), every row at its own learning rate")
-    display(dgl_core.publish(f"table_missing_{dataset}", protocols.missing_table(rows)))
+    display(dgl_core.publish(f"table_own_rates_missing_{dataset}", protocols.missing_table(rows)))
 
 # %% [markdown]
 # ## 8.8 Two processes
@@ -302,7 +302,7 @@ model = models.build("small", clips.shapes, len(clips.classes), seed, width=4)
 fit(model, "vanilla", clips, epochs=4, milestones=(3,), lr=0.03, batch_size=16, seed=seed)
 report = diagnose(model, [clips.batch(rows) for rows in clips.indices("test").split(64)], share=1.0)
 print(report)
-dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
+dgl_core.publish("figure_diagnosis_trained", diagnosis.panels(report))
 
 # %% [markdown]
 # **Figure 8.7.** Left: what fusion leaves of each modality's residual, $R$, median and quartiles over samples. Middle:

@@ -58,6 +58,19 @@ def test_an_interrupt_is_a_line(monkeypatch, capsys):
     assert "Interrupted" in capsys.readouterr().err
 
 
+def test_an_error_that_nobody_foresaw_is_a_line_unless_the_traceback_is_wanted(monkeypatch, capsys):
+    def broken(arguments):
+        raise RuntimeError("a worker\nwas killed")
+
+    monkeypatch.setattr("dgl_core.runs.audit.main", broken)
+    monkeypatch.delenv("DGL_TRACEBACK", raising=False)
+    assert command.main(["audit"]) == 1
+    assert capsys.readouterr().err == "error: RuntimeError: a worker was killed (DGL_TRACEBACK=1 shows where)\n"
+    monkeypatch.setenv("DGL_TRACEBACK", "1")
+    with pytest.raises(RuntimeError):
+        command.main(["audit"])
+
+
 def test_what_people_are_told_to_type_exists():
     said = {}
     for path in TOLD:

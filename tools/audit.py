@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from dgl_core.reproduce.execute import NOTEBOOKS, ROOT, NotebookFailed, kernel_environment, notebook_names
+from dgl_core.runs.run import RunsFailed
 from tools.notebooks import rebuild
 
 
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     os.environ.update(kernel_environment(portable=True))
     try:
         differences = audit_notebooks(notebook_names())
-    except NotebookFailed as failure:
+    except (NotebookFailed, RunsFailed) as failure:
         differences = [str(failure)]
     print(f"Notebooks: {len(differences)} of {len(notebook_names())} differ from what is committed", flush=True)
     for line in differences:

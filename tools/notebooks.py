@@ -18,6 +18,7 @@ import nbformat
 
 from dgl_core.paper import experiments
 from dgl_core.reproduce.execute import NOTEBOOKS, NotebookFailed, execute, kernel_environment, notebook_names, text
+from dgl_core.runs import run
 from dgl_core.runs.workers import local_workers, with_variables
 from dgl_core.utils import Progress, write_atomic
 from tools.normalise_notebooks import normalise
@@ -51,8 +52,6 @@ def rebuild(names: Sequence[str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="dgl_store_") as store:
         variables = kernel_environment(portable=True) | {"DGL_RESULTS": store}
         with with_variables(variables):
-            from dgl_core.runs import run
-
             todo = run.pending(experiments.plan("smoke", names))
             if todo:
                 with local_workers(WORKERS) as pool, Progress(lambda: f"training {len(todo)} runs"):
@@ -65,11 +64,11 @@ def rebuild(names: Sequence[str]) -> dict[str, str]:
 def main(only: list[str]) -> int:
     """Write the notebooks back; 1 if one failed, 2 if there is no such notebook."""
     try:
-        names = notebook_names(only)
+        names = notebook_names([word for entry in only for word in entry.split()])
         for name in names:
             refuse_lost_edits(name)
         texts = rebuild(names)
-    except NotebookFailed as failure:
+    except (NotebookFailed, run.RunsFailed) as failure:
         print(f"FAILED  {failure}", file=sys.stderr)
         return 1
     except ValueError as error:

@@ -98,16 +98,19 @@ def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> st
 
 
 def verify(recipe: Recipe, root: Path | None) -> str:
-    """Check one data set completely.
+    """Read all files of one data set, and the arrays that are kept of it, and check them.
 
     Raises:
         FileNotFoundError, ValueError: what is wrong, with file and remedy.
     """
-    if recipe.facts.manifest:
-        recipe.find(root, read=True)
-    if recipe.verify is not None:
-        return recipe.verify(root)
-    return repr(recipe.load(root, **recipe.check({})))
+    from dgl_core.data.files.arrays import check_kept
+
+    with cache.afresh():
+        kept = check_kept(recipe.name)
+        if recipe.facts.manifest:
+            recipe.find(root, read=True)
+        found = recipe.verify(root) if recipe.verify is not None else repr(recipe.load(root, **recipe.check({})))
+    return found + (f"; {kept} folders of arrays as their checksums say" if kept else "")
 
 
 def _prepared(recipe: Recipe) -> list[str]:

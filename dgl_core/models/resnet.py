@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgl_core.models.building import Shapes, checked, late_fusion
+from dgl_core.models.convolution import StridedPointwise
 from dgl_core.models.initial import initialise
 from dgl_core.models.multimodal import LateFusion
 from dgl_core.utils import Range
@@ -26,7 +27,7 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Identity()
         if stride != 1 or in_channels != channels:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+                StridedPointwise(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -44,15 +44,21 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NN", help="only these notebooks (03, or the whole name)"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="report folder, reports/<profile> by default")
+    parser.add_argument("--out", metavar="DIR", help="report folder, reports/<profile> by default")
     parser.add_argument("--workers", type=int, metavar="N", help="training processes (2; paper profile: one per GPU)")
     parser.add_argument("--per-gpu", type=int, default=1, metavar="N", help="trainings that share a GPU (1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="train on this Dask cluster; its workers share DGL_RESULTS")
     about = "time the paper profile on random data: 1 (of true size), a share of the clips, or small"
-    parser.add_argument("--rehearse", nargs="?", const="1", default="", metavar="SIZE", help=about)
+    parser.add_argument("--rehearse", nargs="?", const="1", metavar="SIZE", help=about)
     options = parser.parse_args(arguments)
+    for name in ("out", "dask", "rehearse"):
+        if getattr(options, name) == "":
+            raise ValueError(f"--{name} is empty; give a value or leave it out")
     options.portable = profiles.profile_named(options.profile).portable
-    options.names = notebook_names([word for entry in options.only for word in entry.replace(",", " ").split()])
+    only = [word for entry in options.only for word in entry.replace(",", " ").split()]
+    if options.only and not only:
+        raise ValueError("--only names no notebook; give some, as in --only 03 04, or leave it out for all")
+    options.names = notebook_names(only)
     if options.per_gpu < 1:
         raise ValueError(f"--per-gpu is {options.per_gpu}; it must be at least 1")
     if options.rehearse and options.profile != "paper":
@@ -63,7 +69,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         options.workers = paper if options.profile == "paper" else min(2, os.cpu_count() or 1)
     if options.workers < 1:
         raise ValueError(f"--workers is {options.workers}; it must be at least 1")
-    options.out = (options.out or ROOT / "reports" / options.profile).resolve()
+    options.out = Path(options.out or ROOT / "reports" / options.profile).resolve()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=options.out).close()
@@ -75,6 +81,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def reproduce(options: argparse.Namespace) -> int:
     """Plan, train, execute, report. Returns the exit status: 0, or 1 if anything failed."""
     started = time.monotonic()
+    outputs.sweep(options.out)
     plan = plan_of(options.profile, options.names)
     print(f"Profile {options.profile}: {profiles.profile_named(options.profile).purpose}")
     print(summary(plan, options.workers), flush=True)

@@ -115,10 +115,18 @@ def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None
 
 
 def read_source(path: Path) -> NotebookNode:
-    """Read a notebook from its ``py:percent`` file, without outputs, for this environment's Python kernel."""
+    """Read a notebook from its ``py:percent`` file, without outputs, for this environment's Python kernel.
+
+    Raises:
+        NotebookFailed: there is no such notebook in the file.
+    """
     import jupytext
 
-    notebook = jupytext.read(path, fmt="py:percent")
+    try:
+        notebook = jupytext.read(path, fmt="py:percent")
+    except Exception as error:  # of the file, its encoding, its YAML header, jupytext's own
+        reason = f"{path.name} is no notebook ({type(error).__name__}: {_first_line(str(error))}); restore it"
+        raise NotebookFailed(path.stem, "its source", reason) from None
     notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     return notebook
 
@@ -142,12 +150,15 @@ def execute(
 
     Raises:
         NotebookFailed: a cell raised, the kernel died, or cells were not executed in order.
-        ValueError: a parameter that the notebook does not have or of another type.
+            Or its source is damaged, its cell of parameters included.
     """
     from dgl_core.reproduce import engine  # papermill takes a second to import
 
     notebook = read_source(source)
-    check_parameters(notebook, parameters or {})
+    try:
+        check_parameters(notebook, parameters or {})
+    except (ValueError, SyntaxError) as error:
+        raise NotebookFailed(source.stem, "its source", _first_line(str(error))) from None
     variables = kernel_environment(portable=False) | (environment or {})
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)

@@ -10,6 +10,7 @@ import os
 import platform
 import random
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,7 +26,7 @@ from dgl_core.figures.style import Picture
 from dgl_core.paper.experiments.profiles import profile_named
 from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.training.environment import commit, is_portable
-from dgl_core.utils import ROOT, write_atomic
+from dgl_core.utils import ROOT, results_root, write_atomic
 from dgl_core.verdicts.statistics import Verdict, judge
 
 
@@ -67,6 +68,7 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
         if not folder.is_dir():
             raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
         os.environ["DGL_DATA"] = str(folder)
+
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
@@ -74,6 +76,11 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     pandas.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", 200)
     if portable:
         torch.set_num_threads(1)
+        if not is_portable():
+            print(
+                f"Numerics: this machine's own, so digits may differ from the committed ones; runs are kept in "
+                f"{results_root()} as such. 'make lab' starts kernels with portable numerics.", file=sys.stderr,
+            )  # fmt: skip
     device = "cuda" if torch.cuda.is_available() and not portable else "cpu"
     return Settings(profile, seed, recompute, folder, device)
 

@@ -17,7 +17,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +32,9 @@ from dgl_core.utils import write_atomic
 
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
+TOGETHER = 5  # runners that may write one report at the same time
+LEFT = re.compile(r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.\w{8}")  # a file that ``write_atomic`` has not finished
+LEFT_SECONDS = 600.0  # after which nobody is at work on it
 MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
 
@@ -126,8 +129,10 @@ def refresh(
     name: str, profile: str, out: Path, specs: Sequence[RunSpec], portable: bool, stop: threading.Event
 ) -> Result:
     """Execute a notebook unless its last result still stands; never raises for a failure of the notebook itself."""
+    source = NOTEBOOKS / f"{name}.py"
+    if not source.is_file():
+        return record_failure(out, name, "its source", f"{source.name} is no file; restore it")
     before, fingerprint_now = load(out, name), fingerprint(name, profile, specs)
-    notebook_path, result_path = paths(out, name)
     stands = before is not None and before.fingerprint == fingerprint_now and not before.error
     if stands and before.notebook and not changed(out, before):
         return replace(before, kept=True)
@@ -135,26 +140,48 @@ def refresh(
     with tempfile.TemporaryDirectory(prefix="dgl_report_") as work:
         variables = kernel_environment(portable) | {"DGL_REPORT": work}
         try:
-            parameters, source = {"profile": profile}, NOTEBOOKS / f"{name}.py"
+            parameters = {"profile": profile}
             notebook = execute(source, parameters=parameters, environment=variables, stop=stop, scratch=work)
         except NotebookFailed as failure:
             if failure.notebook is not None:
-                write_atomic(notebook_path, text(failure.notebook))
+                write_atomic(paths(out, name)[0], text(failure.notebook))
             return record_failure(out, name, failure.where, failure.error)
-        files = {}
-        for path in sorted(path for path in Path(work).rglob("*") if path.is_file()):
-            file, content = path.relative_to(work).as_posix(), path.read_bytes()
-            files[file] = _sha256(content)
-            write_atomic(out / file, content)
-    for stale in old.keys() - files.keys():
-        if not (out / stale).parent.is_symlink():  # or a file of another folder would go
-            (out / stale).unlink(missing_ok=True)
-    written = text(notebook)
-    write_atomic(notebook_path, written)
+        found = {path.relative_to(work).as_posix(): path for path in sorted(Path(work).rglob("*.*"))}
+        made = {file: path.read_bytes() for file, path in found.items() if MADE.fullmatch(file)}
+    files, written = {file: _sha256(content) for file, content in made.items()}, text(notebook).encode()
     seconds = round(time.monotonic() - started, 1)
-    result = Result(name, fingerprint_now, seconds, utc_now(), files, _sha256(written.encode()))
-    write_atomic(result_path, json.dumps(asdict(result), indent=1))
+    result = Result(name, fingerprint_now, seconds, utc_now(), files, _sha256(written))
+    _remove(out, name, old.keys() - files.keys())
+    _write(out, result, made | {f"notebooks/{name}.ipynb": written})
     return result
+
+
+def _remove(out: Path, name: str, stale: Iterable[str]) -> None:
+    """Delete files that a notebook made before and no longer makes, unless another notebook does."""
+    others = [load(out, path.stem) for path in (out / "notebooks").glob("*.json") if path.stem != name]
+    listed = {file for other in others if other for file in other.files}
+    for file in set(stale) - listed:
+        if not (out / file).parent.is_symlink():  # or a file of another folder would go
+            (out / file).unlink(missing_ok=True)
+
+
+def _write(out: Path, result: Result, made: Mapping[str, bytes]) -> None:
+    """Write a result and what it lists, again where another runner wrote in between."""
+    for _ in range(TOGETHER):
+        for file, content in made.items():
+            write_atomic(out / file, content)
+        write_atomic(paths(out, result.name)[1], json.dumps(asdict(result), indent=1))
+        there = load(out, result.name)
+        if there is not None and not changed(out, there):
+            return
+
+
+def sweep(out: Path) -> None:
+    """Remove what killed runners left half-written in the report folder."""
+    for folder in (out, *(out / name for name in ("notebooks", "tables", "figures"))):
+        for path in folder.glob(".*.*.*"):
+            if LEFT.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 def record_failure(out: Path, name: str, where: str, error: str) -> Result:

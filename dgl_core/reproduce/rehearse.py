@@ -251,6 +251,8 @@ def rehearse(specs: Iterable[RunSpec], size: str, steps: int = STEPS, say=print)
 
 def profile(names: Sequence[str], size: str) -> int:
     """Rehearse what the paper profile trains on the paper's sets, present or not, and project the time of it all."""
+    for full in SIZES.values():
+        full.scaled(size)  # refused before the planning, which takes seconds
     plan = plan_of("paper", names)
     wanted = [*plan.todo, *(spec for specs in plan.absent.values() for spec in specs)]
     found = rehearse([spec for spec in wanted if spec.dataset in SIZES], size)
@@ -281,6 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=STEPS, help="steps that are timed")
     options = parser.parse_args(arguments)
     try:
+        if options.steps < 1:
+            raise ValueError(f"--steps is {options.steps}; it must be at least 1")
         base = late_fusion.base_specs("paper", options.dataset, [0])[0].but(precision=options.precision)
         rehearse([base.but(method=m) for m in options.methods], options.size, options.steps)
     except ValueError as error:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dgl_core import data
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method
+from dgl_core.models.convolution import make_safe
 from dgl_core.training import checkpoints, optimizer, recording, streaming
 from dgl_core.training.distributed import Team
 from dgl_core.training.evaluation import branches_of, evaluate
@@ -91,6 +92,7 @@ class Trainer:
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)
+                make_safe(module)  # in that layout, a narrow strided one would end the process
 
     def _set_up_data(self, dataset: data.Dataset) -> None:
         """Move the data to where they are trained on; count the steps of an epoch."""

@@ -23,6 +23,11 @@ Key = TypeVar("Key")
 # -- from rows to differences -----------------------------------------------------------------------------------------
 
 
+def processes_of(record: RunRecord) -> int:
+    """Count the processes that trained a run together (``torchrun``)."""
+    return int(record.environment.get("processes", 1))
+
+
 def consistent(rows: Rows) -> None:
     """Refuse records that must not be compared: of mixed revisions, of different data, of mixed numbers of processes.
 
@@ -31,6 +36,7 @@ def consistent(rows: Rows) -> None:
     """
     revisions: dict[str, object] = {}
     fingerprints: dict[int, object] = {}
+    processes: set[int] = set()
     for label, records in rows.items():
         for record in records:
             found = {"data": record.revisions.get("dataset"), "loop": record.revisions.get("loop")}
@@ -44,10 +50,21 @@ def consistent(rows: Rows) -> None:
             fingerprint = record.data.get("fingerprint")
             if fingerprints.setdefault(record.spec.seed, fingerprint) != fingerprint:
                 raise ValueError(f"Row {label!r}, seed {record.spec.seed}: trained on other data than its partners.")
+            processes.add(processes_of(record))
+            if len(processes) > 1:  # the statistics of batch-norm are those of each process's share of a batch
+                raise ValueError(
+                    f"Row {label!r}, seed {record.spec.seed}: the runs were trained on {min(processes)} and on "
+                    f"{max(processes)} processes, which differ in batch statistics; train all on the same number."
+                )
 
 
 def pairs(rows: Rows, one: str, other: str) -> list[tuple[RunRecord, RunRecord]]:
-    """Pair the records of two rows by seed, in the order of the first row."""
+    """Pair the records of two rows by seed, in the order of the first row.
+
+    Raises:
+        ValueError: the rows must not be compared (``consistent``).
+    """
+    consistent({one: rows[one], other: rows[other]})
     partner = {record.spec.seed: record for record in rows[other]}
     return [(record, partner[record.spec.seed]) for record in rows[one] if record.spec.seed in partner]
 

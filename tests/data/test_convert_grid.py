@@ -114,13 +114,32 @@ def test_what_cannot_be_used_is_counted_and_named(home, capsys):
     with open(home / "out" / "unreadable.csv", encoding="utf-8", newline="") as file:
         reasons = dict(list(csv.reader(file))[1:])
     expected = {
-        "mute": "has no sound", "cut": "truncated, its sound ends at", "none": "none.align is missing",
+        "mute": "has no sound", "cut": "truncated within its last packet of sound", "none": "none.align is missing",
         "five": "not six lines",
         "word": "'pink' is no word",
     }  # fmt: skip
     for name, reason in expected.items():
         assert reason in reasons.pop(name)
     assert not reasons and [row["word"] for row in table(home / "out")] == ["bin", "blue", "at", "f", "two", "now"]
+
+
+def test_raw_videos_that_contradict_their_manifest_are_left_out(home, capsys):
+    raw = make_raw(home / "raw", ("a", "video", "words"))
+    cache.write_manifest(raw, [p.relative_to(raw) for p in raw.iterdir()])
+    with open(raw / "video.mpg", "r+b") as file:
+        file.seek(3000)
+        file.write(b"x")
+    (raw / "words.align").write_text(ALIGNMENT.replace("blue", "red"))
+    assert command.main(["prepare", "grid", "--raw", str(raw), "--to", str(home / "out")]) == 0
+    assert "1 utterances, 6 words in" in capsys.readouterr().out
+    lines = (home / "out" / "unreadable.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(lines) == 2 and all("not the file that" in line for line in lines)
+
+
+def test_a_name_that_no_list_can_hold_is_refused(home, capsys):
+    raw = make_raw(home / "raw", ("good", "li\nne"))
+    assert command.main(["prepare", "grid", "--raw", str(raw), "--to", str(home / "out")]) == 1
+    assert "li\\nne.mpg': this name has a line break" in capsys.readouterr().err
 
 
 def test_a_stopped_conversion_goes_on(home, monkeypatch):

@@ -199,6 +199,42 @@ def test_a_bomb_is_stopped_and_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+def test_an_encrypted_zip_is_named_in_one_sentence(tmp_path):
+    make_zip(tmp_path / "a", [("x", b"1")])
+    data = bytearray((tmp_path / "a").read_bytes())
+    for signature, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.find(signature) + place] |= 1  # the flag of encryption
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(ValueError, match="a: encrypted, or packed in a way .*; unpack it yourself"):
+        unpack(tmp_path / "a", tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_archives_damaged_anywhere_give_the_same_files_or_one_sentence(tmp_path, monkeypatch, make):
+    monkeypatch.setenv("DGL_DATA_CACHE", str(tmp_path / "cache"))
+    content = {"x.txt": bytes(range(200)), "y/z.txt": b"22"}
+    make(tmp_path / "a", content.items())
+    whole = (tmp_path / "a").read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 3):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]):
+            (tmp_path / "a").write_bytes(damaged)
+            try:
+                unpack(tmp_path / "a", tmp_path / "out")
+            except ValueError as error:
+                assert str(tmp_path / "a") in str(error) and "\n" not in str(error)
+                refused += 1
+                continue
+            found = {p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in files_of(tmp_path / "out")}
+            assert sorted(found.values()) == sorted(content.values()), (place, found)
+    assert refused > len(whole) // 3
+
+
+def files_of(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_a_damaged_or_doubled_archive_is_named(tmp_path):
     make_zip(tmp_path / "a", [("x", bytes(1000)), ("y", b"1")])
     data = bytearray((tmp_path / "a").read_bytes())

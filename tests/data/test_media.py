@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from dgl_core import data
+from dgl_core.data import command
 from dgl_core.data.files import arrays, cache
 from dgl_core.data.generated.emotions import emotion_files
 from dgl_core.data.generated.emotions.acting import EMOTIONS
@@ -205,6 +206,58 @@ def test_a_clip_in_both_lists_is_refused(tmp_path):
         load(tmp_path)
     with pytest.raises(ValueError, match="'1003_DFA_SAD_XX' is listed twice"):
         cremad.verify_cremad(tmp_path)
+
+
+def damage(path, place=-300):
+    """Flip one bit, and leave size and times as they were, as a failing disk does."""
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def small_emotions():
+    return data.load("emotions", clips=18, frame_size=16, spectrogram="compact")
+
+
+@pytest.mark.parametrize("what", ["AudioWAV/*.wav", "Image-01-FPS/*/*.jpg", "train.csv"])
+def test_generated_media_that_contradict_their_manifest_do_not_get_into_arrays(home, what):
+    folder = emotion_files.ensure(emotion_files.Settings(clips=18))
+    damage(next(folder.glob(what)), 0 if what == "train.csv" else -300)
+    with pytest.raises(ValueError, match="not the file that .*MANIFEST.sha256 lists; .*delete the folder"):
+        small_emotions()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.7, 0.97])
+def test_a_manifest_that_was_cut_off_makes_the_set_again(home, capsys, share):
+    folder = emotion_files.ensure(emotion_files.Settings(clips=18))
+    lines = (folder / cache.MANIFEST).read_text().splitlines(keepends=True)
+    (folder / cache.MANIFEST).write_text("".join(lines[: int(len(lines) * share)]))
+    emotion_files.ensure(emotion_files.Settings(clips=18))
+    assert "MANIFEST.sha256 is incomplete; making it again" in capsys.readouterr().err
+    assert (folder / cache.MANIFEST).read_text() == "".join(lines)
+
+
+@pytest.mark.parametrize("what", ["AudioWAV/*.wav", "prepared/*/array.npy"])
+def test_verify_reads_what_it_answers_for(home, capsys, what):
+    small_emotions()
+    assert command.main(["verify", "emotions"]) == 0
+    assert "every file as its manifest says; 2 folders of arrays as their checksums say" in capsys.readouterr().out
+    path = next((cache.cache_root()).glob(f"emotions-*/{what}"))
+    damage(path)
+    assert command.main(["verify", "emotions"]) == 1
+    assert f"{path.name}: wrong checksum; delete this folder" in capsys.readouterr().err
+
+
+def test_verify_reads_prepared_clips(home, capsys):
+    make_cremad(home)
+    where = ["--root", str(home)]
+    load(home)
+    assert command.main([*where, "verify", "cremad"]) == 0
+    damage(next(cache.cache_root().glob("cremad/*/sound.npy")))
+    assert command.main([*where, "verify", "cremad"]) == 1
+    assert "sound.npy: wrong checksum; delete this folder, its arrays are made again" in capsys.readouterr().err
 
 
 def counted(folder, stamp="s", times=None):

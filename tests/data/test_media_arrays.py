@@ -16,6 +16,7 @@ import pytest
 from media_files import tone, write_wav
 from PIL import Image
 
+from dgl_core.data import command
 from dgl_core.data.files import cache
 from dgl_core.data.media import arrays, reader
 from dgl_core.data.media.source import Source, read_clip
@@ -132,6 +133,20 @@ def test_a_clip_listed_twice_is_refused(home):
     sources = make_clips(home, 2)
     with pytest.raises(ValueError, match="1 clip ids occur more than once, e.g. 'clip 0"):
         ensure(home, [*sources, sources[0]])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names cannot exist on Windows")
+@pytest.mark.parametrize("name", [b"clip\n1", b"clip \xff\xfe"])
+def test_a_name_that_no_list_can_hold_is_refused_in_one_sentence(home, monkeypatch, capsys, name):
+    monkeypatch.setenv("DGL_DATA", str(home))
+    place = os.path.join(os.fsencode(home), b"mine", b"cat")
+    os.makedirs(os.path.join(place, name))
+    Image.new("RGB", (40, 30)).save(os.fsdecode(os.path.join(place, name, b"0.png")))
+    os.replace(write_wav(home / "a.wav", tone(0.1, 8000), 8000), os.path.join(place, name + b".wav"))
+    assert command.main(["prepare", "folder", "folder=mine"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "this name has a line break or is not UTF-8; rename the file or folder" in err
+    assert ascii(os.fsdecode(name))[1:-1] in err
 
 
 def change(folder, **values):

@@ -6,12 +6,14 @@ import errno
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
+from conftest import HEADER
 from dgl_core import utils
-from dgl_core.reproduce import command
+from dgl_core.reproduce import command, outputs
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.utils import write_atomic
 
@@ -57,22 +59,6 @@ def test_interrupted_training_keeps_what_is_finished_and_goes_on_from_there(proj
         assert not list(project.store.rglob("*.claim"))
 
 
-def test_interrupted_notebook_leaves_no_kernel_and_no_output(project):
-    project.notebook("01_first", "from pathlib import Path\nPath('started').touch()\nimport time\ntime.sleep(60)")
-    process, started = project.start(), project.root / "notebooks" / "started"
-    give_up = time.monotonic() + 40
-    while not started.exists() and time.monotonic() < give_up:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130 and "Interrupted" in errors
-    assert not list(project.out.rglob("*.ipynb"))
-    give_up = time.monotonic() + 10
-    while alive(project) and time.monotonic() < give_up:  # a kernel notices within a second or so
-        time.sleep(0.2)
-    assert not alive(project)
-
-
 def processes(project, words: str) -> list[int]:
     """Processes of the project whose command line holds some words."""
     commands = {pid: open(f"/proc/{pid}/cmdline").read().replace("\0", " ") for pid in alive(project)}
@@ -98,14 +84,16 @@ def wait_for_the_end(project, seconds: float = 15) -> None:
     assert not alive(project)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_runner_that_is_killed_leaves_no_papermill_no_kernel_and_no_files(project, tmp_path, number):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_runner_that_ends_in_a_notebook_leaves_no_papermill_no_kernel_and_no_files(project, tmp_path, number):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = started(project, TMPDIR=str(scratch))
     assert len(processes(project, "ipykernel_launcher")) == 1 and any(scratch.glob("dgl_report_*"))
     process.send_signal(number)
-    process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
+    if number == signal.SIGINT:
+        assert process.returncode == 130 and "Interrupted" in errors
     wait_for_the_end(project)
     assert not list(scratch.glob("dgl_*")) and not list(project.out.rglob("*.ipynb"))
 
@@ -190,6 +178,13 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
         (["--only", "03_vanila_vs_dgl"], "Unknown notebook '03_vanila_vs_dgl': did you mean '03_vanilla_vs_dgl'?"),
         (["--only", "99"], "Unknown notebook '99'"),
         (["--workers", "0"], "--workers is 0; it must be at least 1"),
+        (["--only", ""], "--only names no notebook"),
+        (["--only", " , "], "--only names no notebook"),
+        (["--out", ""], "--out is empty; give a value or leave it out"),
+        (["--dask", ""], "--dask is empty"),
+        (["--profile", "paper", "--rehearse", ""], "--rehearse is empty"),
+        (["--profile", ""], "Unknown profile ''"),
+        (["--profile", "paper", "--rehearse", "7"], "the size of a rehearsal is '7'"),
         (["--out", "/dev/null/report"], "cannot write to /dev/null/report"),
         (["--dask", "tcp://127.0.0.1:1"], "no Dask scheduler answers at 'tcp://127.0.0.1:1'"),
     ],
@@ -215,6 +210,29 @@ def test_a_read_only_report_folder_is_refused_before_any_work(project, capsys, m
     monkeypatch.setattr(signal, "signal", lambda *unused: None)
     assert command.main(["--profile", "smoke", "--out", str(project.out)]) == 2
     assert "Read-only file system; choose another folder with --out" in capsys.readouterr().err
+
+
+DAMAGE = {
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:150]), "0 cells are tagged 'parameters'"),
+    "empty": (lambda path: path.write_bytes(b""), "0 cells are tagged 'parameters'"),
+    "bytes": (lambda path: path.write_bytes(b"\xff\xfe\x00" * 50), "01_first.py is no notebook (UnicodeDecodeError"),
+    "syntax": (lambda path: path.write_text('# %% tags=["parameters"]\nprofile = (\n'), "was never closed"),
+    "code": (lambda path: path.write_text('# %% tags=["parameters"]\nprofile = open("x")\n'), "only name = literal"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "01_first.py is no file"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_source_is_that_notebooks_failure(tmp_path, monkeypatch, kind):
+    """Named in one sentence; the other notebooks are executed all the same."""
+    path = tmp_path / "01_first.py"
+    path.write_text(HEADER.format(title="First") + "\n# %%\nprint(1)\n")
+    damage, message = DAMAGE[kind]
+    damage(path)
+    monkeypatch.setattr(outputs, "NOTEBOOKS", tmp_path)
+    result = outputs.refresh("01_first", "smoke", tmp_path / "out", [], True, threading.Event())
+    assert result.where == "its source" and message in result.error and "\n" not in result.error
+    assert outputs.load(tmp_path / "out", "01_first") == result
 
 
 def test_portable_numerics_reach_the_kernels(project):

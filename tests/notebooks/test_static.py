@@ -34,6 +34,18 @@ def test_every_formula_becomes_mathml(name):
                 assert formula(display or inline, bool(display)).startswith("<math")
 
 
+def test_no_two_notebooks_publish_under_one_name():
+    """The later one would replace the file of the earlier one in the report."""
+    sources = {name: (NOTEBOOKS / f"{name}.py").read_text() for name in notebook_names()}
+    every = [(name, as_) for name in sources for as_ in re.findall(r'publish\(\s*f?"([^"]+)"', sources[name])]
+    assert len(every) > 50
+    for name, one in every:
+        form = re.compile(re.sub(r"\\\{.*?\\\}", "[a-z0-9_]+", re.escape(one)))
+        for other, two in every:
+            if other != name:
+                assert not form.fullmatch(re.sub(r"\{.*?\}", "value", two)), (name, one, other, two)
+
+
 FIGURE = nbformat.v4.new_output("display_data", data={"image/png": "iVBORw0KGgo=", "text/plain": "a line"})
 ERROR = nbformat.v4.new_output("error", ename="KeyError", evalue="'x'", traceback=[])
 VIEW = nbformat.v4.new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {"model_id": "1"}})

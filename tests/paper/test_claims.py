@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dgl_core import gradients, utils
-from dgl_core.paper.claims import judging, ledger, mathematics, measures, mine
+from dgl_core.paper.claims import judging, ledger, mathematics, measures
 from dgl_core.paper.claims import records as claims_records
 from dgl_core.paper.claims.command import main as command
 from dgl_core.paper.theory import feature, sentences
@@ -190,47 +190,17 @@ def test_verdicts_of_mathematics_agree_with_notebook_02():
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
-def written(folder, records) -> None:
-    folder.mkdir(exist_ok=True)
-    for number, one in enumerate(records):
-        (folder / f"{number}.json").write_text(one.to_json())
-
-
-def own_records(alpha: float = 4.0, count: int = 5) -> list[RunRecord]:
-    found = run_row([0.6 + 0.01 * seed for seed in range(count)]) + run_row([0.5] * count)
-    for one in found[:count]:
-        object.__setattr__(one, "spec", one.spec.but(method="dgl", method_options={"alpha": alpha}))
-    return found
-
-
-def test_mine_judges_the_readers_own_records(tmp_path, capsys):
-    written(tmp_path, own_records())
-    assert command(["--mine", str(tmp_path)]) == 0
-    out = capsys.readouterr().out
-    assert "dgl-vanilla" in out and "emotions (resnet18): reproduced: +12.0" in out and "other claims need rows" in out
-
-
-def test_mine_refuses_two_settings_in_one_row(tmp_path, capsys):
-    other = record(7, 0.5)
-    object.__setattr__(other, "spec", other.spec.but(lr=0.5))
-    written(tmp_path, [*own_records(), other])
-    assert command(["--mine", str(tmp_path)]) == 2
-    assert "'vanilla' has runs of different settings" in capsys.readouterr().err
-
-
-def test_of_two_alphas_the_papers_is_dgl(tmp_path):
-    written(tmp_path, [*own_records(), *own_records(alpha=2.0)[:5]])
-    rows = next(iter(mine.records_in(tmp_path).values())).rows("table4", ("DGL", "DGL, alpha 2", "DGL, alpha 4"))
-    assert [len(found) for found in rows.values()] == [5, 5, 5]
-    assert {r.spec.method_options["alpha"] for r in rows["DGL"]} == {4.0}
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["dgl-vanila"], "did you mean 'dgl-vanilla'"),
-        (["--mine", "nowhere"], "No run records in 'nowhere'"),
+        ([""], "Unknown claim ''"),
         (["--mine", "x", "--rerun"], "give one of them"),
+        (["--mine", ""], "--mine is empty"),
+        (["--seeds", "3"], "give --rerun too"),
+        (["--mine", "x", "--seeds", "3"], "give --rerun too"),
+        (["dgl-vanilla", "--rerun", "--seeds", "-1"], "--seeds is -1; it must be at least 1"),
+        (["dgl-vanilla", "--rerun", "--seeds", "0"], "--seeds is 0; it must be at least 1"),
     ],
 )
 def test_the_command_refuses_in_one_sentence(arguments, message, capsys):

@@ -56,6 +56,19 @@ def test_a_data_folder_that_is_given_is_where_data_are_looked_for(tmp_path, monk
     assert settings.data_root == tmp_path and os.environ["DGL_DATA"] == str(tmp_path)
 
 
+def test_only_a_smoke_notebook_with_native_numerics_says_whose_numbers_it_shows(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
+    dgl_core.start("smoke")
+    assert capsys.readouterr() == ("", ""), "nbval and the runner compute portably: committed outputs have no such line"
+    monkeypatch.delenv(sorted(PORTABLE_NUMERICS)[0])
+    dgl_core.start("cpu")
+    assert capsys.readouterr() == ("", ""), "a profile that promises nothing"
+    dgl_core.start("smoke")
+    printed, said = capsys.readouterr()
+    assert printed == "" and said.count("\n") == 1
+    assert "this machine's own" in said and str(tmp_path) in said and "make lab" in said
+
+
 def test_check_prints_or_raises(capsys):
     dgl_core.check("2.1a equal", torch.tensor(True), "error < 1e-9")
     assert capsys.readouterr().out == "PASS  2.1a equal (error < 1e-9)\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 
 import nbformat
 import pytest
 
+from dgl_core import utils
 from dgl_core.reproduce import outputs
 from dgl_core.reproduce.report import page
 
@@ -42,6 +44,8 @@ def report(tmp_path, monkeypatch):
         def edit(self, **changes):
             self.result.write_text(json.dumps(json.loads(self.result.read_text()) | changes))
 
+    (tmp_path / f"{NAME}.py").touch()
+    monkeypatch.setattr(outputs, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(outputs, "execute", execute)
     monkeypatch.setattr(outputs, "fingerprint", lambda *unused: "the same")
     made = Report()
@@ -96,6 +100,52 @@ def test_files_that_are_no_longer_made_are_deleted(report):
     report.edit(files=json.loads(report.result.read_text())["files"] | {"tables/old.csv": "0" * 64})
     assert not report.refresh().kept
     assert [path.name for path in (report.out / "tables").iterdir()] == ["scores.csv"]
+
+
+def test_two_runners_that_write_at_the_same_time_leave_one_whole_result(report, monkeypatch):
+    """The other one writes its notebook after ours and before our result file: checksums and files would not match."""
+    write, meddled = outputs.write_atomic, []
+
+    def interleaved(path, content):
+        write(path, content)
+        if path == report.notebook and not meddled:
+            meddled.append(path)
+            write(path, "of the other runner")
+
+    monkeypatch.setattr(outputs, "write_atomic", interleaved)
+    report.edit(fingerprint="another")
+    assert not report.refresh().kept and meddled
+    assert outputs.changed(report.out, outputs.load(report.out, NAME)) == "" and report.refresh().kept
+
+
+def test_what_a_killed_runner_left_half_written_is_removed(report, monkeypatch):
+    left = report.out / "notebooks" / ".01_first.json.a1b2c3d4"
+    fresh, other = report.out / ".index.html.e5f6a7b8", report.out / "tables" / ".notes"
+    for path in (left, fresh, other):
+        path.write_text("half")
+    for path in (left, other):
+        os.utime(path, (0, 0))
+    outputs.sweep(report.out)
+    assert not left.exists() and fresh.exists() and other.exists() and report.refresh().kept
+
+    def killed(*unused):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(utils.os, "replace", killed)
+    monkeypatch.setattr(utils.Path, "unlink", lambda *unused, **options: None)
+    with pytest.raises(KeyboardInterrupt):
+        utils.write_atomic(report.table, "new")
+    (name,) = (path.name for path in report.table.parent.iterdir() if path.name not in (report.table.name, other.name))
+    assert outputs.LEFT.fullmatch(name), "the pattern is that of the temporary files of write_atomic"
+
+
+def test_a_file_that_another_notebook_makes_now_is_not_deleted(report):
+    moved = report.out / "tables" / "moved.csv"
+    moved.write_text("of 02")
+    report.edit(files=json.loads(report.result.read_text())["files"] | {"tables/moved.csv": "0" * 64})
+    second = json.loads(report.result.read_text()) | {"name": "02_second", "files": {"tables/moved.csv": "1" * 64}}
+    outputs.paths(report.out, "02_second")[1].write_text(json.dumps(second))
+    assert not report.refresh().kept and moved.read_text() == "of 02"
 
 
 @pytest.mark.parametrize(

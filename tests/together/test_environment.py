@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import dgl_core
+from dgl_core.training.environment import PORTABLE_NUMERICS
+from tools import lab
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = [
@@ -115,8 +118,44 @@ def test_make_knows_its_targets(target):
 def test_make_reproduce_passes_its_variables_on():
     words = ["make", "-n", "reproduce", "PROFILE=smoke", "ONLY=02 03", "OUT=a b"]
     dry = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    dry = " ".join(dry.replace("\\\n", " ").split())
-    assert '-m dgl_core reproduce --profile smoke --only 02 03 --out "a b"' in dry
+    dry = shlex.split(dry.replace("\\\n", " ").strip().splitlines()[-1])
+    assert dry[-7:] == ["reproduce", "--profile", "smoke", "--only", "02 03", "--out", "a b"]
+
+
+VARIABLES = {"PROFILE": "--profile", "ONLY": "--only", "OUT": "--out", "REHEARSE": "--rehearse",
+             "PER_GPU": "--per-gpu", "DASK": "--dask"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["02; touch {0}", "$(touch {0})", "$(shell touch {0})", "`touch {0}`", "a'; touch {0} '"]
+)
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_make_runs_nothing_that_stands_in_a_variable(tmp_path, variable, text):
+    """The value arrives as one word, as it is: a copy of the Makefile runs with a program that prints its arguments."""
+    victim, folder = tmp_path / "victim", tmp_path / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (folder / "python").chmod(0o755)
+    for name in ("requirements.lock", "pyproject.toml", ".venv/.complete"):
+        (tmp_path / name).touch()
+    text = text.format(victim)
+    words = ["make", "-f", ROOT / "Makefile", "reproduce", f"{variable}={text}"]
+    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    arguments = said.stdout.splitlines()
+    assert arguments[arguments.index(VARIABLES[variable]) + 1] == text and not victim.exists()
+
+
+def test_make_lab_starts_kernels_with_portable_numerics(monkeypatch):
+    given, done = {}, subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(lab.subprocess, "run", lambda command, env: given.update(env) or done)
+    for name in PORTABLE_NUMERICS:
+        monkeypatch.delenv(name)
+    assert lab.main([]) == 0
+    assert PORTABLE_NUMERICS.items() <= given.items() and given["OMP_NUM_THREADS"] == "1"
+    monkeypatch.undo()
+    dry = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert dry.rstrip().endswith("-m tools.lab")
 
 
 def test_citation():

@@ -15,7 +15,8 @@ ENDS = "py|ipynb|md|json|toml|css|js|cfg|png"
 NAMED = re.compile(rf"(?<![\w./-])((?:{'|'.join(ROOMS)})/[\w./*-]*[\w*]\.(?:{ENDS}))(?![\w/])")
 LIST = ["git", "ls-files", "*.py", "*.md", "Makefile", "*.yml"]
 LISTED = subprocess.run(LIST, cwd=ROOT, capture_output=True, text=True)
-FILES = [name for name in LISTED.stdout.split() if (ROOT / name).is_file() and name != "CHANGELOG.md"]
+MADE_UP = {"notebooks/01_first.ipynb", "dgl_core/nowhere.py", "tests/*/test_x.py"}  # names that tests invent
+FILES = [name for name in LISTED.stdout.split() if (ROOT / name).is_file() and not name.startswith("CHANGELOG")]
 
 
 @pytest.mark.skipif(not FILES, reason="no git checkout")
@@ -23,7 +24,7 @@ def test_named_files_exist():
     gone = {}
     for name in FILES:
         for path in NAMED.findall((ROOT / name).read_text(encoding="utf-8")):
-            if not glob.glob(str(ROOT / path)):
+            if path not in MADE_UP and not glob.glob(str(ROOT / path)):
                 gone.setdefault(path, name)
     assert not gone, f"these files are named but not there: {gone}"
 

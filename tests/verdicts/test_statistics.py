@@ -66,6 +66,26 @@ def test_mixed_revisions_are_refused():
         statistics.consistent(rows)
 
 
+@pytest.mark.parametrize("compare", [statistics.pairs, statistics.paired, statistics.fold_differences])
+def test_runs_on_different_numbers_of_processes_are_not_compared(compare):
+    """Batch-norm sees each process's share of a batch: a run on two processes is another method."""
+    alone, team = [record(seed, 0.5) for seed in range(5)], [record(seed, 0.7) for seed in range(5)]
+    for one in team:
+        one.environment["processes"] = 2
+    with pytest.raises(ValueError, match="seed 0: the runs were trained on 1 and on 2 processes"):
+        compare({"DGL": alone, "vanilla": team}, "DGL", "vanilla")
+    with pytest.raises(ValueError, match="on 1 and on 2 processes"):
+        statistics.consistent({"DGL": [alone[0], team[1]]})
+    assert len(compare({"DGL": team, "vanilla": team}, "DGL", "vanilla")) in (1, 5)
+
+
+def test_pairs_share_data_and_revisions():
+    with pytest.raises(ValueError, match="other data"):
+        statistics.paired({"a": [record(0, 0.9)], "b": [record(0, 0.8, fingerprint="other")]}, "a", "b")
+    with pytest.raises(ValueError, match="revisions"):
+        statistics.paired({"a": [record(0, 0.9)], "b": [record(0, 0.8, loop=2)]}, "a", "b")
+
+
 def test_folds_may_differ_between_seeds():
     statistics.consistent({"DGL": [record(0, 0.9), record(1, 0.9, fingerprint="fold 1")]})
 

@@ -58,6 +58,24 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: type | np.dtype) -> np.
     return array
 
 
+def check_kept(name: str) -> int:
+    """Check all arrays that are kept of a data set against their checksums; how many folders there are.
+
+    Raises:
+        ValueError: a damaged one, with the remedy.
+    """
+    abouts = sorted(cache.cache_root().glob(f"{name}*/**/cache.json"))
+    for place in abouts:
+        try:
+            sums = json.loads(place.read_text(encoding="utf-8"))["sha256"]
+            wrong = cache.wrong_files(place.parent, {"array.npy": sums} if isinstance(sums, str) else sums)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            wrong = {place.name: "damaged"}
+        for file, why in wrong.items():
+            raise ValueError(f"{place.parent / file}: {why}; delete this folder, its arrays are made again")
+    return len(abouts)
+
+
 def problem(folder: Path, stamp: str) -> str:
     """Say what is wrong with a prepared array, "" when nothing is."""
     try:

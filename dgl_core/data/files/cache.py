@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -16,6 +17,8 @@ from pathlib import Path
 from dgl_core.utils import project_root, write_atomic
 
 MANIFEST = "MANIFEST.sha256"
+_remembering = True  # whether files that were right before are read again only if they have changed
+DEPTH = 4  # folders above a file that may be its set's: set/part/class/clip/frame
 
 
 def cache_root() -> Path:
@@ -113,10 +116,36 @@ def read_manifest(folder: Path) -> dict[str, str]:
     return entries
 
 
+def check_listed(path: Path) -> None:
+    """Hold a file against the manifest of its set, in one of the folders above it, if there is one.
+
+    Raises:
+        ValueError: another content than the manifest says, or it lists the neighbours of the file but not the file.
+    """
+    for folder in path.absolute().parents[:DEPTH]:
+        try:
+            listed, tops = _listed(folder, (folder / MANIFEST).stat().st_mtime_ns)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        name = path.absolute().relative_to(folder)
+        if name.parts[0] in tops and listed.get(name.as_posix()) != sha256(path):
+            raise ValueError(
+                f"{path}: not the file that {folder / MANIFEST} lists; copy or extract it again, or delete the folder "
+                "if it was generated"
+            )
+
+
+@functools.lru_cache(maxsize=8)
+def _listed(folder: Path, _changed: int) -> tuple[dict[str, str], set[str]]:
+    """A manifest, and the names at its top; read again when it changes."""
+    listed = read_manifest(folder)
+    return listed, {Path(name).parts[0] for name in listed}
+
+
 def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
     """Find missing and changed files of ``folder``: ``{file: "missing" | "wrong checksum"}``.
 
-    A file that was right before and has kept its size and modification time is not read again.
+    A file that was right before and has kept its size and modification time is not read again, except ``afresh``.
     """
     memory = _Memory()
     wrong = {}
@@ -131,6 +160,17 @@ def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
                 wrong[file] = "wrong checksum"
     memory.save()
     return wrong
+
+
+@contextlib.contextmanager
+def afresh() -> Iterator[None]:
+    """Read all files that are checked, also those that were right before: a damaged disk leaves times as they were."""
+    global _remembering
+    before, _remembering = _remembering, False
+    try:
+        yield
+    finally:
+        _remembering = before
 
 
 class _Memory:
@@ -154,7 +194,7 @@ class _Memory:
         return [checksum, status.st_size, status.st_mtime_ns]
 
     def knows(self, path: Path, checksum: str) -> bool:
-        return self.known.get(str(path.resolve())) == self._entry(path, checksum)
+        return _remembering and self.known.get(str(path.resolve())) == self._entry(path, checksum)
 
     def add(self, path: Path, checksum: str) -> None:
         self.new[str(path.resolve())] = self._entry(path, checksum)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import stat
 import tarfile
@@ -128,6 +129,8 @@ def unpack(archive: Path, folder: Path) -> int:
             else:
                 _vet(archive, [(m.name, m.size) for m in content if not m.isdir()])
                 content.extractall(fresh, filter="data")
+                while content.fileobj.read(1 << 20):  # to the checksum, which comes after the last member
+                    pass
 
     cache.ensure(folder, write, lambda _: "renewed", f"the content of {archive.name}")
     return sum(path.is_file() for path in folder.rglob("*"))
@@ -141,9 +144,14 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
     except tarfile.FilterError as error:
         raise ValueError(f"{archive}: not unpacked ({error}); download it from another place") from error
     except RuntimeError as error:  # zipfile's word for a password
-        raise ValueError(f"{archive}: {error}; unpack it yourself") from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError) as error:
-        raise ValueError(f"{archive}: damaged ({error}); download it again") from error
+        raise ValueError(
+            f"{archive}: encrypted, or packed in a way that Python does not know; unpack it yourself"
+        ) from error
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not the content
+            raise
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{archive}: damaged ({reason}); download it again") from error
 
 
 def _vet(archive: Path, members: Sequence[tuple[str, int]]) -> None:

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from dgl_core.data.files import cache
 from dgl_core.data.files.arrays import new_array
 from dgl_core.data.media.reader import TYPES, VERSION, ClipReader, opened, read_all
-from dgl_core.data.media.source import Source
+from dgl_core.data.media.source import Source, check_names
 from dgl_core.data.media.spectrogram import Form
 from dgl_core.data.media.video import Frames, is_video, pyav
 from dgl_core.utils import write_atomic
@@ -79,12 +79,14 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
         again: try clips that could not be read before once more, although their files have not changed.
 
     Raises:
-        ValueError: a clip is listed twice, or crashes its decoder each time it is read. OSError: the disk is full.
+        ValueError: a clip is listed twice, has a name that no list can hold, or crashes its decoder each time it is
+            read. OSError: the disk is full.
     """
     stamps = {source.clip: source.stamp() for source in sources}
     if len(stamps) < len(sources):
         twice = [clip for clip, times in Counter(source.clip for source in sources).items() if times > 1]
         raise ValueError(f"{len(twice)} clip ids occur more than once, e.g. {twice[0]!r}; every clip needs its own id")
+    check_names(text for source in sources for text in (source.clip, source.sound, source.pictures))
     how = settings(form, frames)
     reader = ClipReader(folder.with_name(f"{folder.name}.clips"), form, frames)
 
@@ -206,7 +208,7 @@ def _gather(
         array.flush()
     _write_csv(fresh / "index.csv", [[field.name for field in fields(Entry)], *map(astuple, entries)])
     _write_csv(fresh / REPORT, [("clip", "reason"), *bad])
-    sums = {file: cache.sha256(fresh / file) for file in ("sound.npy", "frames.npy", "index.csv")}
+    sums = {file: cache.sha256(fresh / file) for file in ("sound.npy", "frames.npy", "index.csv", REPORT)}
     write_atomic(fresh / "cache.json", json.dumps({**how, "sha256": sums}, indent=1) + "\n")
 
 

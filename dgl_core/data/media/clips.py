@@ -209,6 +209,7 @@ def read_list(path: Path, classes: Sequence[str]) -> list[tuple[str, int]]:
     Raises:
         ValueError: a line of another form or an unknown label; the message has file and line number.
     """
+    cache.check_listed(path)
     clips = []
     with open(path, encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.reader(file), start=1):

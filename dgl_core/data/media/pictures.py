@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dgl_core.data.files.cache import check_listed
+
 
 def read_frame(path: Path, size: int) -> np.ndarray:
     """Read a picture file as uint8 ``[size, size, 3]``: scaled as a whole, as the official code does in testing."""
@@ -16,6 +18,7 @@ def read_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a picture file as ``read_frame`` does, and the width and height that it has."""
     from PIL import Image, UnidentifiedImageError
 
+    check_listed(path)
     try:
         with Image.open(path) as image:
             own = image.size

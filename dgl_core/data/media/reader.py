@@ -154,6 +154,6 @@ def opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             yield file
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
         path.unlink(missing_ok=True)
         raise ValueError(f"{path} was damaged and is removed; try again, only its clip is read once more") from error

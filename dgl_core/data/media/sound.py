@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dgl_core.data.files.cache import check_listed
+from dgl_core.data.media.whole import check_whole
+
 
 def read_wav(path: Path, rate: int) -> np.ndarray:
     """Read a sound file as mono float32 ``[n]`` at ``rate`` Hz: channels averaged, other rates resampled by librosa.
@@ -15,12 +18,20 @@ def read_wav(path: Path, rate: int) -> np.ndarray:
     """
     import soundfile
 
+    check_listed(path)
     try:
-        sound, own = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            declared, own = file.frames, file.samplerate
+            sound = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         raise ValueError(f"{path}: not a readable sound file ({error}); copy or extract it again") from error
     if not len(sound):
         raise ValueError(f"{path}: the sound file is empty (0 samples); copy or extract it again, or drop the clip")
+    if len(sound) < declared:
+        raise ValueError(
+            f"{path}: truncated, {len(sound)} of {declared} samples can be decoded; copy or extract it again"
+        )
+    check_whole(path)
     return mono(path, sound.T, own, rate)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,17 @@ class Source:
     def stamp(self) -> str:
         """Describe the files by size and time of change; "missing" ones are noted too."""
         return " ".join(_stamp(Path(path)) for path in dict.fromkeys((self.sound, self.pictures)))
+
+
+def check_names(paths: Iterable[str]) -> None:
+    """Refuse names that no list can hold.
+
+    Raises:
+        ValueError: a name with a line break, or one that is not UTF-8.
+    """
+    for path in paths:
+        if "\n" in path or "\r" in path or path != path.encode("utf-8", "replace").decode():
+            raise ValueError(f"{ascii(path)}: this name has a line break or is not UTF-8; rename the file or folder")
 
 
 def read_clip(source: Source, form: Form, frames: Frames) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:

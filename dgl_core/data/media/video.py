@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from dgl_core.data.files.cache import check_listed
 from dgl_core.data.media.pictures import scaled
 from dgl_core.data.media.sound import mono
+from dgl_core.data.media.whole import check_whole
 
 VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # endings
 RULES = ("1fps", "even")
 SLACK = 0.5  # seconds that a stream may end before its file says it does
 BROKEN = 0.05  # share of damaged sound packets that is let pass, as FFmpeg itself does
+
+EVEN = 0.95  # of the smallest other packet is the last one of mp2 sound at least, whose packets are of one size
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,14 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
     av = pyav()
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; copy it again, or drop the clip from the lists")
+    check_listed(path)
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
-            return _Reader(path, container, frames, sound).read()
+            media = _Reader(path, container, frames, sound).read()
     except av.FFmpegError as error:
         raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
+    check_whole(path)
+    return media
 
 
 def is_video(path: Path) -> bool:
@@ -76,6 +83,7 @@ def is_video(path: Path) -> bool:
 def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
     """Yield all frames of a video in order, uint8 ``[H, W]`` ("gray") or ``[H, W, 3]`` ("rgb24")."""
     av = pyav()
+    check_listed(path)
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             if not container.streams.video:
@@ -104,7 +112,8 @@ class _Reader:
         self.kept: list = []
         self.number = 0  # of the frame that comes next
         self.chunks: list[np.ndarray] = []
-        self.packets = self.broken = 0
+        self.sizes: list[int] = []  # of the packets of the sound
+        self.broken = 0
         self.ends: dict[int, float] = {}  # stream index: seconds
 
     def read(self) -> Media:
@@ -152,7 +161,7 @@ class _Reader:
                 self.kept.append(frame.to_image())
 
     def _hear(self, packet, resampler) -> None:
-        self.packets += packet.size > 0
+        self.sizes += [packet.size] if packet.size else []
         try:
             for frame in packet.decode():
                 self.chunks += [part.to_ndarray() for part in resampler.resample(frame)]
@@ -173,11 +182,17 @@ class _Reader:
                 )
 
     def _sound(self) -> np.ndarray:
-        if self.broken > BROKEN * self.packets:
+        packets = len(self.sizes)
+        if self.broken > BROKEN * packets:
             raise ValueError(
-                f"{self.path}: {self.broken} of {self.packets} packets of its sound are damaged; "
-                "download or copy it again"
+                f"{self.path}: {self.broken} of {packets} packets of its sound are damaged; download or copy it again"
             )
+        if (
+            self.audio.codec_context.name.startswith("mp2")
+            and self.sizes
+            and self.sizes[-1] < EVEN * min(self.sizes[:-1], default=0)
+        ):
+            raise ValueError(f"{self.path}: truncated within its last packet of sound; download or copy it again")
         sound = np.concatenate(self.chunks, axis=1) if self.chunks else np.zeros((1, 0), np.float32)
         if not sound.shape[1]:
             raise ValueError(f"{self.path}: its sound is empty (0 samples); download it again, or drop the clip")

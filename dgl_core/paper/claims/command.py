@@ -25,28 +25,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dgl claims", description="Verdicts on the paper's claims.")
     parser.add_argument("id", nargs="?", help="one claim, with the records that it rests on")
     parser.add_argument("--rerun", action="store_true", help="train what it rests on here, and judge by that")
-    parser.add_argument("--seeds", type=int, default=0, help="of --rerun: at most so many a row")
-    parser.add_argument("--mine", type=Path, metavar="FOLDER", help="judge the run records in this folder")
+    parser.add_argument("--seeds", type=int, help="of --rerun: at most so many a row")
+    parser.add_argument("--mine", metavar="FOLDER", help="judge the run records in this folder")
     options = parser.parse_args(arguments)
     try:
-        claims = [claim_named(options.id)] if options.id else list(CLAIMS)
-        if options.mine and options.rerun:
-            raise ValueError("--mine judges records that exist and --rerun makes new ones: give one of them.")
-        if options.mine:
-            return _mine(claims, options.mine)
+        _check(options)
+        claims = list(CLAIMS) if options.id is None else [claim_named(options.id)]
+        if options.mine is not None:
+            return _mine(claims, Path(options.mine))
         columns = reference_records()
         together = judging.judged_together(judging.LEDGER, columns.values())  # a rerun is judged as strictly
         if options.rerun:
-            _train(claims, options.seeds)
+            _train(claims, options.seeds or 0)
             columns = records_here()
         for claim, judged in judging.judge_ledger(columns, claims, together):
             _show(claim, columns, judged)
             if options.id:
                 _details(claim, judged, together, rerun=options.rerun)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, run.RunsFailed) as error:
+        print(f"error: {printable(str(error), 2000)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other or mean nothing."""
+    if options.mine is not None and options.rerun:
+        raise ValueError("--mine judges records that exist and --rerun makes new ones: give one of them.")
+    if options.mine == "":
+        raise ValueError("--mine is empty: name the folder with your run records.")
+    if options.seeds is not None and not options.rerun:
+        raise ValueError("--seeds says how many runs a row --rerun makes: give --rerun too, or leave it out.")
+    if options.seeds is not None and options.seeds < 1:
+        raise ValueError(f"--seeds is {options.seeds}; it must be at least 1.")
 
 
 def _show(claim: Claim, columns: dict[str, Records], judged: dict[str, judging.Judgement]) -> None:
@@ -114,15 +125,31 @@ def needed(claims: Sequence[Claim], seeds: int = 0) -> tuple[list[RunSpec], list
 
 def _mine(claims: Sequence[Claim], folder: Path) -> int:
     """Judge the reader's own records; what they cannot decide is counted, not listed, unless it was asked for."""
-    columns = records_in(folder)
+    asked = [claim for claim in claims if claim.parts]
+    if not asked:
+        raise ValueError(f"Claim {claims[0].id!r} is settled by a computation, for every model: it needs no records.")
+    found = records_in(folder)
+    for name, reason in found.unused.items():
+        print(printable(f"not used: {name}: {reason}"), file=sys.stderr)
+    if not found.groups:
+        raise ValueError(f"No run records in {str(folder)!r}: write RunRecord.to_json() of your runs there, as *.json.")
     left = 0
-    for claim, judged in judging.judge_ledger(columns, [claim for claim in claims if claim.parts]):
-        decided = {title: found for title, found in judged.items() if found.outcome != "needs" or len(claims) == 1}
+    for claim, judged in judging.judge_ledger(found.groups, asked):
+        decided = {title: one for title, one in judged.items() if one.outcome != "needs" or len(claims) == 1}
         left += not decided
         if decided:
             print(_headline(claim))
-        for title, found in decided.items():
-            print(f"  {title}: {found.text}")
+        for title, one in decided.items():
+            print(printable(f"  {title}: {one.text}"))
     if left:
-        print(f"{left} other claims need rows that are not in {folder.name!r}.")
+        print(printable(f"{left} other claims need rows that are not in {folder.name!r}."))
+    for title, records in found.groups.items():
+        for problem in records.problems:
+            print(printable(f"not judged: {title}: {problem}"), file=sys.stderr)
     return 0
+
+
+def printable(text: str, most: int = 500) -> str:
+    """Write text of unknown origin so that a terminal only shows it: control characters escaped, of moderate length."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown if len(shown) <= most else f"{shown[:most]}..."

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pandas
 
 from dgl_core.paper.claims.ledger import CLAIMS, NOT_IN_THE_PAPER, Claim
-from dgl_core.paper.claims.measures import Part
 from dgl_core.paper.claims.records import COLUMNS, EXPERIMENTS, GivenRecords, Records, reference_records
 from dgl_core.paper.tables.results import ABSENT
 from dgl_core.training.records import RunRecord
@@ -35,22 +34,6 @@ class Judgement:
     records: tuple[RunRecord, ...] = ()
 
 
-def measured(part: Part, records: Records) -> tuple[list[float], tuple[RunRecord, ...]]:
-    """Measure one part: a difference per seed, and the records behind them; nothing where a row or column is missing.
-
-    Raises:
-        ValueError: the records must not be compared (``statistics.consistent``).
-    """
-    rows = records.rows(part.experiment, part.rows)
-    statistics.consistent(rows)
-    if not all(rows.values()):
-        return [], ()
-    try:
-        return part.measure(rows), tuple(record for found in rows.values() for record in found)
-    except KeyError:  # a column or branch that these records do not have
-        return [], ()
-
-
 def judgement(claim: Claim, records: Records, comparisons: int) -> Judgement:
     """Judge one claim on one column. Of several parts the weakest counts, since the claim says that all of them hold.
 
@@ -61,7 +44,7 @@ def judgement(claim: Claim, records: Records, comparisons: int) -> Judgement:
         holds, found = claim.check()
         outcome = "reproduced" if holds else "contradicted"
         return Judgement(outcome, f"{outcome}: by computation, {found}")
-    values = {part: measured(part, records) for part in claim.parts}
+    values = {part: records.measured(part) for part in claim.parts}
     behind = tuple(record for _, found in values.values() for record in found)
     for part, (differences, _) in values.items():
         if not differences:
@@ -86,7 +69,7 @@ def judged_together(claims: Iterable[Claim], columns: Iterable[Records]) -> int:
     count = 0
     for records in columns:
         for claim in claims:
-            sizes = [len(measured(part, records)[0]) for part in claim.parts]
+            sizes = [len(records.measured(part)[0]) for part in claim.parts]
             count += all(sizes) and max(sizes, default=0) >= DECIDING
     return max(1, count)
 

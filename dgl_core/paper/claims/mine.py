@@ -1,32 +1,286 @@
-"""Read the reader's own run records, and name the rows of our experiments that they are."""
+"""Read the reader's own run records: what can be judged, as rows of our experiments, and what is not used, and why.
+
+Nothing that lies in the folder ends the command: a file that is no record, a damaged one, a copy, or one that must not
+be pooled with the others is named with its reason, and the rest is judged.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dgl_core.paper.claims.records import GivenRecords
+from dgl_core.paper.claims.measures import Part
+from dgl_core.paper.claims.records import EXPERIMENTS, GivenRecords
 from dgl_core.paper.experiments.late_fusion import RATE_CONTROL, TABLE_1
 from dgl_core.paper.experiments.profiles import ALPHA
-from dgl_core.runs.store import Store
 from dgl_core.training.records import RunRecord
-from dgl_core.verdicts.statistics import Rows
+from dgl_core.verdicts.statistics import Rows, fold_of, processes_of
+
+LARGEST = 64 * 2**20  # bytes; a record of the largest set of the paper has about one hundredth of it
+NOT_A_FILE = {
+    stat.S_IFDIR: "it is a folder",
+    stat.S_IFIFO: "it is a pipe, not a file",
+    stat.S_IFSOCK: "it is a socket, not a file",
+    stat.S_IFCHR: "it is a device, not a file",
+    stat.S_IFBLK: "it is a device, not a file",
+}
 
 
-def records_in(folder: Path) -> dict[str, GivenRecords]:
-    """Read a folder of the reader's records, one entry per data set and model, rows named as ours.
+class OwnRecords(GivenRecords):
+    """Records of the reader's that may be compared with each other, rows named as ours.
+
+    Args:
+        title: what they were trained on. rows: row -> records.
+
+    Attributes:
+        problems: why some of them could not be measured.
+    """
+
+    def __init__(self, title: str, rows: Rows):
+        records = [record for found in rows.values() for record in found]
+        joint = max(records, key=lambda record: len(record.data["modalities"]))
+        kind = (len(joint.data["modalities"]), joint.selecting)
+        super().__init__(
+            title, rows, tuple(name for name, e in EXPERIMENTS.items() if (e.modalities, e.metric) == kind)
+        )
+        self.problems: dict[str, None] = {}
+
+    def measured(self, part: Part) -> tuple[list[float], tuple[RunRecord, ...]]:
+        try:
+            values, behind = super().measured(part)
+            if all(map(math.isfinite, values)):
+                return values, behind
+            reason = "a difference is not finite"
+        except (ValueError, ArithmeticError) as error:
+            reason = str(error)
+        self.problems[f"rows {', '.join(map(repr, part.rows))} cannot be compared: {reason}"] = None
+        return [], ()
+
+    def lacking(self, experiment: str) -> str:
+        if experiment in self._experiments:
+            return "records"
+        wanted = EXPERIMENTS[experiment]
+        return f"records of {wanted.modalities} modalities, scored by {wanted.metric}"
+
+
+@dataclass
+class Folder:
+    """What a folder of the reader's holds.
+
+    Attributes:
+        groups: title -> records that may be compared with each other.
+        unused: file -> why it is not used.
+    """
+
+    groups: dict[str, OwnRecords] = field(default_factory=dict)
+    unused: dict[str, str] = field(default_factory=dict)
+
+
+def records_in(folder: Path) -> Folder:
+    """Read a folder: one record of each run, grouped by what may be compared.
+
+    A group has one data set with one content, one model, one set of modalities, one score, one revision of each part
+    and one number of processes. In a group every row has one setting and one run of each seed.
 
     Raises:
-        ValueError: no record there, or two settings that would share a row.
+        ValueError: it is no folder.
     """
-    found = Store(folder).records() if Path(folder).is_dir() else []
-    if not found:
-        raise ValueError(f"No run records in {str(folder)!r}: write RunRecord.to_json() of your runs there, as *.json.")
-    groups: dict[str, dict[str, list[RunRecord]]] = {}
-    for record in found:
-        rows = groups.setdefault(f"{record.spec.dataset} ({record.spec.model})", {})
-        for label in labels_of(record):
-            rows.setdefault(label, []).append(record)
-    return {title: GivenRecords(title, _one_setting_a_row(title, rows)) for title, rows in groups.items()}
+    if not folder.is_dir():
+        raise ValueError(f"No run records in {str(folder)!r}: it is no folder that can be read.")
+    found = Folder()
+    usable: dict[str, RunRecord] = {}
+    for path in _paths(folder, found):
+        name = str(path.relative_to(folder))
+        try:
+            usable[name] = read(path)
+        except (OSError, ValueError, RecursionError) as error:
+            deep = isinstance(error, RecursionError)
+            found.unused[name] = "it is nested too deeply" if deep else _reason(error)
+    for title, files in _groups(_without_copies(usable, found), found).items():
+        rows = _rows(files, found)
+        if any(rows.values()):
+            found.groups[title] = OwnRecords(title, rows)
+    return found
+
+
+def _paths(folder: Path, found: Folder) -> Iterator[Path]:
+    """Walk over what is named *.json below a folder, in order; links to folders are not followed."""
+
+    def unreadable(error: OSError) -> None:
+        found.unused[os.path.relpath(error.filename, folder)] = _reason(error)
+
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(folders + files) if name.endswith(".json"))
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or "it cannot be read") if isinstance(error, OSError) else str(error)
+
+
+def read(path: Path) -> RunRecord:
+    """Read one record from a regular file of moderate size.
+
+    Raises:
+        OSError: from the file system.
+        ValueError: it is no file, no record, or a record whose values are not what they have to be.
+        RecursionError: it is nested too deeply.
+    """
+    _check_file(os.stat(path))
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may have become a pipe meanwhile
+    with os.fdopen(handle, "rb") as file:
+        _check_file(os.fstat(handle))
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST // 2**20} MiB")
+    try:
+        record = RunRecord.from_json(content.decode())
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
+    _check_values(record)
+    return record
+
+
+def _check_file(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(NOT_A_FILE.get(stat.S_IFMT(found.st_mode), "it is no regular file"))
+    if found.st_size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST // 2**20} MiB")
+
+
+def _check_values(record: RunRecord) -> None:
+    """Refuse a record whose values have other types than a verdict needs, or a last score that is no fraction."""
+
+    def needs(holds: bool, what: str) -> None:
+        if not holds:
+            raise ValueError(f"its {what}")
+
+    def number(value: object) -> bool:
+        return isinstance(value, float) or (type(value) is int and abs(value) < 10**15)
+
+    needs(isinstance(record.spec.dataset, str), "data set has no name")
+    needs(isinstance(record.data, dict), "data are no table")
+    modalities = record.data.get("modalities")
+    names = isinstance(modalities, list) and all(isinstance(m, str) for m in modalities)
+    needs(names and bool(modalities) and len(set(modalities)) == len(modalities), "modalities are no list of names")
+    needs(isinstance(record.data.get("fingerprint"), str), "data have no fingerprint")
+    needs(isinstance(record.data.get("score", ""), str), "score has no name")
+    needs(
+        isinstance(record.revisions, dict) and all(map(number, record.revisions.values())), "revisions are no numbers"
+    )
+    needs(isinstance(record.environment, dict), "environment is no table")
+    processes = record.environment.get("processes", 1)
+    needs(number(processes) and processes >= 1, "number of processes is none")
+    gates = (record.spec.method_options.get(name, 0.0) for name in ("alpha", "encoder_gate", "fusion_gate"))
+    needs(all(map(number, gates)), "alpha or gates are no numbers")
+    fold = record.spec.dataset_options.get("fold", 0)
+    needs(type(fold) is int, "fold is no whole number")
+    curves = record.curves
+    needs(isinstance(curves, dict) and isinstance(curves.get("lr"), list) and bool(curves["lr"]), "curves lack 'lr'")
+    for name, values in curves.items():
+        fits = isinstance(values, list) and len(values) == len(curves["lr"]) and all(map(number, values))
+        needs(fits, f"curve {name!r} is no list of one number an epoch")
+    needs("fused" in record.branches(), f"curves have no 'test/fused/{record.selecting}'")
+    for branch in record.branches():
+        score = record.score(branch)
+        needs(math.isfinite(score) and 0 <= score <= 1, f"last test score of {branch!r}, {score!r}, is no fraction")
+
+
+def _without_copies(usable: dict[str, RunRecord], found: Folder) -> dict[str, RunRecord]:
+    """Keep one record of each run: a copy, or the same run made once more, is no further seed."""
+    first: dict[tuple, str] = {}
+    kept = {}
+    for name, record in usable.items():
+        run = (record.spec.identity(), *_made_of(record), record.data["fingerprint"], tuple(record.data["modalities"]))
+        if run in first:
+            found.unused[name] = f"it is the same run as {first[run]}"
+        else:
+            first[run] = name
+            kept[name] = record
+    return kept
+
+
+def _made_of(record: RunRecord) -> tuple:
+    """Everything but the content of the data that two records must share to be compared, methods aside."""
+    spec = record.spec
+    options = ", ".join(f"{name} {value}" for name, value in spec.dataset_options.items() if name != "fold")
+    revisions = tuple(record.revisions.get(part) for part in ("dataset", "model", "loop"))
+    return spec.dataset, options, spec.model, record.selecting, revisions, processes_of(record)
+
+
+Files = Sequence[tuple[str, RunRecord]]
+
+
+def _groups(records: dict[str, RunRecord], found: Folder) -> dict[str, Files]:
+    """Sort records into groups that may be compared; titles differ by what tells the groups apart."""
+    alike: dict[tuple, list[tuple[str, RunRecord]]] = defaultdict(list)
+    for name, record in records.items():
+        alike[_made_of(record)].append((name, record))
+    groups: dict[tuple, Files] = {}
+    for made_of, files in alike.items():
+        if any("fold" in record.spec.dataset_options for _, record in files):
+            contents = _one_content_a_fold(files, found)
+        else:
+            contents = defaultdict(list)
+            for name, record in files:
+                contents[record.data["fingerprint"]].append((name, record))
+        for content, of in contents.items():
+            for modalities, together in _by_modalities(of).items():
+                groups[*made_of, content, modalities] = together
+    return dict(zip(_titles(list(groups)), groups.values(), strict=True))
+
+
+def _one_content_a_fold(files: Files, found: Folder) -> dict[str, Files]:
+    """Leave out the folds that were recorded on different data, and the seeds that stand for different folds."""
+    contents: dict[int, set[object]] = defaultdict(set)
+    folds: dict[int, set[int]] = defaultdict(set)
+    for _, record in files:
+        contents[fold_of(record)].add(record.data["fingerprint"])
+        folds[record.spec.seed].add(fold_of(record))
+    kept = []
+    for name, record in files:
+        fold, seed = fold_of(record), record.spec.seed
+        if len(contents[fold]) > 1:
+            found.unused[name] = f"fold {fold} was recorded on different data; use one folder for each"
+        elif len(folds[seed]) > 1:
+            found.unused[name] = f"seed {seed} was used on several folds; give each fold seeds of its own"
+        else:
+            kept.append((name, record))
+    return {"": kept} if kept else {}
+
+
+def _by_modalities(files: Files) -> dict[tuple[str, ...], Files]:
+    """Sort by the modalities of the model; one modality alone goes with every model that has it."""
+    sets = [tuple(record.data["modalities"]) for _, record in files]
+    joint = dict.fromkeys(names for names in sets if len(names) > 1)
+    single = dict.fromkeys(names for names in sets if not any(set(names) <= set(other) for other in joint))
+    return {
+        names: [item for item, own in zip(files, sets, strict=True) if own == names or own in [(m,) for m in names]]
+        for names in (*joint, *single)
+    }
+
+
+def _titles(groups: Sequence[tuple]) -> list[str]:
+    """Name every group by data set and model, and by whatever else differs between groups of that name."""
+
+    def words(group: tuple) -> list[str]:
+        _, options, _, score, revisions, processes, content, modalities = group
+        data = f"data {content[:8]}" if content else ""
+        return [options, score, f"revisions {revisions}", f"{processes} processes", data, " + ".join(modalities)]
+
+    titles = []
+    for group in groups:
+        rivals = [words(other) for other in groups if (other[0], other[2]) == (group[0], group[2])]
+        differing = [
+            word for word, others in zip(words(group), zip(*rivals, strict=True), strict=True) if {word} < set(others)
+        ]
+        titles.append(f"{group[0]} ({', '.join([group[2], *filter(None, differing)])})")
+    return titles
 
 
 def labels_of(record: RunRecord) -> list[str]:
@@ -36,10 +290,10 @@ def labels_of(record: RunRecord) -> list[str]:
     if spec.method == "unimodal":
         base = f"{record.data['modalities'][0]} alone"
         return [base if spec.encoder_lr_scale == 1 else f"{base}, rate x alpha"]
+    if spec.method == "vanilla" and spec.encoder_lr_scale == 1:
+        return ["vanilla"]
     if spec.method == "vanilla":
-        return (
-            ["vanilla"] if spec.encoder_lr_scale == 1 else [RATE_CONTROL, f"vanilla, rate x {spec.encoder_lr_scale:g}"]
-        )
+        return [RATE_CONTROL, f"vanilla, rate x {spec.encoder_lr_scale:g}"]
     if spec.method in ("dgl", "dgl_dense", "gblend"):
         label = "G-Blending" if spec.method == "gblend" else "DGL"
         return [label, f"{label}, alpha {alpha:g}"]
@@ -49,18 +303,35 @@ def labels_of(record: RunRecord) -> list[str]:
     return [label for label, (method, _) in TABLE_1.items() if method == spec.method] or [spec.method]
 
 
-def _one_setting_a_row(title: str, rows: dict[str, list[RunRecord]]) -> Rows:
-    """Refuse a row with two settings; of several alphas a plain "DGL" or "G-Blending" means the paper's."""
-    settled: dict[str, list[RunRecord]] = {}
-    for label, records in rows.items():
-        settings = {record.spec.but(seed=0, dataset_options={}).identity(): record for record in records}
-        if len(settings) > 1 and label in ("DGL", "G-Blending"):
-            records = [r for r in records if float(r.spec.method_options.get("alpha", ALPHA)) == ALPHA]
-            settings = {record.spec.but(seed=0, dataset_options={}).identity(): record for record in records}
-        if len(settings) > 1:
-            one, other, *_ = settings
-            raise ValueError(
-                f"{title}: row {label!r} has runs of different settings, {one} and {other}; one setting a folder."
-            )
-        settled[label] = records
-    return settled
+def _rows(files: Files, found: Folder) -> dict[str, list[RunRecord]]:
+    """Name the rows of a group. Each has one setting, one revision of its method, and one run of a seed.
+
+    Of several alphas a row that names none means the paper's.
+    """
+    rows: dict[str, list[tuple[str, RunRecord]]] = defaultdict(list)
+    for name, record in files:
+        for label in labels_of(record):
+            rows[label].append((name, record))
+    named: dict[str, list[RunRecord]] = {}
+    for label, items in rows.items():
+        if len({_setting(record) for _, record in items}) > 1:
+            items = [item for item in items if _has_the_papers_alpha(item[1])] or items
+        if len({_setting(record) for _, record in items}) > 1:
+            reason = f"row {label!r} has runs of different settings; use one folder for each"
+            found.unused |= {name: reason for name, _ in items}
+            continue
+        by_seed: dict[int, tuple[str, RunRecord]] = {}
+        for name, record in items:
+            kept, _ = by_seed.setdefault(record.spec.seed, (name, record))
+            if kept != name:
+                found.unused[name] = f"row {label!r} has seed {record.spec.seed} already, in {kept}"
+        named[label] = [record for _, record in by_seed.values()]
+    return named
+
+
+def _has_the_papers_alpha(record: RunRecord) -> bool:
+    return record.spec.method_options.get("alpha", ALPHA) == ALPHA and record.spec.encoder_lr_scale in (1.0, ALPHA)
+
+
+def _setting(record: RunRecord) -> tuple[str, object]:
+    return record.spec.but(seed=0, dataset_options={}).identity(), record.revisions.get("method")

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dgl_core import utils
+from dgl_core.paper.claims.measures import Part
 from dgl_core.paper.experiments import late_fusion, table2, table5
 from dgl_core.paper.experiments.profiles import REFERENCE_DATASETS, REFERENCE_SEEDS, TITLES, Experiment
 from dgl_core.runs import keys, run
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.verdicts.selection import AT
-from dgl_core.verdicts.statistics import Rows
+from dgl_core.verdicts.statistics import Rows, consistent
 
 GENERATED, REAL = "generated data", "real data"
 COLUMNS = (GENERATED, REAL)
@@ -25,11 +26,14 @@ class ReferenceExperiment:
     Attributes:
         paper_name: what it is in the paper. sets: column -> data set; a column may be absent.
         make: experiment of a data set.
+        modalities, metric: how many modalities its models join, and the score that its claims compare.
     """
 
     paper_name: str
     sets: Mapping[str, str]
     make: Callable[[str], Experiment]
+    modalities: int = 2
+    metric: str = "accuracy"
 
     def specs(self, column: str) -> Experiment:
         """Specify the experiment on the data set of a column; nothing where the column has none."""
@@ -63,13 +67,14 @@ EXPERIMENTS: dict[str, ReferenceExperiment] = {
     "table4": ReferenceExperiment("Table 4", SOUND, _reference(late_fusion.table4)),
     "fusion_heads": ReferenceExperiment("fusion heads", SOUND, _reference(late_fusion.fusion_heads)),
     "table2_dense": ReferenceExperiment("Table 2, left", SOUND, _reference(table2.table2_dense)),
-    "table2_features": ReferenceExperiment("Table 2, right", FEATURES, _features),
+    "table2_features": ReferenceExperiment("Table 2, right", FEATURES, _features, modalities=3),
     "table2_nested": ReferenceExperiment(
         "Table 2, right, with a grid of learning rates",
         {REAL: "mosi"},
         lambda dataset: _by_rate(table2.table2_grid("cpu", table2.NESTED_SEEDS)),
+        modalities=3,
     ),
-    "table5": ReferenceExperiment("Table 5", PICTURES, table5.table5_reference),
+    "table5": ReferenceExperiment("Table 5", PICTURES, table5.table5_reference, metric="miou"),
 }
 
 
@@ -94,6 +99,21 @@ class Records:
                 found = map(self._find, self._specs[experiment].get(label, ()))
                 self._rows[experiment, label] = [record for record in found if record is not None]
         return {label: self._rows[experiment, label] for label in labels}
+
+    def measured(self, part: Part) -> tuple[list[float], tuple[RunRecord, ...]]:
+        """Measure one part of a claim: a difference per seed, and the records behind them; nothing where some lack.
+
+        Raises:
+            ValueError: the records must not be compared (``statistics.consistent``).
+        """
+        rows = self.rows(part.experiment, part.rows)
+        consistent(rows)
+        if not all(rows.values()):
+            return [], ()
+        try:
+            return part.measure(rows), tuple(record for found in rows.values() for record in found)
+        except KeyError:  # a column or branch that these records do not have
+            return [], ()
 
     def covers(self, experiment: str) -> bool:
         """Say whether this column has a data set for an experiment."""

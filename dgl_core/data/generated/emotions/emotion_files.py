@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import wave
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -135,6 +136,9 @@ def _problem(folder: Path) -> str:
         expected = cache.read_manifest(folder)
     except (OSError, ValueError) as error:
         return f"no readable {cache.MANIFEST} ({error})"
+    kinds = Counter(file.partition("/")[0] for file in expected)
+    if kinds[AUDIO] != kinds[FRAMES] or not {"train.csv", "val.csv", "test.csv"} <= set(expected):
+        return f"{cache.MANIFEST} is incomplete"
     missing = [file for file in expected if not (folder / file).is_file()]
     return f"{len(missing)} of {len(expected)} files are missing, e.g. {missing[0]}" if missing else ""
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from dgl_core.data.files import cache
+from dgl_core.data.media.source import check_names
 from dgl_core.data.media.video import VIDEO, pictures, read_video
 from dgl_core.data.sets.grid import LETTERS, NUMERALS
 from dgl_core.utils import Progress, write_atomic
@@ -57,13 +58,15 @@ def convert(raw: Path, target: Path) -> str:
     """Write the layout of ``grid_s1_av`` into ``target``; says how many utterances it has and which were left out.
 
     Raises:
-        FileNotFoundError: no videos. ValueError: none could be used. FileExistsError: ``target`` is not ours.
+        FileNotFoundError: no videos. ValueError: none could be used, or one has a name that no list can hold.
+        FileExistsError: ``target`` is not ours.
     """
     videos = sorted((p for p in raw.iterdir() if p.suffix.lower() in VIDEO), key=lambda p: p.stem)
     if not videos:
         raise FileNotFoundError(f"{raw}: no videos (<utterance>.mpg); give the folder of one talker of the GRID corpus")
     if target.exists() and any(target.iterdir()) and not (target / cache.MANIFEST).is_file():
         raise FileExistsError(f"{target} has other files in it; give an empty folder with --to")
+    check_names(map(str, videos))
     kept = target.with_name(f".{target.name}.utterances")
     kept.mkdir(parents=True, exist_ok=True)
     template = next(pictures(videos[0]))
@@ -92,8 +95,8 @@ def _kept(video: Path, template: np.ndarray, folder: Path) -> Utterance | str:
         with np.load(place, allow_pickle=False) as file:
             words = [(w, a, b) for w, a, b in json.loads(str(file["words"]))]
             return Utterance(video.stem, words, tuple(file["move"].tolist()), file["lips"], file["mel"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
-        pass
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+        pass  # absent or damaged
     try:
         made = read_utterance(video, template)
     except (ValueError, FileNotFoundError) as error:
@@ -136,6 +139,7 @@ def read_alignment(video: Path) -> list[tuple[str, float, float]]:
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"{places[0]} is missing; copy the alignments of the talker beside the videos")
+    cache.check_listed(path)
     lines = [line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     words = [line for line in lines if line[-1] not in ("sil", "sp")]
     if len(words) != 6 or not all(len(w) == 3 and w[0].isdecimal() and w[1].isdecimal() for w in words):
