@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -100,6 +101,33 @@ def test_files_that_are_not_matlab_files_are_refused(tmp_path):
         nyuv2.convert(files[0], tmp_path / "text", files[2], tmp_path / "out")
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError, match="exists; remove it first"):
+        nyuv2.convert(*files, tmp_path / "out")
+
+
+def test_damaged_official_files_are_named_wherever_they_are_cut(tmp_path):
+    files = [Path(f) for f in official(tmp_path)]
+    for number, file in enumerate(files):
+        whole = file.read_bytes()
+        given = [*files[:number], tmp_path / f"cut {file.name}", *files[number + 1 :]]
+        for share in (0.03, 0.5, 0.9):
+            given[number].write_bytes(whole[: int(len(whole) * share)])
+            with pytest.raises(ValueError, match=f"cut {file.name}") as error:
+                nyuv2.convert(*given, tmp_path / "out")
+            assert "download" in str(error.value) and "free some space" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mapping_that_crashes_its_reader_costs_a_sentence(tmp_path, monkeypatch):
+    files = [Path(f) for f in official(tmp_path)]
+
+    def crash(path):
+        os._exit(1)
+
+    crash.__module__ = "__main__"  # so that it travels to the other process by value
+    monkeypatch.setattr("scipy.io.loadmat", crash)
+    with pytest.raises(
+        ValueError, match="map.mat cannot be read as a MATLAB file .it crashes scipy.; download it again"
+    ):
         nyuv2.convert(*files, tmp_path / "out")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import FLV, MPG, tone, write_video, write_wav
+from PIL import Image
 
 from dgl_core.data.files.cache import MANIFEST, write_manifest
 from dgl_core.data.media.pictures import read_frame
@@ -108,8 +109,6 @@ def test_media_that_contradict_the_manifest_of_their_set_are_refused(tmp_path):
     video = write_video(tmp_path / "set" / "train" / "dog" / "b.avi", codecs=("mpeg4", "mp3"))
     picture = tmp_path / "set" / "frames" / "c" / "0.png"
     picture.parent.mkdir(parents=True)
-    from PIL import Image
-
     Image.new("RGB", (32, 32)).save(picture)
     readers = {
         wav: lambda p: read_wav(p, 22050),
@@ -127,3 +126,34 @@ def test_media_that_contradict_the_manifest_of_their_set_are_refused(tmp_path):
         refused(path, bytes(data), f"not the file that .*{MANIFEST} lists; copy or extract it again", read)
     with pytest.raises(ValueError, match="not the file that"):
         next(pictures(video))
+
+
+@needs_av
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "png", "jpg", "flv", "mp4", "mpg", "avi", "mkv"])
+def test_a_flipped_bit_of_a_header_never_ends_a_pass(tmp_path, kind):
+    """Whatever a decoder raises becomes one sentence about the file; what no checksum tells, a manifest does."""
+    path, rng = tmp_path / f"a.{kind}", np.random.default_rng(0)
+    if kind in ("wav", "flac", "ogg"):
+        soundfile.write(path, tone(0.3, 22050).T, 22050)
+    elif kind in ("png", "jpg"):
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(path)
+    else:
+        codecs = {"flv": FLV, "mpg": MPG, "avi": ("mpeg4", "mp3")}.get(kind, ("mpeg4", "aac"))
+        write_video(path, 1.16 if kind == "mpg" else 2.0, fps=25 if kind == "mpg" else 5, codecs=codecs)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, min(420, len(whole)), 4):
+        data = bytearray(whole)
+        data[place] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        try:
+            if kind in ("wav", "flac", "ogg"):
+                read_wav(path, 22050)
+            elif kind in ("png", "jpg"):
+                read_frame(path, 16)
+            else:
+                read_video(path, Frames(2, "1fps", 16), sound=True)
+        except ValueError as error:
+            assert str(path) in str(error), place
+            refused += 1
+    assert refused, "no flip was noticed"

@@ -70,6 +70,8 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # of a library that reads, not of the system
+            raise
         raise OSError(
             error.errno, f"cannot write {what} to {folder} ({error.strerror or error}): free some space there "
             "or set DGL_DATA_CACHE to a folder that can be written"

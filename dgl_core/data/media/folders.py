@@ -2,7 +2,8 @@
 
 ``<set>/<part>/<class>/<clip>.mp4`` with parts ``train``, ``val``, ``test`` (any video format; a wav file of the same
 name takes the place of the sound in the video, a folder of that name with extracted frames the place of the video).
-Files of one clip find each other by their name without ending, in whatever order and folder they lie.
+Files of one clip find each other by their name without ending, in whatever order and folder they lie. Few formats
+show damage; with a ``MANIFEST.sha256`` in ``<set>``, as ``sha256sum`` writes it, every file is checked.
 """
 
 from __future__ import annotations

@@ -16,14 +16,14 @@ def read_frame(path: Path, size: int) -> np.ndarray:
 
 def read_picture(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a picture file as ``read_frame`` does, and the width and height that it has."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     check_listed(path)
     try:
         with Image.open(path) as image:
             own = image.size
             return scaled(image.convert("RGB"), size), own
-    except (UnidentifiedImageError, OSError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises of damage
         raise ValueError(f"{path}: not a readable picture ({error}); extract the frame again") from error
 
 

@@ -107,6 +107,8 @@ class _Reader:
         if frames and self.video is None:
             raise ValueError(f"{path}: has no pictures; download it again, or drop the clip")
         for stream in (self.video, self.audio):
+            if stream is not None and stream.codec_context is None:
+                raise ValueError(f"{path}: its header is damaged, or of an unknown codec; download or copy it again")
             if stream is not None:
                 stream.codec_context.thread_count = 1  # clips are read side by side, one on each core
         self.kept: list = []

@@ -13,9 +13,11 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 
 from dgl_core.data.files import cache
 from dgl_core.data.sets.nyuv2 import RECIPE, VOID, ZIPS, read_classes, read_members
@@ -80,7 +82,9 @@ def verify(folder: Path, numbers: list[int]) -> None:
 def read_mapping(path: Path) -> tuple[np.ndarray, list[str]]:
     """Read the label of each of the 894 + 1 raw classes (0 is unlabelled: void), and the names of the 40 classes."""
     numbers = _vector(path, "mapClass")
-    names = [str(name.item()) if hasattr(name, "item") else str(name) for name in _vector(path, "className", None)]
+    names = [str(np.ravel(name)[0]) if np.size(name) else "" for name in _vector(path, "className", None)]
+    if not all(names):
+        raise ValueError(f"{path}: className has an empty name; download it again")
     if numbers.min() < 1 or numbers.max() != len(names):
         raise ValueError(
             f"{path}: mapClass runs from {numbers.min()} to {numbers.max()}, but there are {len(names)} names"
@@ -90,17 +94,20 @@ def read_mapping(path: Path) -> tuple[np.ndarray, list[str]]:
 
 def _vector(path: Path, name: str, kind: type | None = int) -> np.ndarray:
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    try:
-        content = loadmat(path)
-    except (OSError, ValueError, NotImplementedError, MatReadError) as error:
-        raise ValueError(f"{path} cannot be read as a MATLAB file ({error})") from error
+    try:  # in a process of its own: a damaged file makes scipy raise nearly anything, or end its process
+        content = get_reusable_executor(1).submit(loadmat, str(path)).result()
+    except Exception as error:
+        reason = str(error) if not isinstance(error, BrokenProcessPool) else "it crashes scipy"
+        raise ValueError(f"{path} cannot be read as a MATLAB file ({reason}); download it again") from error
     if name not in content:
         found = ", ".join(key for key in content if not key.startswith("__"))
         raise ValueError(f"{path} has no variable {name!r}; it has {found}")
-    vector = content[name].reshape(-1)
-    return vector if kind is None else vector.astype(kind)
+    try:
+        vector = np.asarray(content[name]).reshape(-1)
+        return vector if kind is None else vector.astype(kind)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: variable {name!r} is damaged ({error}); download it again") from error
 
 
 def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -112,29 +119,35 @@ def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tupl
         import h5py
     except ImportError as error:
         raise ImportError("reading nyu_depth_v2_labeled.mat needs h5py: pip install h5py") from error
-    from PIL import Image
-
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path} is not there, or no MATLAB 7.3 (HDF5) file; download nyu_depth_v2_labeled.mat again")
-    with h5py.File(path) as file:
-        missing = [name for name in ("images", "depths", "labels") if name not in file]
-        if missing:
-            raise ValueError(f"{path} has no {missing[0]!r}; it has {', '.join(file)}. Take nyu_depth_v2_labeled.mat")
-        step = 1 if full else 2
-        for row in range(len(file["images"])):
-            rgb = file["images"][row].transpose(2, 1, 0)  # [H, W, 3]
-            metres, raw = file["depths"][row].T, file["labels"][row].T  # [H, W]
-            if not (np.isfinite(metres).all() and 0 <= metres.min() and metres.max() * METRES < 255.5):
-                raise ValueError(f"{path}: picture {row + 1} has depths outside 0..10 m; take the filled-in 'depths'")
-            if raw.max() >= len(to40):
-                raise ValueError(
-                    f"{path}: picture {row + 1} has raw class {raw.max()}; the mapping ends at {len(to40) - 1}"
-                )
-            if not full:
-                size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
-                rgb = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
-            depth = np.rint(metres[::step, ::step].astype(np.float64) * METRES).astype(np.uint8)
-            yield row + 1, {"rgb": rgb, "depth": depth, "label": to40[raw[::step, ::step]]}
+    try:
+        with h5py.File(path) as file:
+            yield from _halved(path, file, to40, 1 if full else 2)
+    except OSError as error:  # a file that was cut off, or a block that cannot be unpacked
+        raise ValueError(f"{path}: damaged ({' '.join(str(error).split())}); download it again") from error
+
+
+def _halved(path: Path, file, to40: np.ndarray, step: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    from PIL import Image
+
+    missing = [name for name in ("images", "depths", "labels") if name not in file]
+    if missing:
+        raise ValueError(f"{path} has no {missing[0]!r}; it has {', '.join(file)}. Take nyu_depth_v2_labeled.mat")
+    for row in range(len(file["images"])):
+        rgb = file["images"][row].transpose(2, 1, 0)  # [H, W, 3]
+        metres, raw = file["depths"][row].T, file["labels"][row].T  # [H, W]
+        if not (np.isfinite(metres).all() and 0 <= metres.min() and metres.max() * METRES < 255.5):
+            raise ValueError(f"{path}: picture {row + 1} has depths outside 0..10 m; take the filled-in 'depths'")
+        if raw.max() >= len(to40):
+            raise ValueError(
+                f"{path}: picture {row + 1} has raw class {raw.max()}; the mapping ends at {len(to40) - 1}"
+            )
+        if step == 2:
+            size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+            rgb = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
+        depth = np.rint(metres[::step, ::step].astype(np.float64) * METRES).astype(np.uint8)
+        yield row + 1, {"rgb": rgb, "depth": depth, "label": to40[raw[::step, ::step]]}
 
 
 def _add(archive: zipfile.ZipFile, name: str, picture: np.ndarray) -> None:
