@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from dgl_core.paper.claims import mine
+from dgl_core.paper.claims import mine, reading
 from dgl_core.paper.claims.command import main as command
 from dgl_core.training.records import RunRecord, RunSpec
 
@@ -192,6 +192,7 @@ CONTENTS = {
     "text for alpha": (forged(GOOD, spec={"dataset": "x", "method": "dgl", "method_options": {"alpha": "4"}}), "alpha"),
     "a list for a name": (forged(GOOD, spec={"dataset": ["x"]}), "data set has no name"),
     "text for processes": (forged(GOOD, environment={"processes": "two"}), "number of processes"),
+    "endless processes": (forged(GOOD, environment={"processes": float("inf")}), "number of processes"),
     "an escape": (forged(GOOD, spec={"dataset": "x", "\x1b[31mred": 1}), r"\x1b[31mred"),
 }
 
@@ -217,7 +218,7 @@ def make_unreadable(path, kind: str) -> None:
             one.bind(str(path))
     elif kind == "huge":
         with open(path, "wb") as file:
-            file.truncate(mine.LARGEST + 1)  # sparse: it takes no room
+            file.truncate(reading.LARGEST + 1)  # sparse: it takes no room
     elif kind == "no text":
         path.write_bytes(b"\xff\xfe\x00")
     else:
