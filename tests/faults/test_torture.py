@@ -9,46 +9,17 @@ import pytest
 from tests.faults.torture import COUNT, Campaign, kinds, lines
 
 SEED = 14
-SHARE = {  # kind -> how many of its cases
-    "kill-run": 9,
-    "kill-preparation": 4,
-    "kill-runner": 1,
-    "damage-record": 4,
-    "damage-checkpoint": 8,
-    "damage-claim": 2,
-    "damage-claims-folder": 3,
-    "damage-rehearsal": 2,
-    "damage-emotions": 4,
-    "damage-emotions-media": 4,
-    "damage-emotions-verify": 3,
-    "damage-rooms": 3,
-    "damage-folder-arrays": 4,
-    "damage-folder-media": 4,
-    "damage-nyuv2": 4,
-    "damage-nyuv2-verify": 2,
-    "damage-mosi": 3,
-    "damage-report": 2,
-    "damage-source": 1,
-    "disk-full": 2,
-    "disk-read-only": 2,
-    "clock": 1,
-    "two-runners": 1,
-    "two-trainings": 1,
-    "input-claims": 9,
-    "input-arrays": 12,
-    "input-splits": 6,
-    "input-models": 6,
-    "input-model-options": 10,
-    "input-methods": 10,
-    "input-objectives": 8,
-    "input-fit": 12,
-    "input-diagnosis": 10,
-    "input-specifications": 12,
-    "input-training": 6,
-    "input-commands": 12,
-    "input-data": 10,
-    "input-make": 1,
-}
+SHARE = {  # kind -> how many of its cases; those that start a whole runner are few, test_runner_faults.py has more
+    "kill-run": 6, "kill-preparation": 4, "kill-runner": 1,
+    "damage-record": 4, "damage-checkpoint": 8, "damage-claim": 2, "damage-claims-folder": 2, "damage-rehearsal": 2,
+    "damage-emotions": 3, "damage-emotions-media": 4, "damage-emotions-verify": 3, "damage-rooms": 2,
+    "damage-folder-arrays": 4, "damage-folder-media": 4, "damage-nyuv2": 3, "damage-nyuv2-verify": 2, "damage-mosi": 3,
+    "damage-report": 2, "damage-source": 1,
+    "input-claims": 8, "input-arrays": 10, "input-splits": 5, "input-models": 5, "input-model-options": 8,
+    "input-methods": 8, "input-objectives": 8, "input-fit": 10, "input-diagnosis": 10, "input-specifications": 8,
+    "input-training": 5, "input-commands": 10, "input-data": 8, "input-make": 1,
+    "disk-full": 2, "disk-read-only": 2, "two-trainings": 1,
+}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the campaign forks processes and looks into /proc")
 
@@ -60,7 +31,7 @@ def campaign():
 
 
 def test_every_kind_has_its_share():
-    assert set(SHARE) == set(kinds())
+    assert set(SHARE) | {"clock", "two-runners"} == set(kinds()), "those two take a minute a case"
 
 
 @pytest.mark.parametrize("name", SHARE)
