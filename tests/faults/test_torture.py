@@ -9,17 +9,19 @@ import pytest
 from tests.faults.torture import COUNT, Campaign, kinds, lines
 
 SEED = 14
-SHARE = {  # kind -> how many of its cases; those that start a whole runner are few, test_runner_faults.py has more
-    "kill-run": 6, "kill-preparation": 4, "kill-runner": 1,
-    "damage-record": 4, "damage-checkpoint": 8, "damage-claim": 2, "damage-claims-folder": 2, "damage-rehearsal": 2,
-    "damage-emotions": 3, "damage-emotions-media": 4, "damage-emotions-verify": 3, "damage-rooms": 2,
-    "damage-folder-arrays": 4, "damage-folder-media": 4, "damage-nyuv2": 3, "damage-nyuv2-verify": 2, "damage-mosi": 3,
-    "damage-report": 2, "damage-source": 1,
-    "input-claims": 8, "input-arrays": 10, "input-splits": 5, "input-models": 5, "input-model-options": 8,
-    "input-methods": 8, "input-objectives": 8, "input-fit": 10, "input-diagnosis": 10, "input-specifications": 8,
-    "input-training": 5, "input-commands": 10, "input-data": 8, "input-make": 1,
+SHARE = {  # kind -> how many of its cases
+    "kill-run": 6, "kill-preparation": 4,
+    "damage-record": 3, "damage-checkpoint": 6, "damage-claim": 2, "damage-rehearsal": 2, "damage-emotions-media": 4,
+    "damage-emotions-verify": 3, "damage-rooms": 2, "damage-folder-arrays": 3, "damage-folder-media": 3,
+    "damage-nyuv2": 3, "damage-mosi": 2, "damage-report": 1,
+    "input-claims": 6, "input-arrays": 8, "input-splits": 4, "input-models": 4, "input-model-options": 6,
+    "input-methods": 6, "input-objectives": 6, "input-fit": 8, "input-diagnosis": 8, "input-specifications": 6,
+    "input-training": 4, "input-commands": 8, "input-data": 6, "input-make": 1,
     "disk-full": 2, "disk-read-only": 2, "two-trainings": 1,
 }  # fmt: skip
+# They start whole runners or wait for a minute: test_runner_faults.py and ``make torture`` have them.
+LONG = {"kill-runner", "damage-claims-folder", "damage-emotions", "damage-nyuv2-verify", "damage-source", "clock",
+        "two-runners"}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the campaign forks processes and looks into /proc")
 
@@ -30,8 +32,8 @@ def campaign():
         yield workplace
 
 
-def test_every_kind_has_its_share():
-    assert set(SHARE) | {"clock", "two-runners"} == set(kinds()), "those two take a minute a case"
+def test_every_kind_is_here_or_too_long():
+    assert set(SHARE) | LONG == set(kinds()) and not set(SHARE) & LONG
 
 
 @pytest.mark.parametrize("name", SHARE)
