@@ -2,6 +2,7 @@
 # make reproduce PROFILE=paper REHEARSE=1      its times and memory, on random data of true size (0.05: a share; small)
 # make test                                                              unit, contract and fault tests, notebook outputs
 # make notebooks [ONLY=03]    re-execute the committed notebooks         make audit   are the committed results true?
+# make torture [COUNT=1800] [SEED=0]    kills, damaged files, bad inputs: is anything lost, silent, obscure or left?
 # make bench                  the measured promises                      make lab     JupyterLab, whose kernels give
 #                                                                        the committed numbers               make clean
 #
@@ -28,10 +29,10 @@ endif
 endif
 
 # A variable as one word of the shell, whatever is in it; make itself would expand it for the environment of commands.
-unexport PROFILE WORKERS ONLY OUT REHEARSE PER_GPU DASK PRECISION TORCH_INDEX
+unexport PROFILE WORKERS ONLY OUT REHEARSE PER_GPU DASK PRECISION TORCH_INDEX COUNT SEED
 quoted = '$(subst ','\'',$(value $(1)))'
 
-.PHONY: reproduce test notebooks audit bench lab clean
+.PHONY: reproduce test notebooks audit bench torture lab clean
 .DEFAULT_GOAL := reproduce
 
 reproduce: $(VENV)/.complete
@@ -51,6 +52,10 @@ audit: $(VENV)/.complete
 
 bench: $(VENV)/.complete
 	@for script in tests/bench/bench_*.py; do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done
+
+torture: $(VENV)/.complete
+	@$(BIN)/python -m tests.faults.torture $(if $(value COUNT),--count $(call quoted,COUNT)) \
+	  $(if $(value SEED),--seed $(call quoted,SEED))
 
 lab: $(VENV)/.complete
 	@$(BIN)/python -m tools.lab

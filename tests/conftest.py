@@ -85,8 +85,7 @@ class Project:
         (root / "dgl_core" / "training" / "train.py").write_text(TRAINING)
         (root / "dgl_core" / "training" / "loop.py").write_text("REVISION = 1\n")
         for room, text in ROOMS.items():
-            shutil.rmtree(root / "dgl_core" / room)
-            (root / "dgl_core" / f"{room}.py").write_text(text)
+            (root / "dgl_core" / room / "__init__.py").write_text(text)
 
     def notebook(self, name: str, *cells: str, runs: int = 0) -> Path:
         """Write a notebook with these code cells; the plan gives it ``runs`` training runs."""
