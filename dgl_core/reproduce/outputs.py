@@ -33,7 +33,9 @@ from dgl_core.utils import write_atomic
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
 TOGETHER = 5  # runners that may write one report at the same time
-LEFT = re.compile(r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.\w{8}\.tmp")  # a file that ``write_atomic`` has not finished
+LEFT = re.compile(
+    r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.\w{8}\.tmp"
+)  # a file that ``write_atomic`` has not finished
 LEFT_SECONDS = 600.0  # after which nobody is at work on it
 MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
