@@ -76,7 +76,7 @@ def _headline(claim: Claim) -> str:
 
 def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, rerun: bool) -> None:
     if claim.parts:
-        print(f"  test: mean difference per seed above {claim.threshold:g} {claim.unit}, from {DECIDING} seeds on;")
+        print(f"  test: mean difference per seed or fold above {claim.threshold:g} {claim.unit}, from {DECIDING} on;")
         number, where = judging.comparisons_of(claim, together), claim.family or "the ledger"
         print(f"        95 % interval, corrected for {number} in {where} (Bonferroni); the weakest part decides")
     print(f"  rests on: {judging.rests_on(claim)}")
