@@ -88,6 +88,8 @@ def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> st
     from dgl_core.data.sets.convert.grid import convert
 
     grid = DATASETS["grid_words"].facts
+    if raw is not None and not raw.exists():
+        raise ValueError(f"--raw {raw}: nothing is there; give the folder, zip or tar file of the raw videos")
     if raw is None:
         raise ValueError(f"say where the raw videos are with --raw FOLDER ({grid.origin})")
     if raw.is_file():
@@ -177,7 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 print(f"{name}: right: {verify(recipe, options.root)}")
         except (OSError, ValueError, ImportError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            about = f"{name}: " if name in DATASETS or name == "grid" else ""
+            print(f"{about}{error}", file=sys.stderr)
             failed = True
         except KeyboardInterrupt:
             print(f"{name}: interrupted; the same command goes on where it was", file=sys.stderr)

@@ -160,9 +160,12 @@ def test_the_cache_is_used_and_a_damaged_one_is_made_again(tmp_path, capsys):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"images": 3}, "images is 3; give 8"),
+        ({"images": 3}, "images is 3; data set 'rooms' takes 8"),
         ({"mislead": 1.5}, "mislead is 1.5"),
         ({"height": 8}, "height is 8"),
+        ({"multiple": 0}, "multiple is 0; data set 'rooms' takes 1"),
+        ({"mislead": float("nan")}, "mislead is nan"),
+        ({"seed": -1}, "seed is -1"),
         ({"augment": "esanett"}, "did you mean 'esanet'"),
         ({"heigth": 32}, "did you mean 'height'"),
     ],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.generated.emotions.acting import bell
-from dgl_core.data.recipe import Recipe, random_split
+from dgl_core.data.recipe import SEEDS, Recipe, random_split
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -43,17 +43,7 @@ def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int)
         samples: how many, as equal as possible over the classes.
         modalities: one strong and ``modalities - 1`` weak ones, 2 to 5.
         seed: of everything random.
-
-    Raises:
-        ValueError: an option outside its range.
     """
-    for name, value, low, high in (
-        ("samples", samples, 60, 100_000),
-        ("modalities", modalities, 2, MOST),
-        ("seed", seed, 0, 2**31),
-    ):
-        if not low <= value <= high:
-            raise ValueError(f"{name} is {value}; the generated feature set takes {low} to {high}")
     import torch
 
     from dgl_core.data.dataset import Dataset
@@ -107,4 +97,10 @@ def _weak(rng: np.random.Generator, label: np.ndarray, informed: np.ndarray) -> 
     )
 
 
-RECIPE = Recipe("triplet", load_triplet, {"samples": 1500, "modalities": 3, "seed": 0}, generated=True)
+RECIPE = Recipe(
+    "triplet",
+    load_triplet,
+    {"samples": 1500, "modalities": 3, "seed": 0},
+    generated=True,
+    limits={"samples": (60, 100_000), "modalities": (2, MOST), "seed": SEEDS},
+)

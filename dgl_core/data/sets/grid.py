@@ -61,12 +61,7 @@ def load_fold(root: Path | None, task: str, *, fold: int, frames: int, augment: 
         task: "letters" or "digits".
         fold: 0 to 4, the fifth of the utterances that tests.
         frames, augment: as ``load_words``.
-
-    Raises:
-        ValueError: no such fold.
     """
-    if not 0 <= fold < FOLDS:
-        raise ValueError(f"fold is {fold}; cross-validation has folds 0 to {FOLDS - 1}")
     folder = WORDS.find(root)
     rows = [row for row in _samples(folder) if row["slot"] == str(SLOT[task])]
     classes = NUMERALS if task == "digits" else tuple(sorted({row["word"] for row in rows}))
@@ -173,6 +168,7 @@ def grid(task: str) -> Recipe:
         load_words if task == "words" else partial(load_fold, task=task),
         ({} if task == "words" else {"fold": 0}) | {"frames": 8, "augment": "shift"},
         choices={"frames": (1, 2, 4, 8), "augment": ("none", "shift")},  # frames evenly spaced over the word
+        limits={"fold": (0, FOLDS - 1)},
         verify=verify_grid,
     )
 

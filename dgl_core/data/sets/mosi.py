@@ -50,9 +50,8 @@ def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> Data
     Raises:
         FileNotFoundError, ValueError: see ``Recipe.find``; also a bad fold, or contents not as described above.
     """
-    if not 0 <= fold < FOLDS or (protocol == "official" and fold):
-        allowed = f"0 to {FOLDS - 1}" if protocol == "nested" else "0 with protocol='official', which has one split"
-        raise ValueError(f"fold is {fold}; give {allowed}")
+    if protocol == "official" and fold:
+        raise ValueError(f"fold is {fold}; give 0 with protocol='official', which has one split")
     folder = RECIPE.find(root)
     from dgl_core.data.transforms import StandardiseFeatures, group_folds
 
@@ -148,5 +147,6 @@ RECIPE = Recipe(
     "mosi",
     load_mosi,
     {"protocol": "nested", "fold": 0, "text": "features"},
+    limits={"fold": (0, FOLDS - 1)},
     choices={"protocol": ("nested", "official"), "text": ("features", "transcripts")},
 )

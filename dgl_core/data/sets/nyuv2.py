@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.data.recipe import Recipe
+from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -262,5 +262,6 @@ RECIPE = Recipe(
     load_nyuv2,
     {"height": 240, "width": 320, "labels": "stored", "multiple": 32, "augment": "esanet", "seed": 0},
     choices={"augment": ("esanet", "none"), "labels": ("stored", "input")},
+    limits={"height": (8, 480), "width": (8, 640), "multiple": (1, 256), "seed": SEEDS},
     verify=verify_nyuv2,
 )

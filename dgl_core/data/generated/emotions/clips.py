@@ -18,7 +18,7 @@ from dgl_core.data.media.clips import View, dataset, read_list
 from dgl_core.data.media.pictures import picture_files, read_frame, read_picture
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import spectrogram
-from dgl_core.data.recipe import Recipe
+from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -96,5 +96,6 @@ RECIPE = Recipe(
     asdict(generated.Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
     generated=True,
     choices={"spectrogram": ("compact", "official", "paper"), "augment": ("none", "shift", "crop")},
+    limits={"seed": SEEDS, "frame_size": (16, 512)},
     verify=lambda root: kept.verify("emotions"),
 )

@@ -15,7 +15,7 @@ import numpy as np
 
 from dgl_core.data.files import cache
 from dgl_core.data.generated import kept
-from dgl_core.data.recipe import Recipe
+from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -47,12 +47,6 @@ def load_rooms(
     from dgl_core.data.dense import DenseDataset
     from dgl_core.data.generated.rooms.looks import CLASSES
 
-    for name, value, low, high in (
-        ("images", images, 8, 100_000), ("mislead", mislead, 0, 1), ("height", height, 16, 480),
-        ("width", width, 16, 640),
-    ):  # fmt: skip
-        if not low <= value <= high:
-            raise ValueError(f"{name} is {value}; give {low} to {high}")
     arrays = ensure(images, seed, mislead, height, width)
     return DenseDataset(
         {"rgb": torch.from_numpy(arrays["rgb"]), "depth": torch.from_numpy(arrays["depth"])},
@@ -126,5 +120,13 @@ RECIPE = Recipe(
     {"images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet"},
     generated=True,
     choices={"augment": ("esanet", "none")},
+    limits={
+        "images": (8, 100_000),
+        "mislead": (0, 1),
+        "height": (16, 480),
+        "width": (16, 640),
+        "multiple": (1, 256),
+        "seed": SEEDS,
+    },
     verify=lambda root: kept.verify("rooms"),
 )
