@@ -80,7 +80,7 @@ def prepare(recipe: Recipe, root: Path | None, settings: list[str]) -> str:
 
 
 def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> str:
-    """The word set from the raw corpus, in a folder or a zip or tar file.
+    """Make the word set from the raw corpus, in a folder or a zip or tar file.
 
     Raises:
         ValueError: no folder given.
@@ -113,7 +113,7 @@ def verify(recipe: Recipe, root: Path | None) -> str:
 
 
 def _prepared(recipe: Recipe) -> list[str]:
-    """The arrays that were made from media of a set, and how complete they are."""
+    """Return the arrays that were made from media of a set, and how complete they are."""
     from dgl_core.data.media import clip_arrays
 
     lines = []

@@ -45,7 +45,7 @@ class Facts:
 
     @property
     def name(self) -> str:
-        """What licences and messages call the set."""
+        """Return what licences and messages call the set."""
         return self.corpus or self.title[:1].upper() + self.title[1:]
 
 
@@ -186,7 +186,7 @@ class Recipe:
         return sums
 
     def _folder(self, root: Path | None) -> Path | None:
-        """The first folder below a data root that holds what the set needs."""
+        """Return the first folder below a data root that holds what the set needs."""
         for folder in (place / self.facts.folder for place in data_roots(root)):
             if folder.is_dir() and all(any((folder / a).exists() for a in some) for some in self.facts.needs):
                 return folder

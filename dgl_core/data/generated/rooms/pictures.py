@@ -35,7 +35,7 @@ def load_rooms(
     multiple: int,
     augment: str,
 ) -> Dataset:
-    """The generated set, made on first use; it lives in the cache, so ``root`` is not used.
+    """Load the generated set, made on first use; it lives in the cache, so ``root`` is not used.
 
     Args:
         images: how many, one room each. seed: of the rooms; picture k is the same in a set of any length.
@@ -63,14 +63,14 @@ def load_rooms(
 
 
 def split(images: int) -> list[str]:
-    """ "train", "val" or "test" for each picture, in blocks."""
+    """Return "train", "val" or "test" for each picture, in blocks."""
     counts = {part: max(1, round(share * images)) for part, share in PARTS.items()}
     train = images - sum(counts.values())
     return ["train"] * train + ["val"] * counts["val"] + ["test"] * counts["test"]
 
 
 def draw(number: int, seed: int, mislead: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture ``number``: RGB uint8 [H, W, 3], depth int16 [H, W] (mm), label uint8 [H, W]."""
+    """Draw picture ``number``: RGB uint8 [H, W, 3], depth int16 [H, W] (mm), label uint8 [H, W]."""
     from dgl_core.data.generated.rooms.render import render
     from dgl_core.data.generated.rooms.scene import Furnisher
 
@@ -79,7 +79,7 @@ def draw(number: int, seed: int, mislead: float, height: int, width: int) -> tup
 
 
 def ensure(images: int, seed: int, mislead: float, height: int, width: int) -> dict[str, np.ndarray]:
-    """The set as memory-mapped arrays ``rgb`` [N, 3, H, W], ``depth`` and ``label`` [N, H, W], drawn where missing."""
+    """Return memory-mapped ``rgb`` [N, 3, H, W], ``depth`` and ``label`` [N, H, W], drawn where missing."""
     settings = json.dumps([VERSION, images, seed, mislead, height, width])
     name = f"rooms-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
     shapes = {

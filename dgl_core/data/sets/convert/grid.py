@@ -85,7 +85,7 @@ def convert(raw: Path, target: Path) -> str:
 
 
 def _kept(video: Path, template: np.ndarray, folder: Path) -> Utterance | str:
-    """One utterance, from an earlier call if there was one, or the reason why it cannot be used."""
+    """Read one utterance, from an earlier call if there was one, or the reason why it cannot be used."""
     status = video.stat()
     place = folder / f"{video.stem}-{status.st_size}-{status.st_mtime_ns}.npz"
     try:
@@ -105,7 +105,7 @@ def _kept(video: Path, template: np.ndarray, folder: Path) -> Utterance | str:
 
 
 def read_utterance(video: Path, template: np.ndarray) -> Utterance:
-    """Words, lips and sound of one video; ``template`` is the first picture of the talker's first utterance."""
+    """Read words, lips and sound of one video; ``template`` is the first picture of the talker's first utterance."""
     words = read_alignment(video)
     sight = np.stack(list(pictures(video)))  # [F, H, W]
     if len(sight) < round(words[-1][2] * 25) - 1:
@@ -127,7 +127,7 @@ def read_utterance(video: Path, template: np.ndarray) -> Utterance:
 
 
 def read_alignment(video: Path) -> list[tuple[str, float, float]]:
-    """The six words of an utterance with start and end in seconds; silence is left out.
+    """Read the six words of an utterance with start and end in seconds; silence is left out.
 
     Raises:
         FileNotFoundError: no alignment. ValueError: not six known words.
@@ -147,7 +147,7 @@ def read_alignment(video: Path) -> list[tuple[str, float, float]]:
 
 
 def find_head(picture: np.ndarray, template: np.ndarray) -> tuple[int, int]:
-    """How far (down, right) eyes and nose are from where they are in the template, by normalised correlation."""
+    """Return how far (down, right) eyes and nose are from where they are in the template, by normalised correlation."""
     top, left, height, width = FACE
     pattern = template[top : top + height, left : left + width].astype(np.float64)
     pattern -= pattern.mean()
@@ -163,7 +163,7 @@ def find_head(picture: np.ndarray, template: np.ndarray) -> tuple[int, int]:
 
 
 def word_lips(sight: np.ndarray, start: float, end: float, move: tuple[int, int]) -> np.ndarray:
-    """Eight mouths ``[8, 32, 48]``, evenly spaced from one frame before a word to its end."""
+    """Cut eight mouths ``[8, 32, 48]``, evenly spaced from one frame before a word to its end."""
     from PIL import Image
 
     top, left, height, width = MOUTH[0] + move[0], MOUTH[1] + move[1], *MOUTH[2:]
@@ -173,7 +173,7 @@ def word_lips(sight: np.ndarray, start: float, end: float, move: tuple[int, int]
 
 
 def log_mel(sound: np.ndarray) -> np.ndarray:
-    """ln(power + 1e-6) in 40 mel bands every 10 ms ``[T, 40]``; step k is centred on k * 10 ms."""
+    """Return ln(power + 1e-6) in 40 mel bands every 10 ms ``[T, 40]``; step k is centred on k * 10 ms."""
     padded = np.pad(sound.astype(np.float64), (WINDOW // 2, WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW)
     edges = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array([LOW, HIGH]) / 700)), BANDS + 2) / 2595) - 1)
@@ -184,7 +184,7 @@ def log_mel(sound: np.ndarray) -> np.ndarray:
 
 
 def word_steps(steps: np.ndarray, start: float, end: float) -> np.ndarray:
-    """The steps of a word and 20 ms around it, in the middle of 64, silence beside them ``[64, 40]``."""
+    """Return the steps of a word and 20 ms around it, in the middle of 64, silence beside them ``[64, 40]``."""
     word = steps[max(0, round(start * 100) - 2) : round(end * 100) + 2]
     if len(word) > STEPS:
         word = word[(len(word) - STEPS) // 2 :][:STEPS]
@@ -219,7 +219,7 @@ def _write(folder: Path, done: Sequence[Utterance], left_out: Sequence[tuple[str
 
 
 def _samples(done: Sequence[Utterance]) -> list[tuple]:
-    """The rows of ``samples.csv``; a fifth of the utterances of each letter tests."""
+    """Return the rows of ``samples.csv``; a fifth of the utterances of each letter tests."""
     rng = np.random.RandomState(0)  # with it, the prepared set was cut; numpy keeps its stream
     test: set[str] = set()
     for letter in sorted({u.words[3][0] for u in done}):

@@ -69,7 +69,7 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
 
 
 def verify(folder: Path, numbers: list[int]) -> None:
-    """Everything that the loader checks, on every picture of a folder."""
+    """Check everything that the loader checks, on every picture of a folder."""
     RECIPE.checksums(folder)
     classes = len(read_classes(folder / "classes.csv"))
     for kind in ZIPS:
@@ -78,7 +78,7 @@ def verify(folder: Path, numbers: list[int]) -> None:
 
 
 def read_mapping(path: Path) -> tuple[np.ndarray, list[str]]:
-    """Label of each of the 894 + 1 raw classes (0 is unlabelled: void), and the names of the 40 classes."""
+    """Return the label of each of the 894 + 1 raw classes (0 is unlabelled: void), and the names of the 40 classes."""
     numbers = _vector(path, "mapClass")
     names = [str(name.item()) if hasattr(name, "item") else str(name) for name in _vector(path, "className", None)]
     if numbers.min() < 1 or numbers.max() != len(names):
@@ -104,7 +104,7 @@ def _vector(path: Path, name: str, kind: type | None = int) -> np.ndarray:
 
 
 def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Picture number (1-based) with ``rgb`` uint8 [H, W, 3], ``depth`` and ``label`` uint8 [H, W].
+    """Yield the picture number (1-based) with ``rgb`` uint8 [H, W, 3], ``depth`` and ``label`` uint8 [H, W].
 
     MATLAB stores columns first, so HDF5 shows every picture transposed: ``images`` [N, 3, W, H], the rest [N, W, H].
     """
@@ -138,7 +138,7 @@ def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tupl
 
 
 def _add(archive: zipfile.ZipFile, name: str, picture: np.ndarray) -> None:
-    """One picture file, stored as it is, with a fixed date: the same input gives the same zip."""
+    """Add one picture file, stored as it is, with a fixed date: the same input gives the same zip."""
     from PIL import Image
 
     buffer = io.BytesIO()
