@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
 
 def load(name: str, root: str | os.PathLike | None = None, **options: Any) -> Dataset:
-    """The data set ``name`` with the given options.
+    """Load the data set ``name`` with the given options.
 
     Args:
         name: key of ``DATASETS``.

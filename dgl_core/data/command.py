@@ -80,7 +80,7 @@ def prepare(recipe: Recipe, root: Path | None, settings: list[str]) -> str:
 
 
 def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> str:
-    """The word set from the raw corpus, in a folder or a zip or tar file.
+    """Make the word set from the raw corpus, in a folder or a zip or tar file.
 
     Raises:
         ValueError: no folder given.
@@ -88,6 +88,8 @@ def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> st
     from dgl_core.data.sets.convert.grid import convert
 
     grid = DATASETS["grid_words"].facts
+    if raw is not None and not raw.exists():
+        raise ValueError(f"--raw {raw}: nothing is there; give the folder, zip or tar file of the raw videos")
     if raw is None:
         raise ValueError(f"say where the raw videos are with --raw FOLDER ({grid.origin})")
     if raw.is_file():
@@ -114,8 +116,13 @@ def verify(recipe: Recipe, root: Path | None) -> str:
 
 
 def _prepared(recipe: Recipe) -> list[str]:
+<<<<<<< HEAD
     """The arrays that were made from media of a set, and how complete they are."""
     from dgl_core.data.media.arrays import state
+=======
+    """Return the arrays that were made from media of a set, and how complete they are."""
+    from dgl_core.data.media import clip_arrays
+>>>>>>> h-sets
 
     folders = sorted(cache.cache_root().glob(f"{recipe.name}*/*/")) if recipe.prepare else []
     return [f"{folder} ({state(folder)}, {_size(folder)})" for folder in folders]
@@ -174,7 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 print(f"{name}: right: {verify(recipe, options.root)}")
         except (OSError, ValueError, ImportError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            about = f"{name}: " if name in DATASETS or name == "grid" else ""
+            print(f"{about}{error}", file=sys.stderr)
             failed = True
         except KeyboardInterrupt:
             print(f"{name}: interrupted; the same command goes on where it was", file=sys.stderr)

@@ -140,12 +140,12 @@ class Dataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Samples per part."""
+        """Count the samples of each part."""
         return {part: len(index) for part, index in self._indices.items()}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of stored values, labels, ids and split, and of the generator's version for a generated set.
+        """Return the SHA-256 of values, labels, ids and split, and of the generator's version for a generated set.
 
         The values are read once per data set; its copies on other devices remember the result.
         """
@@ -158,18 +158,18 @@ class Dataset:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one sample per modality, as ``batch`` returns it."""
+        """Return the shape of one sample per modality, as ``batch`` returns it."""
         inputs, _ = self.batch(self._indices["train"][:1])
         return {modality: tuple(x.shape[1:]) for modality, x in inputs.items()}
 
     def indices(self, part: str) -> Tensor:
-        """Rows of one part ("train", "val" or "test"), LongTensor ``[n]`` in storage order."""
+        """Return the rows of one part ("train", "val" or "test"), LongTensor ``[n]`` in storage order."""
         if part not in self._indices:
             raise unknown_name("part", part, PARTS)
         return self._indices[part]
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
-        """One batch, ready for the model.
+        """Return one batch, ready for the model.
 
         Args:
             index: rows ``[B]``.
@@ -183,7 +183,7 @@ class Dataset:
         return inputs, self.target.index_select(0, index)
 
     def to(self, device: torch.device | str) -> Dataset:
-        """A copy of the set whose tensors live on ``device`` (the copy shares nothing that changes)."""
+        """Return a copy of the set whose tensors live on ``device`` (the copy shares nothing that changes)."""
         moved = copy.copy(self)
         moved.inputs = {m: x.to(device) for m, x in self.inputs.items()}
         moved.target = self.target.to(device)
@@ -235,7 +235,7 @@ def _labels(target: Any, name: str) -> Tensor:
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """Stored rows ``[B, ...]``, always a copy. Large half-precision rows become float32 on the way, in one pass."""
+    """Copy stored rows ``[B, ...]``; large half-precision rows become float32 on the way, in one pass."""
     if x.device.type != "cpu" or x.dtype != torch.float16 or x[0].numel() < 8192:
         return x.index_select(0, index)
     rows = torch.empty(len(index), *x.shape[1:])
@@ -265,7 +265,7 @@ def _check_modality(modality: Any, x: Tensor, name: str) -> None:
 
 
 def _digest(x: Tensor, chunk: int = 256) -> str:
-    """SHA-256 of type, shape and values."""
+    """Return the SHA-256 of type, shape and values."""
     digest = hashlib.sha256(f"{x.dtype} {list(x.shape)}".encode())
     for rows in x.split(chunk):
         digest.update(rows.cpu().contiguous().view(-1).view(torch.uint8).numpy())
@@ -273,7 +273,7 @@ def _digest(x: Tensor, chunk: int = 256) -> str:
 
 
 def _names(target: Tensor, name: str) -> tuple[str, ...]:
-    """The labels themselves; a label above the number of samples is no number of a class."""
+    """Return the labels themselves; a label above the number of samples is no number of a class."""
     highest = int(target.max())
     if highest >= max(len(target), 2):
         raise ValueError(
@@ -299,7 +299,7 @@ def _listed(classes: Sequence[str], name: str) -> tuple[str, ...]:
 
 def _tensor(x: Any, what: str, name: str) -> Tensor:
     try:
-        tensor = torch.as_tensor(x)
+        tensor = torch.as_tensor(x if isinstance(x, (Tensor, np.ndarray)) else np.array(x)).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"data set {name!r}: {what} is no array of numbers ({error})") from error
     if tensor.dim() == 0:

@@ -1,4 +1,4 @@
-"""Pictures with a label for every pixel: stored values to network input, ESANet's augmentation, the data set class."""
+"""Hold pictures with a label for every pixel, turn them into network input, and augment them as ESANet does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_ZOOM, JITTER = 1.4, 0.1
 
 
 class PictureView(nn.Module):
-    """A batch of stored pictures as the network sees it.
+    """Turn a batch of stored pictures into network input.
 
     RGB is scaled to 0..1 and standardised with ImageNet's mean and deviation, the other modalities with their own.
     In training with augmentation ``"esanet"`` each picture is zoomed by 1.0-1.4 and cut at random (RGB bilinear, the
@@ -51,7 +51,7 @@ class PictureView(nn.Module):
     def forward(
         self, inputs: Mapping[str, Tensor], target: Tensor, generator: torch.Generator | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """``inputs`` {m: [B, C, h, w] or [B, h, w]}, ``target`` [B, H, W], both as stored.
+        """Turn ``inputs`` {m: [B, C, h, w] or [B, h, w]} and ``target`` [B, H, W], both as stored, into network input.
 
         Returns:
             ``({m: float32 [B, C, h', w']}, int64 [B, H', W'])``: in training the target has the size of the inputs, in
@@ -95,7 +95,7 @@ class PictureView(nn.Module):
 
 
 def nearest(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """``x`` [B, C, H, W] at the places ``rows`` [B, h] and ``columns`` [B, w], given as shares 0..1 of its size."""
+    """Sample ``x`` [B, C, H, W] at the places ``rows`` [B, h] and ``columns`` [B, w], shares 0..1 of its size."""
     down = (rows * x.shape[-2]).long().clamp_(max=x.shape[-2] - 1)
     right = (columns * x.shape[-1]).long().clamp_(max=x.shape[-1] - 1)
     index = (down[:, :, None] * x.shape[-1] + right[:, None, :]).flatten(1)  # [B, h w]
@@ -104,7 +104,7 @@ def nearest(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def jitter_colours(rgb: Tensor, factors: Tensor) -> Tensor:
-    """Hue, saturation and value of ``rgb`` [B, 3, h, w] (0..1), each times its factor [B, 3] and cut to 0..1."""
+    """Multiply hue, saturation and value of ``rgb`` [B, 3, h, w] (0..1) each by its factor [B, 3], cut to 0..1."""
     r, g, b = rgb.unbind(1)  # [B, h, w]
     value = torch.maximum(torch.maximum(r, g), b)
     chroma = value - torch.minimum(torch.minimum(r, g), b)
@@ -122,7 +122,7 @@ def jitter_colours(rgb: Tensor, factors: Tensor) -> Tensor:
 
 
 class DenseDataset(Dataset):
-    """RGB-D pictures with label maps; the rest of the house sees a ``Dataset`` whose target is [N, H, W].
+    """Hold RGB-D pictures with label maps; to the rest of the house it is a ``Dataset`` whose target is [N, H, W].
 
     Args:
         inputs: ``"rgb"`` uint8 [N, 3, h, w] and others [N, h, w], integers; memory-mapped storage is fine.
@@ -135,7 +135,7 @@ class DenseDataset(Dataset):
     Means, deviations and class weights are measured on the training part.
 
     Raises:
-        ValueError: as ``Dataset``, or a label that is neither a class nor void.
+        ValueError: as ``Dataset``, or no RGB, or a label that is neither a class nor void.
     """
 
     def __init__(
@@ -150,6 +150,11 @@ class DenseDataset(Dataset):
         maps: int = 4,
         **about,
     ):
+        if "rgb" not in inputs or target.dtype != torch.uint8 or target.dim() != 3:
+            raise ValueError(
+                f"data set {about.get('name')!r} has pictures {list(inputs)} and a target {target.dtype} "
+                f"{list(target.shape)}; give 'rgb' among the pictures and uint8 label maps [N, H, W]"
+            )
         placeholder = torch.zeros(len(target), dtype=torch.long)  # the base checks all but the label maps
         super().__init__(inputs, placeholder, split, classes=classes, **about)
         self.target = target
@@ -184,7 +189,7 @@ class DenseDataset(Dataset):
 
 
 def mean_and_deviation(values: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of integers, exactly, so that every processor finds the same bits."""
+    """Compute mean and standard deviation of integers exactly, so that every processor finds the same bits."""
     total = squares = 0
     for image in values:
         image = image.long()

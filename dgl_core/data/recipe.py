@@ -17,6 +17,7 @@ from dgl_core.utils import coerce, data_roots, unknown_name
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
 
+SEEDS = (0, 2**31)
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
 
@@ -44,7 +45,7 @@ class Facts:
 
     @property
     def name(self) -> str:
-        """What licences and messages call the set."""
+        """Return what licences and messages call the set."""
         return self.corpus or self.title[:1].upper() + self.title[1:]
 
 
@@ -93,6 +94,7 @@ class Recipe:
         revision: raised when the same options give other values; part of the key of a run.
         generated: True when this project computes the data.
         choices: allowed values of options that have few.
+        limits: least and largest value of options that are numbers.
         verify: ``verify(root)`` checks every file and says in a line what was checked, or raises what is wrong.
         prepare: ``prepare(root, **options)`` makes the arrays of a set of media files and says in a line what it did.
         facts: title, licence, folder and the rest; default: the block of ``catalogue.toml``.
@@ -107,6 +109,7 @@ class Recipe:
     revision: int = 1
     generated: bool = False
     choices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     verify: Callable[[Path | None], str] | None = None
     prepare: Callable[..., str] | None = None
     facts: Facts = None  # filled below
@@ -119,7 +122,7 @@ class Recipe:
         """Return all options, the defaults filled in and each value in its declared type.
 
         Raises:
-            ValueError: for an unknown option, a value of another type or one that is not among the choices.
+            ValueError: for an unknown option, a value of another type, outside the limits or not among the choices.
         """
         full = dict(self.options)
         for key, value in options.items():
@@ -129,6 +132,9 @@ class Recipe:
             allowed = self.choices.get(key)
             if allowed is not None and full[key] not in allowed:
                 raise unknown_name(f"{key} for data set {self.name!r}", value, [str(a) for a in allowed])
+            if key in self.limits and not self.limits[key][0] <= full[key] <= self.limits[key][1]:
+                low, high = self.limits[key]
+                raise ValueError(f"{key} is {full[key]}; data set {self.name!r} takes {low} to {high}")
         return full
 
     def available(self, root: Path | None) -> bool:
@@ -180,7 +186,7 @@ class Recipe:
         return sums
 
     def _folder(self, root: Path | None) -> Path | None:
-        """The first folder below a data root that holds what the set needs."""
+        """Return the first folder below a data root that holds what the set needs."""
         for folder in (place / self.facts.folder for place in data_roots(root)):
             if folder.is_dir() and all(any((folder / a).exists() for a in some) for some in self.facts.needs):
                 return folder

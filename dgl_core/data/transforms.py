@@ -107,7 +107,7 @@ class RandomResizedCrop(nn.Module):
         return (resample(pictures, boxes, mirror, self.size) - self.mean) / self.std
 
     def boxes(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-        """Random boxes (top, left, height, width), integer ``[count, 4]``; the number of draws does not vary."""
+        """Draw random boxes (top, left, height, width), integer ``[count, 4]``; the number of draws does not vary."""
         draw = torch.rand(4, count, self.TRIES, generator=generator, device=generator.device, dtype=torch.float64)
         area = (self.scale[0] + (self.scale[1] - self.scale[0]) * draw[0]) * (height * width)
         low, high = (math.log(r) for r in self.ratio)
@@ -124,7 +124,7 @@ class RandomResizedCrop(nn.Module):
         return torch.stack([top, left, tall, wide], dim=1)
 
     def _whole(self, height: int, width: int) -> tuple[int, int]:
-        """The largest central box (height, width) whose aspect is allowed."""
+        """Return the largest central box (height, width) whose aspect is allowed."""
         aspect = self.stretch * width / height
         if aspect < self.ratio[0]:
             return round(self.stretch * width / self.ratio[0]), width
@@ -133,7 +133,7 @@ class RandomResizedCrop(nn.Module):
         return height, width
 
     def _one_by_one(self, pictures: Tensor, boxes: list[list[int]], mirror: list[bool]) -> Tensor:
-        """On a CPU: 8-bit antialiased scaling of each box, normalised row by row straight into the batch."""
+        """Scale each box on a CPU, 8-bit and antialiased, normalised row by row straight into the batch."""
         size = self.size
         batch = torch.empty(len(pictures), size, size * 3)  # [B, H, W * C]
         mean, scale = self.mean.flatten().repeat(size), 1 / self.std.flatten().repeat(size)  # [W * C]
@@ -165,7 +165,7 @@ def resample(pictures: Tensor, boxes: Tensor, mirror: Tensor, size: int) -> Tens
 
 
 def _weights(start: Tensor, length: Tensor, stored: int, size: int) -> Tensor:
-    """Triangle filter ``[B, size, stored]`` that scales the pixels start..start+length to ``size`` of them."""
+    """Return the filter ``[B, size, stored]`` that scales the pixels start..start+length to ``size`` of them."""
     step = (length / size)[:, None, None]
     centre = start[:, None, None] + (torch.arange(size, device=start.device)[:, None] + 0.5) * step  # [B, size, 1]
     pixel = torch.arange(stored, device=start.device)  # [stored]
@@ -243,7 +243,7 @@ class StandardiseFeatures(nn.Module):
 
 
 def group_folds(groups: Sequence[str], folds: int) -> list[int]:
-    """The fold of each sample; samples of one group (a video, a speaker) are in one fold, folds of nearly equal size.
+    """Return the fold of each sample; a group (a video, a speaker) is in one fold, folds are nearly equal in size.
 
     Groups go, largest first, to the fold that is smallest so far; nothing is random.
 

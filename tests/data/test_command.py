@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from dgl_core.data import DATASETS, catalogue, command
@@ -48,6 +50,23 @@ def test_verify_fails_with_one_message(capsys, name, message):
     captured = capsys.readouterr()
     assert message in captured.err and len(captured.err.splitlines()) == 1
     assert "emotions: right" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["prepare", "cremad", "frames=0"], "frames is 0; data set 'cremad' takes 1 to 64"),
+        (["prepare", "ks", "seed=-1"], "seed is -1; data set 'ks' takes 0"),
+        (["prepare", "cremad", "frame_size=99999999999999"], "frame_size is 99999999999999"),
+        (["prepare", "grid", "--raw", "/no/such"], "nothing is there; give the folder, zip or tar file"),
+        (["verify", "line\nbreak"], r"Unknown data set 'line\\nbreak'"),
+        (["fetch", ""], "Unknown data set ''"),
+    ],
+)
+def test_wrong_words_get_one_sentence_each(capsys, words, message):
+    assert command.main(words) == 1
+    said = capsys.readouterr().err
+    assert re.search(message, said) and len(said.splitlines()) == 1
 
 
 def test_every_licence_is_in_the_table():

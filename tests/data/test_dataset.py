@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -92,6 +93,14 @@ def test_ids_that_hold_separators_cannot_stand_for_others():
 
     assert named("a\t0\ttrain\nb", "c", "d") != named("a", "b\t0\ttrain\nc", "d")
     assert named("a\udcff", "c", "d") != named("a", "c", "d")  # a file name that is no UTF-8
+
+
+def test_tables_and_results_of_a_network_are_taken_as_their_numbers():
+    table = pandas.DataFrame({"a": range(2 * N), "b": 1.5}).iloc[::2]  # its index has gaps
+    features = torch.randn(N, 4, requires_grad=True)
+    dataset = arrays(inputs={"table": table, "features": features}, target=pandas.Series(np.arange(N) % 3)[::1])
+    assert dataset.inputs["table"][3].tolist() == [6.0, 1.5] and not dataset.inputs["features"].requires_grad
+    assert len(dataset.fingerprint) == 64
 
 
 def bad_value(value: float, dtype=torch.float32):

@@ -35,6 +35,21 @@ def test_a_label_that_is_neither_class_nor_void_is_refused():
         DenseDataset(data.inputs, labels, data.split, classes=CLASSES, name="rooms")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda inputs, target: ({"depth": inputs["depth"]}, target),
+        lambda inputs, target: (inputs, target.float()),
+        lambda inputs, target: (inputs, target[:, 0]),
+    ],
+)
+def test_pictures_without_rgb_and_targets_that_are_no_maps_are_refused(change):
+    data = load()
+    inputs, target = change(data.inputs, data.target)
+    with pytest.raises(ValueError, match=r"give 'rgb' among the pictures and uint8 label maps \[N, H, W\]"):
+        DenseDataset(inputs, target, data.split, classes=CLASSES, name="rooms")
+
+
 def test_evaluation_standardises_and_fills_up_to_the_multiple():
     data = load(height=40, width=48, multiple=32)
     rows = data.indices("val")

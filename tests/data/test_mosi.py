@@ -211,7 +211,11 @@ def test_broken_table(root):
 
 
 @pytest.mark.parametrize(
-    "options, message", [({"fold": 5}, "fold is 5; give 0 to 4"), ({"protocol": "nestd"}, "did you mean 'nested'")]
+    "options, message",
+    [
+        ({"fold": 5}, "fold is 5; data set 'mosi' takes 0 to 4"),
+        ({"protocol": "nestd"}, "did you mean 'nested'"),
+    ],
 )
 def test_bad_options(root, options, message):
     with pytest.raises(ValueError, match=message):

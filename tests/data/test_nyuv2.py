@@ -213,7 +213,7 @@ def test_broken_folders_are_named_with_file_and_remedy(folder, name):
     "options, message",
     [
         ({"height": 25}, "height and width are 25 and 32; give at least 8 and at most 24 and 32"),
-        ({"width": 4}, "give at least 8"),
+        ({"width": 4}, "width is 4; data set 'nyuv2' takes 8"),
         ({"augment": "flip"}, "augment"),
         ({"labels": "full"}, "labels"),
         ({"hight": 12}, "did you mean 'height'"),

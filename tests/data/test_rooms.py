@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -157,12 +158,27 @@ def test_the_cache_is_used_and_a_damaged_one_is_made_again(tmp_path, capsys):
     assert load().fingerprint == first.fingerprint and "wrong checksum" in capsys.readouterr().err
 
 
+def test_verify_reads_every_picture_instead_of_remembering(tmp_path):
+    load()
+    assert RECIPE.verify(None) == "1 generated sets, every file as its manifest says"
+    (file,) = (tmp_path / "cache").glob("rooms-*/depth.npy")
+    times, content = file.stat(), bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(ValueError, match="depth.npy: wrong checksum; delete this folder"):
+        RECIPE.verify(None)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"images": 3}, "images is 3; give 8"),
+        ({"images": 3}, "images is 3; data set 'rooms' takes 8"),
         ({"mislead": 1.5}, "mislead is 1.5"),
         ({"height": 8}, "height is 8"),
+        ({"multiple": 0}, "multiple is 0; data set 'rooms' takes 1"),
+        ({"mislead": float("nan")}, "mislead is nan"),
+        ({"seed": -1}, "seed is -1"),
         ({"augment": "esanett"}, "did you mean 'esanet'"),
         ({"heigth": 32}, "did you mean 'height'"),
     ],

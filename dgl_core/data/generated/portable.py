@@ -25,7 +25,7 @@ _LN2 = math.log(2.0)
 
 
 def sine(turns: np.ndarray) -> np.ndarray:
-    """sin(2 pi turns), any shape."""
+    """Return sin(2 pi turns), any shape."""
     t = np.asarray(turns, dtype=np.float64)
     t = t - np.rint(t)  # [-1/2, 1/2]
     t = np.where(t > 0.25, 0.5 - t, np.where(t < -0.25, -0.5 - t, t))  # [-1/4, 1/4]
@@ -36,12 +36,12 @@ def sine(turns: np.ndarray) -> np.ndarray:
 
 
 def cosine(turns: np.ndarray) -> np.ndarray:
-    """cos(2 pi turns), any shape."""
+    """Return cos(2 pi turns), any shape."""
     return sine(np.asarray(turns, dtype=np.float64) + 0.25)
 
 
 def exponential(x: np.ndarray) -> np.ndarray:
-    """e^x, any shape, |x| < 700."""
+    """Return e^x, any shape, |x| < 700."""
     x = np.asarray(x, dtype=np.float64)
     power = np.rint(x / _LN2)
     rest, total = x - power * _LN2, np.zeros_like(x)
@@ -51,10 +51,10 @@ def exponential(x: np.ndarray) -> np.ndarray:
 
 
 def decibel(level: np.ndarray) -> np.ndarray:
-    """Amplitude ratio of a level in dB."""
+    """Return the amplitude ratio of a level in dB."""
     return exponential(np.asarray(level, dtype=np.float64) * (math.log(10.0) / 20))
 
 
 def semitones(interval: np.ndarray) -> np.ndarray:
-    """Frequency ratio of an interval in semitones."""
+    """Return the frequency ratio of an interval in semitones."""
     return exponential(np.asarray(interval, dtype=np.float64) * (_LN2 / 12))

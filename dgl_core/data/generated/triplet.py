@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.generated.emotions.acting import bell
-from dgl_core.data.recipe import Recipe, random_split
+from dgl_core.data.recipe import SEEDS, Recipe, random_split
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -32,28 +32,18 @@ NOISE = 0.5
 
 
 def names(modalities: int) -> tuple[str, ...]:
-    """("strong", "weak_1", "weak_2", ...)."""
+    """Return the names ("strong", "weak_1", "weak_2", ...)."""
     return ("strong", *(f"weak_{i}" for i in range(1, modalities)))
 
 
 def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int) -> Dataset:
-    """The generated set; ``root`` is not used.
+    """Load the generated set; ``root`` is not used.
 
     Args:
         samples: how many, as equal as possible over the classes.
         modalities: one strong and ``modalities - 1`` weak ones, 2 to 5.
         seed: of everything random.
-
-    Raises:
-        ValueError: an option outside its range.
     """
-    for name, value, low, high in (
-        ("samples", samples, 60, 100_000),
-        ("modalities", modalities, 2, MOST),
-        ("seed", seed, 0, 2**31),
-    ):
-        if not low <= value <= high:
-            raise ValueError(f"{name} is {value}; the generated feature set takes {low} to {high}")
     import torch
 
     from dgl_core.data.dataset import Dataset
@@ -80,23 +70,23 @@ def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int)
 
 
 def plan(samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Class of every sample ``[N]``, and whether its strong modality is blind ``[N]``."""
+    """Return the class of every sample ``[N]``, and whether its strong modality is blind ``[N]``."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((VERSION, seed))))
     return rng.permutation(np.arange(samples) % len(CLASSES)), rng.random(samples) < BLIND
 
 
 def _directions(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Rows of plus and minus one over the root of SIZE: about orthogonal, of length one, ``[count, SIZE]``."""
+    """Return rows of plus and minus one over the root of SIZE: about orthogonal, of length one, ``[count, SIZE]``."""
     return np.where(rng.random((count, SIZE)) < 0.5, -1.0, 1.0) / np.sqrt(float(SIZE))
 
 
 def _strong(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
-    """One direction per class, ``[N, SIZE]``."""
+    """Return one direction per class, ``[N, SIZE]``."""
     return STRONG * _directions(rng, len(CLASSES))[label]
 
 
 def _weak(rng: np.random.Generator, label: np.ndarray, informed: np.ndarray) -> np.ndarray:
-    """Two pairs of signed directions; the product of a pair's signs is a bit of the class where ``informed``."""
+    """Return two pairs of signed directions; the product of a pair's signs is a bit of the class where ``informed``."""
     random_bits = rng.integers(0, 2, (len(label), 2))
     bits = np.where(informed[:, None], np.stack([label & 1, label >> 1], axis=1), random_bits)  # [N, 2]
     first = np.where(rng.random((len(label), 2)) < 0.5, -1.0, 1.0)
@@ -107,4 +97,10 @@ def _weak(rng: np.random.Generator, label: np.ndarray, informed: np.ndarray) -> 
     )
 
 
-RECIPE = Recipe("triplet", load_triplet, {"samples": 1500, "modalities": 3, "seed": 0}, generated=True)
+RECIPE = Recipe(
+    "triplet",
+    load_triplet,
+    {"samples": 1500, "modalities": 3, "seed": 0},
+    generated=True,
+    limits={"samples": (60, 100_000), "modalities": (2, MOST), "seed": SEEDS},
+)

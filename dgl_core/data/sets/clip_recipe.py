@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips
 from dgl_core.data.media.video import RULES
-from dgl_core.data.recipe import Recipe
+from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -78,6 +78,7 @@ def clip_recipe(
         load,
         {**options, "seed": 0, **_VIEW},
         choices={**CHOICES, "rule": RULES, **(choices or {})},
+        limits={"seed": SEEDS, "frames": (1, 64), "frame_size": (16, 512)},
         verify=verify,
         prepare=prepare,
     )

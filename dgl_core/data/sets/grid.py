@@ -61,12 +61,7 @@ def load_fold(root: Path | None, task: str, *, fold: int, frames: int, augment: 
         task: "letters" or "digits".
         fold: 0 to 4, the fifth of the utterances that tests.
         frames, augment: as ``load_words``.
-
-    Raises:
-        ValueError: no such fold.
     """
-    if not 0 <= fold < FOLDS:
-        raise ValueError(f"fold is {fold}; cross-validation has folds 0 to {FOLDS - 1}")
     folder = WORDS.find(root)
     rows = [row for row in _samples(folder) if row["slot"] == str(SLOT[task])]
     classes = NUMERALS if task == "digits" else tuple(sorted({row["word"] for row in rows}))
@@ -74,7 +69,7 @@ def load_fold(root: Path | None, task: str, *, fold: int, frames: int, augment: 
 
 
 def fold_parts(words: Sequence[str], fold: int) -> list[str]:
-    """The part of each utterance in one fold; each word is spread evenly over the folds, and evenly over validation.
+    """Return the part of each utterance in one fold; each word is spread evenly over folds and validation.
 
     Over folds 0..4 every utterance tests exactly once; an eighth of the others validates.
     """
@@ -90,7 +85,7 @@ def fold_parts(words: Sequence[str], fold: int) -> list[str]:
 
 
 def _every_nth(words: Sequence[str], n: int) -> list[bool]:
-    """Marks one in ``n`` places of each word, chosen at random once and for all."""
+    """Mark one in ``n`` places of each word, chosen at random once and for all."""
     chosen = np.zeros(len(words), dtype=bool)
     rng = np.random.Generator(np.random.PCG64(0))
     for word in sorted(set(words)):
@@ -104,7 +99,7 @@ def _samples(folder: Path) -> list[dict[str, str]]:
 
 
 def _lips(folder: Path) -> np.ndarray:
-    """Grey lip frames uint8 ``[6000, 8, 48, 32]``, memory-mapped; decoded from the archive once."""
+    """Return the grey lip frames uint8 ``[6000, 8, 48, 32]``, memory-mapped; decoded from the archive once."""
     from PIL import Image
 
     names = sorted({row["utterance"] for row in _samples(folder)})
@@ -157,7 +152,7 @@ def _dataset(
 
 
 def _statistics(x: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of uint8 values, from their exact histogram."""
+    """Compute mean and standard deviation of uint8 values, from their exact histogram."""
     import torch
 
     counts = torch.bincount(x.flatten(), minlength=256).double()
@@ -173,6 +168,7 @@ def grid(task: str) -> Recipe:
         load_words if task == "words" else partial(load_fold, task=task),
         ({} if task == "words" else {"fold": 0}) | {"frames": 8, "augment": "shift"},
         choices={"frames": (1, 2, 4, 8), "augment": ("none", "shift")},  # frames evenly spaced over the word
+        limits={"fold": (0, FOLDS - 1)},
         verify=verify_grid,
     )
 

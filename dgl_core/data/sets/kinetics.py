@@ -87,13 +87,13 @@ def listed(root: Path | None, classes: int, seed: int) -> Listing:
 
 
 def clip_key(name: str) -> tuple[str, int] | str:
-    """What names a clip in every list: "abc_000058_000068" and "abc_58" are the same second of the same video."""
+    """Return what names a clip in every list: "abc_000058_000068" and "abc_58" are one second of one video."""
     match = re.fullmatch(r"(.{11})_(\d+)(?:_\d+)?", name)
     return (match[1], int(match[2])) if match else name
 
 
 def _lists(folder: Path) -> dict[str, list[tuple[str, str]]]:
-    """Clip name and class number of the lists of OGM-GE, if both are here."""
+    """Read clip name and class number of the lists of OGM-GE, if both are here."""
     lists = {}
     for part, (inside, beside) in LISTS.items():
         path = next((p for p in (folder / inside, folder.parent / "split_lists" / beside) if p.is_file()), None)
@@ -109,7 +109,7 @@ def _lists(folder: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def _select(found: list[Found], lists: dict) -> tuple[list[Found], list[tuple[str, str]]]:
-    """Of the clips in the folders those that are listed, in the part that the list says, and the absent ones."""
+    """Select the clips that are listed, each in the part that its list says, and name the absent ones."""
     here = {clip_key(clip.name): clip for clip in found}
     kept, absent, pairs = [], [], Counter()
     for part, rows in lists.items():

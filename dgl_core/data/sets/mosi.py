@@ -37,7 +37,7 @@ FOLDS = 5
 
 
 def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> Dataset:
-    """CMU-MOSI utterances.
+    """Load CMU-MOSI utterances.
 
     Args:
         root: folder that holds ``cmu_mosi``; default ``$DGL_DATA``, then ``./data``.
@@ -50,9 +50,8 @@ def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> Data
     Raises:
         FileNotFoundError, ValueError: see ``Recipe.find``; also a bad fold, or contents not as described above.
     """
-    if not 0 <= fold < FOLDS or (protocol == "official" and fold):
-        allowed = f"0 to {FOLDS - 1}" if protocol == "nested" else "0 with protocol='official', which has one split"
-        raise ValueError(f"fold is {fold}; give {allowed}")
+    if protocol == "official" and fold:
+        raise ValueError(f"fold is {fold}; give 0 with protocol='official', which has one split")
     folder = RECIPE.find(root)
     from dgl_core.data.transforms import StandardiseFeatures, group_folds
 
@@ -80,12 +79,12 @@ def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> Data
 
 
 def videos(dataset: Dataset) -> list[str]:
-    """The video of every sample, from its id."""
+    """Return the video of every sample, from its id."""
     return [name.rpartition("_")[0] for name in dataset.ids]
 
 
 def _table(folder: Path) -> list[dict[str, str]]:
-    """Rows of ``utterances.csv`` in the order of the arrays: the official training part, then the test part."""
+    """Read ``utterances.csv`` in the order of the arrays: the official training part, then the test part."""
     columns = ("split", "row", "video_id", "segment", "label", "suggested_split", "transcript")
     with open(folder / TABLE, encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
@@ -96,7 +95,7 @@ def _table(folder: Path) -> list[dict[str, str]]:
 
 
 def _features(folder: Path, rows: Sequence[dict[str, str]]) -> tuple[dict[str, Tensor], Tensor]:
-    """Features {m: [N, D_m]} and labels [N] of ``rows``, checked against the table."""
+    """Read features {m: [N, D_m]} and labels [N] of ``rows``, checked against the table."""
     import torch
 
     arrays: dict[str, list[np.ndarray]] = {m: [] for m in (*WIDTHS, "label")}
@@ -127,7 +126,7 @@ def _features(folder: Path, rows: Sequence[dict[str, str]]) -> tuple[dict[str, T
 
 
 def tfidf(transcripts: Sequence[str], train: Sequence[int]) -> Tensor:
-    """TF-IDF of words and word pairs that at least two training utterances have, ``[N, V]``, mean square 1 / utterance.
+    """Return the TF-IDF of words and pairs that two or more training utterances have ``[N, V]``, mean square 1.
 
     Args:
         transcripts: one text per utterance. train: rows that vocabulary and document frequencies come from.
@@ -148,5 +147,6 @@ RECIPE = Recipe(
     "mosi",
     load_mosi,
     {"protocol": "nested", "fold": 0, "text": "features"},
+    limits={"fold": (0, FOLDS - 1)},
     choices={"protocol": ("nested", "official"), "text": ("features", "transcripts")},
 )

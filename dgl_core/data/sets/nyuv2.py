@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.data.recipe import Recipe
+from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -33,7 +33,7 @@ REMEDY = "copy the zip again or convert the set again (python -m dgl_core.data.s
 
 
 def read_classes(path: Path) -> list[str]:
-    """Class names in label order; the row of void is left out."""
+    """Read the class names in label order; the row of void is left out."""
     with open(path, encoding="utf-8", newline="") as file:
         rows = [(row["label"], row["name"]) for row in csv.DictReader(file) if row["label"] != str(VOID)]
     if [label for label, _ in rows] != [str(k) for k in range(len(rows))]:
@@ -42,7 +42,7 @@ def read_classes(path: Path) -> list[str]:
 
 
 def read_members(folder: Path, kind: str, numbers: Sequence[int], classes: int) -> Iterator[np.ndarray]:
-    """Decoded pictures of one kind ("rgb", "depth", "label"), uint8 [H, W, 3] or [H, W], each checked.
+    """Yield decoded pictures of one kind ("rgb", "depth", "label"), uint8 [H, W, 3] or [H, W], each checked.
 
     Raises:
         ValueError: a zip or a member is missing or unreadable, has another size than the first label map, a wrong bit
@@ -66,7 +66,7 @@ def read_members(folder: Path, kind: str, numbers: Sequence[int], classes: int) 
 
 
 def check_members(folder: Path, numbers: Sequence[int]) -> None:
-    """Each of the three zips has a member for every number.
+    """Check that each of the three zips has a member for every number.
 
     Raises:
         ValueError: naming the first one that is missing.
@@ -110,11 +110,11 @@ class Prepared:
         self.stamp = hashlib.sha256(json.dumps([CACHE_VERSION, manifest, list(numbers)]).encode()).hexdigest()
 
     def labels(self) -> np.ndarray:
-        """uint8 [N, H, W]."""
+        """Return the label maps, uint8 [N, H, W]."""
         return self._arrays("labels", {"label": None})["label"]
 
     def pictures(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """RGB uint8 [N, 3, h, w] (box average) and depth uint8 [N, h, w] (nearest)."""
+        """Return RGB uint8 [N, 3, h, w] (box average) and depth uint8 [N, h, w] (nearest)."""
         stored = self.labels().shape[1:]
         if not (8 <= height <= stored[0] and 8 <= width <= stored[1]):
             raise ValueError(
@@ -170,7 +170,7 @@ VALIDATION = 0.1  # share of the official training pictures
 def load_nyuv2(
     root: Path | None, *, height: int, width: int, labels: str, multiple: int, augment: str, seed: int
 ) -> Dataset:
-    """The labelled set at a chosen size.
+    """Load the labelled set at a chosen size.
 
     Args:
         root: folder that holds ``nyuv2_rgbd40``; default as for every real set.
@@ -217,7 +217,7 @@ def read_split(folder: Path, seed: int) -> dict[int, str]:
 
 
 def cut_validation(train: Sequence[int], seed: int) -> list[int]:
-    """Whole scenes, chosen at random, that make up at most ``VALIDATION`` of the training pictures.
+    """Choose whole scenes, at random, that make up at most ``VALIDATION`` of the training pictures.
 
     The set is numbered in the order of recording, so pictures of one scene stand side by side, and the official split
     puts whole scenes in one part. A run of consecutive training numbers is therefore one scene or a few: cutting only
@@ -247,7 +247,7 @@ def _read_numbers(path: Path) -> list[int]:
 
 
 def verify_nyuv2(root: Path | None) -> str:
-    """All files against their checksums, the lists against each other and against the zips."""
+    """Check all files against their checksums, the lists against each other and against the zips."""
     folder = RECIPE.find(root)
     parts = read_split(folder, seed=0)
     check_members(folder, sorted(parts))
@@ -262,5 +262,6 @@ RECIPE = Recipe(
     load_nyuv2,
     {"height": 240, "width": 320, "labels": "stored", "multiple": 32, "augment": "esanet", "seed": 0},
     choices={"augment": ("esanet", "none"), "labels": ("stored", "input")},
+    limits={"height": (8, 480), "width": (8, 640), "multiple": (1, 256), "seed": SEEDS},
     verify=verify_nyuv2,
 )

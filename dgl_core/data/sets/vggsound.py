@@ -39,7 +39,7 @@ def listed(root: Path | None, seed: int) -> Listing:
 
 
 def read_csv(path: Path) -> list[tuple[str, str, str]]:
-    """Clip name, class and part of each line of the official list.
+    """Read clip name, class and part of each line of the official list.
 
     Raises:
         ValueError: a line of another form, or a clip that is listed twice; with file and line number.
@@ -58,7 +58,7 @@ def read_csv(path: Path) -> list[tuple[str, str, str]]:
 
 
 def find_media(folder: Path, names: set[str]) -> dict[str, Found]:
-    """The files of the named clips, wherever below ``folder`` they lie."""
+    """Find the files of the named clips, wherever below ``folder`` they lie."""
     found: dict[str, Found] = {}
     for place, folders, files in os.walk(folder):
         for name in sorted(folders):

@@ -53,7 +53,7 @@ _FACE_SPREAD = np.array([0.45, 0.4, 0.3, 0.4, 0.3, 0.3, 0.5, 0.3, 0.35, 0.35, 0.
 
 
 def bell(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Numbers of mean 0 and deviation 1, nearly normal: sums of uniforms, the same bits on every processor."""
+    """Draw numbers of mean 0 and deviation 1, nearly normal: sums of uniforms, the same bits on every processor."""
     total = -6.0 * np.ones(size)
     for _ in range(12):
         total = total + rng.random(size)
@@ -70,13 +70,13 @@ def _act(rng: np.random.Generator, label: int, difficulty: float, profiles: dict
 
 
 def act_voice(rng: np.random.Generator, label: int, difficulty: float) -> dict[str, float]:
-    """The vocal cues of one clip (``VOICE_CUES``); 0 = as in the table, 1 = hardly to be told apart."""
+    """Return the vocal cues of one clip (``VOICE_CUES``); 0 = as in the table, 1 = hardly to be told apart."""
     cues = dict(zip(VOICE_CUES, _act(rng, label, difficulty, _VOICE, _VOICE_SPREAD).tolist(), strict=True))
     limits = {"attack": (0, 1), "bright": (0, 1), "breath": (0, 1), "shake": (0, 2), "tempo": (-0.5, 0.5)}
     return cues | {cue: min(max(cues[cue], low), high) for cue, (low, high) in limits.items()}
 
 
 def act_face(rng: np.random.Generator, label: int, difficulty: float) -> dict[str, float]:
-    """The facial actions of one clip (``FACE_CUES``), each cut to -1.2..1.2."""
+    """Return the facial actions of one clip (``FACE_CUES``), each cut to -1.2..1.2."""
     values = np.clip(_act(rng, label, difficulty, _FACE, _FACE_SPREAD), -1.2, 1.2)
     return dict(zip(FACE_CUES, values.tolist(), strict=True))

@@ -18,7 +18,7 @@ from dgl_core.data.media.clips import View, dataset, read_list
 from dgl_core.data.media.pictures import picture_files, read_frame, read_picture
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import spectrogram
-from dgl_core.data.recipe import Recipe
+from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -37,7 +37,7 @@ def load_emotions(
 
 
 def _read(settings: generated.Settings, folder: Path, chosen: View) -> Dataset:
-    """The set from its media and the arrays beside them.
+    """Read the set from its media and the arrays beside them.
 
     Raises:
         Damaged: a file that is read differs from the manifest.
@@ -71,7 +71,7 @@ def _read(settings: generated.Settings, folder: Path, chosen: View) -> Dataset:
 def _array(
     folder: Path, what: str, names: Sequence[str], files: Sequence[Path], shape: tuple, dtype: type, make: Callable
 ) -> np.ndarray:
-    """The array ``[N, *shape]`` of a generated set, kept beside its media."""
+    """Return the array ``[N, *shape]`` of a generated set, kept beside its media."""
 
     def fill(array: np.ndarray) -> None:
         kept.check(folder, files)
@@ -82,7 +82,7 @@ def _array(
 
 
 def _stamp(what: str, files: Sequence[Path]) -> str:
-    """Changes when a source file does (name, size or time)."""
+    """Return a mark that changes when a source file does (name, size or time)."""
     lines = [what]
     for file in files:
         status = file.stat()
@@ -96,5 +96,6 @@ RECIPE = Recipe(
     asdict(generated.Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
     generated=True,
     choices={"spectrogram": ("compact", "official", "paper"), "augment": ("none", "shift", "crop")},
+    limits={"seed": SEEDS, "frame_size": (16, 512)},
     verify=lambda root: kept.verify("emotions"),
 )

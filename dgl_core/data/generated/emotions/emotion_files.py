@@ -64,7 +64,7 @@ class Settings:
 
     @property
     def digest(self) -> str:
-        """Name of the set: a hash of the settings and the generator's version."""
+        """Return the name of the set: a hash of the settings and the generator's version."""
         text = json.dumps({"generator": VERSION} | asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -89,7 +89,7 @@ def _rng(*key: int) -> np.random.Generator:
 
 
 def clip_list(settings: Settings) -> list[Clip]:
-    """All clips of a set; no actor says the same sentence with the same emotion and level twice."""
+    """Return all clips of a set; no actor says the same sentence with the same emotion and level twice."""
     sentences, block = tuple(SENTENCES), len(ACTORS) * len(SENTENCES)
     orders = [
         np.concatenate([level * block + _rng(settings.seed, 0, label, level).permutation(block) for level in range(4)])
@@ -105,14 +105,14 @@ def clip_list(settings: Settings) -> list[Clip]:
 
 
 def sound(settings: Settings, clip: Clip) -> np.ndarray:
-    """The voice of a clip, int16 ``[n]`` at 22 050 Hz."""
+    """Return the voice of a clip, int16 ``[n]`` at 22 050 Hz."""
     rng = _rng(settings.seed, 2, clip.number)
     cues = act_voice(rng, clip.label, settings.audio_difficulty)
     return speak(rng, clip.sentence, speaker(_rng(settings.seed, 1, clip.actor, 0)), cues, settings.audio_difficulty)
 
 
 def picture(settings: Settings, clip: Clip) -> np.ndarray:
-    """The face of a clip, uint8 ``[96, 96, 3]``."""
+    """Return the face of a clip, uint8 ``[96, 96, 3]``."""
     rng = _rng(settings.seed, 3, clip.number)
     cues = act_face(rng, clip.label, settings.visual_difficulty)
     return draw(rng, looks(_rng(settings.seed, 1, clip.actor, 1)), cues, settings.visual_difficulty, SIDE)
@@ -131,7 +131,7 @@ def ensure(settings: Settings, read: bool = False) -> Path:
 
 
 def _problem(folder: Path) -> str:
-    """What is wrong with a generated folder; sizes were part of the write, so only absence is looked for here."""
+    """Return what is wrong with a folder; sizes were part of the write, so only absence is looked for here."""
     try:
         expected = cache.read_manifest(folder)
     except (OSError, ValueError) as error:
@@ -167,7 +167,7 @@ def _write(settings: Settings, folder: Path) -> None:
 
 
 def _write_parallel(settings: Settings, folder: Path, shares: int) -> None:
-    """One plain process per share: works from scripts without a main guard, notebooks and daemonic workers alike."""
+    """Start one plain process per share, which scripts, notebooks and daemonic workers alike can do."""
     package_root = str(ROOT)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([package_root, os.environ.get("PYTHONPATH", "")])}
     command = [
@@ -201,7 +201,7 @@ def _write_share(settings: Settings, folder: Path, share: int, shares: int) -> N
 
 
 def wav_bytes(samples: np.ndarray, rate: int = RATE) -> bytes:
-    """A mono 16-bit wav file as bytes; ``samples`` int16 ``[n]``."""
+    """Return a mono 16-bit wav file as bytes; ``samples`` int16 ``[n]``."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)

@@ -34,7 +34,7 @@ class Looks:
 
 
 def looks(rng: np.random.Generator) -> Looks:
-    """A random actor."""
+    """Draw a random actor."""
     tone, mix = int(rng.integers(len(_SKIN) - 1)), rng.random()
     skin = _SKIN[tone] * (1 - mix) + _SKIN[tone + 1] * mix
     hair = _HAIR[int(rng.integers(4 if tone < 2 else 2)) if rng.random() < 0.8 else 4 + int(rng.integers(2))]
@@ -71,7 +71,7 @@ class _Canvas:
         self.x, self.y = self.x - dx, self.y - dy
 
     def edge(self, distance: np.ndarray) -> np.ndarray:
-        """Coverage ``[H, W]`` of the region where the signed distance is positive."""
+        """Return the coverage ``[H, W]`` of the region where the signed distance is positive."""
         return np.clip(distance * self.soft + 0.5, 0.0, 1.0)
 
     def paint(self, cover: np.ndarray, colour: np.ndarray, alpha: float = 1.0) -> None:
@@ -79,12 +79,12 @@ class _Canvas:
         self.image = self.image * (1.0 - cover) + np.asarray(colour)[:, None, None] * cover
 
     def ellipse(self, x: float, y: float, rx: float, ry: float) -> np.ndarray:
-        """Signed distance (approximate) to an ellipse, positive inside."""
+        """Return the signed distance (approximate) to an ellipse, positive inside."""
         u, v = (self.x - x) / rx, (self.y - y) / ry
         return (1.0 - np.sqrt(u * u + v * v)) * min(rx, ry)
 
     def stroke(self, x: float, y: float, half: float, slope: float, bend: float, thick: float) -> np.ndarray:
-        """Signed distance to a tapered brush stroke along y + slope t + bend t^2, t = -1..1 over ``half`` a width."""
+        """Return the distance to a tapered stroke along y + slope t + bend t^2, t = -1..1 over ``half`` a width."""
         t = (self.x - x) / half
         line = y + slope * t + bend * t * t
         tilt = (slope + 2.0 * bend * np.clip(t, -1.0, 1.0)) / half
@@ -94,7 +94,7 @@ class _Canvas:
 
 
 def draw(rng: np.random.Generator, who: Looks, cues: dict[str, float], strain: float, size: int = 96) -> np.ndarray:
-    """One portrait.
+    """Draw one portrait.
 
     Args:
         rng: source of pose, light, background and camera noise.

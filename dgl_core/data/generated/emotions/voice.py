@@ -32,7 +32,7 @@ class Speaker:
 
 
 def speaker(rng: np.random.Generator) -> Speaker:
-    """A random actor: half of them with low voices, half with high ones."""
+    """Draw a random actor: half of them with low voices, half with high ones."""
     high = rng.random() < 0.5
     pitch = (165.0 + 60.0 * rng.random()) if high else (90.0 + 45.0 * rng.random())
     tract = (1.08 if high else 0.95) + 0.12 * rng.random()
@@ -40,7 +40,7 @@ def speaker(rng: np.random.Generator) -> Speaker:
 
 
 def speak(rng: np.random.Generator, code: str, who: Speaker, cues: dict[str, float], noise: float) -> np.ndarray:
-    """One spoken sentence.
+    """Speak one sentence.
 
     Args:
         rng: source of the small irregularities.
@@ -119,7 +119,7 @@ def _lead(consonant: str, who: Speaker) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _tract(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """Five second-order resonances in a row; coefficients change every 10 ms at most, the state is carried over."""
+    """Filter by five second-order resonances in a row; coefficients change every 10 ms at most, the state stays."""
     radius = exponential(-np.pi * _WIDTHS / RATE)  # [5]
     first, second = 2.0 * radius * cosine(formants / RATE), -radius * radius  # [F, 5], [5]
     sections = np.zeros((len(formants), 5, 6))

@@ -15,7 +15,7 @@ import numpy as np
 
 from dgl_core.data.files import cache
 from dgl_core.data.generated import kept
-from dgl_core.data.recipe import Recipe
+from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -35,7 +35,7 @@ def load_rooms(
     multiple: int,
     augment: str,
 ) -> Dataset:
-    """The generated set, made on first use; it lives in the cache, so ``root`` is not used.
+    """Load the generated set, made on first use; it lives in the cache, so ``root`` is not used.
 
     Args:
         images: how many, one room each. seed: of the rooms; picture k is the same in a set of any length.
@@ -47,12 +47,6 @@ def load_rooms(
     from dgl_core.data.dense import DenseDataset
     from dgl_core.data.generated.rooms.looks import CLASSES
 
-    for name, value, low, high in (
-        ("images", images, 8, 100_000), ("mislead", mislead, 0, 1), ("height", height, 16, 480),
-        ("width", width, 16, 640),
-    ):  # fmt: skip
-        if not low <= value <= high:
-            raise ValueError(f"{name} is {value}; give {low} to {high}")
     arrays = ensure(images, seed, mislead, height, width)
     return DenseDataset(
         {"rgb": torch.from_numpy(arrays["rgb"]), "depth": torch.from_numpy(arrays["depth"])},
@@ -69,14 +63,14 @@ def load_rooms(
 
 
 def split(images: int) -> list[str]:
-    """ "train", "val" or "test" for each picture, in blocks."""
+    """Return "train", "val" or "test" for each picture, in blocks."""
     counts = {part: max(1, round(share * images)) for part, share in PARTS.items()}
     train = images - sum(counts.values())
     return ["train"] * train + ["val"] * counts["val"] + ["test"] * counts["test"]
 
 
 def draw(number: int, seed: int, mislead: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture ``number``: RGB uint8 [H, W, 3], depth int16 [H, W] (mm), label uint8 [H, W]."""
+    """Draw picture ``number``: RGB uint8 [H, W, 3], depth int16 [H, W] (mm), label uint8 [H, W]."""
     from dgl_core.data.generated.rooms.render import render
     from dgl_core.data.generated.rooms.scene import Furnisher
 
@@ -85,7 +79,7 @@ def draw(number: int, seed: int, mislead: float, height: int, width: int) -> tup
 
 
 def ensure(images: int, seed: int, mislead: float, height: int, width: int) -> dict[str, np.ndarray]:
-    """The set as memory-mapped arrays ``rgb`` [N, 3, H, W], ``depth`` and ``label`` [N, H, W], drawn where missing."""
+    """Return memory-mapped ``rgb`` [N, 3, H, W], ``depth`` and ``label`` [N, H, W], drawn where missing."""
     settings = json.dumps([VERSION, images, seed, mislead, height, width])
     name = f"rooms-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
     shapes = {
@@ -126,5 +120,13 @@ RECIPE = Recipe(
     {"images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet"},
     generated=True,
     choices={"augment": ("esanet", "none")},
+    limits={
+        "images": (8, 100_000),
+        "mislead": (0, 1),
+        "height": (16, 480),
+        "width": (16, 640),
+        "multiple": (1, 256),
+        "seed": SEEDS,
+    },
     verify=lambda root: kept.verify("rooms"),
 )

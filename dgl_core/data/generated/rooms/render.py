@@ -15,7 +15,7 @@ _TINY = 1e-9
 def render(
     room: Room, height: int, width: int, noise: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One picture of a room.
+    """Render one picture of a room.
 
     Args:
         room: what to look at. height, width: of the picture (px).
@@ -50,7 +50,7 @@ def render(
 
 
 def _camera(room: Room, height: int, width: int):
-    """Eye [3], rays [P, 3] with unit component along the optical axis, and the camera's axes (right, up, forward)."""
+    """Return eye [3], rays [P, 3] of unit depth along the optical axis, and the camera's axes (right, up, forward)."""
     cy, sy, cp, sp = (float(f(t)) for t in (room.yaw, room.pitch) for f in (cosine, sine))
     forward = np.array([cp * sy, cp * cy, -sp])
     right, up = np.array([cy, -sy, 0.0]), np.array([sp * sy, sp * cy, cp])
@@ -62,7 +62,7 @@ def _camera(room: Room, height: int, width: int):
 
 
 def _walls(room: Room, eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each ray leaves the room: depth [P] and face [P]."""
+    """Return where each ray leaves the room: depth [P] and face [P]."""
     bound = np.where(rays > 0, np.array(room.size), 0.0)
     times = (bound - eye) / rays  # [P, 3]
     axis = times.argmin(axis=1)
@@ -112,7 +112,7 @@ def _stand(box: Box, eye, rays, axes, spread: float, size: tuple[int, int], stat
 
 
 def _window(box: Box, eye, axes, spread: float, size: tuple[int, int]) -> np.ndarray:
-    """Indices of the pixels inside the rectangle around the box's eight corners."""
+    """Return the indices of the pixels inside the rectangle around the box's eight corners."""
     height, width = size
     c, s = box.turn
     right, up, forward = axes
@@ -134,7 +134,7 @@ def _window(box: Box, eye, axes, spread: float, size: tuple[int, int]) -> np.nda
 
 
 def paint(look: Look, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Linear colour [P, 3] of a surface at its coordinates ``a``, ``b`` [P] (m)."""
+    """Return the linear colour [P, 3] of a surface at its coordinates ``a``, ``b`` [P] (m)."""
     p = look.period
     i, j = np.floor(a / p), np.floor(b / p)
     if look.kind == "checks":
@@ -155,7 +155,7 @@ def paint(look: Look, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def scatter(i: np.ndarray, j: np.ndarray, seed: int) -> np.ndarray:
-    """A number in 0..1 for every lattice point (i, j) [P], by integer mixing."""
+    """Return a number in 0..1 for every lattice point (i, j) [P], by integer mixing."""
     with np.errstate(over="ignore"):
         x = i.astype(np.int64).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (j.astype(np.int64).astype(np.uint64) + np.uint64(seed))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -164,7 +164,7 @@ def scatter(i: np.ndarray, j: np.ndarray, seed: int) -> np.ndarray:
 
 
 def smooth_noise(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
-    """Value noise in 0..1 at (a, b) [P]: lattice numbers, blended smoothly."""
+    """Return value noise in 0..1 at (a, b) [P]: lattice numbers, blended smoothly."""
     i, j = np.floor(a), np.floor(b)
     x, y = a - i, b - j
     x, y = x * x * (3 - 2 * x), y * y * (3 - 2 * y)
@@ -174,7 +174,7 @@ def smooth_noise(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _dusk(room: Room, points: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """How dark the faces are near their edges and, on the floor, under and around the furniture: a factor [P]."""
+    """Return how dark faces are near their edges and, on the floor, around the furniture: a factor [P]."""
     dark = np.ones(len(points))
     for k in range(3):
         away = np.minimum(points[:, k], room.size[k] - points[:, k])
@@ -190,7 +190,7 @@ def _dusk(room: Room, points: np.ndarray, face: np.ndarray) -> np.ndarray:
 
 
 def _light(room: Room, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Ambient light and one lamp: a factor [P]."""
+    """Return the share [P] of ambient light and one lamp that arrives."""
     x, y, z = (room.light[k] - points[:, k] for k in range(3))
     square = x * x + y * y + z * z
     facing = np.maximum(x * normal[:, 0] + y * normal[:, 1] + z * normal[:, 2], 0.0) / np.sqrt(square)
@@ -198,7 +198,7 @@ def _light(room: Room, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
 
 
 def _expose(colour: np.ndarray, noise: np.random.Generator) -> np.ndarray:
-    """White balance, exposure, display curve (a square root) and sensor noise: uint8 [P, 3]."""
+    """Apply white balance, exposure, display curve (a square root) and sensor noise: uint8 [P, 3]."""
     balance = 0.88 + 0.24 * noise.random(3)
     gain = 0.8 + 0.5 * noise.random()
     shown = np.sqrt(np.minimum(colour * balance * gain, 1.0)) + 0.05 * (noise.random(colour.shape) - 0.5)

@@ -71,7 +71,7 @@ class Furnisher:
         return items[int(self.rng.random() * len(items))]
 
     def look(self, name: str) -> Look:
-        """The look of a class, or of any other with probability ``mislead``; colours vary a little."""
+        """Return the look of a class, or of any other with probability ``mislead``; colours vary a little."""
         worn = self.pick(sorted(LOOKS)) if self.rng.random() < self.mislead else name
         colours, kind = self.pick(LOOKS[worn])
         tints = [self.uniform(0.8, 1.2) for _ in range(3)]
@@ -80,7 +80,7 @@ class Furnisher:
         return Look((first, second), kind, self.uniform(0.12, 0.35), int(self.rng.random() * 2**31))
 
     def room(self) -> Room:
-        """An empty room with a camera near the wall y = 0, then its decals and furniture."""
+        """Draw an empty room with a camera near the wall y = 0, then its decals and furniture."""
         x, y, z = self.uniform(3.2, 5.5), self.uniform(3.6, 6.0), self.uniform(2.4, 3.0)
         eye = (self.uniform(0.3, 0.7) * x, self.uniform(0.1, 0.5), self.uniform(1.25, 1.75))
         light = (self.uniform(0.3, 0.7) * x, self.uniform(0.25, 0.7) * y, z - 0.3)
@@ -140,7 +140,7 @@ class Furnisher:
                 return
 
     def _spot(self, room: Room, name: str, wide: float, deep: float):
-        """Centre and turn of a free place: against a wall (back to it) or in the middle; None if this try is taken."""
+        """Return centre and turn of a place, against a wall (back to it) or in the middle; None if it is taken."""
         x, y, _ = room.size
         places = ("far", "left", "right") if name in ("bed", "sofa", "cabinet") else ("middle", "middle", "far")
         place = self.pick(places)
