@@ -116,13 +116,8 @@ def verify(recipe: Recipe, root: Path | None) -> str:
 
 
 def _prepared(recipe: Recipe) -> list[str]:
-<<<<<<< HEAD
     """The arrays that were made from media of a set, and how complete they are."""
     from dgl_core.data.media.arrays import state
-=======
-    """Return the arrays that were made from media of a set, and how complete they are."""
-    from dgl_core.data.media import clip_arrays
->>>>>>> h-sets
 
     folders = sorted(cache.cache_root().glob(f"{recipe.name}*/*/")) if recipe.prepare else []
     return [f"{folder} ({state(folder)}, {_size(folder)})" for folder in folders]

@@ -88,11 +88,7 @@ def convert(raw: Path, target: Path) -> str:
 
 
 def _kept(video: Path, template: np.ndarray, folder: Path) -> Utterance | str:
-<<<<<<< HEAD
     """Read one utterance, or what an earlier call kept of it, or the reason why it cannot be used."""
-=======
-    """Read one utterance, from an earlier call if there was one, or the reason why it cannot be used."""
->>>>>>> h-sets
     status = video.stat()
     place = folder / f"{video.stem}-{status.st_size}-{status.st_mtime_ns}.npz"
     try:
@@ -155,11 +151,7 @@ def read_alignment(video: Path) -> list[tuple[str, float, float]]:
 
 
 def find_head(picture: np.ndarray, template: np.ndarray) -> tuple[int, int]:
-<<<<<<< HEAD
     """Find how far (down, right) eyes and nose are from their place in the template, by normalised correlation."""
-=======
-    """Return how far (down, right) eyes and nose are from where they are in the template, by normalised correlation."""
->>>>>>> h-sets
     top, left, height, width = FACE
     pattern = template[top : top + height, left : left + width].astype(np.float64)
     pattern -= pattern.mean()
@@ -185,11 +177,7 @@ def word_lips(sight: np.ndarray, start: float, end: float, move: tuple[int, int]
 
 
 def log_mel(sound: np.ndarray) -> np.ndarray:
-<<<<<<< HEAD
     """Compute ln(power + 1e-6) in 40 mel bands every 10 ms ``[T, 40]``; step k is centred on k * 10 ms."""
-=======
-    """Return ln(power + 1e-6) in 40 mel bands every 10 ms ``[T, 40]``; step k is centred on k * 10 ms."""
->>>>>>> h-sets
     padded = np.pad(sound.astype(np.float64), (WINDOW // 2, WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW)
     edges = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array([LOW, HIGH]) / 700)), BANDS + 2) / 2595) - 1)
@@ -200,11 +188,7 @@ def log_mel(sound: np.ndarray) -> np.ndarray:
 
 
 def word_steps(steps: np.ndarray, start: float, end: float) -> np.ndarray:
-<<<<<<< HEAD
     """Cut the steps of a word and 20 ms around it, centred in 64, silence beside them ``[64, 40]``."""
-=======
-    """Return the steps of a word and 20 ms around it, in the middle of 64, silence beside them ``[64, 40]``."""
->>>>>>> h-sets
     word = steps[max(0, round(start * 100) - 2) : round(end * 100) + 2]
     if len(word) > STEPS:
         word = word[(len(word) - STEPS) // 2 :][:STEPS]
@@ -239,11 +223,7 @@ def _write(folder: Path, done: Sequence[Utterance], left_out: Sequence[tuple[str
 
 
 def _samples(done: Sequence[Utterance]) -> list[tuple]:
-<<<<<<< HEAD
     """Make the rows of ``samples.csv``; a fifth of the utterances of each letter tests."""
-=======
-    """Return the rows of ``samples.csv``; a fifth of the utterances of each letter tests."""
->>>>>>> h-sets
     rng = np.random.RandomState(0)  # with it, the prepared set was cut; numpy keeps its stream
     test: set[str] = set()
     for letter in sorted({u.words[3][0] for u in done}):

@@ -71,11 +71,7 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
 
 
 def verify(folder: Path, numbers: list[int]) -> None:
-<<<<<<< HEAD
     """Check every picture of a folder as the loader does."""
-=======
-    """Check everything that the loader checks, on every picture of a folder."""
->>>>>>> h-sets
     RECIPE.checksums(folder)
     classes = len(read_classes(folder / "classes.csv"))
     for kind in ZIPS:
@@ -84,11 +80,7 @@ def verify(folder: Path, numbers: list[int]) -> None:
 
 
 def read_mapping(path: Path) -> tuple[np.ndarray, list[str]]:
-<<<<<<< HEAD
     """Read the label of each of the 894 + 1 raw classes (0 is unlabelled: void), and the names of the 40 classes."""
-=======
-    """Return the label of each of the 894 + 1 raw classes (0 is unlabelled: void), and the names of the 40 classes."""
->>>>>>> h-sets
     numbers = _vector(path, "mapClass")
     names = [str(np.ravel(name)[0]) if np.size(name) else "" for name in _vector(path, "className", None)]
     if not all(names):
@@ -119,11 +111,7 @@ def _vector(path: Path, name: str, kind: type | None = int) -> np.ndarray:
 
 
 def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-<<<<<<< HEAD
     """Yield the number of each picture (1-based) with ``rgb`` uint8 [H, W, 3], ``depth`` and ``label`` uint8 [H, W].
-=======
-    """Yield the picture number (1-based) with ``rgb`` uint8 [H, W, 3], ``depth`` and ``label`` uint8 [H, W].
->>>>>>> h-sets
 
     MATLAB stores columns first, so HDF5 shows every picture transposed: ``images`` [N, 3, W, H], the rest [N, W, H].
     """
