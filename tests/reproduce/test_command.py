@@ -66,7 +66,7 @@ def test_a_notebook_is_kept_only_while_everything_it_depends_on_is_the_same(proj
     monkeypatch.setenv("DGL_RESULTS", str(project.store))
     monkeypatch.setenv("DGL_DATA", str(tmp_path / "data"))
     specs = [RunSpec("emotions", seed=0)]
-    record = Store(project.store).path(specs[0], "key-0")
+    record = Store(project.store, "portable").path(specs[0], "key-0")
 
     def now(profile="smoke", specs=specs):
         return outputs.fingerprint("01_first", profile, specs)
