@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import librosa
 import numpy as np
@@ -317,6 +319,20 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         arrays.prepared(tmp_path / "array", "s", ["a"], (2,), np.uint8, fill)
     assert [f.name for f in tmp_path.iterdir()] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes are asked after with a signal")
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, used, elsewhere = (
+        tmp_path / f".array.{host}-{process}.0a1b2c3d"
+        for host, process in ((cache._host(), dead.pid), (cache._host(), os.getpid()), ("another", dead.pid))
+    )
+    for folder in (left, used, elsewhere):
+        folder.mkdir()
+    counted(tmp_path / "array", times=[])
+    assert not left.exists() and used.exists() and elsewhere.exists()
 
 
 def test_manifest_lines_that_leave_the_folder_are_refused(tmp_path):

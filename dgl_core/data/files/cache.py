@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import sys
 import time
 import uuid
@@ -50,10 +51,9 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
             return folder
         say(f"{what} in {folder}: {reason}; making it again")
     for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > 3600:
-                shutil.rmtree(leftover, ignore_errors=True)
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+        if _abandoned(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
+    fresh = folder.with_name(f".{folder.name}.{_host()}-{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
         with writing(what, folder):
             fresh.mkdir(parents=True)
@@ -62,6 +62,24 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def _host() -> str:
+    return socket.gethostname().replace(".", "_")
+
+
+def _abandoned(folder: Path) -> bool:
+    """Tell whether nobody fills a folder any more: its process on this machine has ended, or it is an hour old."""
+    host, _, process = folder.name.split(".")[-2].rpartition("-")
+    try:
+        if os.name == "posix" and host == _host() and process.isdecimal():
+            os.kill(int(process), 0)  # sends nothing; fails if there is no such process
+            return False
+        return time.time() - folder.stat().st_mtime > 3600
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
