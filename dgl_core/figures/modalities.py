@@ -72,8 +72,8 @@ def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Pic
         for label, records in rows.items():
             means = {}
             for offset, (branch, mark) in zip(offsets, marks(modalities).items(), strict=True):
-                alone = label.endswith(" alone")
-                if records and (branch in records[0].branches()) and not (alone and branch == "fused"):
+                known = records and branch in records[0].branches()
+                if known and not (branch == "fused" and label.endswith(" alone")):
                     means[branch] = _mean(ax, labels.index(label) + offset, percent(records, branch), *mark)
             said.append(f"{title}, {label}: " + ", ".join(f"{b} {v:.1f}" for b, v in means.items()))
     _legend(figure, modalities_of(next(iter(panels.values()))), "{}", "fused")
@@ -109,7 +109,7 @@ def accuracy_and_f1(
     """Place each branch of every method by accuracy and macro-F1: which of them say more than one class?
 
     Args:
-        rows: label -> records. constants: class -> accuracy and macro-F1 in per cent of naming that class always.
+        constants: class -> accuracy and macro-F1 in per cent of naming that class always.
         paper: modality -> the paper's accuracies in per cent, drawn as ticks on the accuracy axis.
     """
     figure, ax = style.new(width=5.6, height=3.8)
@@ -124,7 +124,7 @@ def accuracy_and_f1(
         )
         ax.plot(x, y, marker, color=colour, fillstyle="none", label=name)
         said.append(f"{name} accuracy {x.min():.1f} to {x.max():.1f}, macro-F1 {y.min():.1f} to {y.max():.1f}")
-        ticks = list(paper.get(name, ()))
+        ticks = paper.get(name, ())
         ax.vlines(ticks, 0, 0.05, transform=ax.get_xaxis_transform(), color=colour, linewidth=1.2)
         reach += [*x, *ticks]
     ax.set_xlim(min(reach) - 2, max(reach) + 2)

@@ -15,7 +15,7 @@ LOOK = {"easy": (BLUE, "--"), "medium": (GREEN, ":"), "hard": (ORANGE, "-."), "f
 
 
 def _modalities(curves: Curves) -> list[str]:
-    return [name.split("/")[1] for name in curves if name.startswith("suppression/") and name.endswith("/share")]
+    return [name.split("/")[1] for name in curves if name.endswith("/share")]
 
 
 def training(runs: Mapping[str, Curves]) -> Picture:
@@ -101,8 +101,8 @@ def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
         for line in (panel.axhline, panel.axvline):
             line(encoders - 0.5, color=BLACK, linewidth=1)
         ticks = [encoders / 2, (encoders + len(jacobian)) / 2]
-        panel.set(xticks=ticks, yticks=ticks, xticklabels=["encoders", "fusion"], title=method)
-        panel.set_yticklabels(["encoders", "fusion"], rotation=90, va="center")
+        panel.set(xticks=ticks, xticklabels=["encoders", "fusion"], title=method)
+        panel.set_yticks(ticks, ["encoders", "fusion"], rotation=90, va="center")
         panel.grid(False)
         parts.append(f"{method}: largest asymmetry {difference.max().item():.2f}")
     figure.colorbar(image, ax=axes[0].tolist(), shrink=0.7, label="$|J - J^T|$")
@@ -120,11 +120,10 @@ def alpha_controls(panels: Mapping[str, Mapping[str, Curves]], column: str) -> P
                        label=name)  # fmt: skip
         panel.set(xlabel="step", title=title)
         panel.legend(fontsize=8)
-        first = torch.tensor(next(iter(runs.values()))[column])
-        apart = {n: (torch.tensor(c[column]) - first).abs().max().item() for n, c in list(runs.items())[1:]}
-        parts.append(f"{title}: " + ", ".join(
-            f"{name} differs from {next(iter(runs))} by {'less than 1e-6' if gap < 1e-6 else f'up to {gap:.2f}'}"
-            for name, gap in apart.items()))  # fmt: skip
+        (first, start), *others = [(name, torch.tensor(curves[column])) for name, curves in runs.items()]
+        gaps = {name: (values - start).abs().max().item() for name, values in others}
+        sizes = {name: "less than 1e-6" if gap < 1e-6 else f"up to {gap:.2f}" for name, gap in gaps.items()}
+        parts.append(f"{title}: " + ", ".join(f"{name} differs from {first} by {size}" for name, size in sizes.items()))
     part, branch, metric = column.split("/")
     axes[0, 0].set_ylabel(f"{metric} of {branch}, {part} part")
     return Picture(figure, "; ".join(parts) + ".")
