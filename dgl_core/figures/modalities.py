@@ -32,7 +32,7 @@ def modalities_of(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
 
 
 def _mean(axes, position: float, values: Sequence[float], colour: str, marker: str) -> float:
-    """Draw a mean, with a bar for its 95 % interval from three values on (two make it endless); returns the mean."""
+    """Draw and return a mean, with a bar for its 95 % interval from three values on (two make it endless)."""
     interval = mean_interval(values)
     if interval.n > 2:
         axes.plot([interval.low, interval.high], [position] * 2, "-", color=colour, linewidth=1.0, alpha=0.6)
@@ -47,14 +47,8 @@ def _frame(panels: Panels, labels: Sequence[str], lines: Mapping[str, float], he
     for ax, title in zip(axes, panels, strict=True):
         if title in lines:
             ax.axvline(lines[title], color="grey", linestyle="--", linewidth=0.9)
-    axes[0].set_yticks(range(len(labels)), labels)
-    axes[0].set_ylim(len(labels) - 0.4, -0.6)
+    axes[0].set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.4, -0.6))
     return figure, axes
-
-
-def _legend(figure, modalities: Sequence[str], form: str, first: str) -> None:
-    named = {first if name == "fused" else form.format(name): mark for name, mark in marks(modalities).items()}
-    style.legend(figure, named, most=2 * len(figure.axes))
 
 
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
@@ -76,7 +70,7 @@ def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Pic
                 if known and not (branch == "fused" and label.endswith(" alone")):
                     means[branch] = _mean(ax, labels.index(label) + offset, percent(records, branch), *mark)
             said.append(f"{title}, {label}: " + ", ".join(f"{b} {v:.1f}" for b, v in means.items()))
-    _legend(figure, modalities_of(next(iter(panels.values()))), "{}", "fused")
+    style.legend(figure, marks(modalities_of(next(iter(panels.values())))), most=2 * len(axes))
     return Picture(figure, "Mean test accuracy (%). " + "; ".join(said) + ".")
 
 
@@ -97,7 +91,9 @@ def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -
             ax.plot([min(means.values()), max(means.values())], [place] * 2, color="grey", linewidth=0.6, zorder=0)
             lost = ", ".join(f"without {m} {v:.1f}" for m, v in means.items() if m != "fused")
             said.append(f"{title}, {label}: all {means['fused']:.1f}, {lost}")
-    _legend(figure, modalities_of(next(iter(shown.values()))), "without {}", "all modalities")
+    fused, *others = marks(modalities_of(next(iter(shown.values())))).items()
+    named = {"all modalities": fused[1]} | {f"without {name}": mark for name, mark in others}
+    style.legend(figure, named, most=2 * len(axes))
     return Picture(figure, "Mean test accuracy (%) with a modality missing. " + "; ".join(said) + ".")
 
 

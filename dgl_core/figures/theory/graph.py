@@ -87,18 +87,15 @@ def gradient_paths(objectives: Mapping[str, nn.Module], inputs: Mapping[str, Ten
         edges = gradient_edges(objective, inputs, target)
         _draw(panel, edges)
         panel.set_title(title)
-        arriving = ", ".join(f"{_loss(e.loss)} trains {_part(e.part)}" for e in edges if e.arrives)
-        cut = ", ".join(f"{_loss(e.loss)} to {_part(e.part)}" for e in edges if e.cut)
+        arriving = ", ".join(" trains ".join(_names(edge)) for edge in edges if edge.arrives)
+        cut = ", ".join(" to ".join(_names(edge)) for edge in edges if edge.cut)
         parts.append(f"{title}: {arriving}; cut: {cut or 'nothing'}")
     return Picture(figure, ". ".join(parts) + ".")
 
 
-def _loss(name: str) -> str:
-    return "L_multi" if name == FUSED else f"L_{name}"
-
-
-def _part(name: str) -> str:
-    return FUSION if name == FUSION else f"encoder {name}"
+def _names(edge: Edge) -> tuple[str, str]:
+    loss = "L_multi" if edge.loss == FUSED else f"L_{edge.loss}"
+    return loss, FUSION if edge.part == FUSION else f"encoder {edge.part}"
 
 
 def _box(axes, x: float, y: float, width: float, height: float, text: str) -> None:

@@ -50,10 +50,8 @@ def printed_against_exact(case: Case) -> Picture:
     """Draw minus the gradient at the feature, as printed in Eq. 4 and 7, and exactly (T1). K = 3 rows in the plane."""
     figure, axes = new(1, 2, width=3.5, height=2.9)
     parts = []
-    for panel, equation, logits, exact in (
-        (axes[0], 7, case.logits, case.g_uni),
-        (axes[1], 4, case.logits + case.other_logits, case.g_multi),
-    ):
+    sides = (7, case.logits, case.g_uni), (4, case.logits + case.other_logits, case.g_multi)
+    for panel, (equation, logits, exact) in zip(axes, sides, strict=True):
         printed = printed_gradient(logits, case.weight, case.y)
         _plane(panel, case)
         _arrow(panel, -exact, BLACK, "exact (T1)")
@@ -172,13 +170,12 @@ def belief_and_push(cases: Mapping[str, Case]) -> Picture:
     parts = []
     for (top, bottom), (title, case) in zip(axes.reshape(2, -1).T, cases.items(), strict=True):
         alone, fused = case.p_uni, case.p_multi
-        places = range(len(alone))
-        left, right = [x - 0.2 for x in places], [x + 0.2 for x in places]
-        top.bar(left, alone.tolist(), 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")
-        top.bar(right, fused.tolist(), 0.38, color=BLACK, label="$p^{multi}$")
-        names = ["$y$" if k == case.target else f"${k + 1}$" for k in places]
-        top.set(ylim=(0, 1), xticks=places, xticklabels=names)
-        top.set_title(rf"{title}" + "\n" + rf"$\bar s = {case.s_bar:.2f}$,  $R = {case.ratio:.2f}$")
+        places = torch.arange(len(alone))
+        top.bar(places - 0.2, alone, 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")
+        top.bar(places + 0.2, fused, 0.38, color=BLACK, label="$p^{multi}$")
+        names = ["$y$" if k == case.target else f"${k + 1}$" for k in range(len(alone))]
+        title_shown = f"{title}\n" + rf"$\bar s = {case.s_bar:.2f}$,  $R = {case.ratio:.2f}$"
+        top.set(ylim=(0, 1), xticks=places, xticklabels=names, title=title_shown)
         top.legend(fontsize=8)
         _plane(bottom, case)
         _arrow(bottom, -case.g_uni, BLUE, rf"$-g^{{uni}}$, norm {case.g_uni.norm():.2f}", "--", 2.4)

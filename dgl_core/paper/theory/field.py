@@ -25,10 +25,8 @@ from dgl_core.gradients import DisentangledObjective
 def update_field(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> Tensor:
     """Collect what one backward pass leaves on every parameter, one vector [P] (zeros where nothing arrives)."""
     parameters = list(objective.parameters())
-    received = torch.autograd.grad(objective(inputs, target).total, parameters, allow_unused=True)
-    return torch.cat([
-        (torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, received, strict=True)
-    ])  # fmt: skip
+    received = torch.autograd.grad(objective(inputs, target).total, parameters, materialize_grads=True)
+    return torch.cat([g.flatten() for g in received])
 
 
 def field_jacobian(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor, step: float = 1e-5) -> Tensor:
@@ -40,19 +38,16 @@ def field_jacobian(objective: nn.Module, inputs: Mapping[str, Tensor], target: T
 
     Args:
         objective: in float64; its parameters are restored.
-        step: of the differences.
     """
     parameters = list(objective.parameters())
     start = parameters_to_vector(parameters).detach().clone()
-    columns = []
-    for i in range(start.numel()):
-        ends = []
-        for sign in (1.0, -1.0):
-            moved = start.clone()
-            moved[i] += sign * step
-            vector_to_parameters(moved, parameters)
-            ends.append(update_field(objective, inputs, target))
-        columns.append((ends[0] - ends[1]) / (2 * step))
+
+    def field(at: Tensor) -> Tensor:
+        vector_to_parameters(at, parameters)
+        return update_field(objective, inputs, target)
+
+    moves = step * torch.eye(start.numel(), dtype=start.dtype)
+    columns = [(field(start + move) - field(start - move)) / (2 * step) for move in moves]
     vector_to_parameters(start, parameters)
     return torch.stack(columns, dim=1)
 

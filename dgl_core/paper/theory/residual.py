@@ -17,8 +17,7 @@ def partial_scores(other_logits: Tensor, target: Tensor) -> Tensor:
     """Compute ``s_k = exp(v_k - v_y)``, the factor beside ``exp(u_k)`` in Eq. 4; ``s_y = 1`` (Eq. 6).
 
     Args:
-        other_logits: [..., K] what the other modalities add, ``v``.
-        target: [...] class indices.
+        other_logits: [..., K] what the other modalities add, ``v``. target: [...] class indices.
 
     Returns:
         [..., K] float64, all positive. Eq. 5 says ``s_k < 1`` for every wrong class; that is the event "the other
@@ -35,9 +34,7 @@ def mean_partial_score(logits: Tensor, other_logits: Tensor, target: Tensor) -> 
     ``s_k < 1``) is sufficient and not necessary. ``suppression_ratio`` computes the same number from the two odds.
 
     Args:
-        logits: [..., K] the modality's own logits, ``u``.
-        other_logits: [..., K] what the others add, ``v``.
-        target: [...] class indices.
+        logits, other_logits: [..., K], ``u`` and ``v``. target: [...] class indices.
     """
     index = target.unsqueeze(-1)
     q = logits.double().scatter(-1, index, -torch.inf).softmax(-1)  # belief among the wrong classes, 0 at the target
