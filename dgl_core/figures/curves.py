@@ -29,11 +29,7 @@ LINES = {
 
 
 def side_by_side(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]:
-    """Collect the panels of a figure: the committed reference of every data set that has one, then this run.
-
-    Args:
-        reference, this_run: data set name -> rows. profile: of this run, for its titles.
-    """
+    """Collect the panels of a figure from data set -> rows: every reference that is whole, then this run."""
     whole = {dataset: rows for dataset, rows in reference.items() if rows and all(rows.values())}
     panels = {f"{TITLES[dataset]}, reference": rows for dataset, rows in whole.items()}
     return panels | {f"{TITLES[dataset]}, this run ({profile})": rows for dataset, rows in this_run.items()}
@@ -126,8 +122,7 @@ def suppression_curves(
     """Draw Fig. 3(a) by s-bar: how much the partner modality shrinks this one's residual, for how many samples.
 
     Upper row: median over samples of s-bar, the exact form of the paper's s (METHODS T2). Lower row: share of training
-    samples with s-bar < 1, where fusion shrinks the residual, and (dotted) the share where every s_k < 1, which is what
-    the paper claims for all samples.
+    samples with s-bar < 1, and (dotted) with every s_k < 1, which is what the paper claims for all samples.
     """
     figure, axes = style.new(2, len(panels), height=2.2, squeeze=False, sharex="col")
     said = []

@@ -54,8 +54,7 @@ def _frame(panels: Panels, labels: Sequence[str], lines: Mapping[str, float], he
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
     """Draw every row's mean accuracy, fused and of each modality under the zero mask, with 95 % intervals.
 
-    Args:
-        lines: title -> accuracy of naming the most frequent class, drawn as a dashed line.
+    ``lines``: title -> accuracy of naming the most frequent class, drawn as a dashed line.
     """
     labels = list(dict.fromkeys(label for rows in panels.values() for label in rows))
     figure, axes = _frame(panels, labels, lines or {}, 0.36)

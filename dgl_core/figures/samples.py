@@ -11,11 +11,7 @@ from dgl_core.figures.style import Photograph, Picture
 
 
 def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarray], seconds: float) -> Photograph:
-    """Draw one clip per class: the face above, the log-magnitude spectrogram below.
-
-    Args:
-        faces: class -> uint8 ``[H, W, 3]``. spectrograms: class -> ``[F, T]``; T columns span ``seconds``.
-    """
+    """Draw, per class, a face (uint8 ``[H, W, 3]``) and below it a spectrogram (``[F, T]``, T spans ``seconds``)."""
     figure, axes = style.new(2, len(faces), width=1.35, height=1.5, squeeze=False)
     shared = _loudness(spectrograms.values())
     for column, name in enumerate(faces):
@@ -33,11 +29,7 @@ def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarr
 
 
 def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray) -> Picture:
-    """Draw one clip three times: waveform, spectrogram of the official code, spectrogram of the paper.
-
-    Args:
-        sound: ``[n]`` in -1..1 at ``rate`` Hz. official, paper: ``[F, T]``.
-    """
+    """Draw one clip three times: waveform ``[n]`` at ``rate`` Hz, the official code's and the paper's ``[F, T]``."""
     figure, axes = style.new(1, 3, width=3.2, height=2.4)
     time = np.arange(len(sound)) / rate
     axes[0].plot(time, sound, color=style.BLUE, linewidth=0.4)

@@ -54,11 +54,7 @@ def apply() -> None:
 
 
 def new(rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.5, **options):
-    """Make a figure off pyplot's stack with ``rows x columns`` axes of ``width x height`` inches each.
-
-    Returns:
-        ``(figure, axes)`` as ``Figure.subplots`` makes them.
-    """
+    """Make a figure off pyplot's stack and, as ``Figure.subplots``, axes of ``width x height`` inches each."""
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **options)
@@ -83,8 +79,7 @@ def heading(title: str, seeds: int | None = None) -> str:
 def dots(axes, place: float, values: Sequence[float], colour: str, marker: str = "o", *, judged: bool = False) -> float:
     """Draw one row of a dot chart at the height ``place``: dots for seeds, a mark for their mean; return the mean.
 
-    Args:
-        judged: draw the 95 % interval, and leave the mark hollow where fewer than ``DECIDING`` seeds decide nothing.
+    A ``judged`` row has its 95 % interval too, and a hollow mark where fewer than ``DECIDING`` seeds decide nothing.
     """
     interval = mean_interval(values)
     decides = interval.n >= DECIDING

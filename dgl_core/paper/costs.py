@@ -14,11 +14,7 @@ SEGMENTATION_COSTS = ROOT / "results" / "esanet_costs.json"  # written by tests/
 
 
 def _measured(path: Path, bench: str) -> dict[str, dict]:
-    """Read the rows of a measurement.
-
-    Raises:
-        FileNotFoundError: it was not measured; the message says how.
-    """
+    """Read the rows of a measurement; raise ``FileNotFoundError``, which says how to measure, if there is none."""
     if not path.exists():
         raise FileNotFoundError(f"{path.name} is missing: run python tests/bench/{bench} --write")
     return json.loads(path.read_text())["rows"]

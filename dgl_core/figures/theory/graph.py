@@ -57,11 +57,7 @@ def reached_parameters(loss: Tensor) -> set[int]:
 
 
 def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> list[Edge]:
-    """Measure every pair of loss and part of ``objective``, on a copy, so that nothing of it changes.
-
-    Args:
-        objective: has ``model`` and ``criterion`` and returns ``multimodal`` and ``unimodal`` losses of one batch.
-    """
+    """Measure every pair of loss and part of a copy of ``objective`` (as ``DisentangledObjective``) on one batch."""
     objective = deepcopy(objective)
     model = objective.model
     parts = {m: list(encoder.parameters()) for m, encoder in model.encoders.items()}

@@ -1,7 +1,6 @@
 """Draw the inequality of section 3.1: where it holds, by how much, and for which vectors.
 
-Colours here: the modality alone (zero-masked) is blue and dashed, the fused model black and solid, what a printed
-equation says red.
+The modality alone (zero-masked) is blue and dashed, the fused model black and solid, what an equation prints red.
 """
 
 from __future__ import annotations
@@ -161,10 +160,7 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
 
 
 def belief_and_push(cases: Mapping[str, Case]) -> Picture:
-    """Draw the beliefs of modality and fused model, and the push that each sends to the feature (K = 3).
-
-    One column a case; the slider of notebook 02 draws the same picture with a single one.
-    """
+    """Draw the beliefs of modality and fused model, and the push that each sends to the feature (K = 3), by case."""
     shape = (1, 2) if len(cases) == 1 else (2, len(cases))
     figure, axes = new(*shape, width=3.2, height=2.3, squeeze=False)
     parts = []

@@ -58,10 +58,7 @@ def training(runs: Mapping[str, Curves]) -> Picture:
 def gates(
     settings: Mapping[str, tuple[float, float, float]], loudness: Mapping[str, float] | None = None, steps: int = 300
 ) -> Picture:
-    """Train the toy model at each ``(alpha, encoder_gate, fusion_gate)`` and draw accuracy and training loss.
-
-    One column a setting; the slider of notebook 02 draws the same picture with a single one.
-    """
+    """Train the toy model at each ``(alpha, encoder_gate, fusion_gate)`` and draw accuracy and training loss."""
     single = len(settings) == 1
     size = {"width": 3.3, "height": 2.4} if single else {"width": 2.55, "height": 1.9, "sharey": "row"}
     figure, axes = new(*((1, 2) if single else (2, len(settings))), sharex=True, squeeze=False, **size)
@@ -88,9 +85,7 @@ def gates(
 def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
     """Draw ``|J - J^T|`` of each update field; white everywhere if the update is the gradient of some function (D5).
 
-    Args:
-        jacobians: method -> [P, P], encoder parameters first.
-        encoders: how many of the P belong to encoders.
+    ``jacobians``: method -> [P, P], where ``encoders`` parameters of the encoders come first.
     """
     figure, axes = new(1, len(jacobians), width=3.0, height=2.9, squeeze=False)
     shades = LinearSegmentedColormap.from_list("asymmetry", ["white", RED])

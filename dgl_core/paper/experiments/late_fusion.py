@@ -120,11 +120,7 @@ TABLE_4_ALPHAS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
 def table1(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0) -> Experiment:
-    """Specify Table 1: its eleven rows, MMCosine and ReconBoost, and the learning-rate control.
-
-    Args:
-        rate: learning rate of every row; 0 stands for the profile's common one.
-    """
+    """Specify Table 1: its eleven rows, MMCosine and ReconBoost, and the learning-rate control."""
     rows = _rows(base_specs(profile, dataset, seeds, table=True, rate=rate), dataset, TABLE_1)
     return rows | {RATE_CONTROL: [spec.but(encoder_lr_scale=alpha_of(dataset)) for spec in rows["vanilla"]]}
 
@@ -132,8 +128,7 @@ def table1(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate:
 def table1_grid(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
     """Specify Table 1 at every learning rate of one small grid: equal tuning budget, for a choice on validation data.
 
-    Without ``seeds`` the profiles for two cores have the common rate only, the whole grid being in the reference
-    records, and so has VGGSound, on which a run costs as much as 25 on CREMA-D.
+    Without ``seeds`` the profiles for two cores have the common rate only, and so has VGGSound, for its cost.
     """
     rates = PAPER_RATES if profile == "paper" and dataset in PAPER_SETS else LEARNING_RATES
     if (profile != "paper" or dataset == "vggsound") and seeds is None:

@@ -73,9 +73,8 @@ def _mmtm_specs(profile: str, dataset: str, seeds: Iterable[int] | None) -> list
 def table2_dense(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
     """Specify Table 2, left: MMTM on one spectrogram and one frame.
 
-    DGL has a row for each of its readings. All other methods act on whole branches (the parameter split), as METHODS
-    3.4 says; vanilla training and G-Blending are the same under both splits. The learning-rate control multiplies the
-    rate of what the reading calls an encoder.
+    DGL and the learning-rate control have a row for each reading of what an encoder is; all other methods act on whole
+    branches (the parameter split, METHODS 3.4).
     """
     specs = _mmtm_specs(profile, dataset, seeds)
 
@@ -110,9 +109,7 @@ def nested_seeds(seeds: Iterable[int]) -> list[int]:
 def feature_specs(
     profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0, **options
 ) -> list[RunSpec]:
-    """Specify the common part of every run on feature vectors: perceptrons, schedule, data; vanilla method.
-
-    Runs are scored once, after the last epoch: no epoch can be chosen.
+    """Specify vanilla training on feature vectors by perceptrons, scored after the last epoch: none can be chosen.
 
     Args:
         dataset: "triplet" or "mosi". seeds: on CMU-MOSI, nested protocol, one run on every fold for each.

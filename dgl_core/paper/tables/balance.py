@@ -32,11 +32,7 @@ def without(record: RunRecord, modality: str) -> float:
 
 
 def constant_scores(counts: Sequence[int], named: int | None = None) -> tuple[float, float]:
-    """Compute accuracy and macro-F1, in per cent, of a model that names one class, whatever it is shown.
-
-    Args:
-        counts: test samples of each class. named: that class; by default the most frequent one.
-    """
+    """Compute accuracy and macro-F1 (%) of always naming one class (by default the largest) from the classes' sizes."""
     share = (max(counts) if named is None else counts[named]) / sum(counts)
     return 100 * share, 100 * 2 * share / (1 + share) / len(counts)  # recall 1, precision share; other F1 are 0
 

@@ -41,8 +41,7 @@ def test_labels(record: RunRecord) -> np.ndarray:
 def inflation(rows: Rows, target: np.ndarray | None = None) -> pandas.DataFrame:
     """Show fused accuracy (%) of the last epoch, and what each other protocol adds to it; mean ± deviation over seeds.
 
-    Args:
-        target: test labels, common to all records, for the column without the last incomplete batch.
+    ``target``, the test labels of all records, adds the column without the last incomplete batch.
     """
     lines = {}
     for row, records in fused_rows(rows).items():

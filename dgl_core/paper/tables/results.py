@@ -33,8 +33,7 @@ def results_table(
     """Show accuracies in per cent: the paper's, the reference runs' and this run's, for each branch.
 
     Args:
-        paper: ``paper_rows``; empty for a table that the paper does not have.
-        this_run: an empty list of records is shown as not run because its data are not present.
+        paper: ``paper_rows``, or empty. this_run: an empty list is shown as not run because its data are not present.
         protocol: last | best_val | best_test.
 
     Returns:

@@ -74,8 +74,7 @@ def norm_range(weight: Tensor, target: int) -> tuple[float, float]:
     """Bound the norm (T7): ``(delta, D)`` with ``(1 - p_y) delta <= ||g|| <= (1 - p_y) D`` whatever the logits.
 
     ``D`` is the largest ``||W_k - W_y||``, ``delta`` the distance from ``W_y`` to the convex hull of the other rows.
-    Hence ``||g^multi|| <= R (D / delta) ||g^uni||`` if ``delta > 0``, and suppression of the norm is guaranteed for
-    every sample with ``R < delta / D``.
+    Hence ``||g^multi|| <= R (D / delta) ||g^uni||``: the norm shrinks for every sample with ``R < delta / D``.
     """
     differences = class_differences(weight, target)
     return nearest_in_hull(differences).norm().item(), differences.norm(dim=1).max().item()
@@ -104,8 +103,7 @@ def evenly_suppressed(logits: Tensor, other_logits: Tensor, target: Tensor) -> T
 def simplex_etf(classes: int, width: int, generator: torch.Generator | None = None) -> Tensor:
     """Construct a simplex equiangular tight frame, rotated at random: K unit rows with inner products -1/(K - 1).
 
-    The arrangement that classifier rows approach late in training (neural collapse); T8's first condition holds with
-    equality of all angles: ``<W_j - W_y, W_k - W_y> = K/(K - 1)`` for j != k, twice that for j = k.
+    Classifier rows approach it late in training (neural collapse). T8's first condition holds with equal angles.
 
     Returns:
         [K, D] float64, for K ``classes`` >= 2 and D ``width`` >= K.

@@ -32,12 +32,9 @@ def update_field(objective: nn.Module, inputs: Mapping[str, Tensor], target: Ten
 def field_jacobian(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor, step: float = 1e-5) -> Tensor:
     """Differentiate ``update_field`` with respect to the parameters, [P, P], by central differences.
 
-    D5: a field is the gradient of a (twice differentiable) function only if this matrix is symmetric. Differences of
-    the real update are used because autograd cannot see through its truncation: the update of the fusion depends on
-    the encoders through a detached feature. Error about ``step ** 2``.
-
-    Args:
-        objective: in float64; its parameters are restored.
+    D5: a field is the gradient of a (twice differentiable) function only if this matrix is symmetric. Autograd cannot
+    see through a truncation, so the real update is differenced, with an error of about ``step ** 2``. The objective is
+    in float64; its parameters are restored.
     """
     parameters = list(objective.parameters())
     start = parameters_to_vector(parameters).detach().clone()
@@ -60,8 +57,7 @@ def asymmetry(jacobian: Tensor) -> float:
 def multimodal_slope(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> float:
     """Compute the rate of change of L_multi along the update of ``objective``: ``-<grad L_multi, field>`` (D5).
 
-    Negative: an infinitesimal step lowers the multimodal loss. Always negative for vanilla training (minus a squared
-    norm); under DGL the encoders follow another loss, and it can be positive.
+    It is minus a squared norm for vanilla training; under DGL the encoders follow another loss, and it can be positive.
     """
     vanilla = DisentangledObjective(objective.model, alpha=0.0, encoder_gate=1.0)
     return -(update_field(vanilla, inputs, target) @ update_field(objective, inputs, target)).item()

@@ -1,8 +1,7 @@
 """Compute what fusion does to the residual ``p - e_y`` at the logits: s_k, s-bar and the ratio R (T2, T3, T4).
 
-Notation of the paper's section 3.1, for one encoder ``m1``: ``u`` are its own partial logits (it alone, all other
-features zero), ``v`` is everything the other modalities add, so the fused logits are ``u + v``. With M modalities
-``v`` is the sum over the others; a bias split other than "all of b on m1" only changes what is called ``u`` and ``v``.
+Notation of the paper's section 3.1, for one encoder: ``u`` are its own partial logits (all other features zero), ``v``
+is the sum of what the other modalities add, so the fused logits are ``u + v``. A bias split changes only u and v.
 """
 
 from __future__ import annotations
