@@ -29,20 +29,10 @@ LINES = {
 
 
 def side_by_side(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]:
-    """Collect the panels of a figure: the committed reference of every data set, then this run, labelled as such.
-
-    Args:
-        reference: data set name -> rows of committed records; sets without any are left out.
-        this_run: data set name -> rows of records made here.
-        profile: profile of this run, for its titles.
-    """
-    titles = {}
-    for dataset, rows in reference.items():
-        if rows and all(rows.values()):
-            titles[f"{TITLES[dataset]}, reference"] = rows
-    for dataset, rows in this_run.items():
-        titles[f"{TITLES[dataset]}, this run ({profile})"] = rows
-    return titles
+    """Collect the panels of a figure from data set -> rows: every reference that is whole, then this run."""
+    whole = {dataset: rows for dataset, rows in reference.items() if rows and all(rows.values())}
+    panels = {f"{TITLES[dataset]}, reference": rows for dataset, rows in whole.items()}
+    return panels | {f"{TITLES[dataset]}, this run ({profile})": rows for dataset, rows in this_run.items()}
 
 
 def series(records: Sequence[RunRecord], column: str) -> np.ndarray:
@@ -132,8 +122,7 @@ def suppression_curves(
     """Draw Fig. 3(a) by s-bar: how much the partner modality shrinks this one's residual, for how many samples.
 
     Upper row: median over samples of s-bar, the exact form of the paper's s (METHODS T2). Lower row: share of training
-    samples with s-bar < 1, where fusion shrinks the residual, and (dotted) the share where every s_k < 1, which is what
-    the paper claims for all samples.
+    samples with s-bar < 1, and (dotted) with every s_k < 1, which is what the paper claims for all samples.
     """
     figure, axes = style.new(2, len(panels), height=2.2, squeeze=False, sharex="col")
     said = []
@@ -153,8 +142,7 @@ def suppression_curves(
         _log_axis(upper)
         upper.set_ylim(0.05, 20.0)
         upper.set_title(style.heading(title, len(rows[rows_shown[0]])), fontsize=9)
-        lower.set_ylim(0, 102)
-        lower.set_xlabel("epoch")
+        lower.set(ylim=(0, 102), xlabel="epoch")
         said.append(f"{title}: {'; '.join(ends)}")
     axes[0, 0].set_ylabel("median s-bar")
     axes[1, 0].set_ylabel("share of samples (%)")
@@ -191,14 +179,12 @@ def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "v
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         for position, label in enumerate(labels):
-            records = rows[label]
+            records, alone = rows[label], " alone" in label
             for offset, branch in zip((-0.2, 0.0, 0.2), branches, strict=False):
-                own = label.split()[0] if " alone" in label else None
-                if (own and branch != own) or not records:
-                    continue
-                scores = percent(records, "fused" if own else branch)
-                style.dots(ax, position + offset, scores, style.MODALITY[branch][0])
-            if " alone" not in label and records:
+                if records and (not alone or label.startswith(f"{branch} ")):
+                    scores = percent(records, "fused" if alone else branch)
+                    style.dots(ax, position + offset, scores, style.MODALITY[branch][0])
+            if records and not alone:
                 said.append(f"{title}, {label}: fused {np.mean(percent(records)):.1f}")
         ax.set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from dgl_core.diagnosis import Diagnosis
@@ -23,25 +21,22 @@ def panels(found: Diagnosis) -> Picture:
         left.annotate(f"{100 * branch.suppressed:.0f} %", (1.02, place), xycoords=("axes fraction", "data"),
                       va="center", fontsize=8)  # fmt: skip
     left.axvline(1.0, color="grey", linewidth=0.8)
-    left.set_xscale("log")
-    wide = math.log10(left.get_xlim()[1] / left.get_xlim()[0]) > 2
-    style.plain_numbers(left.xaxis, (1.0,) if wide else (1.0, 2.0, 5.0))
-    left.set_xlabel("R, median and quartiles (right: R < 1)")
+    left.set(xscale="log", xlabel="R, median and quartiles (right: R < 1)")
+    low, high = left.get_xlim()
+    style.plain_numbers(left.xaxis, (1.0,) if high / low > 100 else (1.0, 2.0, 5.0))
     joint, own = ([getattr(b, kind) for b in found.branches.values()] for kind in ("joint", "own"))
     middle.barh(places - 0.2, own, 0.36, color=style.GREEN)
     middle.barh(places + 0.2, joint, 0.36, color=style.RED, hatch="///", edgecolor="white")
     for place, branch in zip(places, found.branches.values(), strict=True):
         said = " frozen" if branch.frozen else f" cos {branch.cosine:.2f}"
         middle.annotate(said, (max(branch.joint, branch.own), place), va="center", fontsize=8)
-    middle.set_xlim(0, 1.35 * max(joint + own + [1e-12]))
-    middle.set_xlabel("gradient norm at the encoder")
+    middle.set(xlim=(0, 1.35 * max(joint + own + [1e-12])), xlabel="gradient norm at the encoder")
     middle.set_title("fused loss (hatched), own loss (plain)", fontsize=8)
     left.set_title("residual left by fusion", fontsize=8)
     right.set_title("what each branch knows", fontsize=8)
     right.barh(places, [100 * b.accuracy for b in found.branches.values()], 0.5, color=style.SKY)
     right.axvline(100 * found.accuracy, color=style.BLACK, linewidth=1.2)
-    right.set_xlim(0, 100)
-    right.set_xlabel("accuracy, others zero (%)\nline: fused")
+    right.set(xlim=(0, 100), xlabel="accuracy, others zero (%)\nline: fused")
     for axes in (left, middle, right):
         axes.set_yticks(places, names if axes is left else [""] * len(names))
         axes.set_ylim(len(names) - 0.5, -0.5)

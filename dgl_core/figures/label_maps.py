@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch
 
 from dgl_core.data.tasks.label_maps import VOID, class_iou
 from dgl_core.figures import style
@@ -22,8 +25,6 @@ NO_LABEL = (0.1, 0.1, 0.1)  # colour of void
 
 def palette(classes: int) -> np.ndarray:
     """Choose one colour per class and, at ``VOID``, near-black; float [256, 3], up to 40 of them different."""
-    import matplotlib
-
     maps = [np.array(matplotlib.colormaps[name].colors) for name in ("tab20", "tab20b")]
     strong_first = np.concatenate([maps[0][::2], maps[0][1::2], maps[1]])
     colours = np.tile(NO_LABEL, (VOID + 1, 1))
@@ -33,8 +34,6 @@ def palette(classes: int) -> np.ndarray:
 
 def _legend(figure, classes: Sequence[str], shown: np.ndarray) -> None:
     """Explain the colours of the classes that occur in ``shown``, to the right of everything."""
-    from matplotlib.patches import Patch
-
     colours = palette(len(classes))
     present = np.unique(shown)
     patches = [Patch(color=colours[k], label=classes[k]) for k in present if k < len(classes)]
@@ -80,16 +79,14 @@ def predictions(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]
     """
     shown = {"vanilla": ("vanilla", "fused"), "DGL": ("DGL", "fused")}
     shown |= {f"DGL, {m} only": ("DGL", f"{m}_reestimated") for m in ("rgb", "depth")}
-    titles = ("RGB", "depth", "truth", *shown)
     scenes = scenes[:count]
     shape, classes = scenes[0].label.shape, rows["DGL"][0].data["classes"]
-    figure, axes = _grid(len(scenes), titles, shape, 1.25)
+    figure, axes = _grid(len(scenes), ("RGB", "depth", "truth", *shown), shape, 1.25)
     colours, hits = palette(len(classes)), dict.fromkeys(shown, 0)
     truths = np.stack([scene.label for scene in scenes])
-    for axis, scene in zip(axes, scenes, strict=True):
-        axis[0].imshow(scene.rgb)
-        axis[1].imshow(scene.depth)
-        axis[2].imshow(colours[scene.label])
+    for axis, (rgb, depth, label) in zip(axes, scenes, strict=True):
+        for place, image in zip(axis, (rgb, depth, colours[label]), strict=False):
+            place.imshow(image)
     for column, (title, (row, branch)) in enumerate(shown.items(), start=3):
         maps = kept_maps(rows[row][0], branch, shape)[: len(scenes)]
         for axis, image in zip(axes[:, column], maps, strict=True):
@@ -104,9 +101,6 @@ def agreement(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]) 
     """Map where DGL helps (blue: only DGL is right) and hurts (red: only vanilla); white: both, grey: neither."""
     figure, axes = _grid(2, [""] * len(scenes), scenes[0].label.shape, 1.9)
     names = {"only DGL right": style.BLUE, "only vanilla right": style.RED, "both": "#FFFFFF", "neither": "#AAAAAA"}
-    from matplotlib.colors import to_rgb
-    from matplotlib.patches import Patch
-
     colours = np.array([*map(to_rgb, names.values()), NO_LABEL])
     shape, counts = scenes[0].label.shape, np.zeros(5, dtype=int)
     maps = {row: kept_maps(rows[row][0], "fused", shape) for row in ("vanilla", "DGL")}
@@ -173,11 +167,8 @@ def class_differences(panels: Panels) -> Picture:
             axis.plot(found[name], [place] * len(found[name]), "o", color="black", markersize=2)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.tick_params(axis="y", labelsize=7)
-        gains = sum(mean > 0 for mean in means)
-        said.append(
-            f"{title}: {gains} of {len(names)} classes gain, most {names[-1]} {means[-1]:+.1f}, least {names[0]} "
-            f"{means[0]:+.1f}"
-        )
+        ends = f"most {names[-1]} {means[-1]:+.1f}, least {names[0]} {means[0]:+.1f}"
+        said.append(f"{title}: {sum(mean > 0 for mean in means)} of {len(names)} classes gain, {ends}")
     return Picture(figure, "IoU of DGL minus vanilla in points. " + "; ".join(said) + ".")
 
 
@@ -187,20 +178,18 @@ def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Pi
     figure, axes = style.row(headings, ylabel="test mIoU (%)", height=2.4, sharey=True)
     said = []
     for axis, (title, rows) in zip(axes, panels.items(), strict=True):
-        places, names, ends = 0, [], []
+        names, ends = [], []
         for m in rows[rows_shown[0]][0].data["modalities"]:
             for row in rows_shown:
                 means = []
                 for branch, fill in ((m, "none"), (f"{m}_reestimated", style.MODALITY[m][0])):
-                    values = percent(rows[row], branch)
+                    values, colour = percent(rows[row], branch), style.MODALITY[m][0]
                     means.append(float(np.mean(values)))
-                    style_ = {"markerfacecolor": fill, "color": style.MODALITY[m][0], "markersize": 6}
-                    axis.plot([places] * len(values), values, "o", **style_)
-                axis.plot([places, places], means, "-", color="grey", linewidth=0.8, zorder=0)
+                    axis.plot([len(names)] * len(values), values, "o", color=colour, markerfacecolor=fill, markersize=6)
+                axis.plot([len(names)] * 2, means, "-", color="grey", linewidth=0.8, zorder=0)
                 ends.append(f"{m} in {row} {means[0]:.1f} to {means[1]:.1f}")
                 names.append(f"{m}\n{row}")
-                places += 1
-        axis.set_xticks(range(places), names, fontsize=8)
+        axis.set_xticks(range(len(names)), names, fontsize=8)
         axis.set_ylim(bottom=0)
         said.append(f"{title}: {', '.join(ends)}")
     text = "Test mIoU (%) of one modality, from statistics as trained to re-estimated ones. "

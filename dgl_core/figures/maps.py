@@ -65,8 +65,7 @@ def gate_square(rows: statistics.Rows, title: str) -> Picture:
                 said.append(f"{label} {branch} {mean:.1f}")
     names = ["DGL", *(label.replace(" ", "\n", 1) for label in beyond.MOVING_GATES)]
     last.set_yticks(range(len(labels)), names, fontsize=7)
-    last.set_ylim(len(labels) - 0.5, -0.5)
-    last.set_xlabel("accuracy (%)")
+    last.set(ylim=(len(labels) - 0.5, -0.5), xlabel="accuracy (%)")
     figure.suptitle(title, fontsize=9)
     return Picture(figure, f"{title}, test accuracy (%) by encoder / fusion gate: " + "; ".join(said) + ".")
 
@@ -101,13 +100,11 @@ def seeds(deviations: Mapping[str, float], gaps: Mapping[str, float]) -> Picture
         ax.plot(list(gaps.values()), needs, "o", color=colour, markersize=4)
         said.append(f"{title} (deviation {sd:.1f}): {', '.join(map(str, needs))}")
     ax.axhline(1, color="grey", linewidth=0.8)
-    ax.set_yscale("log")
-    ax.set_xlabel("true gap (points); dots: the gaps of the paper, which reports one run each")
-    ax.set_ylabel("seeds needed")
+    xlabel = "true gap (points); dots: the gaps of the paper, which reports one run each"
+    ax.set(yscale="log", xlabel=xlabel, ylabel="seeds needed")
     ax.legend()
-    return Picture(
-        figure, f"Seeds needed for the gaps {', '.join(f'{g:.2f}' for g in gaps.values())}: {'; '.join(said)}."
-    )
+    listed = ", ".join(f"{gap:.2f}" for gap in gaps.values())
+    return Picture(figure, f"Seeds needed for the gaps {listed}: {'; '.join(said)}.")
 
 
 def process_errors(errors: Mapping[str, Mapping[str, float]]) -> Picture:
@@ -115,18 +112,13 @@ def process_errors(errors: Mapping[str, Mapping[str, float]]) -> Picture:
     figure, ax = style.new(width=5.0, height=2.2)
     said = []
     for place, (form, parts) in enumerate(errors.items()):
-        for offset, (part, colour) in zip(
-            (-0.18, 0.18), (("encoders", style.BLUE), ("fusion", style.RED)), strict=True
-        ):
-            ax.barh(place + offset, max(parts[part], 1e-17), 0.32, left=1e-18, color=colour,
-                    hatch="///" if part == "fusion" else "", edgecolor="white",
-                    label=part if not place else None)  # fmt: skip
-            size = f"{100 * parts[part]:.0f} %" if parts[part] > 1e-9 else "rounding"
+        for part, offset, colour, hatch in (("encoders", -0.18, style.BLUE, ""), ("fusion", 0.18, style.RED, "///")):
+            length, size = max(parts[part], 1e-17), f"{100 * parts[part]:.0f} %" if parts[part] > 1e-9 else "rounding"
+            look = {"left": 1e-18, "color": colour, "hatch": hatch, "edgecolor": "white"}
+            ax.barh(place + offset, length, 0.32, **look, label=part if not place else None)
+            ax.text(length * 2, place + offset, size, va="center", fontsize=8)
             said.append(f"{form}, {part}: {size}")
-            ax.text(max(parts[part], 1e-17) * 2, place + offset, size, va="center", fontsize=8)
-    ax.set_xscale("log")
-    ax.set_xlim(1e-18, 1e3)
-    ax.set_yticks(range(len(errors)), list(errors))
+    ax.set(xscale="log", xlim=(1e-18, 1e3), yticks=range(len(errors)), yticklabels=list(errors))
     ax.set_xlabel("largest error / largest gradient of the whole batch")
     ax.legend(fontsize=7, loc="lower right")
     return Picture(figure, "Gradients on two processes against the whole batch: " + "; ".join(said) + ".")

@@ -32,7 +32,7 @@ def modalities_of(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
 
 
 def _mean(axes, position: float, values: Sequence[float], colour: str, marker: str) -> float:
-    """Draw a mean, with a bar for its 95 % interval from three values on (two make it endless); returns the mean."""
+    """Draw and return a mean, with a bar for its 95 % interval from three values on (two make it endless)."""
     interval = mean_interval(values)
     if interval.n > 2:
         axes.plot([interval.low, interval.high], [position] * 2, "-", color=colour, linewidth=1.0, alpha=0.6)
@@ -47,21 +47,14 @@ def _frame(panels: Panels, labels: Sequence[str], lines: Mapping[str, float], he
     for ax, title in zip(axes, panels, strict=True):
         if title in lines:
             ax.axvline(lines[title], color="grey", linestyle="--", linewidth=0.9)
-    axes[0].set_yticks(range(len(labels)), labels)
-    axes[0].set_ylim(len(labels) - 0.4, -0.6)
+    axes[0].set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.4, -0.6))
     return figure, axes
-
-
-def _legend(figure, modalities: Sequence[str], form: str, first: str) -> None:
-    named = {first if name == "fused" else form.format(name): mark for name, mark in marks(modalities).items()}
-    style.legend(figure, named, most=2 * len(figure.axes))
 
 
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
     """Draw every row's mean accuracy, fused and of each modality under the zero mask, with 95 % intervals.
 
-    Args:
-        lines: title -> accuracy of naming the most frequent class, drawn as a dashed line.
+    ``lines``: title -> accuracy of naming the most frequent class, drawn as a dashed line.
     """
     labels = list(dict.fromkeys(label for rows in panels.values() for label in rows))
     figure, axes = _frame(panels, labels, lines or {}, 0.36)
@@ -72,11 +65,11 @@ def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Pic
         for label, records in rows.items():
             means = {}
             for offset, (branch, mark) in zip(offsets, marks(modalities).items(), strict=True):
-                alone = label.endswith(" alone")
-                if records and (branch in records[0].branches()) and not (alone and branch == "fused"):
+                known = records and branch in records[0].branches()
+                if known and not (branch == "fused" and label.endswith(" alone")):
                     means[branch] = _mean(ax, labels.index(label) + offset, percent(records, branch), *mark)
             said.append(f"{title}, {label}: " + ", ".join(f"{b} {v:.1f}" for b, v in means.items()))
-    _legend(figure, modalities_of(next(iter(panels.values()))), "{}", "fused")
+    style.legend(figure, marks(modalities_of(next(iter(panels.values())))), most=2 * len(axes))
     return Picture(figure, "Mean test accuracy (%). " + "; ".join(said) + ".")
 
 
@@ -97,7 +90,9 @@ def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -
             ax.plot([min(means.values()), max(means.values())], [place] * 2, color="grey", linewidth=0.6, zorder=0)
             lost = ", ".join(f"without {m} {v:.1f}" for m, v in means.items() if m != "fused")
             said.append(f"{title}, {label}: all {means['fused']:.1f}, {lost}")
-    _legend(figure, modalities_of(next(iter(shown.values()))), "without {}", "all modalities")
+    fused, *others = marks(modalities_of(next(iter(shown.values())))).items()
+    named = {"all modalities": fused[1]} | {f"without {name}": mark for name, mark in others}
+    style.legend(figure, named, most=2 * len(axes))
     return Picture(figure, "Mean test accuracy (%) with a modality missing. " + "; ".join(said) + ".")
 
 
@@ -109,7 +104,7 @@ def accuracy_and_f1(
     """Place each branch of every method by accuracy and macro-F1: which of them say more than one class?
 
     Args:
-        rows: label -> records. constants: class -> accuracy and macro-F1 in per cent of naming that class always.
+        constants: class -> accuracy and macro-F1 in per cent of naming that class always.
         paper: modality -> the paper's accuracies in per cent, drawn as ticks on the accuracy axis.
     """
     figure, ax = style.new(width=5.6, height=3.8)
@@ -124,7 +119,7 @@ def accuracy_and_f1(
         )
         ax.plot(x, y, marker, color=colour, fillstyle="none", label=name)
         said.append(f"{name} accuracy {x.min():.1f} to {x.max():.1f}, macro-F1 {y.min():.1f} to {y.max():.1f}")
-        ticks = list(paper.get(name, ()))
+        ticks = paper.get(name, ())
         ax.vlines(ticks, 0, 0.05, transform=ax.get_xaxis_transform(), color=colour, linewidth=1.2)
         reach += [*x, *ticks]
     ax.set_xlim(min(reach) - 2, max(reach) + 2)

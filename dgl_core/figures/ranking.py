@@ -14,11 +14,7 @@ from dgl_core.verdicts.statistics import percent
 
 
 def _leave_out_the_far_left(axes, means: Mapping[str, float]) -> None:
-    """Start the axis where the ranking is close; a mean further left becomes a number at the edge.
-
-    Args:
-        means: row -> mean (circles), in the order of the positions.
-    """
+    """Start the axis where the ranking is close; a mean (circle) further left becomes a number at the edge."""
     middle = float(np.median(list(means.values())))
     edge = middle - 1.5 * (max(means.values()) - middle + 1)
     if edge <= axes.get_xlim()[0]:
@@ -37,8 +33,8 @@ def all_methods(
     """Draw all methods at the common learning rate and at each one's own, and what training with each costs.
 
     Args:
-        panels: data set -> row -> records at the common rate; rows are sorted by their mean over the data sets.
-        tuned: data set -> row -> (rate chosen on validation, its records). cost: row -> cost relative to vanilla.
+        panels: data set -> row -> records at the common rate. cost: row -> cost relative to vanilla.
+        tuned: data set -> row -> (rate chosen on validation, its records).
     """
     labels = [row for row in next(iter(panels.values())) if all(rows.get(row) for rows in panels.values())]
     order = sorted(labels, key=lambda row: sum(np.mean(percent(rows[row])) for rows in panels.values()))

@@ -11,24 +11,16 @@ from dgl_core.figures.style import Photograph, Picture
 
 
 def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarray], seconds: float) -> Photograph:
-    """Draw one clip per class: the face above, the log-magnitude spectrogram below.
-
-    Args:
-        faces: class -> uint8 ``[H, W, 3]``.
-        spectrograms: class -> ``[F, T]``.
-        seconds: duration that the T columns span.
-    """
+    """Draw, per class, a face (uint8 ``[H, W, 3]``) and below it a spectrogram (``[F, T]``, T spans ``seconds``)."""
     figure, axes = style.new(2, len(faces), width=1.35, height=1.5, squeeze=False)
     shared = _loudness(spectrograms.values())
     for column, name in enumerate(faces):
-        axes[0, column].set_title(name)
-        _picture(axes[0, column], faces[name])
-        axes[1, column].imshow(
-            spectrograms[name], origin="lower", aspect="auto", extent=(0, seconds, 0, 11.025), **shared
-        )
-        axes[1, column].grid(False)
-        axes[1, column].set_xlabel("time (s)")
-        axes[1, column].set_yticks([0, 4, 8] if column == 0 else [])
+        face, sound = axes[:, column]
+        face.set_title(name)
+        _picture(face, faces[name])
+        sound.imshow(spectrograms[name], origin="lower", aspect="auto", extent=(0, seconds, 0, 11.025), **shared)
+        sound.grid(False)
+        sound.set(xlabel="time (s)", yticks=[0, 4, 8] if column == 0 else [])
     axes[1, 0].set_ylabel("frequency (kHz)")
     level = {name: float(np.log(np.exp(2 * x).mean())) for name, x in spectrograms.items()}  # of the mean power
     loud, soft = max(level, key=level.get), min(level, key=level.get)
@@ -37,12 +29,7 @@ def samples(faces: Mapping[str, np.ndarray], spectrograms: Mapping[str, np.ndarr
 
 
 def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray) -> Picture:
-    """Draw one clip three times: waveform, spectrogram of the official code, spectrogram of the paper.
-
-    Args:
-        sound: ``[n]`` in -1..1 at ``rate`` Hz.
-        official, paper: ``[F, T]``.
-    """
+    """Draw one clip three times: waveform ``[n]`` at ``rate`` Hz, the official code's and the paper's ``[F, T]``."""
     figure, axes = style.new(1, 3, width=3.2, height=2.4)
     time = np.arange(len(sound)) / rate
     axes[0].plot(time, sound, color=style.BLUE, linewidth=0.4)
@@ -61,60 +48,41 @@ def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray)
 
 
 def difficulty(faces: Mapping[float, Mapping[str, np.ndarray]]) -> Photograph:
-    """Draw the same clips at rising difficulty: one row per difficulty, one column per class.
-
-    Args:
-        faces: difficulty -> class -> uint8 ``[H, W, 3]``.
-    """
+    """Draw the same clips, difficulty -> class -> uint8 ``[H, W, 3]``: one row a difficulty, one column a class."""
     columns = list(next(iter(faces.values())))
     figure, axes = style.new(len(faces), len(columns), width=0.85, height=0.9)
     for row, (level, pictures) in enumerate(faces.items()):
-        for column, name in enumerate(columns):
-            _picture(axes[row, column], pictures[name])
-            if row == 0:
-                axes[row, column].set_title(name)
+        for axis, name in zip(axes[row], columns, strict=True):
+            _picture(axis, pictures[name])
+            axis.set_title(name if row == 0 else "")
         axes[row, 0].set_ylabel(f"{level:g}")
     plain = faces[min(faces)]
-    change = {
-        level: np.mean([np.abs(p[n].astype(float) - plain[n]).mean() for n in columns]) for level, p in faces.items()
-    }
-    steps = ", ".join(f"{level:g}: {value:.0f}" for level, value in change.items())
-    return Photograph(
-        figure, f"The same {len(columns)} faces at {len(faces)} difficulties; mean change of a pixel: {steps} of 255."
-    )
+    steps = []
+    for level, pictures in faces.items():
+        change = np.mean([np.abs(pictures[n].astype(float) - plain[n]).mean() for n in columns])
+        steps.append(f"{level:g}: {change:.0f}")
+    text = f"The same {len(columns)} faces at {len(faces)} difficulties; mean change of a pixel: "
+    return Photograph(figure, f"{text}{', '.join(steps)} of 255.")
 
 
 def augmented(picture: np.ndarray, crops: Sequence[np.ndarray]) -> Photograph:
-    """Draw a stored picture and what training makes of it.
-
-    Args:
-        picture: uint8 ``[H, W, 3]``.
-        crops: several uint8 ``[h, w, 3]``.
-    """
+    """Draw a stored picture, uint8 ``[H, W, 3]``, and what training makes of it, several uint8 ``[h, w, 3]``."""
     figure, axes = style.new(1, len(crops) + 1, width=1.0, height=1.15)
     for axis, image, title in zip(axes, (picture, *crops), ("stored", *(["cropped"] * len(crops))), strict=True):
         _picture(axis, image)
         axis.set_title(title)
-    return Photograph(
-        figure, f"One face of {picture.shape[0]} pixels and {len(crops)} random resized crops of {crops[0].shape[0]}."
-    )
+    text = f"One face of {picture.shape[0]} pixels and {len(crops)} random resized crops of {crops[0].shape[0]}."
+    return Photograph(figure, text)
 
 
 def words(lips: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]) -> Picture:
-    """Draw spoken words: every second lip frame beside the log-mel spectrogram.
-
-    Args:
-        lips: word -> uint8 ``[8, H, W]``.
-        sounds: word -> ``[time, mel]``.
-    """
+    """Draw spoken words: every second of 8 lip frames, uint8 ``[8, H, W]``, and the log-mel, ``[time, mel]``."""
     figure, axes = style.new(len(lips), 5, width=1.5, height=1.1)
-    for row, (word, frames) in enumerate(lips.items()):
-        for column in range(4):
-            axes[row, column].imshow(frames[2 * column], cmap="gray", vmin=0, vmax=255)
-            style.bare(axes[row, column])
-        axes[row, 0].set_ylabel(word)
-        axes[row, 4].imshow(sounds[word].T, origin="lower", aspect="auto")
-        style.bare(axes[row, 4])
+    for (*small, last), (word, frames) in zip(axes, lips.items(), strict=True):
+        for axis, frame in zip(small, frames[::2], strict=True):
+            _picture(axis, frame, cmap="gray", vmin=0, vmax=255)
+        small[0].set_ylabel(word)
+        _picture(last, sounds[word].T, origin="lower", aspect="auto")
     axes[0, 4].set_title("log mel")
     return Picture(figure, f"Lips and sound of the words {', '.join(lips)}.")
 
@@ -125,6 +93,6 @@ def _loudness(pictures) -> dict[str, float]:
     return {"vmin": loudest - 10.0, "vmax": loudest}
 
 
-def _picture(axis, image: np.ndarray) -> None:
-    axis.imshow(image)
+def _picture(axis, image: np.ndarray, **options) -> None:
+    axis.imshow(image, **options)
     style.bare(axis)

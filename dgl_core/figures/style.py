@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
+from PIL import Image
 
 from dgl_core.verdicts.statistics import DECIDING, mean_interval
 
@@ -51,25 +54,14 @@ def apply() -> None:
 
 
 def new(rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.5, **options):
-    """Make a figure off pyplot's stack with ``rows x columns`` axes of ``width x height`` inches each.
-
-    Returns:
-        ``(figure, axes)``; ``axes`` is a single Axes for 1 x 1, else the array of ``Figure.subplots``.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """Make a figure off pyplot's stack and, as ``Figure.subplots``, axes of ``width x height`` inches each."""
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **options)
 
 
 def row(headings: Iterable[str], xlabel: str = "", ylabel: str = "", **options):
-    """Lay out one axes per heading, side by side, with one label for all x axes and one for the first y axis.
-
-    Returns:
-        ``(figure, axes)``; ``options`` are those of ``new``, ``axes`` is an array even of one.
-    """
+    """Lay out one axes per heading, side by side, labelled; return ``(figure, axes)``, an array even of one."""
     headings = list(headings)
     figure, axes = new(1, len(headings), squeeze=False, **options)
     for axis, text in zip(axes[0], headings, strict=True):
@@ -85,12 +77,9 @@ def heading(title: str, seeds: int | None = None) -> str:
 
 
 def dots(axes, place: float, values: Sequence[float], colour: str, marker: str = "o", *, judged: bool = False) -> float:
-    """Draw one row of a dot chart, small dots for seeds and a mark for their mean; returns the mean.
+    """Draw one row of a dot chart at the height ``place``: dots for seeds, a mark for their mean; return the mean.
 
-    Args:
-        place: the row's height on the y axis.
-        judged: draw the 95 % interval of the mean, and leave the mark hollow where fewer than ``DECIDING`` seeds
-            make it decide nothing.
+    A ``judged`` row has its 95 % interval too, and a hollow mark where fewer than ``DECIDING`` seeds decide nothing.
     """
     interval = mean_interval(values)
     decides = interval.n >= DECIDING
@@ -110,7 +99,7 @@ def legend(figure, marks: Mapping[str, tuple[str, str]], most: int = 8) -> None:
 
 
 def heat(axes, values: np.ndarray, x: Sequence[float], y: Sequence[float], limits: tuple[float, float]):
-    """Draw a map ``values`` [y, x] with its numbers written in; cells without one are grey. Returns the image."""
+    """Draw a map ``values`` [y, x] with its numbers written in, cells without one grey; return the image."""
     image = axes.imshow(np.ma.masked_invalid(values), origin="lower", aspect="auto", vmin=limits[0], vmax=limits[1])
     axes.set_facecolor("0.85")
     axes.grid(False)
@@ -147,19 +136,16 @@ def bare(axis) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished figure with its text alternative: what a notebook cell ends with.
+    """A finished figure and its text alternative, made from the plotted numbers: what a notebook cell ends with.
 
-    The text is made from the plotted numbers, so a reader without the image learns what it shows, and a strict
-    comparison of notebook outputs notices when the plotted data change (image bytes are not compared there).
+    A strict comparison of notebook outputs compares the text and so notices when the plotted data change.
     """
 
-    figure: matplotlib.figure.Figure
+    figure: Figure
     alt: str
 
     def png(self) -> bytes:
         """Encode as PNG with few colours, a third of the size, so that notebooks with many figures stay light."""
-        from PIL import Image
-
         full, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(full, format="png", metadata={"Software": None})
         self._fewer_colours(Image.open(full).convert("RGB")).save(small, "PNG", optimize=True)

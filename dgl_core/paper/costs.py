@@ -14,41 +14,26 @@ SEGMENTATION_COSTS = ROOT / "results" / "esanet_costs.json"  # written by tests/
 
 
 def _measured(path: Path, bench: str) -> dict[str, dict]:
-    """Read the rows of a measurement.
-
-    Raises:
-        FileNotFoundError: it was not measured; the message says how.
-    """
+    """Read the rows of a measurement; raise ``FileNotFoundError``, which says how to measure, if there is none."""
     if not path.exists():
         raise FileNotFoundError(f"{path.name} is missing: run python tests/bench/{bench} --write")
     return json.loads(path.read_text())["rows"]
 
 
 def step_costs(path: Path = TRAINING_COSTS) -> dict[str, dict]:
-    """Read, for each row of Table 1, ``ratio`` to vanilla training (processor time), its ``range``, and ``expected``.
-
-    Raises:
-        FileNotFoundError: it was not measured; the message says how.
-    """
+    """Read, for each row of Table 1, ``ratio`` to vanilla's processor time, its ``range``, and ``expected``."""
     return _measured(path, "bench_methods.py")
 
 
 def methods_table(costs: dict[str, dict]) -> pandas.DataFrame:
     """Show measured and expected cost of training with every method, relative to vanilla training."""
-    rows = {
-        row: {
-            "measured": f"{cost['ratio']:.2f} ({cost['range'][0]:.2f}-{cost['range'][-1]:.2f})",
-            "expected": f"{cost['expected']:.2f}",
-        }
-        for row, cost in costs.items()
-    }
+    rows = {}
+    for row, cost in costs.items():
+        measured = "{:.2f} ({:.2f}-{:.2f})".format(cost["ratio"], cost["range"][0], cost["range"][-1])
+        rows[row] = {"measured": measured, "expected": f"{cost['expected']:.2f}"}
     return pandas.DataFrame.from_dict(rows, orient="index")
 
 
 def segmentation_table(path: Path = SEGMENTATION_COSTS) -> pandas.DataFrame:
-    """Show what a DGL step costs inside ESANet beside the least it can: operations, memory and time over vanilla's.
-
-    Raises:
-        FileNotFoundError: it was not measured; the message says how.
-    """
+    """Show what a DGL step costs inside ESANet beside the least it can: operations, memory and time over vanilla's."""
     return pandas.DataFrame.from_dict(_measured(path, "bench_segmentation.py"), orient="index")

@@ -22,12 +22,7 @@ class Scene(NamedTuple):
 
 
 def scenes(spec: RunSpec, count: int = 4, part: str = "test", root: Path | None = None) -> list[Scene]:
-    """Look up the first ``count`` pictures of a part of a run's data set, as stored; generated ones are drawn.
-
-    Args:
-        spec: names the data set and its options.
-        root: folder of the real sets.
-    """
+    """Look up the first ``count`` pictures of a part of a run's data set, as stored; generated ones are drawn."""
     recipe = data.DATASETS[spec.dataset]
     options = recipe.check(spec.dataset_options)
     if recipe.generated:

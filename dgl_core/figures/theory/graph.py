@@ -1,10 +1,8 @@
 """Draw Fig. 2 from the truth: which loss trains which part, read off the autograd graph of a real objective.
 
-Two questions are asked of every pair of loss and part, and the drawing needs both answers. *Structure*: is there a
-path in the graph, from the loss through ``grad_fn`` and ``next_functions`` to the ``AccumulateGrad`` node of one of
-the part's parameters? *Gradient*: is what arrives there different from zero? (A gate implemented as multiplication by
-zero leaves a path on which nothing travels.) An arrow is drawn where a gradient arrives. A red cross is drawn where
-none arrives although it would without truncation, that is, if the same loss were computed by calling the model plainly.
+An arrow is drawn where a gradient different from zero arrives, because a gate that multiplies by zero leaves a path in
+the graph on which nothing travels. A red cross is drawn where none arrives although the graph would have a path without
+truncation, that is, if the same loss were computed by calling the model plainly.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from dgl_core.figures.theory.toy import LOOK
 from dgl_core.gradients import FUSED
 
 FUSION = "fusion"
-PALE = "#F1F1F1"
 
 
 @dataclass(frozen=True)
@@ -60,13 +57,7 @@ def reached_parameters(loss: Tensor) -> set[int]:
 
 
 def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> list[Edge]:
-    """Measure every pair of loss and part of ``objective``, on a copy, so that nothing of it changes.
-
-    Args:
-        objective: a ``DisentangledObjective``, or any module with ``model`` and ``criterion`` that returns
-            ``multimodal`` and ``unimodal`` losses.
-        inputs, target: one batch.
-    """
+    """Measure every pair of loss and part of a copy of ``objective`` (as ``DisentangledObjective``) on one batch."""
     objective = deepcopy(objective)
     model = objective.model
     parts = {m: list(encoder.parameters()) for m, encoder in model.encoders.items()}
@@ -92,29 +83,21 @@ def gradient_paths(objectives: Mapping[str, nn.Module], inputs: Mapping[str, Ten
         edges = gradient_edges(objective, inputs, target)
         _draw(panel, edges)
         panel.set_title(title)
-        arriving = ", ".join(f"{_loss(e.loss)} trains {_part(e.part)}" for e in edges if e.arrives)
-        cut = ", ".join(f"{_loss(e.loss)} to {_part(e.part)}" for e in edges if e.cut)
+        arriving = ", ".join(" trains ".join(_names(edge)) for edge in edges if edge.arrives)
+        cut = ", ".join(" to ".join(_names(edge)) for edge in edges if edge.cut)
         parts.append(f"{title}: {arriving}; cut: {cut or 'nothing'}")
     return Picture(figure, ". ".join(parts) + ".")
 
 
-def _loss(name: str) -> str:
-    return "L_multi" if name == FUSED else f"L_{name}"
-
-
-def _part(name: str) -> str:
-    return FUSION if name == FUSION else f"encoder {name}"
+def _names(edge: Edge) -> tuple[str, str]:
+    loss = "L_multi" if edge.loss == FUSED else f"L_{edge.loss}"
+    return loss, FUSION if edge.part == FUSION else f"encoder {edge.part}"
 
 
 def _box(axes, x: float, y: float, width: float, height: float, text: str) -> None:
-    style = {"boxstyle": "round,pad=0,rounding_size=0.02", "facecolor": PALE, "edgecolor": GREY, "linewidth": 1.2}
+    style = {"boxstyle": "round,pad=0,rounding_size=0.02", "facecolor": "#F1F1F1", "edgecolor": GREY, "linewidth": 1.2}
     axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, zorder=2, **style))
     axes.text(x, y, text, ha="center", va="center", fontsize=9, zorder=5)
-
-
-def _number(axes, where: tuple[float, float], norm: float, color: str) -> None:
-    axes.text(*where, f"{norm:.2f}", ha="center", va="center", color=color, fontsize=8, zorder=6,
-              bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8})  # fmt: skip
 
 
 def _cross(axes, where: tuple[float, float]) -> None:
@@ -158,7 +141,9 @@ def _draw(axes, edges: list[Edge]) -> None:
         start, end = (0.55, y), (0.26, height[edge.part] + (apart if y > height[edge.part] else -apart))
         if edge.arrives:
             _arrow(axes, start, end, ink)
-            _number(axes, (0.36, end[1] + (0.36 - 0.26) / (0.55 - 0.26) * (y - end[1])), edge.norm, ink)
+            axes.text(0.36, end[1] + (0.36 - 0.26) / (0.55 - 0.26) * (y - end[1]), f"{edge.norm:.2f}", ha="center",
+                      va="center", color=ink, fontsize=8, zorder=6,
+                      bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8})  # fmt: skip
         elif edge.cut:
             axes.plot([start[0], end[0]], [start[1], end[1]], ":", color=ink, linewidth=1.5, alpha=0.6, zorder=3)
             _cross(axes, (start[0] + 0.6 * (end[0] - start[0]), start[1] + 0.6 * (end[1] - start[1])))

@@ -1,7 +1,6 @@
 """Draw the inequality of section 3.1: where it holds, by how much, and for which vectors.
 
-Colours here: the modality alone (zero-masked) is blue and dashed, the fused model black and solid, what a printed
-equation says red.
+The modality alone (zero-masked) is blue and dashed, the fused model black and solid, what an equation prints red.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import torch
 from matplotlib.colors import ListedColormap
 from torch import Tensor
 
-from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Picture, new
+from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Picture, bare, new
 from dgl_core.paper.theory.cases import Case
 from dgl_core.paper.theory.feature import printed_gradient
 from dgl_core.paper.theory.residual import closed_form_ratio
@@ -42,20 +41,16 @@ def _plane(axes, case: Case) -> None:
         beside = (9 if row[0] >= 0 else -9, 9 if row[1] >= 0 else -9)
         axes.annotate(f"$W_{name}$", row, textcoords="offset points", xytext=beside, color="#555555", ha="center",
                       va="center")  # fmt: skip
-    axes.set(xlim=(-1.35, 1.35), ylim=(-0.95, 1.4), aspect="equal", xticks=[], yticks=[])
-    axes.grid(False)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.set(xlim=(-1.35, 1.35), ylim=(-0.95, 1.4), aspect="equal")
+    bare(axes)
 
 
 def printed_against_exact(case: Case) -> Picture:
     """Draw minus the gradient at the feature, as printed in Eq. 4 and 7, and exactly (T1). K = 3 rows in the plane."""
     figure, axes = new(1, 2, width=3.5, height=2.9)
     parts = []
-    for panel, equation, logits, exact in (
-        (axes[0], 7, case.logits, case.g_uni),
-        (axes[1], 4, case.logits + case.other_logits, case.g_multi),
-    ):
+    sides = (7, case.logits, case.g_uni), (4, case.logits + case.other_logits, case.g_multi)
+    for panel, (equation, logits, exact) in zip(axes, sides, strict=True):
         printed = printed_gradient(logits, case.weight, case.y)
         _plane(panel, case)
         _arrow(panel, -exact, BLACK, "exact (T1)")
@@ -109,10 +104,9 @@ def ratio_curves(s_bars: Sequence[float] = (0.05, 0.2, 0.5, 1.0, 2.0)) -> Pictur
     figure, axes = new(1, 3, width=3.2, height=2.7)
     p = torch.linspace(0.0, 1.0, 401, dtype=torch.float64)
     s = torch.logspace(-2, 1, 301, dtype=torch.float64)
-    colors = [BLUE, SKY, GREEN, GREY, RED]
-    styles = ["-", "--", "-.", ":", "-"]
+    looks = [(BLUE, "-"), (SKY, "--"), (GREEN, "-."), (GREY, ":"), (RED, "-")]
     peaks = []
-    for s_bar, color, style in zip(s_bars, colors, styles, strict=True):
+    for s_bar, (color, style) in zip(s_bars, looks, strict=True):
         ratio = closed_form_ratio(p, torch.tensor(s_bar, dtype=torch.float64))
         gap = (1 - p) * (1 - ratio)
         axes[0].plot(p, ratio, color=color, linestyle=style, label=f"{s_bar:g}")
@@ -166,22 +160,18 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
 
 
 def belief_and_push(cases: Mapping[str, Case]) -> Picture:
-    """Draw the beliefs of modality and fused model, and the push that each sends to the feature (K = 3).
-
-    One column a case; the slider of notebook 02 draws the same picture with a single one.
-    """
+    """Draw the beliefs of modality and fused model, and the push that each sends to the feature (K = 3), by case."""
     shape = (1, 2) if len(cases) == 1 else (2, len(cases))
     figure, axes = new(*shape, width=3.2, height=2.3, squeeze=False)
     parts = []
     for (top, bottom), (title, case) in zip(axes.reshape(2, -1).T, cases.items(), strict=True):
         alone, fused = case.p_uni, case.p_multi
-        places = range(len(alone))
-        left, right = [x - 0.2 for x in places], [x + 0.2 for x in places]
-        top.bar(left, alone.tolist(), 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")
-        top.bar(right, fused.tolist(), 0.38, color=BLACK, label="$p^{multi}$")
-        names = ["$y$" if k == case.target else f"${k + 1}$" for k in places]
-        top.set(ylim=(0, 1), xticks=places, xticklabels=names)
-        top.set_title(rf"{title}" + "\n" + rf"$\bar s = {case.s_bar:.2f}$,  $R = {case.ratio:.2f}$")
+        places = torch.arange(len(alone))
+        top.bar(places - 0.2, alone, 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")
+        top.bar(places + 0.2, fused, 0.38, color=BLACK, label="$p^{multi}$")
+        names = ["$y$" if k == case.target else f"${k + 1}$" for k in range(len(alone))]
+        title_shown = f"{title}\n" + rf"$\bar s = {case.s_bar:.2f}$,  $R = {case.ratio:.2f}$"
+        top.set(ylim=(0, 1), xticks=places, xticklabels=names, title=title_shown)
         top.legend(fontsize=8)
         _plane(bottom, case)
         _arrow(bottom, -case.g_uni, BLUE, rf"$-g^{{uni}}$, norm {case.g_uni.norm():.2f}", "--", 2.4)
@@ -210,21 +200,19 @@ def counterexamples(c1: Case, c2: Mapping[str, Tensor], c3: tuple[Tensor, Tensor
         shares.append(100 * (values > 1).double().mean().item())
         axes[1].hist(values.tolist(), bins=edges, label=f"{name}: {shares[-1]:.0f} % grow", **style)
     axes[1].axvline(1, color=RED, linewidth=1.5)
-    axes[1].set(xscale="log", xlabel=r"$\|g^{multi}\|/\|g^{uni}\|$", ylabel="draws")
-    axes[1].set_title("C2  random heads")
+    axes[1].set(xscale="log", xlabel=r"$\|g^{multi}\|/\|g^{uni}\|$", ylabel="draws", title="C2  random heads")
     axes[1].legend(fontsize=8, loc="upper left")
     axes[1].set_ylim(top=axes[1].get_ylim()[1] * 1.35)
     before, after = c3
-    rows = {"sample 1": 0, "sample 2": 1, "batch": 2}
+    places = [0, -1, -2]
     for values, shift, color, label in ((before, 0.17, BLUE, "alone"), (after, -0.17, BLACK, "fused")):
         lengths = [*values.tolist(), values.sum().item()]
-        axes[2].barh([-r + shift for r in rows.values()], lengths, 0.3, color=color, label=label)
-        for row, length in zip(rows.values(), lengths, strict=True):
-            axes[2].annotate(f"{length + 0.0:.1f}", (length, -row + shift), textcoords="offset points", fontsize=8,
+        axes[2].barh([place + shift for place in places], lengths, 0.3, color=color, label=label)
+        for place, length in zip(places, lengths, strict=True):
+            axes[2].annotate(f"{length + 0.0:.1f}", (length, place + shift), textcoords="offset points", fontsize=8,
                              xytext=(-12 if length < 0 else 12, 0), ha="center", va="center", color=color)  # fmt: skip
-    axes[2].set(yticks=[-r for r in rows.values()], yticklabels=list(rows), xlabel="gradient (one dimension)")
-    axes[2].set_title("C3  samples shrink, batch grows")
-    axes[2].set_xlim(-1.35, 1.35)
+    axes[2].set(yticks=places, yticklabels=["sample 1", "sample 2", "batch"], xlabel="gradient (one dimension)")
+    axes[2].set(title="C3  samples shrink, batch grows", xlim=(-1.35, 1.35))
     axes[2].legend(fontsize=8, loc="lower left")
     return Picture(figure, f"C1: norm {c1.g_uni.norm():.2f} becomes {c1.g_multi.norm():.2f}; C2: the norm grows in "
                    f"{shares[0]:.0f} % of draws with s-bar < 1 and in {shares[1]:.0f} % of those that satisfy Eq. 5; "

@@ -15,7 +15,7 @@ LOOK = {"easy": (BLUE, "--"), "medium": (GREEN, ":"), "hard": (ORANGE, "-."), "f
 
 
 def _modalities(curves: Curves) -> list[str]:
-    return [name.split("/")[1] for name in curves if name.startswith("suppression/") and name.endswith("/share")]
+    return [name.split("/")[1] for name in curves if name.endswith("/share")]
 
 
 def training(runs: Mapping[str, Curves]) -> Picture:
@@ -58,10 +58,7 @@ def training(runs: Mapping[str, Curves]) -> Picture:
 def gates(
     settings: Mapping[str, tuple[float, float, float]], loudness: Mapping[str, float] | None = None, steps: int = 300
 ) -> Picture:
-    """Train the toy model at each ``(alpha, encoder_gate, fusion_gate)`` and draw accuracy and training loss.
-
-    One column a setting; the slider of notebook 02 draws the same picture with a single one.
-    """
+    """Train the toy model at each ``(alpha, encoder_gate, fusion_gate)`` and draw accuracy and training loss."""
     single = len(settings) == 1
     size = {"width": 3.3, "height": 2.4} if single else {"width": 2.55, "height": 1.9, "sharey": "row"}
     figure, axes = new(*((1, 2) if single else (2, len(settings))), sharex=True, squeeze=False, **size)
@@ -88,9 +85,7 @@ def gates(
 def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
     """Draw ``|J - J^T|`` of each update field; white everywhere if the update is the gradient of some function (D5).
 
-    Args:
-        jacobians: method -> [P, P], encoder parameters first.
-        encoders: how many of the P belong to encoders.
+    ``jacobians``: method -> [P, P], where ``encoders`` parameters of the encoders come first.
     """
     figure, axes = new(1, len(jacobians), width=3.0, height=2.9, squeeze=False)
     shades = LinearSegmentedColormap.from_list("asymmetry", ["white", RED])
@@ -101,8 +96,8 @@ def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
         for line in (panel.axhline, panel.axvline):
             line(encoders - 0.5, color=BLACK, linewidth=1)
         ticks = [encoders / 2, (encoders + len(jacobian)) / 2]
-        panel.set(xticks=ticks, yticks=ticks, xticklabels=["encoders", "fusion"], title=method)
-        panel.set_yticklabels(["encoders", "fusion"], rotation=90, va="center")
+        panel.set(xticks=ticks, xticklabels=["encoders", "fusion"], title=method)
+        panel.set_yticks(ticks, ["encoders", "fusion"], rotation=90, va="center")
         panel.grid(False)
         parts.append(f"{method}: largest asymmetry {difference.max().item():.2f}")
     figure.colorbar(image, ax=axes[0].tolist(), shrink=0.7, label="$|J - J^T|$")
@@ -120,11 +115,10 @@ def alpha_controls(panels: Mapping[str, Mapping[str, Curves]], column: str) -> P
                        label=name)  # fmt: skip
         panel.set(xlabel="step", title=title)
         panel.legend(fontsize=8)
-        first = torch.tensor(next(iter(runs.values()))[column])
-        apart = {n: (torch.tensor(c[column]) - first).abs().max().item() for n, c in list(runs.items())[1:]}
-        parts.append(f"{title}: " + ", ".join(
-            f"{name} differs from {next(iter(runs))} by {'less than 1e-6' if gap < 1e-6 else f'up to {gap:.2f}'}"
-            for name, gap in apart.items()))  # fmt: skip
+        (first, start), *others = [(name, torch.tensor(curves[column])) for name, curves in runs.items()]
+        gaps = {name: (values - start).abs().max().item() for name, values in others}
+        sizes = {name: "less than 1e-6" if gap < 1e-6 else f"up to {gap:.2f}" for name, gap in gaps.items()}
+        parts.append(f"{title}: " + ", ".join(f"{name} differs from {first} by {size}" for name, size in sizes.items()))
     part, branch, metric = column.split("/")
     axes[0, 0].set_ylabel(f"{metric} of {branch}, {part} part")
     return Picture(figure, "; ".join(parts) + ".")

@@ -1,8 +1,4 @@
-"""Put sliders over the pictures of notebook 02: an ``Explorer`` redraws its picture when a control moves.
-
-The picture of a widget is that of the static panel above it, drawn by the same function, so nothing is lost where
-widgets do not run (GitHub, papermill, CI).
-"""
+"""Put sliders over the static pictures of notebook 02, which show the same where widgets do not run (GitHub, CI)."""
 
 from __future__ import annotations
 
@@ -21,16 +17,7 @@ HEADS = {"three rows at 120 degrees": TRIANGLE, "two opposite rows, W_y = 0": OP
 
 
 class Explorer(ipywidgets.VBox):
-    """Show controls above a picture.
-
-    Args:
-        draw: called with one keyword per control; returns a ``Picture``.
-        controls: keyword -> value widget.
-
-    Attributes:
-        controls: as given; setting ``explorer.controls[name].value`` redraws.
-        picture: what is shown now (its ``alt`` holds the plotted numbers).
-    """
+    """Show controls (keyword of ``draw`` -> value widget) above the ``picture`` that ``draw`` makes of their values."""
 
     def __init__(self, draw: Callable[..., Picture], controls: Mapping[str, ipywidgets.ValueWidget]):
         self.draw, self.controls, self.view = draw, dict(controls), ipywidgets.HTML()
@@ -71,11 +58,7 @@ def suppression_explorer() -> Explorer:
 
 
 def gate_explorer(steps: int = 300) -> Explorer:
-    """Explore the toy training at any point of the square between vanilla, +MT, +UT and DGL; each change trains anew.
-
-    Args:
-        steps: of each training; fewer are quicker.
-    """
+    """Explore the toy training at any point of the square between vanilla, +MT, +UT and DGL; each change trains."""
 
     def draw(alpha: float, encoder_gate: float, fusion_gate: float) -> Picture:
         title = f"alpha {alpha:g}, gates {encoder_gate:g} and {fusion_gate:g}"

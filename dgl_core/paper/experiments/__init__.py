@@ -76,9 +76,7 @@ def absent(profile: str, notebooks: Iterable[str] | None = None) -> dict[str, li
     for notebook in NOTEBOOKS if notebooks is None else notebooks:
         asks = NOTEBOOKS[notebook]
         for name, specs in found.items():
-            if (
-                name in late_fusion.REAL_SETS[profile]
-                or getattr(asks, "sets", late_fusion.datasets) is not late_fusion.datasets
-            ):
+            own_sets = getattr(asks, "sets", late_fusion.datasets) is not late_fusion.datasets
+            if own_sets or name in late_fusion.REAL_SETS[profile]:
                 specs += specs_of(asks(profile, [name]))
     return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from dgl_core.paper.experiments import table2
 from dgl_core.paper.experiments.late_fusion import (
     LEARNING_RATES,
     PAPER_RATES,
+    TABLE_1,
     alpha_of,
     base_specs,
     datasets,
@@ -56,10 +58,6 @@ def _base(profile: str, dataset: str, seeds: Iterable[int] | None, rate: float =
     return base_specs(profile, dataset, seeds, table=True, rate=rate)
 
 
-def _alpha(dataset: str) -> float:
-    return table2.ALPHA_FEATURES if dataset == "mosi" else alpha_of(dataset)
-
-
 def cell(row: str, encoder: float, fusion: float) -> str:
     """Name one point of a map as a row."""
     return f"{row}, encoder {encoder:g}, fusion {fusion:g}"
@@ -75,14 +73,11 @@ def rate_maps(profile: str, dataset: str, seeds: Iterable[int] | None = None, op
         return {}
     fusion_rates, encoder_rates = rates(dataset, optimizer)
     base = [spec.but(optimizer=optimizer) for spec in _base(profile, dataset, seeds)]
-    methods = {"vanilla": ("vanilla", {}), "DGL": ("dgl", {"alpha": 1.0}), "G-Blending": ("gblend", {"alpha": 1.0})}
     rows: Experiment = {}
-    for row, (method, options) in methods.items():
-        trained = [spec.but(method=method, method_options=options) for spec in base]
-        for fusion in fusion_rates:
-            for encoder in encoder_rates:
-                scale = {"lr": fusion, "encoder_lr_scale": encoder / fusion}
-                rows[cell(row, encoder, fusion)] = [spec.but(**scale) for spec in trained]
+    for row, fusion, encoder in itertools.product(MAPPED, fusion_rates, encoder_rates):
+        method = {"method": TABLE_1[row][0], "method_options": {} if row == "vanilla" else {"alpha": 1.0}}
+        scale = {"lr": fusion, "encoder_lr_scale": encoder / fusion}
+        rows[cell(row, encoder, fusion)] = [spec.but(**method, **scale) for spec in base]
     return rows
 
 
@@ -103,9 +98,8 @@ def point(encoder_gate: float, fusion_gate: float) -> str:
 CORNERS = tuple(point(e, f) for e in (0.0, 1.0) for f in (0.0, 1.0))
 
 
-def _at(gates: tuple[float, float]) -> tuple[str, dict[str, object]]:
+def _at(encoder: float, fusion: float) -> tuple[str, dict[str, object]]:
     """Find method and options of a point, alpha aside; corners with a method of their own are trained as that."""
-    encoder, fusion = gates
     if encoder == fusion and encoder in (0.0, 1.0):
         return ("gblend" if encoder else "dgl"), {}
     return "partial", {"encoder_gate": encoder, "fusion_gate": fusion}
@@ -114,13 +108,11 @@ def _at(gates: tuple[float, float]) -> tuple[str, dict[str, object]]:
 def decoupling(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0) -> Experiment:
     """Specify the square of gates, and encoder gates that move during training; all at the paper's alpha.
 
-    Without ``seeds`` the profiles for two cores have the measured gates only.
-
-    Args:
-        rate: learning rate of every row; 0 stands for the profile's common one.
+    Without ``seeds`` the profiles for two cores have the measured gates only. At ``rate`` 0, the common one is used.
     """
-    base, alpha = _base(profile, dataset, seeds, rate), {"alpha": _alpha(dataset)}
-    rows = {point(e, f): _at((e, f)) for e in GATES for f in GATES} | MOVING_GATES
+    base = _base(profile, dataset, seeds, rate)
+    alpha = {"alpha": table2.ALPHA_FEATURES if dataset == "mosi" else alpha_of(dataset)}
+    rows = {point(e, f): _at(e, f) for e in GATES for f in GATES} | MOVING_GATES
     if profile != "paper" and seeds is None:
         rows = {label: rows[label] for label in MEASURED_GATES}
     return {label: [s.but(method=m, method_options=alpha | o) for s in base] for label, (m, o) in rows.items()}
@@ -142,11 +134,7 @@ def every_epoch(profile: str, seeds: Iterable[int] | None = None) -> Experiment:
 
 
 def finals(dataset: str, chosen: Mapping[str, float]) -> Experiment:
-    """Specify the two points that a verdict compares, with as many seeds as Table 1 has.
-
-    Args:
-        chosen: point -> its own learning rate, both chosen by validation on the seeds of the whole square.
-    """
+    """Specify the two points that a verdict compares (``chosen``: point -> its own rate), with the seeds of Table 1."""
     return {row: decoupling("cpu", dataset, REFERENCE_SEEDS, rate)[row] for row, rate in chosen.items()}
 
 
@@ -156,11 +144,7 @@ def trained_here(profile: str) -> list[str]:
 
 
 def notebook_08(profile: str, names: Iterable[str] | None = None) -> list[Experiment | dict[float, Experiment]]:
-    """Specify all that notebook 08 trains: the measured gates; in the paper profile the maps and squares as well.
-
-    Args:
-        names: audio-visual sets; by default those that are here.
-    """
+    """Specify all that notebook 08 trains: the measured gates; in the paper profile the maps and squares as well."""
     names = datasets(profile) if names is None else list(names)
     wanted: list[Experiment | dict[float, Experiment]] = [decoupling(profile, name) for name in names]
     for name in names if profile == "paper" else []:

@@ -59,9 +59,8 @@ def base_specs(
     """Specify the common part of every run of a profile on an audio-visual set: network, schedule, data; vanilla.
 
     The paper profile is METHODS 1.4, on the paper's sets in the precision that ``DGL_PRECISION`` names (fp32, tf32 or
-    bf16; a run of another precision is another run). The smaller profiles keep its optimiser and the shape of its
-    schedule. Their learning rate is the one of ``LEARNING_RATES`` that validation data chose for *vanilla* training, so
-    that the joint baseline is not handicapped.
+    bf16). The smaller profiles keep its optimiser and the shape of its schedule, at the rate that validation data chose
+    for *vanilla* training, so that the joint baseline is not handicapped.
 
     Args:
         seeds: by default those of the profile. table: its seeds for tables with many rows.
@@ -100,8 +99,6 @@ def branches(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> 
 
 LEARNING_RATES = (0.01, 0.03, 0.1)  # around the common rate of the small networks
 PAPER_RATES = (0.0007, 0.002, 0.006)  # around the paper's
-
-
 # Row of Table 1 -> method and its options where they are not the defaults of the harness (METHODS 2.11).
 TABLE_1: dict[str, tuple[str, dict[str, object]]] = {
     "audio alone": ("unimodal", {"modality": "audio"}),
@@ -123,11 +120,7 @@ TABLE_4_ALPHAS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
 def table1(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0) -> Experiment:
-    """Specify Table 1: its eleven rows, MMCosine and ReconBoost, and the learning-rate control.
-
-    Args:
-        rate: learning rate of every row; 0 stands for the profile's common one.
-    """
+    """Specify Table 1: its eleven rows, MMCosine and ReconBoost, and the learning-rate control."""
     rows = _rows(base_specs(profile, dataset, seeds, table=True, rate=rate), dataset, TABLE_1)
     return rows | {RATE_CONTROL: [spec.but(encoder_lr_scale=alpha_of(dataset)) for spec in rows["vanilla"]]}
 
@@ -135,8 +128,7 @@ def table1(profile: str, dataset: str, seeds: Iterable[int] | None = None, rate:
 def table1_grid(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:
     """Specify Table 1 at every learning rate of one small grid: equal tuning budget, for a choice on validation data.
 
-    Without ``seeds`` the profiles for two cores have the common rate only, the whole grid being in the reference
-    records, and so has VGGSound, on which a run costs as much as 25 on CREMA-D.
+    Without ``seeds`` the profiles for two cores have the common rate only, and so has VGGSound, for its cost.
     """
     rates = PAPER_RATES if profile == "paper" and dataset in PAPER_SETS else LEARNING_RATES
     if (profile != "paper" or dataset == "vggsound") and seeds is None:
@@ -184,8 +176,7 @@ def table4(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Ex
     rows: Experiment = {}
     for alpha in TABLE_4_ALPHAS:
         for label, method in (("DGL", "dgl"), ("G-Blending", "gblend")):
-            options = {"alpha": alpha}
-            rows[f"{label}, alpha {alpha:g}"] = [s.but(method=method, method_options=options) for s in base]
+            rows[f"{label}, alpha {alpha:g}"] = [s.but(method=method, method_options={"alpha": alpha}) for s in base]
         rows[f"vanilla, rate x {alpha:g}"] = [s.but(encoder_lr_scale=alpha) for s in base]
     return rows
 
@@ -200,13 +191,12 @@ def head_names() -> tuple[str, ...]:
 def fusion_heads(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
     """Specify vanilla and DGL with every fusion head, and DGL with the masks of the official code where they differ."""
     base = base_specs(profile, dataset, seeds, table=True)
-    rows: Experiment = {}
+    rows, alpha = {}, {"alpha": alpha_of(dataset)}
     for fusion in head_names():
-        with_head = [s.but(model_options=s.model_options | {"fusion": fusion}) for s in base]
-        rows[f"vanilla, {fusion}"] = with_head
-        alpha = {"alpha": alpha_of(dataset)}
-        rows[f"DGL, {fusion}"] = [s.but(method="dgl", method_options=alpha) for s in with_head]
+        vanilla = [s.but(model_options=s.model_options | {"fusion": fusion}) for s in base]
+        dgl = [s.but(method="dgl", method_options=alpha) for s in vanilla]
+        rows |= {f"vanilla, {fusion}": vanilla, f"DGL, {fusion}": dgl}
         if fusion in ("gated", "bilinear"):
-            official = [s.but(model_options=s.model_options | {"official": True}) for s in rows[f"DGL, {fusion}"]]
+            official = [s.but(model_options=s.model_options | {"official": True}) for s in dgl]
             rows[f"DGL, {fusion} (official masks)"] = official
     return rows

@@ -14,20 +14,13 @@ ALPHA = 4.0  # the paper's value on CREMA-D (Table 4)
 
 @dataclass(frozen=True)
 class Profile:
-    """How much to run; never what.
+    """How much to run; never what."""
 
-    Attributes:
-        name: smoke | cpu | paper.
-        purpose: one line for people.
-        seeds: seeds of the pictures' rows. table_seeds: seeds of the many rows of the benchmark and the ablations.
-        portable: one thread and portable numerics (bit-identical on all x86-64 processors).
-    """
-
-    name: str
-    purpose: str
-    seeds: tuple[int, ...]
-    table_seeds: tuple[int, ...]
-    portable: bool = False
+    name: str  # smoke | cpu | paper
+    purpose: str  # one line for people
+    seeds: tuple[int, ...]  # of the pictures' rows
+    table_seeds: tuple[int, ...]  # of the many rows of the benchmark and the ablations
+    portable: bool = False  # one thread and portable numerics (bit-identical on all x86-64 processors)
 
 
 PROFILES: dict[str, Profile] = {
@@ -45,11 +38,7 @@ TITLES = {name: block.title for name, block in facts().items()}
 
 
 def profile_named(name: str) -> Profile:
-    """Look up a profile.
-
-    Raises:
-        ValueError: there is none of that name; the message has the nearest.
-    """
+    """Look up a profile; raise a ``ValueError`` that has the nearest name if there is none of that one."""
     if name not in PROFILES:
         raise unknown_name("profile", name, PROFILES)
     return PROFILES[name]

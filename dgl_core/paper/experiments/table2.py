@@ -24,17 +24,13 @@ NESTED_SEEDS = tuple(range(5))  # per fold, of the reference records
 
 @functools.cache
 def refusals(network: str) -> dict[str, str]:
-    """Find the rows without a place in one half of Table 2, with the reason that the method itself gives.
-
-    Args:
-        network: "MMTM" or "MLP fusion".
-    """
+    """Find the rows without a place in one half of Table 2 (``NETWORKS``), with the reason that the method gives."""
     from torch.nn.functional import cross_entropy
 
     from dgl_core import methods, models  # here, because they load torch, which most plans do not need
 
-    model_name, shape = NETWORKS[network]
-    model = models.build(model_name, {"one": shape, "other": shape}, 2, 0, width=4)
+    name, shape = NETWORKS[network]
+    model = models.build(name, {"one": shape, "other": shape}, 2, 0, width=4)
     reasons = {}
     for label, (name, options) in JOINT.items():
         method = methods.build(name, options)
@@ -49,6 +45,10 @@ def refusals(network: str) -> dict[str, str]:
 def exclusions() -> dict[str, dict[str, str]]:
     """Collect the refusals: network -> row -> why it is not in that half of Table 2."""
     return {network: dict(refusals(network)) for network in NETWORKS}
+
+
+def _alone(specs: list[RunSpec], modalities: Iterable[str]) -> Experiment:
+    return {f"{m} alone": [s.but(method="unimodal", method_options={"modality": m}) for s in specs] for m in modalities}
 
 
 # -- left: MMTM on one spectrogram and one frame ----------------------------------------------------------------------
@@ -73,18 +73,15 @@ def _mmtm_specs(profile: str, dataset: str, seeds: Iterable[int] | None) -> list
 def table2_dense(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
     """Specify Table 2, left: MMTM on one spectrogram and one frame.
 
-    DGL has a row for each of its readings. All other methods act on whole branches (the parameter split), as METHODS
-    3.4 says; vanilla training and G-Blending are the same under both splits. The learning-rate control multiplies the
-    rate of what the reading calls an encoder.
+    DGL and the learning-rate control have a row for each reading of what an encoder is; all other methods act on whole
+    branches (the parameter split, METHODS 3.4).
     """
     specs = _mmtm_specs(profile, dataset, seeds)
 
     def split(name: str) -> list[RunSpec]:
         return [spec.but(model_options=spec.model_options | {"split": name}) for spec in specs]
 
-    rows: Experiment = {}
-    for m in ("audio", "visual"):
-        rows[f"{m} alone"] = [s.but(method="unimodal", method_options={"modality": m}) for s in specs]
+    rows = _alone(specs, ("audio", "visual"))
     for label, (method, options) in JOINT.items():
         if label in refusals("MMTM"):
             continue
@@ -112,9 +109,7 @@ def nested_seeds(seeds: Iterable[int]) -> list[int]:
 def feature_specs(
     profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0, **options
 ) -> list[RunSpec]:
-    """Specify the common part of every run on feature vectors: perceptrons, schedule, data; vanilla method.
-
-    Runs are scored once, after the last epoch: no epoch can be chosen.
+    """Specify vanilla training on feature vectors by perceptrons, scored after the last epoch: none can be chosen.
 
     Args:
         dataset: "triplet" or "mosi". seeds: on CMU-MOSI, nested protocol, one run on every fold for each.
@@ -138,26 +133,17 @@ def feature_specs(
     return [spec.but(seed=seed) for seed in seeds]
 
 
-def _modalities(dataset: str) -> tuple[str, ...]:
-    return ("audio", "visual", "text") if dataset == "mosi" else ("strong", "weak_1", "weak_2")
-
-
-def _feature_rows(specs: list[RunSpec], modalities: Iterable[str]) -> Experiment:
-    rows: Experiment = {
-        f"{m} alone": [s.but(method="unimodal", method_options={"modality": m}) for s in specs] for m in modalities
-    }
-    for label, (method, options) in JOINT.items():
-        if label not in refusals("MLP fusion"):
-            options = options | {"alpha": ALPHA_FEATURES} if "alpha" in options else options
-            rows[label] = [s.but(method=method, method_options=options) for s in specs]
-    return rows | {RATE_CONTROL: [spec.but(encoder_lr_scale=ALPHA_FEATURES) for spec in rows["vanilla"]]}
-
-
 def table2_features(
     profile: str, dataset: str, seeds: Iterable[int] | None = None, rate: float = 0.0, **options
 ) -> Experiment:
     """Specify Table 2, right: three feature vectors, a perceptron for fusion; arguments as ``feature_specs``."""
-    return _feature_rows(feature_specs(profile, dataset, seeds, rate, **options), _modalities(dataset))
+    specs = feature_specs(profile, dataset, seeds, rate, **options)
+    rows = _alone(specs, ("audio", "visual", "text") if dataset == "mosi" else ("strong", "weak_1", "weak_2"))
+    for label, (method, of_row) in JOINT.items():
+        if label not in refusals("MLP fusion"):
+            of_row = of_row | {"alpha": ALPHA_FEATURES} if "alpha" in of_row else of_row
+            rows[label] = [s.but(method=method, method_options=of_row) for s in specs]
+    return rows | {RATE_CONTROL: [spec.but(encoder_lr_scale=ALPHA_FEATURES) for spec in rows["vanilla"]]}
 
 
 def table2_grid(profile: str, seeds: Iterable[int] | None = None) -> dict[float, Experiment]:

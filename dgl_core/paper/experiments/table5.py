@@ -58,17 +58,11 @@ def _specs(profile: str, dataset: str, seeds: Iterable[int] | None, reading: str
 
 
 def table5(
-    profile: str,
-    dataset: str,
-    seeds: Iterable[int] | None = None,
-    alpha: float | None = None,
-    reading: str = "forks",
+    profile: str, dataset: str, seeds: Iterable[int] | None = None, alpha: float | None = None, reading: str = "forks"
 ) -> Experiment:
     """Specify Table 5: ESANet with and without DGL, and vanilla training with the encoder rate times alpha.
 
-    Args:
-        alpha: of DGL; by default the one that won on validation.
-        reading: one of ``READINGS``.
+    By default alpha is the one that won on validation; ``reading`` is one of ``READINGS``.
     """
     base = _specs(profile, dataset, seeds, reading)
     alpha = DENSE_ALPHA[dataset] if alpha is None else alpha
@@ -81,11 +75,9 @@ def table5(
 def table5_reference(dataset: str) -> Experiment:
     """Specify the committed rows: those of the cpu profile with three seeds, on real pictures for more epochs."""
     rows = table5("cpu", dataset, DENSE_SEEDS)
-    longer = {"epochs": REFERENCE_EPOCHS[dataset]} if dataset in REFERENCE_EPOCHS else {}
-    return {label: [spec.but(**longer) for spec in specs] for label, specs in rows.items()}
+    return {row: [s.but(epochs=REFERENCE_EPOCHS.get(dataset, s.epochs)) for s in specs] for row, specs in rows.items()}
 
 
 def dense_alphas(profile: str, dataset: str) -> Experiment:
     """Specify DGL over a grid of alphas, one seed, from which validation data chose the value of Table 5."""
-    rows = {alpha: table5(profile, dataset, (0,), alpha)["DGL"] for alpha in DENSE_ALPHAS}
-    return {f"{alpha:g}": specs for alpha, specs in rows.items()}
+    return {f"{alpha:g}": table5(profile, dataset, (0,), alpha)["DGL"] for alpha in DENSE_ALPHAS}

@@ -32,11 +32,7 @@ def without(record: RunRecord, modality: str) -> float:
 
 
 def constant_scores(counts: Sequence[int], named: int | None = None) -> tuple[float, float]:
-    """Compute accuracy and macro-F1, in per cent, of a model that names one class, whatever it is shown.
-
-    Args:
-        counts: test samples of each class. named: that class; by default the most frequent one.
-    """
+    """Compute accuracy and macro-F1 (%) of always naming one class (by default the largest) from the classes' sizes."""
     share = (max(counts) if named is None else counts[named]) / sum(counts)
     return 100 * share, 100 * 2 * share / (1 + share) / len(counts)  # recall 1, precision share; other F1 are 0
 
@@ -69,9 +65,8 @@ def f1_table(rows: Rows, branches: Sequence[str]) -> pandas.DataFrame:
             return NOT_RUN
         if branch not in records[0].branches():
             return ABSENT
-        means = [statistics.fmean(r.score(branch, metric=m) for r in records) for m in ("accuracy", "macro_f1")]
-        means.append(statistics.fmean(favourite_share(r, branch) for r in records))
-        return " / ".join(f"{100 * mean:.1f}" for mean in means)
+        scores = [(r.score(branch), r.score(branch, metric="macro_f1"), favourite_share(r, branch)) for r in records]
+        return " / ".join(f"{100 * statistics.fmean(values):.1f}" for values in zip(*scores, strict=True))
 
     table = {b: [cell(records, b) for records in rows.values()] for b in branches}
     return pandas.DataFrame(table, index=list(rows))
@@ -86,9 +81,8 @@ def favourite_share(record: RunRecord, branch: str) -> float:
 def means_without(rows: Rows) -> pandas.DataFrame:
     """Show mean test accuracy in per cent with all modalities and without each, for every method that has several."""
     joint = fused_rows(rows)
-    modalities = next(iter(joint.values()))[0].data["modalities"]
     table = {"all": [f"{statistics.fmean(percent(v)):.1f}" for v in joint.values()]}
-    for m in modalities:
+    for m in next(iter(joint.values()))[0].data["modalities"]:
         table[f"without {m}"] = [f"{100 * statistics.fmean(without(r, m) for r in v):.1f}" for v in joint.values()]
     return pandas.DataFrame(table, index=list(joint))
 

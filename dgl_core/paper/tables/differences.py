@@ -22,9 +22,8 @@ def intervals_against(
 ) -> dict[str, Interval]:
     """Compute the mean paired difference in points of every other row to one row, with 95 % intervals.
 
-    The intervals of rows with at least ``DECIDING`` pairs are corrected for the number of such rows (Holm). A row with
-    fewer pairs decides nothing, so its interval is not corrected and does not count. Rows without that branch are left
-    out.
+    The intervals of rows with at least ``DECIDING`` pairs are corrected for the number of such rows (Holm); one with
+    fewer decides nothing, is not corrected and does not count. Rows without that branch are left out.
 
     Args:
         pairing: from rows to differences: by seed, or ``fold_differences``.
@@ -38,8 +37,7 @@ def intervals_against(
 def differences_table(rows: Rows, against: Sequence[str], branch: str = "fused") -> pandas.DataFrame:
     """Show the differences of every row to each row of ``against``.
 
-    "Better" or "worse" stands only where the interval excludes zero and the row has at least ``DECIDING`` pairs; rows
-    with fewer are marked as descriptive.
+    "Better" or "worse" needs ``DECIDING`` pairs and an interval without zero; fewer pairs are marked as descriptive.
     """
     columns = {
         f"to {name}": {r: _cell(i) for r, i in intervals_against(rows, name, branch).items()} for name in against

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas
@@ -35,14 +36,13 @@ def places_table(
     """Show the places in one column of the paper beside ours, each row of ours at its own rate, and DGL's lead.
 
     Args:
-        rows: row -> records at its own rate. rates: that rate in words.
+        rows: row -> records at its own rate. rates: that rate in words. pairing: by seed, or ``fold_differences``.
         printed: the paper's fused accuracies in per cent. column: their title.
-        pairing: from rows to differences: by seed, or ``fold_differences``.
     """
     rows = fused_rows(rows)
     paper = {row: printed[row] for row in rows if printed.get(row)}
-    theirs, ours = (sorted(of, key=lambda row, of=of: -of[row]) for of in
-                    (paper, {row: statistics.mean(percent(found)) for row, found in rows.items()}))  # fmt: skip
+    theirs = sorted(paper, key=lambda row: -paper[row])
+    ours = sorted(rows, key=lambda row: -statistics.mean(percent(rows[row])))
     leads = intervals_against(rows, "DGL", pairing=pairing) if "DGL" in rows else {}
     lines = {}
     for row in ours:
@@ -63,11 +63,7 @@ def lead(difference: Interval) -> str:
 
 
 def best_points(rows: Rows, methods: Sequence[str]) -> dict[str, str]:
-    """Choose the best point of each method's map by validation, and show its fused test accuracy in per cent.
-
-    Args:
-        rows: of ``beyond.rate_maps``. methods: how their labels begin.
-    """
+    """Choose the best point of each method's map (``beyond.rate_maps``) by validation; show its test accuracy (%)."""
     chosen = {}
     for method in methods:
         label = best({name: of for name, of in rows.items() if name.startswith(f"{method}, ") and of})
@@ -84,11 +80,10 @@ def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = p
 
 def in_one_sentence(verdicts: Sequence[Verdict]) -> str:
     """Sum up the verdicts of ``interior`` on several sets."""
-    count = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in ("REPRODUCED", "CONTRADICTED")}
-    left = len(verdicts) - sum(count.values())
+    count = Counter(verdict.outcome for verdict in verdicts)
     return (
         f"The best point that is no corner beats the best corner on {count['REPRODUCED']} of {len(verdicts)} sets, "
-        f"loses to it on {count['CONTRADICTED']}, and cannot be told from it on {left}."
+        f"loses to it on {count['CONTRADICTED']}, and cannot be told from it on {count['UNDECIDED']}."
     )
 
 
@@ -107,22 +102,17 @@ def answers_table() -> pandas.DataFrame:
 
 
 def answers(rows: Rows, pairing: Pairing = paired) -> dict[str, str]:
-    """Answer what DGL gives: questions and what the records say, corrected for all of them together (Bonferroni).
+    """Answer what DGL gives by rows at their own rates, corrected for all questions together (Bonferroni).
 
     Where a modality is absent at test time, the differences are averaged over which one.
-
-    Args:
-        rows: row -> records at its own rate. pairing: from rows to differences: by seed, or by fold.
     """
     first = rows["DGL"][0]
     left = [branch_without(first, m) for m in first.data["modalities"]]
     questions = {}
     for row, name in ASKED.items():
         questions[f"a better fused model than {name}?"] = pairing(rows, "DGL", row, "fused", "fused")
-        each = [pairing(rows, "DGL", row, b, b) for b in left]
-        questions[f"more accuracy than {name}, when one modality is absent?"] = list(
-            map(statistics.mean, zip(*each, strict=True))
-        )
+        each = zip(*(pairing(rows, "DGL", row, b, b) for b in left), strict=True)
+        questions[f"more accuracy than {name}, when one modality is absent?"] = list(map(statistics.mean, each))
     said = {"REPRODUCED": "yes", "CONTRADICTED": "no, worse", "UNDECIDED": "undecided"}
     found = {q: judge(q, gaps, comparisons=len(questions)) for q, gaps in questions.items()}
     return {q: f"{said[v.outcome]}: {v.mean:+.1f} [{v.low:+.1f}, {v.high:+.1f}], n = {v.n}" for q, v in found.items()}

@@ -41,33 +41,29 @@ def test_labels(record: RunRecord) -> np.ndarray:
 def inflation(rows: Rows, target: np.ndarray | None = None) -> pandas.DataFrame:
     """Show fused accuracy (%) of the last epoch, and what each other protocol adds to it; mean ± deviation over seeds.
 
-    Args:
-        target: test labels, common to all records, for the column without the last incomplete batch.
+    ``target``, the test labels of all records, adds the column without the last incomplete batch.
     """
     lines = {}
     for row, records in fused_rows(rows).items():
         last = percent(records)
-        line = {SHOWN["last"]: spread(last)}
+        lines[row] = {SHOWN["last"]: spread(last)}
         for protocol in PROTOCOLS[1:]:
-            line[SHOWN[protocol]] = change(last, percent(records, "fused", protocol))
+            lines[row][SHOWN[protocol]] = change(last, percent(records, "fused", protocol))
         if target is not None:
-            line["last, drop_last"] = change(last, [without_last_batch(record, target) for record in records])
-        lines[row] = line
+            lines[row]["last, drop_last"] = change(last, [without_last_batch(record, target) for record in records])
     return pandas.DataFrame.from_dict(lines, orient="index")
 
 
 def change(before: Sequence[float], after: Sequence[float]) -> str:
     """Write the mean paired change in points with its sign, ± deviation over seeds."""
-    found = [b - a for a, b in zip(before, after, strict=True)]
-    sign = "+" if statistics.mean(found) >= 0 else ""
-    return sign + spread(found)
+    found = np.subtract(after, before).tolist()
+    return ("+" if statistics.mean(found) >= 0 else "") + spread(found)
 
 
 def gains(rows: Rows, protocol: str) -> list[float]:
     """List what a protocol adds to the last epoch, in points, over all rows and seeds."""
-    found = [(a, b) for r in fused_rows(rows).values() for a, b in zip(percent(r), percent(r, "fused", protocol),
-                                                                       strict=True)]  # fmt: skip
-    return [b - a for a, b in found]
+    records = [record for of in fused_rows(rows).values() for record in of]
+    return np.subtract(percent(records, "fused", protocol), percent(records)).tolist()
 
 
 def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.DataFrame:
@@ -84,9 +80,8 @@ def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.Da
 def paper_gaps() -> dict[str, float]:
     """Compute the gaps that the paper's claims rest on, in points: DGL against the second-best row of each table."""
     gaps = {}
-    columns = {name: (1, name) for name in PAPER_TABLES[1]} | {"CREMA-D, MMTM": (2, "CREMA-D"), "MOSI": (2, "MOSI")}
-    for title, (number, name) in columns.items():
-        rows = PAPER_TABLES[number][name]
+    columns = PAPER_TABLES[1] | {"CREMA-D, MMTM": PAPER_TABLES[2]["CREMA-D"], "MOSI": PAPER_TABLES[2]["MOSI"]}
+    for title, rows in columns.items():
         others = {row: values["fused"] for row, values in rows.items() if values["fused"] and row != "DGL"}
         second = max(others, key=others.__getitem__)
         gaps[f"DGL over {second}, {title}"] = rows["DGL"]["fused"] - others[second]
@@ -125,9 +120,8 @@ def missing_table(rows: Rows) -> pandas.DataFrame:
     """Show test accuracy (%) of every fused row with everything there and with one modality absent."""
     lines = {}
     for row, records in fused_rows(rows).items():
-        line = {"all there": spread(percent(records))}
+        lines[row] = {"all there": spread(percent(records))}
         for m in records[0].data["modalities"]:
             rest = branch_without(records[0], m)
-            line[f"no {m}"] = spread(percent(records, rest)) if rest in records[0].branches() else ABSENT
-        lines[row] = line
+            lines[row][f"no {m}"] = spread(percent(records, rest)) if rest in records[0].branches() else ABSENT
     return pandas.DataFrame.from_dict(lines, orient="index")

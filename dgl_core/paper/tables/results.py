@@ -12,7 +12,6 @@ from dgl_core.verdicts.statistics import percent
 
 ABSENT = "–"  # nothing was reported, or this row has no such branch
 NOT_RUN = "not run: data not present"
-SOURCES = ("paper", "reference", "this run")
 
 
 def spread(values: Sequence[float]) -> str:
@@ -34,10 +33,7 @@ def results_table(
     """Show accuracies in per cent: the paper's, the reference runs' and this run's, for each branch.
 
     Args:
-        paper: row -> branch -> per cent (``paper_rows``); empty for a table that the paper does not have.
-        reference: row -> committed records.
-        this_run: row -> records made here; an empty list is shown as not run because its data are not present.
-        branches: which branches, in order.
+        paper: ``paper_rows``, or empty. this_run: an empty list is shown as not run because its data are not present.
         protocol: last | best_val | best_test.
 
     Returns:
@@ -45,23 +41,18 @@ def results_table(
         A reference or a run is ``mean ± standard deviation (number of runs)``.
     """
     labels = list(dict.fromkeys([*this_run, *reference, *paper]))
+
+    def mean(records: Sequence[RunRecord], branch: str) -> str:
+        return spread(percent([r for r in records if branch in r.branches()], branch, protocol))
+
     table = {}
     for branch in branches:
-        for source in SOURCES:
-            table[branch, source] = [
-                _cell(source, label, branch, paper, reference, this_run, protocol) for label in labels
-            ]
+        printed = [paper.get(label, {}).get(branch) for label in labels]
+        table[branch, "paper"] = [ABSENT if value is None else f"{value:.1f}" for value in printed]
+        table[branch, "reference"] = [mean(reference.get(label, ()), branch) for label in labels]
+        made = [NOT_RUN if this_run.get(label) == [] else mean(this_run.get(label, ()), branch) for label in labels]
+        table[branch, "this run"] = made
     return pandas.DataFrame(table, index=labels)
-
-
-def _cell(source, label, branch, paper, reference, this_run, protocol) -> str:
-    if source == "paper":
-        value = paper.get(label, {}).get(branch)
-        return ABSENT if value is None else f"{value:.1f}"
-    records = (reference if source == "reference" else this_run).get(label)
-    if source == "this run" and records is not None and not records:
-        return NOT_RUN
-    return spread(percent([r for r in records or () if branch in r.branches()], branch, protocol))
 
 
 def flat(table: pandas.DataFrame) -> pandas.DataFrame:

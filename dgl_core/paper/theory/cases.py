@@ -15,19 +15,12 @@ from dgl_core.suppression import suppression_ratio
 
 @dataclass(frozen=True)
 class Case:
-    """One sample: the unimodal belief, what the other modalities add, and the classifier block of this modality.
+    """One sample: the unimodal belief, what the other modalities add, and the classifier block of this modality."""
 
-    Attributes:
-        weight: [K, D] rows of W^m.
-        logits: [K] ``u``, the modality's own logits.
-        other_logits: [K] ``v``, what the others add.
-        target: the class y.
-    """
-
-    weight: Tensor
-    logits: Tensor
-    other_logits: Tensor
-    target: int = 0
+    weight: Tensor  # [K, D] rows of W^m
+    logits: Tensor  # [K] u, the modality's own logits
+    other_logits: Tensor  # [K] v, what the others add
+    target: int = 0  # the class y
 
     @classmethod
     def of(cls, p_uni: Sequence[float], s: Sequence[float], weight: Sequence[Sequence[float]] | Tensor, target=0):

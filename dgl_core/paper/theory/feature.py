@@ -7,22 +7,16 @@ All statements are about one sample and one modality with classifier block ``W^m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
 
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from dgl_core.paper.theory.residual import residual
 
-MAX_CLASSES = 12  # the nearest point of a hull is found by trying every face: 2 ** (K - 1) of them
-
 
 def partial_logits(
-    features: Mapping[str, Tensor],
-    weights: Mapping[str, Tensor],
-    bias: Tensor,
-    modality: str,
-    bias_share: float = 1.0,
+    features: Mapping[str, Tensor], weights: Mapping[str, Tensor], bias: Tensor, modality: str, bias_share: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Split the logits of a concatenation head into ``u`` (one modality) and ``v`` (all others), any bias split.
 
@@ -30,10 +24,7 @@ def partial_logits(
     ``p^uni``, ``s_k`` and R do: T2-T8 hold for every c, each about its own unimodal model.
 
     Args:
-        features: modality -> [B, D_m].
-        weights: modality -> [K, D_m], the blocks of W.
-        bias: [K].
-        modality: the one whose encoder we look at.
+        features: modality -> [B, D_m]. weights: modality -> [K, D_m], the blocks of W. bias: [K].
         bias_share: c. 1 is zero-masking (DGL, Eq. 12); 1/M is the split that OGM scores with.
 
     **Source:** Eq. 4 writes ``b_1`` without a class index, which would cancel in the softmax; here b has one.
@@ -48,8 +39,7 @@ def feature_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
 
     Args:
         logits: [..., K] of the fused model (then this is Eq. 4 put right) or zero-masked (Eq. 7 put right).
-        weight: [K, D] block of the classifier that reads this feature.
-        target: [...].
+        weight: [K, D] block of the classifier that reads this feature. target: [...].
 
     Returns:
         [..., D] float64, per sample (autograd on a mean over B samples gives this divided by B).
@@ -58,10 +48,7 @@ def feature_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
 
 
 def printed_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
-    """Compute Eq. 4 and Eq. 7 as printed: ``(p_y - 1) W_y``. The scalar is right, the vector lacks a sum.
-
-    It equals ``feature_gradient`` only where ``sum_{k != y} p_k W_k`` vanishes. Arguments as there.
-    """
+    """Compute Eq. 4 and 7 as printed, ``(p_y - 1) W_y``: ``feature_gradient`` without ``sum_{k != y} p_k W_k``."""
     scalar = residual(logits, target).gather(-1, target.unsqueeze(-1))  # p_y - 1
     return scalar * weight.double()[target]
 
@@ -73,38 +60,21 @@ def class_differences(weight: Tensor, target: int) -> Tensor:
 
 
 def nearest_in_hull(points: Tensor) -> Tensor:
-    """Find the point of the convex hull of ``points`` [n, D] nearest to the origin, exactly: the best of all faces.
+    """Find the point of the convex hull of ``points`` [n, D] nearest to the origin, float64.
 
-    On the face spanned by a subset, the nearest point of its affine hull solves one linear system (Lagrange); it
-    counts when its weights are not negative. Some face always attains the minimum.
-
-    Raises:
-        ValueError: more points than faces that can be tried one by one.
+    With weights ``w = t v``, v on the simplex, ``||points^T w||^2 + (1 - sum w)^2`` is least over t at
+    ``d^2 / (1 + d^2)``, d the length of ``points^T v``; so non-negative least squares finds the v of least d.
     """
-    n = points.shape[0]
-    if n >= MAX_CLASSES:
-        raise ValueError(f"{n} points have {2**n - 1} faces; each is tried, so give up to {MAX_CLASSES - 1} points")
-    best = points[points.norm(dim=1).argmin()]
-    for size in range(2, n + 1):
-        for face in combinations(range(n), size):
-            corners = points[list(face)]
-            system = torch.ones(size + 1, size + 1, dtype=points.dtype)
-            system[:size, :size], system[size, size] = corners @ corners.T, 0.0
-            right = torch.zeros(size + 1, dtype=points.dtype)
-            right[size] = 1.0
-            weights = (torch.linalg.pinv(system, hermitian=True) @ right)[:size]
-            point = (weights / weights.sum()) @ corners
-            if weights.min() >= 0 and point.norm() < best.norm():
-                best = point
-    return best
+    system = torch.cat([points.T, points.new_ones(1, len(points))]).numpy()
+    weights = torch.from_numpy(nnls(system, [0.0] * points.shape[1] + [1.0])[0])
+    return (weights / weights.sum()) @ points
 
 
 def norm_range(weight: Tensor, target: int) -> tuple[float, float]:
     """Bound the norm (T7): ``(delta, D)`` with ``(1 - p_y) delta <= ||g|| <= (1 - p_y) D`` whatever the logits.
 
     ``D`` is the largest ``||W_k - W_y||``, ``delta`` the distance from ``W_y`` to the convex hull of the other rows.
-    Hence ``||g^multi|| <= R (D / delta) ||g^uni||`` if ``delta > 0``, and suppression of the norm is guaranteed for
-    every sample with ``R < delta / D``.
+    Hence ``||g^multi|| <= R (D / delta) ||g^uni||``: the norm shrinks for every sample with ``R < delta / D``.
     """
     differences = class_differences(weight, target)
     return nearest_in_hull(differences).norm().item(), differences.norm(dim=1).max().item()
@@ -113,8 +83,7 @@ def norm_range(weight: Tensor, target: int) -> tuple[float, float]:
 def acute_differences(weight: Tensor, target: int, tolerance: float = 1e-12) -> bool:
     """Test the first condition of T8: ``<W_j - W_y, W_k - W_y> >= 0`` for all wrong classes j, k.
 
-    True for orthonormal rows and for a simplex equiangular tight frame. With ``evenly_suppressed`` it implies
-    ``||g^multi|| <= ||g^uni||``.
+    With the second, ``evenly_suppressed``, it implies ``||g^multi|| <= ||g^uni||``.
     """
     differences = class_differences(weight, target)
     return bool((differences @ differences.T).min() >= -tolerance)
@@ -134,14 +103,10 @@ def evenly_suppressed(logits: Tensor, other_logits: Tensor, target: Tensor) -> T
 def simplex_etf(classes: int, width: int, generator: torch.Generator | None = None) -> Tensor:
     """Construct a simplex equiangular tight frame, rotated at random: K unit rows with inner products -1/(K - 1).
 
-    The arrangement that classifier rows approach late in training (neural collapse); T8's first condition holds with
-    equality of all angles: ``<W_j - W_y, W_k - W_y> = K/(K - 1)`` for j != k, twice that for j = k.
-
-    Args:
-        classes: K >= 2; width: D >= K.
+    Classifier rows approach it late in training (neural collapse). T8's first condition holds with equal angles.
 
     Returns:
-        [K, D] float64.
+        [K, D] float64, for K ``classes`` >= 2 and D ``width`` >= K.
     """
     if width < classes:
         raise ValueError(f"simplex_etf needs width >= classes, got width {width} and {classes} classes")

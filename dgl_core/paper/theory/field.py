@@ -25,34 +25,26 @@ from dgl_core.gradients import DisentangledObjective
 def update_field(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> Tensor:
     """Collect what one backward pass leaves on every parameter, one vector [P] (zeros where nothing arrives)."""
     parameters = list(objective.parameters())
-    received = torch.autograd.grad(objective(inputs, target).total, parameters, allow_unused=True)
-    return torch.cat([
-        (torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(parameters, received, strict=True)
-    ])  # fmt: skip
+    received = torch.autograd.grad(objective(inputs, target).total, parameters, materialize_grads=True)
+    return torch.cat([g.flatten() for g in received])
 
 
 def field_jacobian(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor, step: float = 1e-5) -> Tensor:
     """Differentiate ``update_field`` with respect to the parameters, [P, P], by central differences.
 
-    D5: a field is the gradient of a (twice differentiable) function only if this matrix is symmetric. Differences of
-    the real update are used because autograd cannot see through its truncation: the update of the fusion depends on
-    the encoders through a detached feature. Error about ``step ** 2``.
-
-    Args:
-        objective: in float64; its parameters are restored.
-        step: of the differences.
+    D5: a field is the gradient of a (twice differentiable) function only if this matrix is symmetric. Autograd cannot
+    see through a truncation, so the real update is differenced, with an error of about ``step ** 2``. The objective is
+    in float64; its parameters are restored.
     """
     parameters = list(objective.parameters())
     start = parameters_to_vector(parameters).detach().clone()
-    columns = []
-    for i in range(start.numel()):
-        ends = []
-        for sign in (1.0, -1.0):
-            moved = start.clone()
-            moved[i] += sign * step
-            vector_to_parameters(moved, parameters)
-            ends.append(update_field(objective, inputs, target))
-        columns.append((ends[0] - ends[1]) / (2 * step))
+
+    def field(at: Tensor) -> Tensor:
+        vector_to_parameters(at, parameters)
+        return update_field(objective, inputs, target)
+
+    moves = step * torch.eye(start.numel(), dtype=start.dtype)
+    columns = [(field(start + move) - field(start - move)) / (2 * step) for move in moves]
     vector_to_parameters(start, parameters)
     return torch.stack(columns, dim=1)
 
@@ -65,8 +57,7 @@ def asymmetry(jacobian: Tensor) -> float:
 def multimodal_slope(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> float:
     """Compute the rate of change of L_multi along the update of ``objective``: ``-<grad L_multi, field>`` (D5).
 
-    Negative: an infinitesimal step lowers the multimodal loss. Always negative for vanilla training (minus a squared
-    norm); under DGL the encoders follow another loss, and it can be positive.
+    It is minus a squared norm for vanilla training; under DGL the encoders follow another loss, and it can be positive.
     """
     vanilla = DisentangledObjective(objective.model, alpha=0.0, encoder_gate=1.0)
     return -(update_field(vanilla, inputs, target) @ update_field(objective, inputs, target)).item()

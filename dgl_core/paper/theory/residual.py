@@ -1,8 +1,7 @@
 """Compute what fusion does to the residual ``p - e_y`` at the logits: s_k, s-bar and the ratio R (T2, T3, T4).
 
-Notation of the paper's section 3.1, for one encoder ``m1``: ``u`` are its own partial logits (it alone, all other
-features zero), ``v`` is everything the other modalities add, so the fused logits are ``u + v``. With M modalities
-``v`` is the sum over the others; a bias split other than "all of b on m1" only changes what is called ``u`` and ``v``.
+Notation of the paper's section 3.1, for one encoder: ``u`` are its own partial logits (all other features zero), ``v``
+is the sum of what the other modalities add, so the fused logits are ``u + v``. A bias split changes only u and v.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ def partial_scores(other_logits: Tensor, target: Tensor) -> Tensor:
     """Compute ``s_k = exp(v_k - v_y)``, the factor beside ``exp(u_k)`` in Eq. 4; ``s_y = 1`` (Eq. 6).
 
     Args:
-        other_logits: [..., K] what the other modalities add, ``v``.
-        target: [...] class indices.
+        other_logits: [..., K] what the other modalities add, ``v``. target: [...] class indices.
 
     Returns:
         [..., K] float64, all positive. Eq. 5 says ``s_k < 1`` for every wrong class; that is the event "the other
@@ -35,9 +33,7 @@ def mean_partial_score(logits: Tensor, other_logits: Tensor, target: Tensor) -> 
     ``s_k < 1``) is sufficient and not necessary. ``suppression_ratio`` computes the same number from the two odds.
 
     Args:
-        logits: [..., K] the modality's own logits, ``u``.
-        other_logits: [..., K] what the others add, ``v``.
-        target: [...] class indices.
+        logits, other_logits: [..., K], ``u`` and ``v``. target: [...] class indices.
     """
     index = target.unsqueeze(-1)
     q = logits.double().scatter(-1, index, -torch.inf).softmax(-1)  # belief among the wrong classes, 0 at the target

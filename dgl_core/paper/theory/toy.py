@@ -33,9 +33,7 @@ def toy_data(loudness: Mapping[str, float] | None = None, seed: int = 0, samples
 
     Args:
         loudness: modality -> length of its class centres; ``TWO`` by default. Larger is easier.
-        seed: of centres and noise.
         samples: of the training part; the test part has five times as many.
-        classes: K.
     """
     loudness = TWO if loudness is None else loudness
     generator = torch.Generator().manual_seed(seed)
@@ -60,14 +58,13 @@ def toy_model(data: Toy, seed: int = 0, classes: int = 4) -> LateFusion:
 def gradient_norms(model: LateFusion, inputs: Mapping[str, Tensor], target: Tensor) -> dict[str, tuple[float, float]]:
     """Measure what L_multi and L_m would send to encoder m (norms), both at the present parameters (Eq. 3, Eq. 7)."""
     losses = DisentangledObjective(model, alpha=1.0, encoder_gate=1.0)(inputs, target)
-    norms = {}
-    for m, encoder in model.encoders.items():
-        pair = []
-        for loss in (losses.multimodal, losses.unimodal[m]):
-            received = torch.autograd.grad(loss, list(encoder.parameters()), retain_graph=True)
-            pair.append(torch.cat([g.flatten() for g in received]).norm().item())
-        norms[m] = (pair[0], pair[1])
-    return norms
+
+    def norm(loss: Tensor, encoder: nn.Module) -> float:
+        received = torch.autograd.grad(loss, list(encoder.parameters()), retain_graph=True)
+        return torch.cat([g.flatten() for g in received]).norm().item()
+
+    encoders = model.encoders.items()
+    return {m: (norm(losses.multimodal, encoder), norm(losses.unimodal[m], encoder)) for m, encoder in encoders}
 
 
 def measure(model: LateFusion, data: Toy) -> dict[str, float]:

@@ -48,19 +48,14 @@ class _Logits(nn.Module):
 
 
 def step(form: str, rows: Tensor, wrap=lambda module: module) -> Gradients:
-    """Compute the gradients that one step leaves on the rows of the batch.
-
-    Args:
-        form: one of ``BACKWARD_PASSES``. wrap: for example ``DistributedDataParallel``.
-    """
+    """Compute the gradients that one step in a ``form`` of ``BACKWARD_PASSES`` leaves on the rows of the batch."""
     model, inputs, target = example()
     inputs, target = {m: x[rows] for m, x in inputs.items()}, target[rows]
-    network = wrap(
-        DisentangledObjective(model, ALPHA) if form == BACKWARD_PASSES[0] else _Logits(model)
-    )  # alive until backward
     if form == BACKWARD_PASSES[0]:
+        network = wrap(DisentangledObjective(model, ALPHA))  # alive until backward
         network(inputs, target).total.backward()
     else:
+        network = wrap(_Logits(model))
         fused, *unimodal = network(inputs)
         (ALPHA * sum(F.cross_entropy(logits, target) for logits in unimodal)).backward(retain_graph=True)
         for parameter in model.fusion.parameters():
@@ -89,9 +84,8 @@ def errors() -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(_worker, (folder,), nprocs=WORLD)
         found = [torch.load(f"{folder}/{rank}.pt", weights_only=True) for rank in range(WORLD)]
-    return {
-        form: compare([ranks[form] for ranks in found], step(form, torch.arange(SAMPLES))) for form in BACKWARD_PASSES
-    }
+    whole = {form: step(form, torch.arange(SAMPLES)) for form in BACKWARD_PASSES}
+    return {form: compare([ranks[form] for ranks in found], wanted) for form, wanted in whole.items()}
 
 
 def compare(found: list[Gradients], wanted: Gradients) -> dict[str, float]:
