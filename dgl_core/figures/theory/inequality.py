@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 from torch import Tensor
@@ -166,9 +167,9 @@ def belief_and_push(cases: Mapping[str, Case]) -> Picture:
     parts = []
     for (top, bottom), (title, case) in zip(axes.reshape(2, -1).T, cases.items(), strict=True):
         alone, fused = case.p_uni, case.p_multi
-        places = torch.arange(len(alone))
-        top.bar(places - 0.2, alone, 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")
-        top.bar(places + 0.2, fused, 0.38, color=BLACK, label="$p^{multi}$")
+        places = np.arange(len(alone))
+        top.bar(places - 0.2, alone.tolist(), 0.38, color="white", edgecolor=BLUE, hatch="///", label="$p^{uni}$")
+        top.bar(places + 0.2, fused.tolist(), 0.38, color=BLACK, label="$p^{multi}$")
         names = ["$y$" if k == case.target else f"${k + 1}$" for k in range(len(alone))]
         title_shown = f"{title}\n" + rf"$\bar s = {case.s_bar:.2f}$,  $R = {case.ratio:.2f}$"
         top.set(ylim=(0, 1), xticks=places, xticklabels=names, title=title_shown)
