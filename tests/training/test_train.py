@@ -333,7 +333,7 @@ class Says(nn.Module):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"model": lambda: late(2, classes=2)}, "gives 2 logits a sample; data set 'tiny_arrays' has 3 classes"),
+        ({"model": lambda: late(2, classes=2)}, "tells 2 classes apart, but the data set has 3"),
         ({"model": lambda: pictures(2)}, "cannot take a sample of data set 'tiny_arrays' .sound .3., face .4.*"),
         ({"model": lambda: LateFusion(late(2).encoders, Says(lambda x: {"fused": x}))}, "returns dict; it must return"),
         ({"model": lambda: LateFusion(late(2).encoders, Says(lambda x: [x, x]))}, "returns list; it must return"),
