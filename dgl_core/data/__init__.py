@@ -23,6 +23,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dgl_core.utils import unknown_name
+
 if TYPE_CHECKING:
     from dgl_core.data.catalogue import DATASETS
     from dgl_core.data.dataset import PARTS, ArrayDataset, Dataset
@@ -54,10 +56,8 @@ def load(name: str, root: str | os.PathLike | None = None, **options: Any) -> Da
         ValueError: unknown name or option (with the nearest right one), or broken data.
         FileNotFoundError: the data are not there; the message says where they were looked for and what to do.
     """
-    from dgl_core.data.catalogue import DATASETS
-    from dgl_core.utils import unknown_name
-
-    if name not in DATASETS:
-        raise unknown_name("data set", name, DATASETS)
-    recipe = DATASETS[name]
+    known = __getattr__("DATASETS")
+    if name not in known:
+        raise unknown_name("data set", name, known)
+    recipe = known[name]
     return recipe.load(Path(root) if root else None, **recipe.check(options))

@@ -15,8 +15,11 @@ from pathlib import Path
 
 from dgl_core.data.catalogue import DATASETS
 from dgl_core.data.files import cache
+from dgl_core.data.files.arrays import check_kept
 from dgl_core.data.files.fetch import Remote, fetch_all, unpack
+from dgl_core.data.media.arrays import state
 from dgl_core.data.recipe import Recipe
+from dgl_core.data.sets.convert.grid import convert
 from dgl_core.utils import data_roots, unknown_name
 
 
@@ -85,8 +88,6 @@ def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> st
     Raises:
         ValueError: no folder given.
     """
-    from dgl_core.data.sets.convert.grid import convert
-
     grid = DATASETS["grid_words"].facts
     if raw is not None and not raw.exists():
         raise ValueError(f"--raw {raw}: nothing is there; give the folder, zip or tar file of the raw videos")
@@ -105,8 +106,6 @@ def verify(recipe: Recipe, root: Path | None) -> str:
     Raises:
         FileNotFoundError, ValueError: what is wrong, with file and remedy.
     """
-    from dgl_core.data.files.arrays import check_kept
-
     with cache.afresh():
         kept = check_kept(recipe.name)
         if recipe.facts.manifest:
@@ -117,8 +116,6 @@ def verify(recipe: Recipe, root: Path | None) -> str:
 
 def _prepared(recipe: Recipe) -> list[str]:
     """The arrays that were made from media of a set, and how complete they are."""
-    from dgl_core.data.media.arrays import state
-
     folders = sorted(cache.cache_root().glob(f"{recipe.name}*/*/")) if recipe.prepare else []
     return [f"{folder} ({state(folder)}, {_size(folder)})" for folder in folders]
 

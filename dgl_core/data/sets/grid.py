@@ -126,8 +126,7 @@ def _dataset(
 ) -> Dataset:
     import torch
 
-    from dgl_core.data.dataset import Dataset
-    from dgl_core.data.transforms import Standardise
+    from dgl_core.data import dataset, transforms
 
     index = np.array([int(row["row"]) for row in rows])
     with np.load(folder / "audio_logmel.npz", allow_pickle=False) as file:
@@ -135,11 +134,11 @@ def _dataset(
     visual = torch.from_numpy(_lips(folder)[index, :: 8 // frames])  # uint8 [N, frames, 32, 48], evenly spaced
     train = torch.tensor([i for i, part in enumerate(parts) if part == "train"])
     moved = augment == "shift"
-    transforms = {
-        name: Standardise(*_statistics(x[train]), shift=shift if moved else (0, 0))
+    inputs = {
+        name: transforms.Standardise(*_statistics(x[train]), shift=shift if moved else (0, 0))
         for name, x, shift in (("audio", audio, (4, 0)), ("visual", visual, (2, 3)))
     }
-    return Dataset(
+    return dataset.Dataset(
         {"audio": audio, "visual": visual},
         torch.tensor([classes.index(row["word"]) for row in rows]),
         parts,
@@ -147,7 +146,7 @@ def _dataset(
         classes=classes,
         ids=[f"{row['utterance']}/{row['slot']}" for row in rows],
         source="GRID corpus, talker s1 (Cooke et al. 2006, CC BY 4.0)",
-        transforms=transforms,
+        transforms=inputs,
     )
 
 

@@ -15,6 +15,9 @@ import numpy as np
 
 from dgl_core.data.files import cache
 from dgl_core.data.generated import kept
+from dgl_core.data.generated.rooms.looks import CLASSES
+from dgl_core.data.generated.rooms.render import render
+from dgl_core.data.generated.rooms.scene import Furnisher
 from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
@@ -45,7 +48,6 @@ def load_rooms(
     import torch
 
     from dgl_core.data.dense import DenseDataset
-    from dgl_core.data.generated.rooms.looks import CLASSES
 
     arrays = ensure(images, seed, mislead, height, width)
     return DenseDataset(
@@ -71,8 +73,6 @@ def split(images: int) -> list[str]:
 
 def draw(number: int, seed: int, mislead: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw picture ``number``: RGB uint8 [H, W, 3], depth int16 [H, W] (mm), label uint8 [H, W]."""
-    from dgl_core.data.generated.rooms.render import render
-    from dgl_core.data.generated.rooms.scene import Furnisher
 
     rng = np.random.Generator(np.random.PCG64([seed, number]))
     return render(Furnisher(rng, mislead).room(), height, width, rng)
