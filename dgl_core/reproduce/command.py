@@ -31,7 +31,7 @@ from dgl_core.runs import run
 from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import ROOT, Clock, Progress, duration
+from dgl_core.utils import ROOT, CannotWrite, Clock, Progress, duration
 
 TOGETHER = 2  # notebooks that execute at the same time
 NO_RUNS = "some of its training runs failed"
@@ -208,6 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except CannotWrite as error:
+        print(f"error: {error.strerror} Then run this again: nothing finished is lost.", file=sys.stderr)
+        return 1
     except OSError as error:
         remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to it"
         where = f" ({error.filename})" if error.filename else ""

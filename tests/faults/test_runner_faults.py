@@ -155,7 +155,8 @@ def test_a_full_report_folder_is_named_and_nothing_is_half_written(project, smal
     project.notebook("01_first", "print('x' * 100_000)")
     result = project.reproduce("--out", str(small_disk))
     assert result.returncode == 1
-    assert "error: No space left on device" in result.stderr and "free some space" in result.stderr
+    said = f"error: cannot write to {small_disk / 'notebooks'}: No space left on device. Free some space there."
+    assert said in result.stderr and "nothing finished is lost" in result.stderr
     assert not [path for path in small_disk.rglob("*") if path.is_file()]
 
 
