@@ -298,7 +298,7 @@ def test_official_variant_is_another_run():
     "name, modalities, official, message",
     [
         ("gatd", 2, False, "did you mean 'gated'"),
-        ("concat", 2, True, "'concat' has no official variant.*'sum', 'bilinear', 'gated'"),
+        ("concat", 2, True, "'concat' has no official variant.*'sum', 'gated', 'bilinear'"),
         ("film", 2, True, "'film' has no official variant"),
         ("bilinear", 3, False, "exactly two modalities.*text"),
         ("bilinear", 1, False, "exactly two modalities"),
