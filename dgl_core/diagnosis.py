@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from dgl_core.data.tasks.label_maps import VOID, at_size
 from dgl_core.gradients import FUSED, check_partition
 from dgl_core.suppression import suppression_ratio
-from dgl_core.utils import check_modality_names
+from dgl_core.utils import Range, brief, check_modality_names
 
 if TYPE_CHECKING:
     import pandas
@@ -140,8 +140,9 @@ def diagnose(
             two modalities, a loader without labels or without batches, inputs or logits that are not finite, logits of
             another form, labels that do not fit them.
     """
-    if not 0.0 < share <= 1.0:
-        raise ValueError(f"share is {share}; it is the part of every batch to differentiate, above 0 and at most 1.")
+    Range(above=0, high=1).check("share", share)
+    if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):
+        raise ValueError(f"The loader is {type(loader).__name__}; give a DataLoader, or a list of (inputs, target).")
     parts = _parts(model, encoders, forward)
     meter = Meter(model, parts, forward)
     stride = round(1 / share)
@@ -161,6 +162,9 @@ def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None)
     """Find the trainable parameters of each modality's encoder."""
     if (encoders is None) != (forward is None):
         raise ValueError("A foreign model needs both functions, encoders(model) and forward(model, inputs, keep).")
+    for name, function in (("encoders", encoders), ("forward", forward)):
+        if function is not None and not callable(function):
+            raise ValueError(f"{name} is {brief(function)}; give a function of the model, see 'diagnose'.")
     if encoders is None:
         if not hasattr(model, "all_logits"):
             raise ValueError(
@@ -171,7 +175,7 @@ def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None)
     given = model.encoders if encoders is None else encoders(model)
     if not hasattr(given, "items"):
         raise ValueError(f"encoders(model) gave {type(given).__name__}: it must give modality -> module or parameters.")
-    parts = {m: list(part.parameters() if isinstance(part, nn.Module) else part) for m, part in given.items()}
+    parts = {m: _parameters(m, part) for m, part in given.items()}
     check_modality_names(parts)
     if len(parts) < 2:
         raise ValueError(f"The model has the modalities {list(parts)}; suppression by fusion needs at least two.")
@@ -182,6 +186,15 @@ def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None)
                 where = f"{owners[id(p)]!r} and {m!r}"
                 raise ValueError(f"Parameter {names.get(id(p), '?')!r} belongs to the encoders of both {where}.")
     return {m: [p for p in group if p.requires_grad] for m, group in parts.items()}
+
+
+def _parameters(m: str, part: nn.Module | Iterable[nn.Parameter]) -> list[Tensor]:
+    if isinstance(part, nn.Module):
+        return list(part.parameters())
+    group = list(part) if isinstance(part, Iterable) else [part]
+    if not all(isinstance(p, Tensor) and p.is_leaf for p in group):
+        raise ValueError(f"encoders(model) gave {type(part).__name__} for {m!r}: it must give a module or parameters.")
+    return group
 
 
 def _labelled(batch: object, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
@@ -288,6 +301,8 @@ def _rows(logits: Mapping[str, Tensor], target: Tensor) -> tuple[dict[str, Tenso
         shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         if not isinstance(values, Tensor) or values.dim() not in (2, 4) or values.shape[1] < 2:
             raise ValueError(f"The logits of {branch!r} are {shape}; give a tensor [B, K] with K > 1, or [B, K, h, w].")
+        if not values.is_floating_point():
+            raise ValueError(f"The logits of {branch!r} are {values.dtype}; give floating-point numbers.")
         if not values.isfinite().all():
             raise ValueError(f"The logits of {branch!r} hold NaN or infinite values: the model has diverged.")
         if target.dim() != values.dim() - 1 or len(target) != len(values):

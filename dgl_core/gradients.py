@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+IGNORED = -100  # target that cross-entropy leaves out
 FUSED = "fused"  # key of the multimodal logits beside the modality names
 RESERVED = {FUSED: "the multimodal logits", "fusion": "the fusion module", "heads": "the heads of a method"}
 
@@ -98,9 +100,9 @@ class DisentangledObjective(nn.Module):
         criterion: ``criterion(logits, target) -> scalar``; cross-entropy, mean over the batch, by default.
 
     Raises:
-        ValueError: gates outside [0, 1] or for other modalities, an alpha that is negative or infinite, a model that
-            ``check_partition`` refuses; in ``forward``, with the default criterion, targets that are no class indices
-            of the model.
+        ValueError: gates outside [0, 1] or for other modalities, an alpha that is negative or infinite, a criterion
+            that cannot be called, a model that ``check_partition`` refuses; in ``forward``, with the default criterion,
+            logits that are no floating-point tensor and targets that are no class indices of the model.
 
     **Source.** Eq. 9-15 and Algorithm 1; official ``main_dgl.py`` (two backward passes, then ``fusion.grad = None``).
 
@@ -123,16 +125,18 @@ class DisentangledObjective(nn.Module):
         criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     ):
         super().__init__()
-        if not 0.0 <= alpha < math.inf:
-            raise ValueError(f"alpha is {alpha}; the weight of the unimodal losses must be 0 or more, and finite.")
+        if not isinstance(alpha, Real) or not 0.0 <= alpha < math.inf:
+            raise ValueError(f"alpha is {alpha!r}; the weight of the unimodal losses must be 0 or more, and finite.")
         check_partition(model)
         each = encoder_gate if isinstance(encoder_gate, Mapping) else dict.fromkeys(model.encoders, encoder_gate)
         if set(each) != set(model.encoders):
             raise ValueError(f"encoder_gate names {sorted(each)}; the model has the modalities {list(model.encoders)}.")
         for name, values in (("encoder_gate", each.values()), ("fusion_gate", [fusion_gate])):
             for value in values:
-                if not 0.0 <= value <= 1.0:
-                    raise ValueError(f"{name} is {value}; a gate is between 0 (truncate) and 1 (let through).")
+                if not isinstance(value, Real) or not 0.0 <= value <= 1.0:
+                    raise ValueError(f"{name} is {value!r}; a gate is between 0 (truncate) and 1 (let through).")
+        if not callable(criterion):
+            raise ValueError(f"criterion is {criterion!r}; give a function of logits and target, or leave it out.")
         self.model = model
         self.alpha, self.encoder_gate, self.fusion_gate = float(alpha), encoder_gate, float(fusion_gate)
         self.criterion = criterion
@@ -285,14 +289,27 @@ def _check_names(modalities: Iterable[str]) -> None:
 
 
 def _check_classes(logits: Tensor, target: Tensor) -> None:
-    """Refuse targets that cross-entropy would take for something else, or would refuse without saying why."""
-    if target.is_floating_point():
+    """Refuse what cross-entropy would take for something else, or would refuse without saying why."""
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
+        kind = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"The logits are {kind}; cross-entropy needs floating-point numbers [B, K, ...]: let the "
+                         "fusion return that, or give a criterion of your own.")  # fmt: skip
+    if not isinstance(target, Tensor) or target.dtype not in (torch.int64, torch.uint8):
+        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
         raise ValueError(
-            f"The target is {target.dtype}, which cross-entropy takes for probabilities: give class indices, or, if "
-            "several labels may be right at once, criterion=F.binary_cross_entropy_with_logits."
+            f"The target is {kind}; cross-entropy needs class indices, int64, and takes floats for probabilities: give "
+            "target.long(), or, if several labels may be right at once, criterion=F.binary_cross_entropy_with_logits."
         )
-    on_cpu = target.device.type == "cpu" and not torch.compiler.is_compiling()  # elsewhere it would have to wait
-    if on_cpu and target.numel() and (largest := int(target.max())) >= logits.shape[1]:
+    if target.shape != (fits := (logits.shape[0], *logits.shape[2:])):
+        raise ValueError(f"The target has shape {list(target.shape)}, but logits {list(logits.shape)} need "
+                         f"{list(fits)}: give one class index for each.")  # fmt: skip
+    if target.device.type != "cpu" or torch.compiler.is_compiling():  # elsewhere it would have to wait
+        return
+    known = target[target != IGNORED]
+    if known.numel() and int(known.min()) < 0:
+        raise ValueError(f"The target has class {int(known.min())}; number the classes from 0, or mark what has none "
+                         f"by {IGNORED}.")  # fmt: skip
+    if known.numel() and (largest := int(known.max())) >= logits.shape[1]:
         raise ValueError(
             f"The target has class {largest}, but the model tells {logits.shape[1]} classes apart: make its fusion "
             f"with classes={largest + 1} or more."

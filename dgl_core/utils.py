@@ -11,7 +11,9 @@ import errno
 import hashlib
 import importlib
 import math
+import numbers
 import os
+import reprlib
 import shutil
 import sys
 import tempfile
@@ -68,6 +70,24 @@ def check_modality_names(names: Iterable[object]) -> None:
             )
 
 
+def brief(value: object) -> str:
+    """Show a value of anyone's in an error: short, in one line."""
+    text = " ".join(reprlib.repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_mapping(name: str, value: object, entries: str, empty: bool = False) -> None:
+    """Refuse what is no dictionary, or an empty one; ``entries`` says of what it must be one ("modality -> width")."""
+    if not (isinstance(value, Mapping) or hasattr(value, "items")) or not (empty or len(value)):
+        raise ValueError(f"{name} is {brief(value)}; it must be a dictionary {entries}.")
+
+
+def check_count(name: str, value: object, low: int = 1) -> None:
+    """Refuse what is no whole number, or a smaller one than ``low``."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{name} is {brief(value)}; it must be at least {low}, and whole.")
+
+
 def coerce(name: str, value: object, default: object) -> object:
     """Convert ``value`` to the type that ``default`` declares, so that 4 and 4.0 are one option.
 
@@ -100,6 +120,7 @@ def coerce(name: str, value: object, default: object) -> object:
 
 def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[str, object]) -> dict[str, object]:
     """List the options in ``given`` that differ from their default, each in its declared type, sorted by name."""
+    check_mapping(f"options ({owner})", given, "option -> value", empty=True)
     resolved = {}
     for name in sorted(given):
         if name not in declared:

@@ -319,6 +319,7 @@ check("2.5c T4: the 2-norm", (factor > low - 1e-12).all() and (factor < high + 1
 #
 # In these cases Eq. 8 is a theorem about vectors, exactly when modality 2 prefers the target.
 
+
 # %%
 def gradients(u, v, weight, y):
     """g alone and g fused, [N, D] each."""
@@ -470,6 +471,7 @@ check("2.8c and if some s_k differs from 1, it does", (apart > 1e-6).all())
 # suppressed as a vector, at every $\theta$. With a large step the *unimodal* training oscillates for ever and the
 # suppressed one converges.
 
+
 # %%
 def loss_of(theta, margin):
     """Mean cross-entropy of logits theta against -theta, with ``margin`` added in favour of each sample's own class."""
@@ -516,6 +518,7 @@ widgets.suppression_explorer()
 # DGL computes the multimodal loss on detached features (Eq. 9, 10) and one unimodal loss per modality with the others
 # set to zero (Eq. 11 to 14). Algorithm 1 runs two backward passes and throws away, in between, what the unimodal
 # losses left on the fusion module. Three lines:
+
 
 # %%
 def algorithm_1(model, inputs, target, alpha):
@@ -591,6 +594,7 @@ publish("figure_2_8", graph.gradient_paths(objectives, inputs, y))
 # $\alpha\,W^{m\top}(p^{Uni}-e_y)/B$: Eq. 7 put right, times $\alpha$. **D2.** It does not depend on any other
 # modality. **D3.** The fusion module receives the gradient of the multimodal loss on constant features, whatever
 # $\alpha$. **D6.** $l=\sum_m l^m-(M-1)\,b$.
+
 
 # %%
 def received_by(model, inputs, **options):
@@ -684,6 +688,7 @@ for panel, optimizer in zip(panels.values(), ("sgd", "adam"), strict=True):
         fresh = toy.toy_model(data, seed)
         panel[run] = toy.train_toy(fresh, data, lr=0.01, steps=150, every=5, optimizer=optimizer, **options)
         weights[optimizer, run] = torch.nn.utils.parameters_to_vector(fresh.parameters()).detach()
+
 
 # %%
 def apart(first, second):

@@ -215,6 +215,7 @@ dgl_core.publish("table_claims", judging.ledger_table(panels))
 # %%
 dgl_core.publish("figure_1c_visual", curves.gradient_curves(panels, "visual", ("alone", "vanilla", "DGL")))
 
+
 # %% tags=["nbval-skip"]
 @interact(modality=["visual", "audio"])
 def gradients(modality):

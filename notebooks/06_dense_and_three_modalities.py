@@ -96,13 +96,8 @@ for name, split in table2.SPLITS.items():
 
 # %%
 TITLES = profiles.TITLES
-left_run = {
-    d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)
-}
-left = {
-    d: reference(table2.table2_dense("cpu", d, profiles.REFERENCE_SEEDS))
-    for d in profiles.REFERENCE_DATASETS
-}
+left_run = {d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)}
+left = {d: reference(table2.table2_dense("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS}
 for dataset in {**left, **left_run}:
     paper = paper_rows(2, "CREMA-D") if dataset == "cremad" else {}
     table = results_table(paper, left.get(dataset, {}), left_run.get(dataset, {}))
@@ -293,6 +288,7 @@ dgl_core.publish("figure_generated", modalities.missing_modality(generated))
 # **Figure 6.6.** Generated features: mean test accuracy in % with all modalities and with each one missing; four
 # classes of equal size, chance is a quarter.
 
+
 # %% tags=["nbval-skip"]
 @interact(title=list(lossy | generated))
 def missing(title):
@@ -315,6 +311,7 @@ dgl_core.publish("table_more_modalities", results_table({}, more, more_run, many
 # parameters are in `encoders` or in `fusion`, and `keep` names the modalities that survive at the input of every fusion
 # operation. First the part that mixes.
 
+
 # %%
 class Gossip(nn.Module):
     def __init__(self, names, size, classes):
@@ -329,6 +326,7 @@ class Gossip(nn.Module):
 
 # %% [markdown]
 # Then the network. With DGL it takes 25 lines in all.
+
 
 # %%
 class Mine(models.MultimodalModel):

@@ -255,6 +255,11 @@ REFUSED = {
     "both functions": lambda: diagnose(Foreign(late(2)), [batch(2)], forward=masked),
     "'ear.0.weight' belongs": lambda: diagnose(Foreign(late(2)), [batch(2)], encoders=overlapping, forward=masked),
     "share is 0": lambda: diagnose(late(2), [batch(2)], share=0),
+    "share is None": lambda: diagnose(late(2), [batch(2)], share=None),
+    "loader is int": lambda: diagnose(late(2), 3),
+    "encoders is 3": lambda: diagnose(late(2), [batch(2)], encoders=3, forward=masked),
+    "gave str for 'sound'": lambda: diagnose(late(2), [batch(2)], encoders=lambda m: {"sound": "x"}, forward=masked),
+    "logits of 'fused' are torch.int64": lambda: diagnose(late(2), [batch(2)], **answering(lambda x: x.long())),
 }
 
 
@@ -323,7 +328,7 @@ def test_the_command_diagnoses_a_model_of_the_reader(tmp_path, capsys):
         ("mine.txt:mine", "names no file"),
         ("mine.py:yours", "no function"),
         ("mine.py:other", "must"),
-        ("mine.py:broken", "RuntimeError at"),
+        ("mine.py:broken", "The encoder of 'ear' cannot take"),
         ("syntax.py:mine", "SyntaxError"),
     ],
 )

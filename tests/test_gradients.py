@@ -456,6 +456,9 @@ def test_bf16_autocast(build):
     ({"alpha": -1.0}, "alpha is -1.0"),
     ({"alpha": float("nan")}, "alpha is nan"),
     ({"alpha": float("inf")}, "alpha is inf.*finite"),
+    ({"alpha": "4"}, "alpha is '4'"),
+    ({"alpha": 1.0, "encoder_gate": None}, "encoder_gate is None"),
+    ({"alpha": 1.0, "criterion": None}, "criterion is None; give a function"),
     ({"alpha": 1.0, "encoder_gate": 1.5}, "encoder_gate is 1.5"),
     ({"alpha": 1.0, "fusion_gate": -0.1}, "fusion_gate is -0.1"),
     ({"alpha": 1.0, "encoder_gate": {NAMES[0]: 0.5}}, "encoder_gate names"),
@@ -472,12 +475,32 @@ def test_values_out_of_range(bad, message):
     [
         (lambda y: F.one_hot(y, 3).double(), "target is torch.float64.*criterion=F.binary_cross_entropy_with_logits"),
         (lambda y: y + 2, "has class 4, but the model tells 3 classes apart.*classes=5"),
+        (lambda y: y - 3, "has class -[123]; number the classes from 0"),
+        (lambda y: y[:-1], r"target has shape \[\d+\], but logits"),
+        (lambda y: y.int(), "target is torch.int32.*class indices"),
+        (lambda y: y.tolist(), "target is list"),
     ],
 )
 def test_targets_that_cross_entropy_would_misread(target, message):
     inputs, classes = batch()
     with pytest.raises(ValueError, match=message):
         disentangled_loss(late(), inputs, target(classes), alpha=1.0)
+
+
+def test_logits_that_are_no_tensor_are_named():
+    class Dictionary(ConcatFusion):
+        def join(self, features):
+            return {"out": super().join(features)}
+
+    model = LateFusion({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}, Dictionary({"a": 2, "b": 2}, 3))
+    with pytest.raises(ValueError, match="logits are dict; cross-entropy needs"):
+        disentangled_loss(model, {m: torch.zeros(4, 2) for m in "ab"}, torch.zeros(4).long(), alpha=1.0)
+
+
+def test_what_cross_entropy_shall_leave_out_may_stay():
+    inputs, target = batch()
+    target[0] = -100
+    assert disentangled_loss(late(), inputs, target, alpha=1.0).total.isfinite()
 
 
 def test_labels_that_may_hold_together_train_with_their_own_criterion():

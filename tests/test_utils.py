@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dgl_core.utils import Range, Registry, check_modality_names
+from dgl_core.utils import Range, Registry, check_count, check_mapping, check_modality_names, resolve_options
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,23 @@ def test_names_that_the_house_uses_are_refused(name):
 
 def test_other_names_are_fine():
     check_modality_names(["audio", "rgb", "fusion_map", "my-depth", "Ton", "headset", "m0"])
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", [1, 2], [["a\nb"] * 99] * 99, {}])
+def test_what_is_no_dictionary_is_refused_in_one_line(value):
+    with pytest.raises(ValueError, match="^widths is .*; it must be a dictionary modality -> width.$") as error:
+        check_mapping("widths", value, "modality -> width")
+    assert len(str(error.value)) < 200
+    if value != {}:
+        with pytest.raises(ValueError, match="options .method 'dgl'. is"):
+            resolve_options("method 'dgl'", value, {})
+
+
+@pytest.mark.parametrize("value", [None, 1.5, 2.0, "2", [2], True, 1, float("nan")])
+def test_what_is_no_count_is_refused(value):
+    check_count("classes", 2, low=2)
+    with pytest.raises(ValueError, match="classes is .*; it must be at least 2, and whole"):
+        check_count("classes", value, low=2)
 
 
 @pytest.mark.parametrize(

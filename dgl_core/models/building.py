@@ -11,7 +11,7 @@ from torch import nn
 from dgl_core.models.fusion import make_fusion
 from dgl_core.models.initial import initialise, seeded
 from dgl_core.models.multimodal import LateFusion
-from dgl_core.utils import Range, check_modality_names
+from dgl_core.utils import Range, check_count, check_modality_names
 
 Shapes = Mapping[str, tuple[int, ...]]  # modality -> shape of one sample, channels first
 Builder = TypeVar("Builder", bound=Callable)
@@ -33,7 +33,7 @@ def checked(*dimensions: int, **ranges: Range) -> Callable[[Builder], Builder]:
         @functools.wraps(builder)
         def build(shapes: Shapes, classes: int, seed: int, **options) -> LateFusion:
             check_shapes(builder.__name__, shapes, dimensions)
-            Range(low=2).check("The number of classes", classes)
+            check_count("The number of classes", classes, low=2)
             for name, value in options.items():
                 if name in ranges:
                     ranges[name].check(name, value)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, check_partition
 from dgl_core.models.fusion import Fusion, PlainFusion
-from dgl_core.utils import check_modality_names
+from dgl_core.utils import brief, check_mapping, check_modality_names
 
 
 class MultimodalModel(nn.Module):
@@ -23,12 +24,16 @@ class MultimodalModel(nn.Module):
         fusion: everything that is not an encoder.
 
     Raises:
-        ValueError: a parameter that belongs to two parts, or a name that no modality may have.
+        ValueError: a parameter that belongs to two parts, a name that no modality may have, or no modules.
     """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: nn.Module):
         super().__init__()
+        check_mapping("encoders", encoders, "modality -> nn.Module")
         check_modality_names(encoders)
+        for m, encoder in encoders.items():
+            if not isinstance(encoder, nn.Module):
+                raise ValueError(f"The encoder of {m!r} is {brief(encoder)}; give an nn.Module.")
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
         check_partition(self)
@@ -38,10 +43,17 @@ class MultimodalModel(nn.Module):
         return tuple(self.encoders)
 
     def check_inputs(self, inputs: Mapping[str, Tensor], needed: Iterable[str]) -> None:
-        """Raise a ``ValueError`` that names the first needed modality without an input."""
+        """Raise a ``ValueError`` that names the first needed modality without an input, or of another length."""
+        check_mapping("inputs", inputs, "modality -> [B, ...]", empty=True)
+        lengths = {}
         for m in needed:
             if m not in inputs:
                 raise ValueError(f"The batch has no {m!r}; this model needs {list(self.encoders)}.")
+            if isinstance(inputs[m], Tensor) and inputs[m].dim():
+                lengths[m] = inputs[m].shape[0]
+                if lengths[m] != lengths[first := next(iter(lengths))]:
+                    raise ValueError(f"The batch has {lengths[first]} samples of {first!r}, but {lengths[m]} of {m!r}: "
+                                     "give as many of every modality.")  # fmt: skip
 
     def forward(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define forward(inputs, keep=None) -> logits")
@@ -75,10 +87,22 @@ class LateFusion(MultimodalModel):
         """Compute the features of every modality, ``{m: [B, D_m]}``.
 
         Raises:
-            ValueError: if a modality of the model is missing from ``inputs``.
+            ValueError: a modality of the model is missing from ``inputs``, or has a shape that its encoder refuses.
         """
         self.check_inputs(inputs, self.encoders)
-        return {m: encoder(inputs[m]) for m, encoder in self.encoders.items()}
+        if torch.compiler.is_compiling():  # a graph has no room for ``try``
+            return {m: encoder(inputs[m]) for m, encoder in self.encoders.items()}
+        features = {}
+        for m, encoder in self.encoders.items():
+            try:
+                features[m] = encoder(inputs[m])
+            except RuntimeError as error:
+                if type(error) is not RuntimeError or not ("shape" in str(error) or "size" in str(error)):
+                    raise
+                shape, reason = list(getattr(inputs[m], "shape", ())), str(error).splitlines()[0]
+                raise ValueError(f"The encoder of {m!r} cannot take an input of shape {shape} ({reason}): give it the "
+                                 "shape that it was made for.") from error  # fmt: skip
+        return features
 
     def fuse(self, features: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
         return self.fusion(features, keep=keep)

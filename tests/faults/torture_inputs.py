@@ -564,7 +564,7 @@ def of_diagnosis() -> Iterator[Bad]:
         ("a list", [0] * 8),
         ("empty", torch.zeros(0, dtype=torch.long)),
     ):
-        yield looked(f"target {what}", ("target", "label"), loader=lambda t=target: batches(target=t))
+        yield looked(f"target {what}", ("target", "Labels"), loader=lambda t=target: batches(target=t))
     for what, answer in ANSWERS.items():
         yield looked(f"logits {what}", ("logits", "finite"), model=lambda a=answer: answering(a))
     yield looked("model None", ("model", "MultimodalModel", "NoneType"), model=lambda: None)

@@ -311,6 +311,21 @@ WRONG_CALLS = {
     "needs at least one modality": lambda: build("small", {}, 3, 0),
     "width of 'b' is 0; it must be at least 1": lambda: ConcatFusion({"a": 2, "b": 0}, 3),
     "width of 'a' is -1; it must be at least 1": lambda: FUSIONS["sum"]({"a": -1, "b": 2}, 3),
+    "number of classes is 2.5; it must be at least 2, and whole": lambda: build("mlp", {"a": (3,)}, 2.5, 0),
+    "width of 'a' is 1.5; it must be at least 1": lambda: ConcatFusion({"a": 1.5}, 3),
+    "widths is .2, 2.; it must be a dictionary": lambda: ConcatFusion([2, 2], 3),
+    "widths is None; it must be a dictionary": lambda: ConcatFusion(None, 3),
+    "widths is {}; it must be a dictionary": lambda: ConcatFusion({}, 3),
+    "encoders is None; it must be a dictionary": lambda: LateFusion(None, ConcatFusion({"a": 2}, 3)),
+    "encoder of 'a' is 3; give": lambda: LateFusion({"a": 3}, ConcatFusion({"a": 2}, 3)),
+    "fusion is 'concat'; give a head": lambda: LateFusion(encoders("a", "b"), "concat"),
+    "inputs is None; it must be a dictionary": lambda: late(2)(None),
+    "batch has 4 samples of 'sound', but 5 of 'face'": lambda: late(2)(
+        {"sound": torch.zeros(4, 3), "face": torch.zeros(5, 4)}
+    ),
+    r"encoder of 'b' cannot take an input of shape \[4, 7\]": lambda: LateFusion(
+        encoders("a", "b"), ConcatFusion({"a": 2, "b": 2}, 3)
+    )({"a": torch.zeros(4, 3), "b": torch.zeros(4, 7)}),
     "number of classes is 0; it must be at least 1": lambda: FUSIONS["gated"]({"a": 2, "b": 2}, 0),
     r"encoders are \['a', 'b'\], but the fusion was made for \['a', 'c'\]": lambda: LateFusion(
         encoders("a", "b"), ConcatFusion({"a": 2, "c": 2}, 3)

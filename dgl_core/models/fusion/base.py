@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dgl_core.utils import check_modality_names
+from dgl_core.utils import brief, check_count, check_mapping, check_modality_names
 
 
 class Fusion(nn.Module):
@@ -17,22 +17,22 @@ class Fusion(nn.Module):
     A head whose gradient dies at zero may override ``unimodal`` (METHODS 1.5); then every unimodal score uses it.
 
     Args:
-        widths: modality -> feature width D_m, in fusion order, where the head depends on it; then features of other
-            widths are refused.
-        classes: number of classes K.
+        widths: modality -> feature width D_m, in fusion order; features of other widths are refused.
+        classes: number of classes K. A head that depends on neither leaves out both.
 
     Raises:
-        ValueError: a name that no modality may have, a width or a number of classes below 1.
+        ValueError: a name that no modality may have, a width or a number of classes that is no whole number above 0.
     """
 
     def __init__(self, widths: Mapping[str, int] | None = None, classes: int | None = None):
         super().__init__()
+        if widths is not None or classes is not None:
+            check_mapping("widths", widths, "modality -> feature width")
+            check_modality_names(widths)
+            for m, width in widths.items():
+                check_count(f"The feature width of {m!r}", width)
+            check_count("The number of classes", classes)
         self.widths, self.classes = None if widths is None else dict(widths), classes
-        check_modality_names(self.widths or ())
-        for what, number in [*((f"The feature width of {m!r}", w) for m, w in (widths or {}).items()),
-                             ("The number of classes", 1 if classes is None else classes)]:  # fmt: skip
-            if number < 1:
-                raise ValueError(f"{what} is {number}; it must be at least 1.")
 
     def forward(self, features: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
         """Compute logits [B, K] from ``features`` {m: [B, D_m]}; modalities not in ``keep`` count as zero."""
@@ -92,6 +92,9 @@ class PlainFusion(Fusion):
 
     def __init__(self, module: nn.Module):
         super().__init__()
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"The fusion is {brief(module)}; give a head such as ConcatFusion(widths, classes), or "
+                             "any nn.Module that maps a dictionary of features to logits.")  # fmt: skip
         self.module = module
 
     def join(self, features: Mapping[str, Tensor]) -> Tensor:
