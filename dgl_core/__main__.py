@@ -77,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return importlib.import_module(f"dgl_core.{command.module}").main(words[1:])
     except SystemExit as end:  # argparse has explained the command, or refused its options
+        if isinstance(end.code, str):  # the reader's own code gave up with a sentence, which Python prints
+            raise
         if not end.code:
             print(f"\nexample: {command.example}")
         return end.code or 0

@@ -351,7 +351,10 @@ def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Te
         raise ValueError(f"{place!r} names no file; write FILE.py:NAME, NAME being a function in it.")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"{file} cannot be imported: SyntaxError: {error}.") from None
     if not callable(made := getattr(module, name, None)):
         raise ValueError(f"{file} has no function {name!r}; write one that returns (model, loader).")
     found = made()

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,10 @@ class Dataset:
         finite: bool = False,
         transforms: Mapping[str, nn.Module] | None = None,
     ):
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"the name of a data set is {name!r}; give a word, as text, e.g. name='clips'")
+        if isinstance(split, str) or not isinstance(split, Iterable):
+            raise ValueError(f"data set {name!r}: split is {split!r}; give 'train', 'val' or 'test' for each sample")
         self.inputs = dict(inputs)
         self.modalities = tuple(self.inputs)
         self.target = _labels(target, name)
@@ -298,6 +302,8 @@ def _listed(classes: Sequence[str], name: str) -> tuple[str, ...]:
 
 
 def _tensor(x: Any, what: str, name: str) -> Tensor:
+    if np.ma.is_masked(x):
+        raise ValueError(f"data set {name!r}: {what} has masked values; fill them, or drop their samples")
     try:
         tensor = torch.as_tensor(x if isinstance(x, (Tensor, np.ndarray)) else np.array(x)).detach()
     except (TypeError, ValueError, RuntimeError) as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.utils import coerce, data_roots, unknown_name
+from dgl_core.utils import Range, coerce, data_roots, unknown_name
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -202,17 +202,20 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
         seed: of the permutation.
 
     Raises:
-        ValueError: labels that are no ``[N]``, shares that leave nothing to train on, or a negative seed.
+        ValueError: labels that are no ``[N]`` or missing, shares that leave nothing to train on, or a negative seed.
     """
     target = np.asarray(target)
     if target.ndim != 1 or not len(target):
         raise ValueError(f"target has shape {list(target.shape)}; give one label per sample, shape [N]")
+    missing = next((i for i, label in enumerate(target.tolist()) if label is None or label != label), None)
+    if missing is not None:
+        raise ValueError(f"target has no label for sample {missing} ({target[missing]}); drop it, or give it one")
+    val, test, seed = coerce("val", val, 0.15), coerce("test", test, 0.2), coerce("seed", seed, 0)
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
         raise ValueError(
             f"val={val} and test={test} leave nothing to train on; give shares of 0 or more, below 1 together"
         )
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; give 0 or more")
+    Range(low=0).check("seed", seed)
     parts = np.full(len(target), "train", dtype=object)
     rng = np.random.Generator(np.random.PCG64(seed))
     for label in np.unique(target):

@@ -46,11 +46,15 @@ def read_spec(words: Sequence[str]) -> RunSpec:
         if equals:
             field, _, option = name.partition(".")
             if option:
-                values[field] = dict(values.get(field, {})) | {option: _value(text)}
+                held = values.get(field, {})
+                if not isinstance(held, dict):
+                    raise ValueError(f"{word!r} sets an option, but {field} is {held!r}; write for example "
+                                     "method_options.alpha=4.")  # fmt: skip
+                values[field] = held | {option: _value(text)}
             else:
                 values[field] = _value(text)
         elif number == 0:
-            values = _object(Path(word))
+            values = _object(word)
         else:
             raise ValueError(f"{word!r} is neither field=value nor the first word; write for example seed=1.")
     if "dataset" not in values:
@@ -61,16 +65,16 @@ def read_spec(words: Sequence[str]) -> RunSpec:
 def _value(text: str) -> object:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return text
 
 
-def _object(path: Path) -> dict:
+def _object(path: str) -> dict:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {str(path)!r}; give a JSON file or field=value pairs.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise ValueError(f"there is no file {path!r}; give a JSON file or field=value pairs.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {error}.") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no JSON object with the fields of a run.")

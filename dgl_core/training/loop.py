@@ -112,6 +112,9 @@ class Trainer:
     def _set_up_optimizer(self) -> None:
         """Make one optimiser over the encoders by modality, the fusion and the heads."""
         groups = {name: self.parameters(name) for name in (*self.model.encoders, "fusion", "heads")}
+        if not any(p.requires_grad for group in groups.values() for p in group):
+            raise ValueError(f"model {self.spec.model!r} has no parameter to train: all are frozen; thaw some with "
+                             "requires_grad_().")  # fmt: skip
         self.optimizer = optimizer.optimizer_of(self.spec, groups)
 
     # -- what methods see -------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from dgl_core.training.environment import is_portable
 from dgl_core.training.loop import REVISION, Log, Trainer, TrainingDiverged
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.utils import unknown_name
+from dgl_core.utils import Range, coerce, unknown_name
 
 __all__ = ["REVISION", "OutOfMemory", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
 
@@ -74,8 +74,8 @@ def device_named(name: str) -> torch.device:
     gpus = torch.cuda.device_count()
     try:
         device = torch.device(name)
-        here = (device.index or 0) < gpus if device.type == "cuda" else True
-    except RuntimeError:  # no name of a device at all
+        here = device.type == "cpu" or device.type == "cuda" and (device.index or 0) < gpus
+    except (RuntimeError, TypeError):  # no name of a device at all
         here = False
     if not here:
         choices = ", ".join(["cpu", *(f"cuda:{number}" for number in range(gpus))])
@@ -105,9 +105,9 @@ def check_outputs(trainer: Trainer) -> None:
         ) from error
     finally:
         model.train(training)
-    if not isinstance(logits, torch.Tensor) or logits.dim() < 2:
-        kind = type(logits).__name__ if not isinstance(logits, torch.Tensor) else f"shape {list(logits.shape)}"
-        raise ValueError(f"{name} returns {kind}; it must return logits [B, K, ...].")
+    if not isinstance(logits, torch.Tensor) or logits.dim() < 2 or len(logits) != 1 or not logits.is_floating_point():
+        kind = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ValueError(f"{name} returns {kind} for one sample; it must return floating-point logits [B, K, ...].")
     if logits.shape[1] < trainer.classes:
         raise ValueError(
             f"{name} gives {logits.shape[1]} logits a sample; data set {trainer.dataset.name!r} has {trainer.classes} "
@@ -167,6 +167,8 @@ def fit(
         raise ValueError(f"dataset is of type {type(dataset).__name__}; give a Dataset, for example ArrayDataset(...).")
     if not isinstance(method, str):
         raise ValueError(f"method is {method!r}; it must be one registered name, as text.")
+    log = coerce("log", log, 0)
+    Range(low=0).check("log", log)
     declared = methods.build(method).options()
     chosen = {name: options.pop(name) for name in list(options) if name in declared}
     settings = {f.name for f in dataclasses.fields(RunSpec)} - {"dataset", "method", "model", "method_options"}

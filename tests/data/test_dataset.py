@@ -137,6 +137,10 @@ def bad_value(value: float, dtype=torch.float32):
         ({"split": ["train"] * (N - 1) + ["dev"]}, "part in the split.*'dev'"),
         ({"split": ["train"] * 30 + ["test"] * 30}, "part 'val' is empty.*random_split"),
         ({"split": ["train", "val", "test"]}, "split 3"),
+        ({"split": None}, "split is None; give 'train', 'val' or 'test' for each sample"),
+        ({"split": "train"}, "split is 'train'; give"),
+        ({"name": None}, "the name of a data set is None"),
+        ({"inputs": {"audio": np.ma.masked_less(np.arange(N), 3)}}, "'audio' has masked values; fill them"),
     ],
 )
 def test_bad_arrays_are_refused_with_the_place(changes, message):
@@ -172,6 +176,8 @@ def test_a_transform_without_its_modality_is_refused():
         ({"test": float("nan")}, "test=nan"),
         ({"test": 1.0, "val": 0.0}, "test=1.0"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 1.5}, "seed is 1.5; it must be of type int"),
+        ({"val": "x"}, "val is 'x'; it must be of type float"),
     ],
 )
 def test_a_split_that_cannot_be_is_refused(given, message):
@@ -183,6 +189,12 @@ def test_a_split_that_cannot_be_is_refused(given, message):
 def test_a_split_needs_one_label_per_sample(target):
     with pytest.raises(ValueError, match="give one label per sample"):
         random_split(target)
+
+
+@pytest.mark.parametrize("label", [float("nan"), None])
+def test_a_split_needs_every_label(label):
+    with pytest.raises(ValueError, match="target has no label for sample 2"):
+        random_split(np.array([0, 1, label, 1]))
 
 
 def test_duplicate_ids_are_refused():

@@ -214,6 +214,8 @@ def test_a_specification_is_a_file_pairs_or_both(tmp_path):
         (['dataset=["tiny"]'], "dataset is ['tiny']; it must be one registered name"),
         (["dataset=tiny", "precision=tf32", "epochs=1", "batch_size=4"], "NVIDIA GPUs only"),
         ([__file__], "is no JSON"),
+        ([""], "there is no file ''"),
+        (["dataset=tiny", "epochs=3", "epochs.x=3"], "'epochs.x=3' sets an option, but epochs is 3"),
     ],
 )
 def test_wrong_requests_are_one_line(words, message, tmp_path, monkeypatch):

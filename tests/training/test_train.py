@@ -333,10 +333,27 @@ class Says(nn.Module):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"model": lambda: late(2, classes=2)}, "tells 2 classes apart, but the data set has 3"),
+        (
+            {"model": lambda: LateFusion(late(2).encoders, Says(lambda x: x[:, :2]))},
+            "gives 2 logits a sample; data set 'tiny_arrays' has 3 classes",
+        ),
         ({"model": lambda: pictures(2)}, "cannot take a sample of data set 'tiny_arrays' .sound .3., face .4.*"),
-        ({"model": lambda: LateFusion(late(2).encoders, Says(lambda x: {"fused": x}))}, "returns dict; it must return"),
-        ({"model": lambda: LateFusion(late(2).encoders, Says(lambda x: [x, x]))}, "returns list; it must return"),
+        (
+            {"model": lambda: LateFusion(late(2).encoders, Says(lambda x: {"fused": x}))},
+            "returns dict for one sample; it must return",
+        ),
+        (
+            {"model": lambda: LateFusion(late(2).encoders, Says(lambda x: [x, x]))},
+            "returns list for one sample; it must return",
+        ),
+        (
+            {"model": lambda: LateFusion(late(2).encoders, Says(torch.Tensor.long))},
+            "returns torch.int64 .1, 3. for one",
+        ),
+        ({"model": lambda: late(2).requires_grad_(False)}, "model 'custom' has no parameter to train"),
+        ({"log": "often"}, "log is 'often'; it must be of type int"),
+        ({"log": -1}, "log is -1; it must be at least 0"),
+        ({"device": "meta"}, "device 'meta' is not here; choose one of: cpu"),
         ({"method": ["dgl"]}, "method is .'dgl'.; it must be one registered name"),
         ({"dataset": {"sound": 1}}, "dataset is of type dict; give a Dataset"),
         ({"device": "cuda:99"}, "device 'cuda:99' is not here; choose one of: cpu"),

@@ -133,10 +133,11 @@ def _mine(claims: Sequence[Claim], folder: Path) -> int:
         print(printable(f"not used: {name}: {reason}"), file=sys.stderr)
     if not found.groups:
         raise ValueError(f"No run records in {str(folder)!r}: write RunRecord.to_json() of your runs there, as *.json.")
-    left = 0
+    left, told = 0, set()
     for claim, judged in judging.judge_ledger(found.groups, asked):
         decided = {title: one for title, one in judged.items() if one.outcome != "needs" or len(claims) == 1}
         left += not decided
+        told |= decided.keys()
         if decided:
             print(_headline(claim))
         for title, one in decided.items():
@@ -144,7 +145,8 @@ def _mine(claims: Sequence[Claim], folder: Path) -> int:
     if left:
         print(printable(f"{left} other claims need rows that are not in {folder.name!r}."))
     for title, records in found.groups.items():
-        for problem in records.problems:
+        alone = {} if title in told else {"no claim has all its rows among these records": None}
+        for problem in records.problems or alone:
             print(printable(f"not judged: {title}: {problem}"), file=sys.stderr)
     return 0
 

@@ -59,7 +59,6 @@ def _check_values(record: RunRecord) -> None:
     def number(value: object) -> bool:
         return isinstance(value, float) or (type(value) is int and abs(value) < 10**15)
 
-    needs(isinstance(record.spec.dataset, str), "data set has no name")
     needs(isinstance(record.data, dict), "data are no table")
     modalities = record.data.get("modalities")
     names = isinstance(modalities, list) and all(isinstance(m, str) for m in modalities)
