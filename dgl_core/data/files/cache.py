@@ -7,14 +7,13 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
-import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from dgl_core.utils import project_root, write_atomic
+from dgl_core.utils import project_root, remove_abandoned, temporary, write_atomic
 
 MANIFEST = "MANIFEST.sha256"
 _remembering = True  # whether files that were right before are read again only if they have changed
@@ -49,11 +48,8 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
         if not reason:
             return folder
         say(f"{what} in {folder}: {reason}; making it again")
-    for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > 3600:
-                shutil.rmtree(leftover, ignore_errors=True)
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    remove_abandoned(folder.parent, f".{folder.name}.*")
+    fresh = temporary(folder)
     try:
         with writing(what, folder):
             fresh.mkdir(parents=True)
@@ -88,7 +84,7 @@ def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
                 raise
             if not problem(folder):
                 return
-        broken = fresh.with_name(fresh.name + ".broken")
+        broken = temporary(folder)
         with contextlib.suppress(FileNotFoundError):
             os.replace(folder, broken)
         shutil.rmtree(broken, ignore_errors=True)
@@ -110,10 +106,13 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> None:
 def read_manifest(folder: Path) -> dict[str, str]:
     """Read ``{file: checksum}`` from ``MANIFEST.sha256``."""
     entries = {}
-    for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
+    for line in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines():
         checksum, _, file = line.partition("  ")
-        if len(checksum) != 64 or not file or Path(file).is_absolute() or ".." in Path(file).parts:
-            raise ValueError(f"{folder / MANIFEST}: {line!r} is no line of a SHA-256 manifest; fetch the folder again")
+        safe = file.isprintable() and not Path(file).is_absolute() and ".." not in Path(file).parts
+        if not re.fullmatch("[0-9a-f]{64}", checksum) or not file or not safe or "\ufffd" in file:
+            raise ValueError(
+                f"{folder / MANIFEST}: {line[:100]!r} is no line of a SHA-256 manifest; fetch the folder again"
+            )
         entries[file] = checksum
     return entries
 
@@ -208,5 +207,6 @@ class _Memory:
     def save(self) -> None:
         if not self.new:
             return
+        remove_abandoned(self.path.parent, f".{self.path.name}.*")
         with contextlib.suppress(OSError):  # a read-only place costs time, not correctness
             write_atomic(self.path, json.dumps(self._read() | self.new))
