@@ -132,7 +132,7 @@ class Store:
             run: the stem of a record: only what belongs to this run.
         """
         remove_abandoned(self.root, f".{run}*")
-        for path in sorted(self.root.glob(f"{run}*")):
+        for path in sorted(self.root.glob(f"{run}*"), key=lambda path: path.suffix != ".claim"):  # they hold the others
             with contextlib.suppress(OSError):
                 age, claim = time.time() - path.stat().st_mtime, path.with_suffix(".claim")
                 useless = path.suffix == ".checkpoint" and (path.with_suffix(".json").exists() or age > FORGOTTEN)

@@ -150,7 +150,8 @@ def _listed(folder: Path, _changed: int) -> tuple[dict[str, str], set[str]]:
 def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
     """Find missing and changed files of ``folder``: ``{file: "missing" | "wrong checksum"}``.
 
-    A file that was right before and has kept its size and modification time is not read again, except ``afresh``.
+    A file that was right before and has kept its size and times (of its content, of its state) is not read again,
+    except ``afresh``.
     """
     memory = _Memory()
     wrong = {}
@@ -196,7 +197,7 @@ class _Memory:
     @staticmethod
     def _entry(path: Path, checksum: str) -> list:
         status = path.stat()
-        return [checksum, status.st_size, status.st_mtime_ns]
+        return [checksum, status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # nobody can set the last one back
 
     def knows(self, path: Path, checksum: str) -> bool:
         return _remembering and self.known.get(str(path.resolve())) == self._entry(path, checksum)
