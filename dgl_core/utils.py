@@ -13,8 +13,13 @@ import importlib
 import math
 import numbers
 import os
+<<<<<<< HEAD
 import reprlib
+=======
+import re
+>>>>>>> h-fix3
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -25,7 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TEMPORARY = ".tmp"  # end of the names of files that are being written
+TEMPORARY = ".tmp"  # end of the names of files and folders that are being written
+HALF_WRITTEN = 3600.0  # seconds after which a temporary file or folder belongs to nobody, wherever it was made
 REMEDIES = {
     errno.ENOSPC: "Free some space there",
     errno.EDQUOT: "Free some space there",
@@ -203,7 +209,7 @@ def write_atomic(path: str | Path, content: str | bytes, remedy: str = "") -> Pa
     data = content.encode() if isinstance(content, str) else content
     with explained(path.parent, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_me()}-", suffix=TEMPORARY)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -216,6 +222,48 @@ def write_atomic(path: str | Path, content: str | bytes, remedy: str = "") -> Pa
             raise
         _sync_folder(path.parent)
     return path
+
+
+def _me() -> str:
+    """Name this process in a few characters: its host, in digits, and its number there."""
+    return f"{derive_seed(socket.gethostname()):014x}-{os.getpid()}"
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process of this host has not ended."""
+    if os.name == "nt":
+        return True  # no way to ask there: signal 0 would interrupt the process
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def temporary(path: Path) -> Path:
+    """Name a hidden folder beside ``path`` in which it is made; the name says which process is at it."""
+    return path.with_name(f".{path.name}.{_me()}-{time.monotonic_ns():x}{TEMPORARY}")
+
+
+def abandoned(path: Path) -> bool:
+    """Tell whether a ``temporary``, or that of ``write_atomic``, is of a process that has ended here, or too old."""
+    host = _me().partition("-")[0]
+    made = re.search(rf"\.{host}-(\d+)-\w+{re.escape(TEMPORARY)}$", path.name)
+    return bool(made and not alive(int(made[1]))) or time.time() - path.stat().st_mtime > HALF_WRITTEN
+
+
+def remove_abandoned(folder: Path, names: str = ".*") -> None:
+    """Remove what killed processes left half-made in a folder; what cannot be removed stays.
+
+    Args:
+        names: a pattern of the hidden names that may go.
+    """
+    for path in folder.glob(names):
+        with contextlib.suppress(OSError):
+            if abandoned(path):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -83,6 +83,7 @@ def reproduce(options: argparse.Namespace) -> int:
     """Plan, train, execute, report. Returns the exit status: 0, or 1 if anything failed."""
     started = time.monotonic()
     outputs.sweep(options.out)
+    run.here().clean()
     plan = plan_of(options.profile, options.names)
     print(f"Profile {options.profile}: {profiles.profile_named(options.profile).purpose}")
     print(summary(plan, options.workers), flush=True)

@@ -34,9 +34,8 @@ USUAL_SECONDS = 15.0  # of a notebook that was never executed here
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
 TOGETHER = 5  # runners that may write one report at the same time
 LEFT = re.compile(
-    r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.\w{8}\.tmp"
+    r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.[\w-]+\.tmp"
 )  # a file that ``write_atomic`` has not finished
-LEFT_SECONDS = 600.0  # after which nobody is at work on it
 MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
 
@@ -182,8 +181,8 @@ def sweep(out: Path) -> None:
     """Remove what killed runners left half-written in the report folder."""
     for folder in (out, *(out / name for name in ("notebooks", "tables", "figures"))):
         for path in folder.glob(".*.*.*"):
-            if LEFT.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > LEFT_SECONDS:
-                path.unlink(missing_ok=True)
+            if LEFT.fullmatch(path.name) and path.is_file():
+                utils.remove_abandoned(folder, path.name)  # a name of letters, digits, dots and dashes is a pattern
 
 
 def record_failure(out: Path, name: str, where: str, error: str) -> Result:

@@ -32,6 +32,7 @@ from dgl_core.data.transforms import PerFrame, RandomResizedCrop, Standardise, T
 from dgl_core.paper.experiments import late_fusion, profiles
 from dgl_core.reproduce.plan import plan_of
 from dgl_core.runs import run as runs
+from dgl_core.runs.estimates import signed
 from dgl_core.training import train
 from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.loop import Trainer
@@ -225,7 +226,7 @@ def write(report: Mapping, folder: Path) -> Path:
     """Keep a report under the name of its configuration."""
     words = [report["dataset"], report["model"], report["precision"], report["scale"], report["environment"]["device"]]
     path = folder / (re.sub(r"[^\w.]+", "_", "-".join(map(str, words))).strip("_") + ".json")
-    write_atomic(path, json.dumps(report, indent=1))
+    write_atomic(path, json.dumps(signed(report), indent=1))
     return path
 
 

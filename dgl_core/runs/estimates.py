@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -52,14 +54,27 @@ class Estimates:
         return None
 
 
+def signed(report: Mapping) -> dict[str, object]:
+    """Add its checksum to a rehearsal report, as ``reports`` expects it."""
+    return {**report, "checksum": _checksum(report)}
+
+
+def _checksum(report: Mapping) -> str:
+    content = {name: value for name, value in report.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
 def reports(folder: Path) -> list[Mapping]:
-    """Read all rehearsal reports that can be read, the latest of a configuration last."""
+    """Read all rehearsal reports that are as they were written, the latest of a configuration last."""
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
-            report["scale"], report["methods"], report["precision"], report["model"], report["dataset"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # half-written or of another version: it estimates nothing
-        found.append(report)
+            if report["checksum"] == _checksum(report):
+                found.append(report)
+                continue
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass
+        said = "is not used: it is damaged or of another version; rehearse again, or delete it."
+        print(f"Rehearsal report {path.name} {said}", file=sys.stderr)
     return found

@@ -81,6 +81,7 @@ def find_or_make(
 
     with contextlib.ExitStack() as held:
         if first:
+            store.clean(checkpoint.stem)
             record = look()
             mine = record is None and held.enter_context(store.claim(wanted.spec, wanted.key))
             record = look() if mine else record  # another worker may have finished it since

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import stat
 import sys
 import threading
 import time
@@ -15,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dgl_core.training.records import CorruptRecord, RunRecord, RunSpec
-from dgl_core.utils import STORE_REMEDY, explained, set_aside, write_atomic
+from dgl_core.utils import STORE_REMEDY, alive, explained, remove_abandoned, set_aside, write_atomic
 
 HEARTBEAT = 10.0  # seconds between signs of life of a worker
 STALE = 60.0  # a claim without a sign of life for this long is taken over
-HALF_WRITTEN = 3600.0  # a temporary file this old belongs to a process that was killed
+LARGEST = 2**28  # bytes of a record; a larger file is none
 FORGOTTEN = 30 * 86400.0  # a checkpoint this old belongs to a run that nobody goes on with
 ANY = "any"  # records however they were made
 
@@ -88,8 +89,9 @@ class Store:
         for path in sorted(self.root.rglob("*.json")):
             try:
                 found.append(_read(path))
-            except CorruptRecord as error:
-                print(f"Record {path.name} is not used: {error}.", file=sys.stderr)
+            except (CorruptRecord, FileNotFoundError) as error:
+                reason = "it is gone" if isinstance(error, FileNotFoundError) else error
+                print(f"Record {path.name} is not used: {reason}.", file=sys.stderr)
         return found
 
     @contextmanager
@@ -120,19 +122,21 @@ class Store:
             if _text(path) == mine:  # it is not if this worker slept for long and another one took over
                 path.unlink(missing_ok=True)
 
-    def clean(self) -> None:
+    def clean(self, run: str = "") -> None:
         """Remove what killed workers left behind and nobody will use: half-written files, claims, checkpoints.
 
         A claim goes when it is stale; a checkpoint when its record is there or it is a month old, and no claim holds
         its run. A folder that cannot be written to is left as it is.
+
+        Args:
+            run: the stem of a record: only what belongs to this run.
         """
-        for path in sorted(self.root.glob("*")) if self.root.is_dir() else ():
+        remove_abandoned(self.root, f".{run}*")
+        for path in sorted(self.root.glob(f"{run}*"), key=lambda path: path.suffix != ".claim"):  # they hold the others
             with contextlib.suppress(OSError):
                 age, claim = time.time() - path.stat().st_mtime, path.with_suffix(".claim")
                 useless = path.suffix == ".checkpoint" and (path.with_suffix(".json").exists() or age > FORGOTTEN)
-                if path.name.startswith("."):
-                    gone = age > HALF_WRITTEN
-                elif path.suffix == ".claim":  # by the protocol, so that no other worker's new claim is removed
+                if path.suffix == ".claim":  # by the protocol, so that no other worker's new claim is removed
                     gone = _is_stale(path) and _take_over(path, uuid.uuid4().hex)
                 else:
                     gone = useless and not claim.exists() or path.suffix == ".taking" and _is_stale(path)
@@ -141,10 +145,24 @@ class Store:
 
 
 def _read(path: Path) -> RunRecord:
+    """Read a record.
+
+    Raises:
+        FileNotFoundError: there is none. CorruptRecord: no regular file, too large, unreadable, or no record.
+    """
     try:
-        return RunRecord.from_json(path.read_text())
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever, a device never end
+            raise CorruptRecord("it is no regular file")
+        if status.st_size > LARGEST:
+            raise CorruptRecord(f"it has {status.st_size:,} bytes, no record has so many")
+        return RunRecord.from_json(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise CorruptRecord("it is no text") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a link to itself, no permission, a failing disk
+        raise CorruptRecord(f"it cannot be read ({error.strerror})") from None
 
 
 def _create(path: Path, text: str) -> bool:
@@ -180,22 +198,10 @@ def _is_stale(path: Path) -> bool:
         return False  # released at this moment
     try:
         owner = json.loads(_text(path))
-        gone = owner["host"] == socket.gethostname() and not _alive(owner["pid"])
+        gone = owner["host"] == socket.gethostname() and not alive(owner["pid"])
     except (ValueError, KeyError, TypeError):
         gone = False  # being written at this moment, or never finished
     return gone or age > STALE
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # no way to ask there: signal 0 would interrupt the process; the heartbeat decides alone
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _take_over(path: Path, text: str) -> bool:

@@ -221,10 +221,10 @@ class RunRecord:
         try:
             body = json.loads(text)
             checksum = body.pop("checksum")
-        except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise CorruptRecord("it is truncated or not a run record") from None
         if body.get("schema") != SCHEMA:
-            raise CorruptRecord(f"its schema is {body.get('schema')}, this version reads {SCHEMA}")
+            raise CorruptRecord(f"its schema is {body.get('schema')!r:.40}, this version reads {SCHEMA}")
         if hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest() != checksum:
             raise CorruptRecord("its checksum does not match its content, so it was edited or damaged")
         body.pop("schema")

@@ -262,8 +262,9 @@ def _claim(place: Path) -> None:
     """The claim of a worker that is dead, made long ago."""
     from dgl_core.runs import keys
     from dgl_core.runs.store import Store
+    from dgl_core.training.environment import making
 
-    spec, store = _spec(), Store(place)
+    spec, store = _spec(), Store(place, making(True))
     pid = os.fork()
     if not pid:
         held = store.claim(keys.canonical(spec), keys.key(spec))

@@ -197,9 +197,10 @@ def _claimed(store: Path, what: str, jump: float) -> None:
     from dgl_core.runs import keys
     from dgl_core.runs.command import read_spec
     from dgl_core.runs.store import Store
+    from dgl_core.training.environment import making
 
     spec = keys.canonical(read_spec(run_words("dgl")[1:]))
-    path = Store(store).path(spec, keys.key(spec)).with_suffix(".claim")
+    path = Store(store, making(True)).path(spec, keys.key(spec)).with_suffix(".claim")
     path.parent.mkdir(parents=True)
     dead = Child(lambda: None, store.parent / "dead")
     dead.wait()

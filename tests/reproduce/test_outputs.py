@@ -119,8 +119,8 @@ def test_two_runners_that_write_at_the_same_time_leave_one_whole_result(report, 
 
 
 def test_what_a_killed_runner_left_half_written_is_removed(report, monkeypatch):
-    left = report.out / "notebooks" / ".01_first.json.a1b2c3d4"
-    fresh, other = report.out / ".index.html.e5f6a7b8", report.out / "tables" / ".notes"
+    left = report.out / "notebooks" / ".01_first.json.a1b2c3d4.tmp"
+    fresh, other = report.out / ".index.html.e5f6a7b8.tmp", report.out / "tables" / ".notes"
     for path in (left, fresh, other):
         path.write_text("half")
     for path in (left, other):

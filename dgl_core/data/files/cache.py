@@ -7,15 +7,14 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import sys
-import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from dgl_core.utils import project_root, write_atomic
+from dgl_core.utils import project_root, remove_abandoned, temporary, write_atomic
 
 MANIFEST = "MANIFEST.sha256"
 _remembering = True  # whether files that were right before are read again only if they have changed
@@ -50,10 +49,15 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
         if not reason:
             return folder
         say(f"{what} in {folder}: {reason}; making it again")
+<<<<<<< HEAD
     for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
         if _abandoned(leftover):
             shutil.rmtree(leftover, ignore_errors=True)
     fresh = folder.with_name(f".{folder.name}.{_host()}-{os.getpid()}.{uuid.uuid4().hex[:8]}")
+=======
+    remove_abandoned(folder.parent, f".{folder.name}.*")
+    fresh = temporary(folder)
+>>>>>>> h-fix3
     try:
         with writing(what, folder):
             fresh.mkdir(parents=True)
@@ -106,7 +110,7 @@ def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
                 raise
             if not problem(folder):
                 return
-        broken = fresh.with_name(fresh.name + ".broken")
+        broken = temporary(folder)
         with contextlib.suppress(FileNotFoundError):
             os.replace(folder, broken)
         shutil.rmtree(broken, ignore_errors=True)
@@ -128,10 +132,13 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> None:
 def read_manifest(folder: Path) -> dict[str, str]:
     """Read ``{file: checksum}`` from ``MANIFEST.sha256``."""
     entries = {}
-    for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
+    for line in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines():
         checksum, _, file = line.partition("  ")
-        if len(checksum) != 64 or not file or Path(file).is_absolute() or ".." in Path(file).parts:
-            raise ValueError(f"{folder / MANIFEST}: {line!r} is no line of a SHA-256 manifest; fetch the folder again")
+        safe = file.isprintable() and not Path(file).is_absolute() and ".." not in Path(file).parts
+        if not re.fullmatch("[0-9a-f]{64}", checksum) or not file or not safe or "\ufffd" in file:
+            raise ValueError(
+                f"{folder / MANIFEST}: {line[:100]!r} is no line of a SHA-256 manifest; fetch the folder again"
+            )
         entries[file] = checksum
     return entries
 
@@ -169,7 +176,8 @@ def _listed(folder: Path, _changed: int) -> tuple[dict[str, str], set[str]]:
 def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
     """Find missing and changed files of ``folder``: ``{file: "missing" | "wrong checksum"}``.
 
-    A file that was right before and has kept its size and modification time is not read again, except ``afresh``.
+    A file that was right before and has kept its size and times (of its content, of its state) is not read again,
+    except ``afresh``.
     """
     memory = _Memory()
     wrong = {}
@@ -215,7 +223,7 @@ class _Memory:
     @staticmethod
     def _entry(path: Path, checksum: str) -> list:
         status = path.stat()
-        return [checksum, status.st_size, status.st_mtime_ns]
+        return [checksum, status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # nobody can set the last one back
 
     def knows(self, path: Path, checksum: str) -> bool:
         return _remembering and self.known.get(str(path.resolve())) == self._entry(path, checksum)
@@ -226,5 +234,6 @@ class _Memory:
     def save(self) -> None:
         if not self.new:
             return
+        remove_abandoned(self.path.parent, f".{self.path.name}.*")
         with contextlib.suppress(OSError):  # a read-only place costs time, not correctness
             write_atomic(self.path, json.dumps(self._read() | self.new))

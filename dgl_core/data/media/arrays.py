@@ -220,13 +220,14 @@ def _write_csv(path: Path, rows: Iterable[Sequence]) -> None:
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Let one process at a time work on a folder; the system frees the lock when its holder ends in whatever way."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        cache.say(f"another process prepares {folder}; waiting for it")
-        lock.acquire()
+    with cache.writing("the arrays of clips", folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            cache.say(f"another process prepares {folder}; waiting for it")
+            lock.acquire()
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
+from dgl_core.data.files.arrays import new_array
 from dgl_core.data.recipe import SEEDS, Recipe
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Prepared:
                 )
                 first = next(images)
                 shape = (len(self.numbers), *first.shape)
-                array = np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", np.uint8, shape)
+                array = new_array(folder / f"{kind}.npy", shape, np.uint8)
                 array[0] = first
                 for row, image in enumerate(images, start=1):
                     array[row] = image

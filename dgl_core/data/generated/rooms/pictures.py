@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_core.data.files import cache
+from dgl_core.data.files.arrays import new_array
 from dgl_core.data.generated import kept
 from dgl_core.data.generated.rooms.looks import CLASSES
 from dgl_core.data.generated.rooms.render import render
@@ -91,8 +92,7 @@ def ensure(images: int, seed: int, mislead: float, height: int, width: int) -> d
     def write(folder: Path) -> None:
         cache.say(f"drawing {images} rooms of {height} x {width} once")
         arrays = {
-            kind: np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", dtype, (images, *shape))
-            for kind, (shape, dtype) in shapes.items()
+            kind: new_array(folder / f"{kind}.npy", (images, *shape), dtype) for kind, (shape, dtype) in shapes.items()
         }
         for number in range(images):
             rgb, depth, label = draw(number, seed, mislead, height, width)
