@@ -13,11 +13,8 @@ import importlib
 import math
 import numbers
 import os
-<<<<<<< HEAD
-import reprlib
-=======
 import re
->>>>>>> h-fix3
+import reprlib
 import shutil
 import socket
 import sys

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -49,15 +48,8 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
         if not reason:
             return folder
         say(f"{what} in {folder}: {reason}; making it again")
-<<<<<<< HEAD
-    for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
-        if _abandoned(leftover):
-            shutil.rmtree(leftover, ignore_errors=True)
-    fresh = folder.with_name(f".{folder.name}.{_host()}-{os.getpid()}.{uuid.uuid4().hex[:8]}")
-=======
     remove_abandoned(folder.parent, f".{folder.name}.*")
     fresh = temporary(folder)
->>>>>>> h-fix3
     try:
         with writing(what, folder):
             fresh.mkdir(parents=True)
@@ -66,24 +58,6 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
-
-
-def _host() -> str:
-    return socket.gethostname().replace(".", "_")
-
-
-def _abandoned(folder: Path) -> bool:
-    """Tell whether nobody fills a folder any more: its process on this machine has ended, or it is an hour old."""
-    host, _, process = folder.name.split(".")[-2].rpartition("-")
-    try:
-        if os.name == "posix" and host == _host() and process.isdecimal():
-            os.kill(int(process), 0)  # sends nothing; fails if there is no such process
-            return False
-        return time.time() - folder.stat().st_mtime > 3600
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager
