@@ -98,7 +98,7 @@ class Store:
     def claim(self, spec: RunSpec, key: str):
         """Claim a run; yields True while this worker alone holds it, False if another living worker does."""
         path = self.path(spec, key).with_suffix(".claim")
-        mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex})
+        mine = _signature()
         with explained(self.root, STORE_REMEDY):
             path.parent.mkdir(parents=True, exist_ok=True)
             claimed = _create(path, mine) or (_is_stale(path) and _take_over(path, mine))
@@ -132,12 +132,13 @@ class Store:
             run: the stem of a record: only what belongs to this run.
         """
         remove_abandoned(self.root, f".{run}*")
-        for path in sorted(self.root.glob(f"{run}*"), key=lambda path: path.suffix != ".claim"):  # they hold the others
+        order = {".taking": 0, ".claim": 1}  # a dead worker's attempt holds the claim, and that the checkpoint
+        for path in sorted(self.root.glob(f"{run}*"), key=lambda path: order.get(path.suffix, 2)):
             with contextlib.suppress(OSError):
                 age, claim = time.time() - path.stat().st_mtime, path.with_suffix(".claim")
                 useless = path.suffix == ".checkpoint" and (path.with_suffix(".json").exists() or age > FORGOTTEN)
                 if path.suffix == ".claim":  # by the protocol, so that no other worker's new claim is removed
-                    gone = _is_stale(path) and _take_over(path, uuid.uuid4().hex)
+                    gone = _is_stale(path) and _take_over(path, _signature())
                 else:
                     gone = useless and not claim.exists() or path.suffix == ".taking" and _is_stale(path)
                 if gone:
@@ -163,6 +164,11 @@ def _read(path: Path) -> RunRecord:
         raise
     except OSError as error:  # a link to itself, no permission, a failing disk
         raise CorruptRecord(f"it cannot be read ({error.strerror})") from None
+
+
+def _signature() -> str:
+    """Write who claims: others on this host see when this process has ended."""
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex})
 
 
 def _create(path: Path, text: str) -> bool:

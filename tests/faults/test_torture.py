@@ -10,10 +10,10 @@ from tests.faults.torture import COUNT, Campaign, kinds, lines
 
 SEED = 14
 SHARE = {  # kind -> how many of its cases
-    "kill-run": 6, "kill-preparation": 4,
-    "damage-record": 3, "damage-checkpoint": 6, "damage-claim": 2, "damage-rehearsal": 2, "damage-emotions-media": 4,
-    "damage-emotions-verify": 3, "damage-rooms": 2, "damage-folder-arrays": 3, "damage-folder-media": 3,
-    "damage-nyuv2": 3, "damage-mosi": 2, "damage-report": 1,
+    "kill-run": 3, "kill-preparation": 2,
+    "damage-record": 2, "damage-checkpoint": 3, "damage-claim": 2, "damage-rehearsal": 2, "damage-emotions-media": 2,
+    "damage-emotions-verify": 1, "damage-rooms": 2, "damage-folder-arrays": 2, "damage-folder-media": 1,
+    "damage-nyuv2": 1, "damage-mosi": 1, "damage-report": 1,
     "input-claims": 6, "input-arrays": 8, "input-splits": 4, "input-models": 4, "input-model-options": 6,
     "input-methods": 6, "input-objectives": 6, "input-fit": 8, "input-diagnosis": 8, "input-specifications": 6,
     "input-training": 4, "input-commands": 8, "input-data": 6, "input-make": 1,
