@@ -238,10 +238,8 @@ for dataset, square in squares.items():
         print(f"{titles[dataset]}: no records yet; python -m tools.reference {dataset}")
         continue
     if dataset not in live and dataset != "mosi":
-        before = statistics.paired(rows, *pair)
-        print(
-            f"{titles[dataset]}: {sum(before) / len(before):+.1f} points on the {len(before)} seeds of the map, then:"
-        )
+        before, title = statistics.paired(rows, *pair), titles[dataset]
+        print(f"{title}: {sum(before) / len(before):+.1f} points on the {len(before)} seeds of the map, then:")
         rows = reference(beyond.finals(dataset, {row: float(rates[row]) for row in pair}))
     judged.append(equal_budget.interior(titles[dataset], rows, pair, own[dataset][2]))
     print(judged[-1])

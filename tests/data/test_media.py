@@ -23,6 +23,7 @@ from dgl_core.data.generated.emotions.acting import EMOTIONS
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import FORMS, spectrogram
 from dgl_core.data.sets import cremad
+from dgl_core.utils import temporary
 
 
 @pytest.fixture(autouse=True)
@@ -325,9 +326,10 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path):
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
+    here = temporary(tmp_path / "array").name.split(".")[2].partition("-")[0]  # how this host is named
     left, used, elsewhere = (
-        tmp_path / f".array.{host}-{process}.0a1b2c3d"
-        for host, process in ((cache._host(), dead.pid), (cache._host(), os.getpid()), ("another", dead.pid))
+        tmp_path / f".array.{host}-{process}-0a1b2c3d.tmp"
+        for host, process in ((here, dead.pid), (here, os.getpid()), ("0" * 14, dead.pid))
     )
     for folder in (left, used, elsewhere):
         folder.mkdir()

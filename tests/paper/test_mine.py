@@ -179,7 +179,7 @@ CONTENTS = {
     "cut": (GOOD.to_json()[:200], "truncated"),
     "a list": ("[1, 2]", "not a run record"),
     "nothing": ("", "truncated"),
-    "deep": ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+    "deep": ("[" * 100_000 + "]" * 100_000, "not a run record"),
     "a number of 5,000 digits": ('{"a": ' + "9" * 5000 + "}", ""),
     "text for a score": (forged(GOOD, curves=CURVES | {"test/fused/accuracy": ["0.9"]}), "no list of one number"),
     "a score beyond all bounds": (forged(GOOD, curves=CURVES | {"test/fused/accuracy": [10**400]}), "no list of one"),

@@ -89,9 +89,8 @@ def records_in(folder: Path) -> Folder:
         name = str(path.relative_to(folder))
         try:
             usable[name] = read(path)
-        except (OSError, ValueError, RecursionError) as error:
-            deep = isinstance(error, RecursionError)
-            found.unused[name] = "it is nested too deeply" if deep else _reason(error)
+        except (OSError, ValueError) as error:
+            found.unused[name] = _reason(error)
     for title, files in _groups(_without_copies(usable, found), found).items():
         rows = _rows(files, found)
         if any(rows.values()):

@@ -25,7 +25,6 @@ def read(path: Path) -> RunRecord:
     Raises:
         OSError: from the file system.
         ValueError: it is no file, no record, or a record whose values are not what they have to be.
-        RecursionError: it is nested too deeply.
     """
     _check_file(os.stat(path))
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may have become a pipe meanwhile
