@@ -6,8 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from dgl_core import data, methods, models
-from dgl_core.training import loop
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import resolve_options, unknown_name
 
@@ -46,12 +44,21 @@ def resolve(spec: RunSpec | Run) -> Run:
     return Run(plain, hashlib.sha256(text.encode()).hexdigest(), made_by)
 
 
+def _rooms():
+    """Import what decides a key: here, because a plan or a ``--help`` needs no torch."""
+    from dgl_core import data, methods, models
+    from dgl_core.training import loop
+
+    return data, methods, models, loop
+
+
 def canonical(spec: RunSpec) -> RunSpec:
     """Spell a specification in the one way: options in their declared types, defaults left out.
 
     Raises:
         ValueError: unknown data set, model, method or option, with the nearest right name.
     """
+    data, methods, models, _ = _rooms()
     if spec.dataset not in data.DATASETS:
         raise unknown_name("data set", spec.dataset, data.DATASETS)
     if spec.method not in methods.METHODS:
@@ -68,6 +75,7 @@ def canonical(spec: RunSpec) -> RunSpec:
 
 def revisions(spec: RunSpec) -> dict[str, int]:
     """List the revision numbers of everything that makes the numbers of a run."""
+    data, methods, models, loop = _rooms()
     return {
         "dataset": data.DATASETS[spec.dataset].revision,
         "model": models.REVISIONS[spec.model],

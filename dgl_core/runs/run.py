@@ -13,17 +13,23 @@ from dgl_core import data
 from dgl_core.runs.estimates import GUESS, Estimates
 from dgl_core.runs.keys import Run, resolve
 from dgl_core.runs.store import Store
-from dgl_core.training import train
 from dgl_core.training.environment import is_portable, making
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.utils import data_roots, reference_root, results_root
 
-if TYPE_CHECKING:  # the plan of a report is made without torch
+if TYPE_CHECKING:
     import torch
 
     from dgl_core.training.distributed import Team
 
 POLL = 0.2  # seconds between looks at the workers
+
+
+def _training():
+    """Import ``training.train`` where it is needed: the plan of a report is made without torch."""
+    from dgl_core.training import train
+
+    return train
 
 
 class RunsFailed(RuntimeError):
@@ -108,7 +114,7 @@ def run(spec: RunSpec | Run, recompute: bool = False, wait: bool = True) -> RunR
     wanted = resolve(spec)
 
     def made(checkpoint: Path) -> RunRecord:
-        return train.train(wanted.spec, checkpoint=checkpoint, key=wanted.key, revisions=wanted.revisions)
+        return _training().train(wanted.spec, checkpoint=checkpoint, key=wanted.key, revisions=wanted.revisions)
 
     while True:
         state, record = find_or_make(wanted, made, recompute=recompute)
@@ -182,7 +188,7 @@ def run_all(
 @functools.lru_cache(maxsize=256)
 def _fingerprint(dataset: str, options: tuple, roots: tuple[Path, ...]) -> str:
     """Fingerprint a data set; cached, because loading takes seconds. ``roots`` tells apart where the data lie."""
-    return train.load(dataset, None, options).fingerprint
+    return _training().load(dataset, None, options).fingerprint
 
 
 def same_data(record: RunRecord | None) -> RunRecord | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgl_core import data
 from dgl_core.data.generated.emotions.acting import bell
 from dgl_core.data.recipe import SEEDS, Recipe, random_split
 
@@ -46,8 +47,6 @@ def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int)
     """
     import torch
 
-    from dgl_core.data.dataset import Dataset
-
     label, blind = plan(samples, seed)
     inputs = {}
     for number, name in enumerate(names(modalities)):
@@ -57,7 +56,7 @@ def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int)
         else:
             shown = _weak(own, label, informed=own.random(samples) < np.where(blind, HELP, STRAY))
         inputs[name] = torch.from_numpy((shown + NOISE * bell(own, shown.size).reshape(shown.shape)).astype(np.float32))
-    return Dataset(
+    return data.Dataset(
         inputs,
         torch.from_numpy(label),
         random_split(label, seed=seed),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgl_core import data
 from dgl_core.data.files import cache
 from dgl_core.data.media import arrays as stored
 from dgl_core.data.media.source import Source
@@ -155,10 +156,8 @@ def dataset(
     """
     import torch
 
-    from dgl_core.data.dataset import Dataset
-
     audio, visual = torch.from_numpy(sound), torch.from_numpy(frames)
-    return Dataset(
+    return data.Dataset(
         {"audio": audio, "visual": visual},
         torch.tensor(labels),
         parts,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgl_core import data
 from dgl_core.data.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> Data
         transforms.pop("text")
         source += ", text from the transcripts"
 
-    from dgl_core.data.dataset import Dataset
-
     ids = [f"{row['video_id']}_{row['segment']}" for row in rows]
-    return Dataset(inputs, target, parts, name="mosi", classes=CLASSES, ids=ids, source=source, transforms=transforms)
+    return data.Dataset(
+        inputs, target, parts, name="mosi", classes=CLASSES, ids=ids, source=source, transforms=transforms
+    )
 
 
 def videos(dataset: Dataset) -> list[str]:
