@@ -203,7 +203,7 @@ def test_progress_in_a_log_is_plain_and_in_a_terminal_one_line(monkeypatch):
         def isatty(self):
             return True
 
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((20, 5)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *unused, **also: os.terminal_size((20, 5)))
     terminal = Terminal()
     with Progress(lambda: "a status that is far too long for it", terminal) as progress:
         progress.say("one")
