@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from dgl_core.data.files import cache
+from dgl_core.data.files.arrays import check_kept
 from dgl_core.data.files.cache import Damaged
 
 
@@ -35,19 +35,6 @@ def wrong(folder: Path) -> str:
     return f"{changed[0]}: wrong checksum" if changed else ""
 
 
-def wrong_arrays(folder: Path) -> str:
-    """Return what is wrong with the arrays that were made from a generated set, "" if nothing is."""
-    for about in sorted(folder.glob("prepared/*/cache.json")):
-        array = about.with_name("array.npy")
-        try:
-            right = json.loads(about.read_text(encoding="utf-8"))["sha256"] == cache.sha256(array)
-        except (OSError, ValueError, KeyError, TypeError):
-            right = False
-        if not right:
-            return f"{array.relative_to(folder)}: wrong checksum"
-    return ""
-
-
 def verify(name: str) -> str:
     """Read every file of every generated set of a name and compare it with its manifest.
 
@@ -56,7 +43,8 @@ def verify(name: str) -> str:
     """
     folders = sorted(f for f in cache.cache_root().glob(f"{name}-*") if f.is_dir())
     for folder in folders:
-        reason = wrong(folder) or wrong_arrays(folder)
-        if reason:
+        if reason := wrong(folder):
             raise ValueError(f"{folder}: {reason}; delete this folder, it is generated again on the next use")
+    with cache.afresh():
+        check_kept(name)
     return f"{len(folders)} generated sets, every file as its manifest says"
