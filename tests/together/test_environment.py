@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -109,15 +110,20 @@ def test_workflow_and_ci_call_the_same_command():
     assert subprocess.run(["bash", "-n", ci]).returncode == 0
 
 
+def by_hand() -> dict[str, str]:
+    """The environment of a shell in which somebody types make, also where ``make test`` started these tests."""
+    return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+
+
 @pytest.mark.parametrize("target", ["reproduce", "test", "notebooks", "audit", "bench", "lab", "clean"])
 def test_make_knows_its_targets(target):
-    dry = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    dry = subprocess.run(["make", "-n", target], cwd=ROOT, env=by_hand(), capture_output=True, text=True)
     assert dry.returncode == 0, dry.stderr
 
 
 def test_make_reproduce_passes_its_variables_on():
     words = ["make", "-n", "reproduce", "PROFILE=smoke", "ONLY=02 03", "OUT=a b"]
-    dry = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    dry = subprocess.run(words, cwd=ROOT, env=by_hand(), capture_output=True, text=True, check=True).stdout
     dry = shlex.split(dry.replace("\\\n", " ").strip().splitlines()[-1])
     assert dry[-7:] == ["reproduce", "--profile", "smoke", "--only", "02 03", "--out", "a b"]
 
@@ -140,7 +146,7 @@ def test_make_runs_nothing_that_stands_in_a_variable(tmp_path, variable, text):
         (tmp_path / name).touch()
     text = text.format(victim)
     words = ["make", "-f", ROOT / "Makefile", "reproduce", f"{variable}={text}"]
-    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    said = subprocess.run(words, cwd=tmp_path, env=by_hand(), capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     arguments = said.stdout.splitlines()
     assert arguments[arguments.index(VARIABLES[variable]) + 1] == text and not victim.exists()
@@ -154,7 +160,8 @@ def test_make_lab_starts_kernels_with_portable_numerics(monkeypatch):
     assert lab.main([]) == 0
     assert PORTABLE_NUMERICS.items() <= given.items() and given["OMP_NUM_THREADS"] == "1"
     monkeypatch.undo()
-    dry = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    words = ["make", "-n", "lab"]
+    dry = subprocess.run(words, cwd=ROOT, env=by_hand(), capture_output=True, text=True, check=True).stdout
     assert dry.rstrip().endswith("-m tools.lab")
 
 
