@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgl_core.data.generated import triplet
-from dgl_core.data.generated.emotions import clips
+from dgl_core.data.generated.emotions import emotion_files
 from dgl_core.data.generated.rooms import pictures
 from dgl_core.data.recipe import Recipe, facts
 from dgl_core.data.sets import cremad, grid, kinetics, mosi, nyuv2, own, vggsound
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DATASETS: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        clips.RECIPE,
+        emotion_files.RECIPE,
         cremad.RECIPE,
         kinetics.RECIPE,
         vggsound.RECIPE,

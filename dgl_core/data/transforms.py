@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0..1, as in the official code
+Value = float | Sequence[float]  # one for all channels, or one each
 
 
 class Standardise(nn.Module):
@@ -25,13 +26,7 @@ class Standardise(nn.Module):
     """
 
     def __init__(
-        self,
-        mean: float | Sequence[float],
-        std: float | Sequence[float],
-        *,
-        channels: str = "none",
-        shift: tuple[int, int] = (0, 0),
-        flip: bool = False,
+        self, mean: Value, std: Value, *, channels: str = "none", shift: tuple[int, int] = (0, 0), flip: bool = False
     ):
         super().__init__()
         self.register_buffer("mean", _per_channel(mean))
@@ -47,15 +42,14 @@ class Standardise(nn.Module):
         return x if self.plain else (x - self.mean).div_(self.std)
 
     def _move(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        batch, (height, width) = len(x), x.shape[-2:]
+        batch, (height, width), device = len(x), x.shape[-2:], generator.device
         places = []
         for size, most in ((height, self.shift[0]), (width, self.shift[1])):
-            step = torch.randint(-most, most + 1, (batch, 1), generator=generator, device=generator.device)
-            places.append((torch.arange(size, device=generator.device) + step).clamp_(0, size - 1))  # [B, size]
+            step = torch.randint(-most, most + 1, (batch, 1), generator=generator, device=device)
+            places.append((torch.arange(size, device=device) + step).clamp_(0, size - 1))  # [B, size]
         rows, columns = places
         if self.flip:
-            mirror = torch.rand(batch, 1, generator=generator, device=generator.device) < 0.5
-            columns = torch.where(mirror, columns.flip(1), columns)
+            columns = torch.where(_mirror(batch, generator)[:, None], columns.flip(1), columns)
         index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).to(x.device, non_blocking=True)  # [B, HW]
         flat = x.reshape(batch, -1, height * width)
         return flat.gather(2, index[:, None, :].expand(-1, flat.shape[1], -1)).reshape(x.shape)
@@ -70,7 +64,6 @@ class RandomResizedCrop(nn.Module):
     Args:
         size: output side in pixels.
         scale: range of the box area, as a share of the picture.
-        ratio: range of the box aspect (width / height).
         stretch: width / height of the original picture over that of the stored one (4/3 for a CREMA-D frame that is
             stored as a square), so that areas and aspects are those of the original.
 
@@ -79,27 +72,21 @@ class RandomResizedCrop(nn.Module):
     """
 
     TRIES = 10  # boxes drawn before the whole picture is taken, as in torchvision
+    RATIO = (3 / 4, 4 / 3)  # range of the box aspect (width / height)
 
-    def __init__(
-        self,
-        size: int,
-        scale: tuple[float, float] = (0.08, 1.0),
-        ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        stretch: float = 1.0,
-    ):
+    def __init__(self, size: int, scale: tuple[float, float] = (0.08, 1.0), stretch: float = 1.0):
         super().__init__()
-        self.size, self.scale, self.ratio, self.stretch = size, scale, ratio, stretch
+        self.size, self.scale, self.stretch = size, scale, stretch
         self.register_buffer("mean", 255 * _per_channel(IMAGENET_MEAN))
         self.register_buffer("std", 255 * _per_channel(IMAGENET_STD))
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        height, width = x.shape[1:3]
+        count, height, width, _ = x.shape
         if generator is None:
-            boxes = torch.tensor([[0, 0, height, width]]).expand(len(x), 4)
-            mirror = torch.zeros(len(x), dtype=torch.bool)
+            boxes = torch.tensor([[0, 0, height, width]]).expand(count, 4)
+            mirror = torch.zeros(count, dtype=torch.bool)
         else:
-            boxes = self.boxes(len(x), height, width, generator)
-            mirror = torch.rand(len(x), generator=generator, device=generator.device) < 0.5
+            boxes, mirror = self.boxes(count, height, width, generator), _mirror(count, generator)
         pictures = x.permute(0, 3, 1, 2)  # channels last in memory, what the fast path wants
         if x.device.type == "cpu":
             return self._one_by_one(pictures, boxes.tolist(), mirror.tolist())
@@ -110,27 +97,22 @@ class RandomResizedCrop(nn.Module):
         """Draw random boxes (top, left, height, width), integer ``[count, 4]``; the number of draws does not vary."""
         draw = torch.rand(4, count, self.TRIES, generator=generator, device=generator.device, dtype=torch.float64)
         area = (self.scale[0] + (self.scale[1] - self.scale[0]) * draw[0]) * (height * width)
-        low, high = (math.log(r) for r in self.ratio)
+        low, high = (math.log(r) for r in self.RATIO)
         aspect = torch.exp(low + (high - low) * draw[1]) / self.stretch  # in stored pixels
         wide, tall = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
         fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
         first = fits.int().argmax(1, keepdim=True)  # the first that fits; 0 if none does
-        wide, tall, fits = wide.gather(1, first)[:, 0], tall.gather(1, first)[:, 0], fits.gather(1, first)[:, 0]
+        wide, tall, fits, y, x = (v.gather(1, first)[:, 0] for v in (wide, tall, fits, draw[2], draw[3]))
         whole = torch.tensor(self._whole(height, width), device=wide.device)
         tall, wide = torch.where(fits, tall, whole[0]), torch.where(fits, wide, whole[1])
-        corner_y, corner_x = draw[2].gather(1, first)[:, 0], draw[3].gather(1, first)[:, 0]
-        top = torch.where(fits, (corner_y * (height - tall + 1)).long(), (height - tall) // 2)
-        left = torch.where(fits, (corner_x * (width - wide + 1)).long(), (width - wide) // 2)
+        top = torch.where(fits, (y * (height - tall + 1)).long(), (height - tall) // 2)
+        left = torch.where(fits, (x * (width - wide + 1)).long(), (width - wide) // 2)
         return torch.stack([top, left, tall, wide], dim=1)
 
     def _whole(self, height: int, width: int) -> tuple[int, int]:
         """Return the largest central box (height, width) whose aspect is allowed."""
-        aspect = self.stretch * width / height
-        if aspect < self.ratio[0]:
-            return round(self.stretch * width / self.ratio[0]), width
-        if aspect > self.ratio[1]:
-            return height, round(height * self.ratio[1] / self.stretch)
-        return height, width
+        tallest, widest = self.stretch * width / self.RATIO[0], height * self.RATIO[1] / self.stretch
+        return round(min(height, tallest)), round(min(width, widest))
 
     def _one_by_one(self, pictures: Tensor, boxes: list[list[int]], mirror: list[bool]) -> Tensor:
         """Scale each box on a CPU, 8-bit and antialiased, normalised row by row straight into the batch."""
@@ -147,13 +129,10 @@ class RandomResizedCrop(nn.Module):
 
 
 def resample(pictures: Tensor, boxes: Tensor, mirror: Tensor, size: int) -> Tensor:
-    """Crop, antialiased bilinear scaling and mirror of a batch by two matrix products, on any device.
+    """Crop, scale (bilinear, antialiased) and mirror a batch by two matrix products, on any device.
 
     Args:
-        pictures: uint8 ``[B, C, H, W]``.
-        boxes: (top, left, height, width) ``[B, 4]``.
-        mirror: bool ``[B]``.
-        size: output side in pixels.
+        pictures: uint8 ``[B, C, H, W]``. boxes: (top, left, height, width) ``[B, 4]``. mirror: bool ``[B]``.
 
     Returns:
         float32 ``[B, C, size, size]``, whole numbers 0..255 as an 8-bit picture has them.
@@ -166,25 +145,27 @@ def resample(pictures: Tensor, boxes: Tensor, mirror: Tensor, size: int) -> Tens
 
 def _weights(start: Tensor, length: Tensor, stored: int, size: int) -> Tensor:
     """Return the filter ``[B, size, stored]`` that scales the pixels start..start+length to ``size`` of them."""
-    step = (length / size)[:, None, None]
-    centre = start[:, None, None] + (torch.arange(size, device=start.device)[:, None] + 0.5) * step  # [B, size, 1]
+    start, length = start[:, None, None], length[:, None, None]  # [B, 1, 1]
+    step = length / size
+    centre = start + (torch.arange(size, device=start.device)[:, None] + 0.5) * step  # [B, size, 1]
     pixel = torch.arange(stored, device=start.device)  # [stored]
     weight = (1 - ((pixel + 0.5 - centre) / step.clamp(min=1)).abs()).clamp(min=0)
-    inside = (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
-    weight = weight * inside
+    weight = weight * ((pixel >= start) & (pixel < start + length))
     return weight / weight.sum(2, keepdim=True)
 
 
-def _per_channel(value: float | Sequence[float]) -> Tensor:
+def _mirror(count: int, generator: torch.Generator) -> Tensor:
+    """Draw which of ``count`` pictures are mirrored, bool ``[count]``: about half of them."""
+    return torch.rand(count, generator=generator, device=generator.device) < 0.5
+
+
+def _per_channel(value: Value) -> Tensor:
     tensor = torch.as_tensor(value, dtype=torch.float32)
     return tensor.view(-1, 1, 1) if tensor.dim() else tensor
 
 
 class TimeCrop(nn.Module):
-    """A piece of each spectrogram ``[B, F, T]``: in training from a random place, in evaluation from the middle.
-
-    Args:
-        width: columns of the piece ``[B, 1, F, width]``.
+    """A piece ``[B, 1, F, width]`` of each spectrogram ``[B, F, T]``: in training a random one, else the middle.
 
     **Source:** official ``dataset/KSDataset.py``: five of ten seconds from a random start. **Difference:** there the
     start is random in testing too, which makes the score of a clip a matter of luck; the piece starts at a column, and
@@ -205,31 +186,21 @@ class TimeCrop(nn.Module):
 
 
 class PerFrame(nn.Module):
-    """A transform of single pictures on clips of several: each frame draws its own crop, as in the official code.
-
-    Args:
-        transform: takes uint8 ``[N, H, W, 3]`` and a generator, gives ``[N, 3, S, S]``.
-    """
+    """A transform of pictures ``[N, H, W, 3]`` on clips: each frame draws its own crop, as in the official code."""
 
     def __init__(self, transform: nn.Module):
         super().__init__()
         self.transform = transform
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        batch, frames = x.shape[:2]
-        y = self.transform(x.flatten(0, 1), generator)
-        return y.unflatten(0, (batch, frames)).transpose(1, 2)  # [B, 3, T, S, S]
+        return self.transform(x.flatten(0, 1), generator).unflatten(0, x.shape[:2]).transpose(1, 2)  # [B, 3, T, S, S]
 
 
 LIMIT = 5.0  # deviations; extracted features have rare values hundreds of deviations away
 
 
 class StandardiseFeatures(nn.Module):
-    """``(x - mean) / std`` entry by entry, cut to plus or minus five deviations.
-
-    Args:
-        train: feature vectors ``[N, D]`` of the training part alone.
-    """
+    """``(x - mean) / std`` with mean and deviation of each entry of ``train`` ``[N, D]``, cut to five deviations."""
 
     def __init__(self, train: Tensor):
         super().__init__()
@@ -245,16 +216,12 @@ class StandardiseFeatures(nn.Module):
 def group_folds(groups: Sequence[str], folds: int) -> list[int]:
     """Return the fold of each sample; a group (a video, a speaker) is in one fold, folds are nearly equal in size.
 
-    Groups go, largest first, to the fold that is smallest so far; nothing is random.
-
-    Raises:
-        ValueError: fewer groups than folds.
+    Groups go, largest first, to the fold that is smallest so far. Fewer groups than folds are a ``ValueError``.
     """
     sizes = Counter(groups)
     if len(sizes) < folds:
         raise ValueError(f"{len(sizes)} groups cannot be spread over {folds} folds; use fewer folds")
-    filled = [0] * folds
-    place = {}
+    filled, place = [0] * folds, {}
     for group, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
         place[group] = filled.index(min(filled))
         filled[place[group]] += size

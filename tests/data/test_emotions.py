@@ -90,7 +90,7 @@ def test_clips_are_unique_and_balanced_up_to_the_largest_set():
     assert len({clip.name for clip in clips}) == 3001
     counts = Counter(clip.label for clip in clips)
     assert set(counts) == set(range(6)) and max(counts.values()) - min(counts.values()) <= 1
-    largest = generated.clip_list(Settings(clips=6 * generated._PER_CLASS))
+    largest = generated.clip_list(Settings(clips=generated.MOST))
     assert len({clip.name for clip in largest}) == len(largest) == 26208
 
 
@@ -196,7 +196,7 @@ def test_no_array_is_made_from_media_that_the_manifest_contradicts(home, what, c
     shutil.rmtree(folder / "prepared")
     flip(next(folder.glob(what)), 1000 if what.endswith("wav") else -3)
     assert data.load("emotions", **options).fingerprint == right
-    assert "wrong checksum; making it again" in capsys.readouterr().err and kept.wrong(folder) == ""
+    assert "wrong checksum; making it again" in capsys.readouterr().err and kept.problem(folder) == ""
 
 
 def test_two_forms_of_one_set_have_two_fingerprints(home):
@@ -215,7 +215,7 @@ def test_two_processes_may_write_the_same_set(home):
     ]
     folders = {writer.communicate(timeout=120)[0].strip() for writer in writers}
     assert [writer.returncode for writer in writers] == [0, 0] and len(folders) == 1
-    assert generated._problem(Path(folders.pop())) == ""
+    assert kept.problem(Path(folders.pop())) == ""
     assert [f.name for f in home.iterdir() if f.name.startswith(".")] == []  # nothing half-made is left
 
 

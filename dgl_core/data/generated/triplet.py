@@ -16,6 +16,7 @@ import numpy as np
 
 from dgl_core import data
 from dgl_core.data.generated.emotions.acting import bell
+from dgl_core.data.generated.portable import generator
 from dgl_core.data.recipe import SEEDS, Recipe, random_split
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 VERSION = 1  # raised when the same options give other values
 CLASSES = ("none", "first", "second", "both")  # which of the two bits are set
 SIZE = 24  # numbers in a feature vector
-MOST = 5  # modalities
 BLIND = 0.3  # share of the samples in which the strong modality shows noise alone
 HELP = 0.85  # share of those in which a weak modality shows the class
 STRAY = 0.2  # share of the other samples in which it does all the same
@@ -32,30 +32,26 @@ STRONG, WEAK = 2.0, 1.6  # length of what is shown, where the noise has deviatio
 NOISE = 0.5
 
 
-def names(modalities: int) -> tuple[str, ...]:
-    """Return the names ("strong", "weak_1", "weak_2", ...)."""
-    return ("strong", *(f"weak_{i}" for i in range(1, modalities)))
-
-
 def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int) -> Dataset:
     """Load the generated set; ``root`` is not used.
 
     Args:
         samples: how many, as equal as possible over the classes.
-        modalities: one strong and ``modalities - 1`` weak ones, 2 to 5.
+        modalities: "strong" and ``modalities - 1`` weak ones ("weak_1", "weak_2", ...), 2 to 5.
         seed: of everything random.
     """
     import torch
 
     label, blind = plan(samples, seed)
     inputs = {}
-    for number, name in enumerate(names(modalities)):
-        own = np.random.Generator(np.random.PCG64(np.random.SeedSequence((VERSION, seed, number))))
+    for number in range(modalities):
+        own = generator(VERSION, seed, number)
         if number == 0:
-            shown = _strong(own, label) * (~blind)[:, None]
+            shown = STRONG * _directions(own, len(CLASSES))[label] * (~blind)[:, None]
         else:
             shown = _weak(own, label, informed=own.random(samples) < np.where(blind, HELP, STRAY))
-        inputs[name] = torch.from_numpy((shown + NOISE * bell(own, shown.size).reshape(shown.shape)).astype(np.float32))
+        values = (shown + NOISE * bell(own, shown.size).reshape(shown.shape)).astype(np.float32)
+        inputs[f"weak_{number}" if number else "strong"] = torch.from_numpy(values)
     return data.Dataset(
         inputs,
         torch.from_numpy(label),
@@ -70,7 +66,7 @@ def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int)
 
 def plan(samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the class of every sample ``[N]``, and whether its strong modality is blind ``[N]``."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((VERSION, seed))))
+    rng = generator(VERSION, seed)
     return rng.permutation(np.arange(samples) % len(CLASSES)), rng.random(samples) < BLIND
 
 
@@ -79,21 +75,14 @@ def _directions(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.where(rng.random((count, SIZE)) < 0.5, -1.0, 1.0) / np.sqrt(float(SIZE))
 
 
-def _strong(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
-    """Return one direction per class, ``[N, SIZE]``."""
-    return STRONG * _directions(rng, len(CLASSES))[label]
-
-
 def _weak(rng: np.random.Generator, label: np.ndarray, informed: np.ndarray) -> np.ndarray:
     """Return two pairs of signed directions; the product of a pair's signs is a bit of the class where ``informed``."""
     random_bits = rng.integers(0, 2, (len(label), 2))
     bits = np.where(informed[:, None], np.stack([label & 1, label >> 1], axis=1), random_bits)  # [N, 2]
     first = np.where(rng.random((len(label), 2)) < 0.5, -1.0, 1.0)
-    second = first * np.where(bits == 1, 1.0, -1.0)
+    signs = np.stack([first, first * np.where(bits == 1, 1.0, -1.0)], axis=2)  # [N, bit, place in the pair]
     directions = _directions(rng, 4)
-    return WEAK * sum(
-        sign[:, bit, None] * directions[2 * bit + place] for bit in (0, 1) for place, sign in enumerate((first, second))
-    )
+    return WEAK * sum(signs[:, k // 2, k % 2, None] * directions[k] for k in range(4))
 
 
 RECIPE = Recipe(
@@ -101,5 +90,5 @@ RECIPE = Recipe(
     load_triplet,
     {"samples": 1500, "modalities": 3, "seed": 0},
     generated=True,
-    limits={"samples": (60, 100_000), "modalities": (2, MOST), "seed": SEEDS},
+    limits={"samples": (60, 100_000), "modalities": (2, 5), "seed": SEEDS},
 )

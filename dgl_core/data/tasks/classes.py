@@ -1,7 +1,6 @@
 """Define what a data set asks of a model, the training loss and the scores of its predictions; classification.
 
-The loop, the methods and the records know no kind of target. A data set carries a task; classification is the default,
-``dgl_core.data.tasks.label_maps.Segmentation`` the other one.
+A data set carries a task: classification by default, or ``dgl_core.data.tasks.label_maps.Segmentation``.
 """
 
 from __future__ import annotations
@@ -31,20 +30,13 @@ class Tally(Protocol):
 
 
 class Task(Protocol):
-    """Define a kind of target.
+    """Define a kind of target."""
 
-    Attributes:
-        score: the result by which an epoch is selected.
-        evaluation_batch: how many samples to score at once.
-        by_sample: the loss of a batch is the mean over its samples, so the mean over equal parts is that of the whole.
-        reestimate: also score each modality with batch-norm statistics measured under its mask, because with the
-            statistics of training the score says little (``dgl_core.training.evaluation.reestimated``).
-    """
-
-    score: str
-    evaluation_batch: int
-    by_sample: bool
-    reestimate: bool
+    score: str  # the result by which an epoch is selected
+    evaluation_batch: int  # how many samples are scored at once
+    by_sample: bool  # the loss of a batch is the mean over its samples: that of equal parts may be averaged
+    reestimate: bool  # also score each modality with batch-norm statistics measured under its mask, without which the
+    # score says little (``dgl_core.training.evaluation.reestimated``)
 
     def criterion(self, outputs: Any, target: Tensor) -> Tensor:
         """Compute the scalar loss; ``outputs`` as the model returns them in training (a dense model: four scales)."""
@@ -54,12 +46,14 @@ class Task(Protocol):
 
     def compare(self, fused: Tally, unimodal: Mapping[str, Tally]) -> dict[str, float]:
         """Compare the fused branch with that of each modality; returns columns, or none."""
+        return {}
 
     def to(self, device: torch.device | str) -> Task:
         """Return the task with its tensors on ``device``."""
+        return self
 
 
-class Classification:
+class Classification(Task):
     """Score one class per sample by accuracy and macro-F1, and how far fusion suppresses each modality."""
 
     score = "accuracy"
@@ -78,32 +72,25 @@ class Classification:
         """Measure how far fusion suppresses each modality (``suppression_columns``)."""
         return suppression_columns(fused.logits, {m: tally.logits for m, tally in unimodal.items()}, fused.target)
 
-    def to(self, device: torch.device | str) -> Classification:
-        return self
-
 
 class ClassificationTally:
-    """Keep logits and targets, because macro-F1 and suppression need all of them."""
+    """Keep logits [N, K] and targets [N], because macro-F1 and suppression need all of them."""
 
     def __init__(self):
-        self._logits: list[Tensor] = []
-        self._target: list[Tensor] = []
+        self._batches: list[tuple[Tensor, Tensor]] = []
 
     def update(self, outputs: Tensor, target: Tensor) -> None:
-        self._logits.append(outputs)
-        self._target.append(target)
+        self._batches.append((outputs, target))
 
     @property
     def logits(self) -> Tensor:
-        """Join the logits, [N, K] in the order of the updates."""
-        return torch.cat(self._logits)
+        return torch.cat([outputs for outputs, _ in self._batches])
 
     @property
     def target(self) -> Tensor:
-        return torch.cat(self._target)
+        return torch.cat([target for _, target in self._batches])
 
     def result(self) -> dict[str, float]:
-        """Score by ``classification``: ``accuracy``, ``macro_f1`` and ``loss``."""
         return classification(self.logits, self.target)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -112,22 +99,19 @@ class ClassificationTally:
 
 
 def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
-    """Compute accuracy, macro-F1 and mean cross-entropy of one branch.
-
-    Args:
-        logits: [N, K]; target: [N].
+    """Compute the scores of one branch from ``logits`` [N, K] and ``target`` [N].
 
     Returns:
-        ``accuracy``, ``macro_f1`` (over the classes that occur in ``target``) as fractions; ``loss`` in nats.
+        ``accuracy``, ``macro_f1`` (over the classes that occur in ``target``) as fractions; ``loss``, the mean
+        cross-entropy in nats.
     """
-    predicted = logits.argmax(dim=1)
     classes = logits.shape[1]
-    confusion = torch.bincount(target * classes + predicted, minlength=classes**2).view(classes, classes).double()
+    pairs = target * classes + logits.argmax(dim=1)
+    confusion = torch.bincount(pairs, minlength=classes**2).view(classes, classes).double()
     hits, truth, claimed = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    present = truth > 0
     f1 = 2 * hits / (truth + claimed).clamp(min=1)
     return {
         "accuracy": (hits.sum() / confusion.sum()).item(),
-        "macro_f1": f1[present].mean().item(),
-        "loss": torch.nn.functional.cross_entropy(logits.double(), target).item(),
+        "macro_f1": f1[truth > 0].mean().item(),
+        "loss": F.cross_entropy(logits.double(), target).item(),
     }

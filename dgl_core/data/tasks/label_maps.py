@@ -6,12 +6,14 @@ Targets are class maps [B, H, W]; pixels labelled ``VOID`` count nowhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dgl_core.data.tasks.classes import Task
 
 VOID = 255
 
@@ -21,21 +23,18 @@ def median_frequency(target: Tensor, classes: int) -> Tensor:
 
     Args:
         target: label maps [N, H, W], any integer type, of the training images.
-        classes: number of classes K.
 
     Returns:
         float32 [K]; 0 for a class that never occurs. The same bits on every processor: counts are integers.
 
-    Source: ESANet ``src/datasets/dataset_base.py:compute_class_weights``. Difference: a class that never occurs is an
-    error there.
+    **Source:** ESANet ``src/datasets/dataset_base.py:compute_class_weights``. **Difference:** a class that never occurs
+    is an error there.
     """
     counts = torch.stack([torch.bincount(image.flatten(), minlength=VOID + 1)[:classes] for image in target])  # [N, K]
     size = target[0].numel()
     frequency = counts.sum(0).double() / ((counts > 0).sum(0) * size).clamp(min=1)
     present = frequency > 0
-    ordered = frequency[present].sort().values
-    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    return torch.where(present, middle / frequency, 0.0).float()
+    return torch.where(present, float(np.median(frequency[present].cpu().numpy())) / frequency, 0.0).float()
 
 
 def at_size(target: Tensor, size: Sequence[int]) -> Tensor:
@@ -47,7 +46,7 @@ def at_size(target: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def class_iou(confusion: np.ndarray) -> np.ndarray:
-    """Compute TP / (truth + predicted - TP) per class of a confusion matrix [K, K] (truth by prediction), float64 [K].
+    """Compute TP / (truth + predicted - TP) per class of a confusion matrix [truth, predicted], float64 [K].
 
     NaN for a class without a true pixel.
     """
@@ -55,11 +54,10 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
     return np.where(truth > 0, hits / np.maximum(truth + claimed - hits, 1), math.nan)
 
 
-class Segmentation:
-    """Train and score segmentation (a ``Task``): the loss, and a tally of the confusion matrix.
+class Segmentation(Task):
+    """Score label maps of ``classes`` classes by mean intersection over union.
 
     Args:
-        classes: number of classes K.
         weights: class weights [K] of the loss; all 1 by default.
         maps: how many predicted label maps a tally keeps for pictures, the first that it sees.
     """
@@ -71,9 +69,8 @@ class Segmentation:
 
     def __init__(self, classes: int, weights: Tensor | None = None, maps: int = 0):
         if weights is not None and weights.shape != (classes,):
-            raise ValueError(
-                f"weights have shape {list(weights.shape)}; give one weight for each of {classes} classes."
-            )
+            shape = list(weights.shape)
+            raise ValueError(f"weights have shape {shape}; give one weight for each of {classes} classes.")
         self.classes, self.maps = classes, maps
         self.weights = torch.ones(classes) if weights is None else weights
         self._by_label = torch.zeros(VOID + 1, device=self.weights.device)  # void weighs 0
@@ -86,12 +83,11 @@ class Segmentation:
             outputs: logits [B, K, h, w], one tensor or several scales.
             target: [B, H, W]; brought to each scale by nearest down-sampling.
 
-        Source: ESANet ``src/utils.py:CrossEntropyLoss2d`` and the sum in ``train.py``. Difference: a batch of void
-        alone has loss 0, not NaN.
+        **Source:** ESANet ``src/utils.py:CrossEntropyLoss2d`` and the sum in ``train.py``. **Difference:** a batch of
+        void alone has loss 0, not NaN.
         """
-        scales = [outputs] if isinstance(outputs, Tensor) else outputs
         loss = 0.0
-        for logits in scales:
+        for logits in [outputs] if isinstance(outputs, Tensor) else outputs:
             total, divisor = self.weighted_sums(logits, target)
             loss = loss + total / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
         return loss
@@ -106,9 +102,6 @@ class Segmentation:
 
     def tally(self) -> SegmentationTally:
         return SegmentationTally(self)
-
-    def compare(self, fused: SegmentationTally, unimodal: Mapping[str, SegmentationTally]) -> dict[str, float]:
-        return {}
 
     def to(self, device: torch.device | str) -> Segmentation:
         return Segmentation(self.classes, self.weights.to(device), self.maps)
@@ -131,19 +124,14 @@ class SegmentationTally:
             logits = logits[None].contiguous(memory_format=torch.channels_last)  # where both next steps are fast
             if logits.shape[-2:] != truth.shape:
                 logits = F.interpolate(logits, truth.shape, mode="bilinear", align_corners=False)
-            self.count(logits[0].argmax(dim=0), truth)
-
-    def count(self, predicted: Tensor, truth: Tensor) -> None:
-        """Add one label map [H, W] and its truth."""
-        classes = self.task.classes
-        known = truth != VOID
-        pairs = truth[known] * classes + predicted[known]
-        self.confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
-        if len(self._maps) < self.task.maps:
-            self._maps.append(predicted.to(torch.uint8).cpu().numpy())
+            predicted, known, classes = logits[0].argmax(dim=0), truth != VOID, self.task.classes
+            pairs = truth[known] * classes + predicted[known]
+            self.confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+            if len(self._maps) < self.task.maps:
+                self._maps.append(predicted.to(torch.uint8).cpu().numpy())
 
     def iou(self) -> Tensor:
-        """Compute TP / (truth + predicted - TP) for every class, float64 [K]; NaN for a class without a true pixel."""
+        """Compute the intersection over union of every class as ``class_iou`` does, float64 [K]."""
         return torch.from_numpy(class_iou(self.confusion.numpy()))
 
     def result(self) -> dict[str, float]:

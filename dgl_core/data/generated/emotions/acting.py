@@ -54,10 +54,7 @@ _FACE_SPREAD = np.array([0.45, 0.4, 0.3, 0.4, 0.3, 0.3, 0.5, 0.3, 0.35, 0.35, 0.
 
 def bell(rng: np.random.Generator, size: int) -> np.ndarray:
     """Draw numbers of mean 0 and deviation 1, nearly normal: sums of uniforms, the same bits on every processor."""
-    total = -6.0 * np.ones(size)
-    for _ in range(12):
-        total = total + rng.random(size)
-    return total
+    return sum((rng.random(size) for _ in range(12)), np.full(size, -6.0))
 
 
 def _act(rng: np.random.Generator, label: int, difficulty: float, profiles: dict, spread: np.ndarray) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.signal import lfilter, sosfilt
 
@@ -21,36 +19,23 @@ _WIDTHS = np.array([70.0, 100.0, 140.0, 220.0, 300.0])  # formant bandwidths (Hz
 _HISS, _HUMMED = "hsfz", "mnlwrj"
 
 
-@dataclass(frozen=True)
 class Speaker:
-    """What an actor brings to every clip: resting pitch (Hz), vocal tract length factor, own speed and loudness."""
+    """Draw what an actor brings to every clip: resting pitch (Hz), length of the vocal tract, speed and level (dB)."""
 
-    pitch: float
-    tract: float
-    tempo: float
-    level: float
-
-
-def speaker(rng: np.random.Generator) -> Speaker:
-    """Draw a random actor: half of them with low voices, half with high ones."""
-    high = rng.random() < 0.5
-    pitch = (165.0 + 60.0 * rng.random()) if high else (90.0 + 45.0 * rng.random())
-    tract = (1.08 if high else 0.95) + 0.12 * rng.random()
-    return Speaker(pitch, tract, 0.2 * rng.random() - 0.1, 4.0 * rng.random() - 2.0)
+    def __init__(self, rng: np.random.Generator):
+        high = rng.random() < 0.5  # half of the voices
+        self.pitch = (165.0 + 60.0 * rng.random()) if high else (90.0 + 45.0 * rng.random())
+        self.tract = (1.08 if high else 0.95) + 0.12 * rng.random()
+        self.tempo = 0.2 * rng.random() - 0.1
+        self.level = 4.0 * rng.random() - 2.0
 
 
 def speak(rng: np.random.Generator, code: str, who: Speaker, cues: dict[str, float], noise: float) -> np.ndarray:
-    """Speak one sentence.
+    """Speak one sentence, int16 ``[n]``, 1.4 to 4 s at 22 050 Hz.
 
     Args:
-        rng: source of the small irregularities.
-        code: sentence, key of ``SENTENCES``.
-        who: the actor.
-        cues: vocal cues (``emotions.act_voice``).
+        code: sentence, key of ``SENTENCES``. cues: vocal cues (``acting.act_voice``).
         noise: 0..1, level of the room's noise (-62 to -38 dB).
-
-    Returns:
-        int16 ``[n]``, 1.4 to 4 s at 22 050 Hz.
     """
     tracks = _plan(rng, code, who, cues)
     frames = len(tracks["f0"])
@@ -76,25 +61,24 @@ def _plan(rng: np.random.Generator, code: str, who: Speaker, cues: dict[str, flo
     syllables = SENTENCES[code].split()
     slow = semitones(-12.0 * (cues["tempo"] + who.tempo))  # 2^-tempo
     stress = 0.5 + 0.5 * bell(rng, len(syllables)) * 0.5  # which syllables carry the sentence
+    slack = (1.0 - cues["attack"]) * 8.0
     f0, voiced, hissed, formants = [], [], [], []
-    for k, syllable in enumerate(syllables):
-        consonant, vowel = syllable[0], syllable[-1]
+    for k, (consonant, *_, vowel) in enumerate(syllables):
         place = k / max(len(syllables) - 1, 1)
         length = float(slow) * (0.15 + 0.06 * stress[k]) * (1.0 if vowel != "-" else 0.4)
-        lead, body = _lead(consonant, who), max(int(length * 100), 5)
-        n = len(lead[0]) + body
-        local = np.arange(n) / n
+        (voice, hiss), body = _lead(consonant), max(int(length * 100), 5)
+        n = len(voice) + body
         swing = cues["swing"] * (stress[k] - 0.5 + 0.5 * sine(0.5 * place)) + cues["slope"] * (place - 0.5)
-        f0.append(cues["pitch"] + swing + cues["accent"] * (local - 0.5))
-        hissed.append(np.concatenate([lead[1], np.zeros(body)]))
-        rise = np.minimum(1.0, np.arange(1, body + 1) / (1.0 + (1.0 - cues["attack"]) * 8.0))
-        fall = np.minimum(1.0, np.arange(body, 0, -1) / (2.0 + (1.0 - cues["attack"]) * 8.0))
-        voiced.append(np.concatenate([lead[0], rise * fall * decibel(3.0 * stress[k] - 3.0 * place)]))
-        target = np.array([*(who.tract * f for f in _VOWELS[vowel]), 3500.0 * who.tract, 4500.0 * who.tract])
-        formants.append(np.concatenate([lead[2], np.tile(target, (body, 1))]))
+        f0.append(cues["pitch"] + swing + cues["accent"] * (np.arange(n) / n - 0.5))
+        hissed += [hiss, np.zeros(body)]
+        rise = np.minimum(1.0, np.arange(1, body + 1) / (1.0 + slack))
+        fall = np.minimum(1.0, np.arange(body, 0, -1) / (2.0 + slack))
+        voiced += [voice, rise * fall * decibel(3.0 * stress[k] - 3.0 * place)]
+        for sound, frames in ((_HUM, len(voice)), (_VOWELS[vowel], body)):
+            formants.append(np.tile([who.tract * f for f in (*sound, 3500.0, 4500.0)], (frames, 1)))
     f0, formants = np.concatenate(f0), np.concatenate(formants)
     tremor = sine(np.arange(len(f0)) * (7.0 / 100) + rng.random()) + 0.7 * bell(rng, len(f0))
-    ends = np.concatenate([formants[:1], formants[:1], formants, formants[-1:], formants[-1:]])
+    ends = np.pad(formants, ((2, 2), (0, 0)), mode="edge")
     formants = (ends[:-4] + ends[1:-3] + ends[2:-2] + ends[3:-1] + ends[4:]) / 5.0  # the tongue takes 50 ms to move
     return {
         "f0": who.pitch * semitones(f0 + cues["shake"] * tremor),
@@ -104,18 +88,15 @@ def _plan(rng: np.random.Generator, code: str, who: Speaker, cues: dict[str, flo
     }
 
 
-def _lead(consonant: str, who: Speaker) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Voice gain, hiss gain ``[n]`` and formants ``[n, 5]`` of a consonant: hissed, hummed, stopped or none."""
+def _lead(consonant: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gains of voice and hiss ``[n]`` of a consonant: hissed, hummed, stopped or none."""
     if consonant == "-":
-        voice, hiss = np.zeros(0), np.zeros(0)
-    elif consonant in _HISS:
-        voice, hiss = np.zeros(9), np.array([0.3, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.3])
-    elif consonant in _HUMMED:
-        voice, hiss = np.full(6, 0.3), np.zeros(6)
-    else:
-        voice, hiss = np.zeros(7), np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.2, 0.4])
-    target = np.array([*(who.tract * f for f in _HUM), 3500.0 * who.tract, 4500.0 * who.tract])
-    return voice, hiss, np.tile(target, (len(voice), 1))
+        return np.zeros(0), np.zeros(0)
+    if consonant in _HISS:
+        return np.zeros(9), np.array([0.3, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.3])
+    if consonant in _HUMMED:
+        return np.full(6, 0.3), np.zeros(6)
+    return np.zeros(7), np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.2, 0.4])
 
 
 def _tract(source: np.ndarray, formants: np.ndarray) -> np.ndarray:

@@ -10,9 +10,8 @@ CLASSES = (
 VOID = 255  # clutter that nobody labelled
 LABEL = {name: number for number, name in enumerate(CLASSES)} | {"void": VOID}
 
-# Usual colours (linear RGB, two per look) and patterns of each class.
 _WOOD = ((0.30, 0.16, 0.07), (0.20, 0.10, 0.04))
-LOOKS = {
+LOOKS = {  # usual colours (linear RGB, two per look) and patterns of each class
     "wall": (
         (((0.70, 0.66, 0.55), (0.62, 0.58, 0.48)), "plain"),
         (((0.55, 0.62, 0.66), (0.60, 0.66, 0.70)), "stripes"),

@@ -16,6 +16,7 @@ import numpy as np
 from dgl_core.data.files import cache
 from dgl_core.data.files.arrays import new_array
 from dgl_core.data.generated import kept
+from dgl_core.data.generated.portable import generator
 from dgl_core.data.generated.rooms.looks import CLASSES
 from dgl_core.data.generated.rooms.render import render
 from dgl_core.data.generated.rooms.scene import Furnisher
@@ -25,19 +26,10 @@ if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
 
 VERSION = 1  # raised when the same settings give other pictures
-PARTS = {"test": 0.25, "val": 0.15}  # shares; every picture is a room of its own, so the order is the split
 
 
 def load_rooms(
-    root: Path | None,
-    *,
-    images: int,
-    seed: int,
-    mislead: float,
-    height: int,
-    width: int,
-    multiple: int,
-    augment: str,
+    root: Path | None, *, images: int, seed: int, mislead: float, height: int, width: int, multiple: int, augment: str
 ) -> Dataset:
     """Load the generated set, made on first use; it lives in the cache, so ``root`` is not used.
 
@@ -50,10 +42,10 @@ def load_rooms(
 
     from dgl_core.data.dense import DenseDataset
 
-    arrays = ensure(images, seed, mislead, height, width)
+    inputs = {kind: torch.from_numpy(array) for kind, array in ensure(images, seed, mislead, height, width).items()}
     return DenseDataset(
-        {"rgb": torch.from_numpy(arrays["rgb"]), "depth": torch.from_numpy(arrays["depth"])},
-        torch.from_numpy(arrays["label"]),
+        inputs,
+        inputs.pop("label"),
         split(images),
         name="rooms",
         classes=CLASSES,
@@ -66,16 +58,14 @@ def load_rooms(
 
 
 def split(images: int) -> list[str]:
-    """Return "train", "val" or "test" for each picture, in blocks."""
-    counts = {part: max(1, round(share * images)) for part, share in PARTS.items()}
-    train = images - sum(counts.values())
-    return ["train"] * train + ["val"] * counts["val"] + ["test"] * counts["test"]
+    """Return "train", "val" or "test" for each picture, in blocks, because every picture is a room of its own."""
+    val, test = (max(1, round(share * images)) for share in (0.15, 0.25))
+    return ["train"] * (images - val - test) + ["val"] * val + ["test"] * test
 
 
 def draw(number: int, seed: int, mislead: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw picture ``number``: RGB uint8 [H, W, 3], depth int16 [H, W] (mm), label uint8 [H, W]."""
-
-    rng = np.random.Generator(np.random.PCG64([seed, number]))
+    rng = generator(seed, number)
     return render(Furnisher(rng, mislead).room(), height, width, rng)
 
 
@@ -83,35 +73,24 @@ def ensure(images: int, seed: int, mislead: float, height: int, width: int) -> d
     """Return memory-mapped ``rgb`` [N, 3, H, W], ``depth`` and ``label`` [N, H, W], drawn where missing."""
     settings = json.dumps([VERSION, images, seed, mislead, height, width])
     name = f"rooms-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
-    shapes = {
-        "rgb": ((3, height, width), np.uint8),
-        "depth": ((height, width), np.int16),
-        "label": ((height, width), np.uint8),
-    }
+    kinds = {"rgb": ((3,), np.uint8), "depth": ((), np.int16), "label": ((), np.uint8)}
 
     def write(folder: Path) -> None:
         cache.say(f"drawing {images} rooms of {height} x {width} once")
-        arrays = {
-            kind: new_array(folder / f"{kind}.npy", (images, *shape), dtype) for kind, (shape, dtype) in shapes.items()
-        }
+        rgb, depth, label = (
+            new_array(folder / f"{kind}.npy", (images, *channels, height, width), dtype)
+            for kind, (channels, dtype) in kinds.items()
+        )
         for number in range(images):
-            rgb, depth, label = draw(number, seed, mislead, height, width)
-            arrays["rgb"][number], arrays["depth"][number] = rgb.transpose(2, 0, 1), depth
-            arrays["label"][number] = label
-        for array in arrays.values():
+            picture, depth[number], label[number] = draw(number, seed, mislead, height, width)
+            rgb[number] = picture.transpose(2, 0, 1)
+        for array in (rgb, depth, label):
             array.flush()
         (folder / "settings.json").write_text(settings, encoding="utf-8")
-        cache.write_manifest(folder, [Path(f"{kind}.npy") for kind in shapes])
+        cache.write_manifest(folder, [Path(f"{kind}.npy") for kind in kinds])
 
-    def problem(folder: Path) -> str:
-        try:
-            sums = cache.read_manifest(folder)
-        except (OSError, ValueError):
-            return "half-written"
-        return "".join(f"{file}: {why}" for file, why in cache.wrong_files(folder, sums).items())
-
-    folder = cache.ensure(cache.cache_root() / name, write, problem, "the generated rooms")
-    return {kind: np.load(folder / f"{kind}.npy", mmap_mode="c", allow_pickle=False) for kind in shapes}
+    folder = cache.ensure(cache.cache_root() / name, write, kept.problem, "the generated rooms")
+    return {kind: np.load(folder / f"{kind}.npy", mmap_mode="c", allow_pickle=False) for kind in kinds}
 
 
 RECIPE = Recipe(
@@ -120,13 +99,7 @@ RECIPE = Recipe(
     {"images": 480, "seed": 0, "mislead": 0.3, "height": 96, "width": 128, "multiple": 32, "augment": "esanet"},
     generated=True,
     choices={"augment": ("esanet", "none")},
-    limits={
-        "images": (8, 100_000),
-        "mislead": (0, 1),
-        "height": (16, 480),
-        "width": (16, 640),
-        "multiple": (1, 256),
-        "seed": SEEDS,
-    },
+    limits={"images": (8, 100_000), "mislead": (0, 1), "height": (16, 480), "width": (16, 640), "multiple": (1, 256)}
+    | {"seed": SEEDS},
     verify=lambda root: kept.verify("rooms"),
 )

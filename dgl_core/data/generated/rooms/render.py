@@ -12,26 +12,21 @@ _FACE_LABEL = (LABEL["wall"],) * 4 + (LABEL["floor"], LABEL["ceiling"])
 _TINY = 1e-9
 
 
-def render(
-    room: Room, height: int, width: int, noise: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Render one picture of a room.
-
-    Args:
-        room: what to look at. height, width: of the picture (px).
-        noise: source of exposure, white balance and sensor noise.
+def render(room: Room, height: int, width: int, noise: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Render one picture of a room; ``noise`` is the source of exposure, white balance and sensor noise.
 
     Returns:
         RGB uint8 [H, W, 3]; depth along the optical axis in millimetres, int16 [H, W]; label uint8 [H, W].
     """
     eye, rays, axes = _camera(room, height, width)
-    depth, face = _walls(room, eye, rays)
+    times = (np.where(rays > 0, np.array(room.size), 0.0) - eye) / rays  # at which a ray leaves the room [P, 3]
+    pixels, axis = np.arange(len(rays)), times.argmin(axis=1)  # the coordinate that is fixed on the face
+    depth, face = times[pixels, axis], 2 * axis + (rays[pixels, axis] > 0)
     points = eye + depth[:, None] * rays  # [P, 3]
     label = np.array(_FACE_LABEL, np.uint8)[face]
-    axis = face // 2  # which coordinate is fixed
     a, b = np.where(axis == 0, points[:, 1], points[:, 0]), np.where(axis == 2, points[:, 1], points[:, 2])
     normal = np.zeros_like(points)
-    normal[np.arange(len(face)), axis] = np.where(face % 2, -1.0, 1.0)
+    normal[pixels, axis] = np.where(face % 2, -1.0, 1.0)
     colour = np.zeros_like(points)
     for number, look in enumerate(room.looks):
         here = np.flatnonzero(face == number)
@@ -42,11 +37,8 @@ def render(
     for box in room.boxes:
         _stand(box, eye, rays, axes, room.spread, (height, width), (depth, points, normal, colour, label))
     colour *= _light(room, points, normal)[:, None]
-    return (
-        _expose(colour, noise).reshape(height, width, 3),
-        _millimetres(depth, height, width),
-        label.reshape(height, width),
-    )
+    millimetres, size = np.rint(1000 * depth).astype(np.int16), (height, width)
+    return _expose(colour, noise).reshape(*size, 3), millimetres.reshape(size), label.reshape(size)
 
 
 def _camera(room: Room, height: int, width: int):
@@ -56,18 +48,8 @@ def _camera(room: Room, height: int, width: int):
     right, up = np.array([cy, -sy, 0.0]), np.array([sp * sy, sp * cy, cp])
     u = (np.arange(width) + 0.5 - width / 2) * (room.spread / (width / 2))
     v = (height / 2 - 0.5 - np.arange(height)) * (room.spread / (width / 2))
-    rays = forward + u[None, :, None] * right + v[:, None, None] * up
-    rays = rays.reshape(-1, 3)
+    rays = (forward + u[None, :, None] * right + v[:, None, None] * up).reshape(-1, 3)
     return np.array(room.eye), np.where(np.abs(rays) < _TINY, _TINY, rays), (right, up, forward)
-
-
-def _walls(room: Room, eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each ray leaves the room: depth [P] and face [P]."""
-    bound = np.where(rays > 0, np.array(room.size), 0.0)
-    times = (bound - eye) / rays  # [P, 3]
-    axis = times.argmin(axis=1)
-    rows = np.arange(len(rays))
-    return times[rows, axis], 2 * axis + (rays[rows, axis] > 0)
 
 
 def _stick(decal: Decal, face: np.ndarray, a: np.ndarray, b: np.ndarray, colour: np.ndarray, label: np.ndarray) -> None:
@@ -86,28 +68,23 @@ def _stand(box: Box, eye, rays, axes, spread: float, size: tuple[int, int], stat
     depth, points, normal, colour, label = state
     window = _window(box, eye, axes, spread, size)
     c, s = box.turn
-    x, y, z = (rays[window, k] for k in range(3))
-    along = (c * x + s * y, c * y - s * x, z)  # ray in the frame of the box
+    x, y, z = rays[window].T
+    along = np.stack([c * x + s * y, c * y - s * x, z])  # rays in the frame of the box [3, P]
     ex, ey = eye[0] - box.centre[0], eye[1] - box.centre[1]
-    start = (c * ex + s * ey, c * ey - s * ex, eye[2] - (box.z[0] + box.z[1]) / 2)
-    half = (*box.half, (box.z[1] - box.z[0]) / 2)
-    enter, leave, side = np.full(len(window), -1e9), np.full(len(window), 1e9), np.zeros(len(window), int)
-    for k in range(3):
-        way = np.where(np.abs(along[k]) < _TINY, _TINY, along[k])
-        near, far = (-half[k] - start[k]) / way, (half[k] - start[k]) / way
-        near, far = np.minimum(near, far), np.maximum(near, far)
-        side = np.where(near > enter, k, side)
-        enter, leave = np.maximum(enter, near), np.minimum(leave, far)
+    start = np.array([c * ex + s * ey, c * ey - s * ex, eye[2] - (box.z[0] + box.z[1]) / 2])[:, None]
+    half = np.array([*box.half, (box.z[1] - box.z[0]) / 2])[:, None]
+    way = np.where(np.abs(along) < _TINY, _TINY, along)
+    near, far = (-half - start) / way, (half - start) / way
+    near, far = np.minimum(near, far), np.maximum(near, far)
+    enter, leave, side = near.max(axis=0), far.min(axis=0), near.argmax(axis=0)  # [P]
     hit = (enter < leave) & (enter > 0.05) & (enter < depth[window])
-    here, enter, side = window[hit], enter[hit], side[hit]
-    local = [start[k] + enter * along[k][hit] for k in range(3)]
+    here, enter, side, along = window[hit], enter[hit], side[hit], along[:, hit]
+    local = start + enter * along
     depth[here], label[here] = enter, box.label
     points[here] = eye + enter[:, None] * rays[here]
-    a = np.where(side == 0, local[1], local[0])
-    b = np.where(side == 2, local[1], local[2])
+    a, b = np.where(side == 0, local[1], local[0]), np.where(side == 2, local[1], local[2])
     colour[here] = paint(box.look, a + half[0], b + half[2])
-    out = np.where(np.stack([along[k][hit] for k in range(3)], axis=1) > 0, -1.0, 1.0)
-    facing = [np.where(side == k, out[:, k], 0.0) for k in range(3)]
+    facing = np.where(side == np.arange(3)[:, None], np.where(along > 0, -1.0, 1.0), 0.0)
     normal[here] = np.stack([c * facing[0] - s * facing[1], s * facing[0] + c * facing[1], facing[2]], axis=1)
 
 
@@ -115,42 +92,32 @@ def _window(box: Box, eye, axes, spread: float, size: tuple[int, int]) -> np.nda
     """Return the indices of the pixels inside the rectangle around the box's eight corners."""
     height, width = size
     c, s = box.turn
-    right, up, forward = axes
-    columns, rows = [], []
-    for sx in (-1.0, 1.0):
-        for sy in (-1.0, 1.0):
-            px, py = sx * box.half[0], sy * box.half[1]
-            for z in box.z:
-                x, y, h = box.centre[0] + c * px - s * py - eye[0], box.centre[1] + s * px + c * py - eye[1], z - eye[2]
-                far, side, rise = (x * e[0] + y * e[1] + h * e[2] for e in (forward, right, up))
-                if far < 0.05:  # beside or behind the camera: look everywhere
-                    return np.arange(height * width)
-                columns.append(side / far / spread * (width / 2) + width / 2)
-                rows.append(height / 2 - rise / far / spread * (width / 2))
-    top, left = max(0, int(min(rows)) - 1), max(0, int(min(columns)) - 1)
-    bottom, end = min(height, int(max(rows)) + 2), min(width, int(max(columns)) + 2)
-    grid = np.arange(top, max(top, bottom))[:, None] * width + np.arange(left, max(left, end))
-    return grid.reshape(-1)
+    px, py, z = (side.ravel() for side in np.meshgrid(*([-half, half] for half in box.half), box.z))
+    x, y, h = box.centre[0] + c * px - s * py - eye[0], box.centre[1] + s * px + c * py - eye[1], z - eye[2]
+    side, rise, far = (x * e[0] + y * e[1] + h * e[2] for e in axes)
+    if (far < 0.05).any():  # beside or behind the camera: look everywhere
+        return np.arange(height * width)
+    columns = side / far / spread * (width / 2) + width / 2
+    rows = height / 2 - rise / far / spread * (width / 2)
+    top, left = max(0, int(rows.min()) - 1), max(0, int(columns.min()) - 1)
+    bottom, end = min(height, int(rows.max()) + 2), min(width, int(columns.max()) + 2)
+    return (np.arange(top, max(top, bottom))[:, None] * width + np.arange(left, max(left, end))).ravel()
 
 
 def paint(look: Look, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the linear colour [P, 3] of a surface at its coordinates ``a``, ``b`` [P] (m)."""
-    p = look.period
-    i, j = np.floor(a / p), np.floor(b / p)
-    if look.kind == "checks":
-        share = (i + j) % 2
-    elif look.kind == "stripes":
-        share = i % 2
-    elif look.kind == "planks":
-        share = 0.8 * scatter(np.floor(b / (p / 2)), np.floor(a / (6 * p) + 0.37 * np.floor(b / (p / 2))), look.seed)
-    elif look.kind == "blotches":
-        share = smooth_noise(a / p, b / p, look.seed)
-    elif look.kind == "tiles":
-        share = ((a - p * i < 0.08 * p) | (b - p * j < 0.08 * p)).astype(np.float64)
-    else:
-        share = 0.3 * smooth_noise(a / 0.5, b / 0.5, look.seed)
-    grain = 0.92 + 0.16 * scatter(np.floor(a * 40), np.floor(b * 40), look.seed + 1)
-    first, second = np.array(look.colours[0]), np.array(look.colours[1])
+    p, seed = look.period, look.seed
+    i, j, row = np.floor(a / p), np.floor(b / p), np.floor(b / (p / 2))
+    share = {
+        "plain": lambda: 0.3 * smooth_noise(a / 0.5, b / 0.5, seed),
+        "checks": lambda: (i + j) % 2,
+        "stripes": lambda: i % 2,
+        "planks": lambda: 0.8 * scatter(row, np.floor(a / (6 * p) + 0.37 * row), seed),
+        "blotches": lambda: smooth_noise(a / p, b / p, seed),
+        "tiles": lambda: ((a - p * i < 0.08 * p) | (b - p * j < 0.08 * p)).astype(np.float64),
+    }[look.kind]()
+    grain = 0.92 + 0.16 * scatter(np.floor(a * 40), np.floor(b * 40), seed + 1)
+    first, second = np.array(look.colours)
     return (first + share[:, None] * (second - first)) * grain[:, None]
 
 
@@ -203,7 +170,3 @@ def _expose(colour: np.ndarray, noise: np.random.Generator) -> np.ndarray:
     gain = 0.8 + 0.5 * noise.random()
     shown = np.sqrt(np.minimum(colour * balance * gain, 1.0)) + 0.05 * (noise.random(colour.shape) - 0.5)
     return np.rint(255 * np.clip(shown, 0.0, 1.0)).astype(np.uint8)
-
-
-def _millimetres(depth: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.rint(1000 * depth).astype(np.int16).reshape(height, width)
