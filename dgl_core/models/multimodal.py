@@ -34,10 +34,6 @@ class MultimodalModel(nn.Module):
         self.fusion = fusion
         check_partition(self)
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return tuple(self.encoders)
-
     def check_inputs(self, inputs: Mapping[str, Tensor], needed: Iterable[str]) -> None:
         """Raise a ``ValueError`` that names the first needed modality without an input, or of another length."""
         check_mapping("inputs", inputs, "modality -> [B, ...]", empty=True)
@@ -56,7 +52,7 @@ class MultimodalModel(nn.Module):
 
     def all_logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute fused logits and zero-masked logits of every modality: ``{"fused": [B, K], m: [B, K], ...}``."""
-        return {FUSED: self(inputs)} | {m: self(inputs, keep=(m,)) for m in self.modalities}
+        return {FUSED: self(inputs)} | {m: self(inputs, keep=(m,)) for m in self.encoders}
 
 
 class LateFusion(MultimodalModel):

@@ -124,9 +124,9 @@ class ReconBoost(Method):
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         check_target(batch.target)
         ensemble, members = state.heads["ensemble"], self.members(state)
-        alone = self.stage(state)[1]
+        stage, alone = self.stage(state)
         if alone:
-            loss, logits = self._alone(state, batch, members)
+            loss, logits = self._alone(state, batch, members, stage)
         else:
             logits = ensemble(encode(state.model, batch.inputs, members))
             loss = F.cross_entropy(ensemble.join(logits), batch.target)
@@ -136,9 +136,8 @@ class ReconBoost(Method):
         state.update()
         return {"multimodal": multimodal, "objective": loss}
 
-    def _alone(self, state: State, batch: Batch, members: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _alone(self, state: State, batch: Batch, members: list[str], stage: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of phase 1, and the logits of all members."""
-        stage, _ = self.stage(state)
         names, ensemble = list(state.model.encoders), state.heads["ensemble"]
         current, previous = names[stage % len(names)], names[(stage - 1) % len(names)]
         others = [m for m in members if m != current]
