@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -26,12 +28,8 @@ class Batch(NamedTuple):
 class State(Protocol):
     """What the loop offers to a method. Methods keep their own numbers on themselves, not here.
 
-    Attributes:
-        model: the model. heads: the method's auxiliary modules, ``Method.heads``.
-        objective: what ``Method.objective`` returned, possibly wrapped for DDP or compilation; losses come from
-            calling this, not the model.
-        epoch, step: 0-based epoch, 0-based batch within it. steps_per_epoch, epochs: how many there are.
-        classes: number of classes K.
+    Losses come from ``objective``, which may be wrapped for DDP or compilation, not from ``model``. ``epoch`` and
+    ``step``, the batch within it, are 0-based; ``classes`` is K.
     """
 
     model: MultimodalModel
@@ -68,23 +66,14 @@ def option(default: Any, **allowed: Any) -> Any:
 
 @dataclasses.dataclass
 class Method:
-    """Base of all methods. A subclass is a dataclass whose fields are the method's options.
+    """Base of all methods. A subclass is a dataclass whose fields are the method's options; all else has a default."""
 
-    A method needs ``step``; everything else has a default. Class variables:
-
-    Attributes:
-        REVISION: raised when the numbers that the method produces change; part of the key of a run.
-        TITLE: name in tables.
-        SEVERAL: whether the method needs more than one modality.
-        UPDATES: how often it updates the weights on one batch; accumulation needs one update.
-        ZERO_MASK, OFFICIAL: how a modality is scored by masking, and by the method's own code (``official_unimodal``),
-            with what share of the bias; both become part of the record.
-    """
-
-    REVISION: ClassVar[int] = 1
-    TITLE: ClassVar[str] = ""
-    SEVERAL: ClassVar[bool] = False
-    UPDATES: ClassVar[int] = 1
+    REVISION: ClassVar[int] = 1  # raised when the numbers that the method produces change; part of the key of a run
+    TITLE: ClassVar[str] = ""  # name in tables
+    SEVERAL: ClassVar[bool] = False  # whether it needs more than one modality
+    UPDATES: ClassVar[int] = 1  # how often it updates the weights on one batch; accumulation needs one update
+    MEMORY: ClassVar[dict[str, object]] = {}  # what it remembers between batches -> the value before the run
+    # How a modality is scored by masking, and by the method's own code (``official_unimodal``); kept in the record.
     ZERO_MASK: ClassVar[str] = "features of the others zero, whole bias b"
     OFFICIAL: ClassVar[str] = ""
 
@@ -93,13 +82,11 @@ class Method:
         for field in dataclasses.fields(self):
             if "range" in field.metadata:
                 field.metadata["range"].check(field.name, getattr(self, field.name))
+        for name, start in self.MEMORY.items():
+            setattr(self, name, copy.deepcopy(start))
 
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
-        """Choose the modalities to train on, in order; all of them unless the method says otherwise.
-
-        Raises:
-            ValueError: if the method cannot work with these modalities.
-        """
+        """Choose the modalities to train on, in order: all of them, or a ``ValueError`` if these will not do."""
         if self.SEVERAL and len(available) < 2:
             raise ValueError(f"{self.TITLE} needs at least two modalities; this data set has {list(available)}.")
         return tuple(available)
@@ -112,8 +99,19 @@ class Method:
         """Make the module that gives the losses, which DDP and ``torch.compile`` wrap. Vanilla by default."""
         return DisentangledObjective(model, alpha=0.0, encoder_gate=1.0, criterion=criterion)
 
+    @torch.no_grad()
     def on_start(self, state: State) -> None:
-        """Prepare, before the first epoch of a fresh run (not after a resume)."""
+        """Prepare, before the first epoch of a fresh run (not after a resume): by default, draw the heads.
+
+        Xavier-normal linear layers and zero biases, as the models have them. They depend on the seed of the run alone
+        and are drawn on the CPU, so they are the same on every device.
+        """
+        generator = state.generator("heads")
+        for layer in state.heads.modules():
+            if isinstance(layer, nn.Linear):
+                deviation = math.sqrt(2 / (layer.in_features + layer.out_features))
+                layer.weight.copy_(deviation * torch.randn(layer.weight.shape, generator=generator))
+                layer.bias.zero_()
 
     def on_epoch_end(self, state: State) -> None:
         """Act after the last batch of an epoch, before it is evaluated."""
@@ -138,11 +136,13 @@ class Method:
         return {}
 
     def state_dict(self) -> dict[str, object]:
-        """Return the method's own memory between batches (tensors and plain values); by default there is none."""
-        return {}
+        """Return the method's own memory between batches (tensors and plain values)."""
+        return {name.lstrip("_"): getattr(self, name) for name in self.MEMORY}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Take back what ``state_dict`` returned."""
+        for name in self.MEMORY:
+            setattr(self, name, state[name.lstrip("_")])
 
     @classmethod
     def options(cls) -> dict[str, object]:

@@ -1,20 +1,16 @@
 """Train by DGL where modalities mix inside the network: three readings of "encoder", and passes one at a time.
 
-In a late-fusion model "encoder" and "fusion" meet in one place, the features. ESANet fuses five times, and each fused
-map runs on through the RGB encoder, so the paper's two truncations leave a choice (its segmentation code is not
-published). All three forms equal each other, and the official code, on a late-fusion model:
+ESANet fuses five times, and each fused map runs on through the RGB encoder, so the paper's two truncations leave a
+choice (its segmentation code is not published). On a late-fusion model the three forms equal the official code.
 
-``"parameters"`` (default)
-    Encoders are all parameters of ``model.encoders``. The multimodal gradient flows *through* the encoders as functions
-    but is not *applied* to them; unimodal gradients are applied to their encoder only. This is the sentence under
-    Eq. 15 to the letter: the multimodal loss "only optimises the fusion module", and every fusion parameter learns.
-``"activations"``
-    The multimodal gradient stops at the input of every fusion operation, as Eq. 9 detaches the features. It has a
-    defect here: the first fusion reaches the loss through the RGB encoder alone, so it gets no gradient at all and
-    never learns; the fusions in between keep only the route through the skip connections.
-``"stems"``
-    Encoders are what lies before the first fusion: one convolution and batch-norm each. Everything behind is fusion and
-    follows the multimodal loss. Nearly vanilla training here; it shows how much the choice matters.
+* ``"parameters"`` (default): encoders are all parameters of ``model.encoders``. The multimodal gradient flows *through*
+  them but is not *applied* to them. This is the sentence under Eq. 15 to the letter: the multimodal loss "only
+  optimises the fusion module", and every fusion parameter learns.
+* ``"activations"``: the multimodal gradient stops at the input of every fusion operation, as Eq. 9 detaches the
+  features. The first fusion reaches the loss through the RGB encoder alone, so it never learns here; the fusions in
+  between keep only the route through the skip connections.
+* ``"stems"``: encoders are what lies before the first fusion, one convolution and batch-norm each; all behind follows
+  the multimodal loss. Nearly vanilla training here.
 """
 
 from __future__ import annotations
@@ -32,16 +28,7 @@ from dgl_core.methods.dgl import DGL
 
 
 class DenseObjective(DisentangledObjective):
-    """``DisentangledObjective`` for models that fuse inside, form "parameters": its passes can run one at a time.
-
-    Args:
-        As for ``DisentangledObjective``.
-
-    Raises:
-        ValueError: a model that fuses its encoders at the end.
-
-    **Source.** Eq. 9-15 applied to ESANet; the official segmentation code is not published.
-    """
+    """``DisentangledObjective`` for models that fuse inside, form "parameters": its passes can run one at a time."""
 
     def __init__(self, model: nn.Module, *arguments, **named):
         super().__init__(model, *arguments, **named)
@@ -52,13 +39,8 @@ class DenseObjective(DisentangledObjective):
     def sequential(self, inputs: Mapping[str, Tensor], target: Tensor, backward: Callable[[Tensor], None]) -> Losses:
         """Take the same gradients pass by pass, so that only one graph is in memory at a time.
 
-        Args:
-            inputs, target: as ``forward``.
-            backward: called with each weighted loss, e.g. ``torch.Tensor.backward``. For one process only:
-                DistributedDataParallel wraps ``forward`` and does not know this method.
-
-        Returns:
-            Losses as values only: ``total`` must not be differentiated again; no logits are kept.
+        ``backward`` is called with each weighted loss. For one process only: DistributedDataParallel wraps ``forward``
+        and does not know this method. The losses that it returns are values, without graphs and logits.
         """
         values = {}
         for branch in self.branches:
@@ -70,11 +52,7 @@ class DenseObjective(DisentangledObjective):
 
 
 class Activations(DenseObjective):
-    """The form "activations": the multimodal pass detaches what enters each fusion.
-
-    Raises:
-        ValueError: a model without ``forward(inputs, keep, detach)`` (``ESANet`` has it), or an encoder gate above 0.
-    """
+    """The form "activations": the multimodal pass detaches what enters each fusion (``ESANet.forward`` can)."""
 
     MULTIMODAL: ClassVar[dict[str, object]] = {"detach": True}
 
@@ -92,11 +70,7 @@ class Activations(DenseObjective):
 
 
 class Stems(DenseObjective):
-    """The form "stems": of an encoder, only the layers that it lists in ``STEM`` follow their own loss.
-
-    Raises:
-        ValueError: encoders without ``STEM`` (those of ``ESANet`` have it).
-    """
+    """The form "stems": of an encoder, only the layers that it lists in ``STEM`` follow their own loss."""
 
     def __init__(self, model: nn.Module, *arguments, **named):
         super().__init__(model, *arguments, **named)
@@ -123,9 +97,7 @@ class DenseDGL(DGL):
     **Source.** Eq. 9-15 applied to ESANet; the official segmentation code is not published.
 
     Args:
-        alpha: weight of the unimodal losses; not stated for Table 5. Under plain SGD an encoder learning-rate
-            multiplier; under Adam it does nothing.
-        form: "parameters", "activations" or "stems".
+        alpha: not stated for Table 5. Under plain SGD an encoder learning-rate multiplier; under Adam without effect.
         sequential: one backward per pass, with one graph in memory, instead of one for the sum; same gradients.
     """
 

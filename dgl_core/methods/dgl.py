@@ -14,15 +14,19 @@ from dgl_core.methods.base import Method, option
 
 @dataclass
 class Corner(Method):
-    """A method that adds alpha times the zero-masked unimodal losses and differs only in its two gates."""
+    """A method that adds alpha times the zero-masked unimodal losses and differs only in its two gates.
+
+    They are the shares, in [0, 1], of the multimodal gradient that reaches the encoders and of the unimodal gradient
+    that reaches the fusion module (``dgl_core.gradients``).
+    """
 
     alpha: float = option(4.0, above=0)
     SEVERAL: ClassVar[bool] = True
-    ENCODER_GATE: ClassVar[float] = 0.0
-    FUSION_GATE: ClassVar[float] = 0.0
+    encoder_gate: ClassVar[float] = 0.0
+    fusion_gate: ClassVar[float] = 0.0
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
-        return DisentangledObjective(model, self.alpha, self.ENCODER_GATE, self.FUSION_GATE, criterion)
+        return DisentangledObjective(model, self.alpha, self.encoder_gate, self.fusion_gate, criterion)
 
 
 @dataclass
@@ -35,9 +39,8 @@ class DGL(Corner):
     **Difference.** (1) One backward pass (``dgl_core.gradients``). (2) Any number of modalities. (3) The fusion's
     parameters are told apart by their module; ``main_dgl.py`` searches names that only ``DataParallel`` makes.
 
-    Args:
-        alpha: weight of the unimodal losses; 4 on CREMA-D, 2 on Kinetics-Sounds and VGGSound. Under SGD it is exactly
-            an encoder learning-rate multiplier (METHODS 2.10, D4).
+    ``alpha`` is 4 on CREMA-D, 2 on Kinetics-Sounds and VGGSound. Under SGD it is exactly an encoder learning-rate
+    multiplier (METHODS 2.10, D4).
     """
 
     TITLE: ClassVar[str] = "DGL"
@@ -50,16 +53,8 @@ class Partial(Corner):
     **Step.** theta_m follows alpha * grad L_m + encoder_gate * grad L_multi; tau follows grad L_multi + fusion_gate *
     alpha * sum_m grad L_m.
     **Source.** Table 3 for the corners. **Difference.** (1) The paper knows the corners only.
-
-    Args:
-        alpha: weight of the unimodal losses.
-        encoder_gate: share of the multimodal gradient that reaches the encoders, in [0, 1].
-        fusion_gate: share of the unimodal gradient that reaches the fusion module, in [0, 1].
     """
 
     encoder_gate: float = option(0.0, low=0, high=1)
     fusion_gate: float = option(0.0, low=0, high=1)
     TITLE: ClassVar[str] = "Partial truncation"
-
-    def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
-        return DisentangledObjective(model, self.alpha, self.encoder_gate, self.fusion_gate, criterion)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED, DisentangledObjective
 from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.scores import check_target
+from dgl_core.methods.scores import check_target, evaluating
 from dgl_core.utils import unknown_name
 
 
@@ -22,14 +23,8 @@ def whole_epochs(share: float, epochs: int) -> int:
     return max(1, math.floor(share * epochs + 0.5))
 
 
-# -- features and heads -----------------------------------------------------------------------------------------------
-
-
 def is_late(model: nn.Module) -> bool:
-    """Tell whether the modalities meet only after the encoders, so that each has features of its own.
-
-    A model that mixes them before (MMTM, ESANet) has no ``encode``, or has ``pooled`` for the features after mixing.
-    """
+    """Tell whether the modalities meet only after the encoders, unlike in MMTM and ESANet, which mix them before."""
     return hasattr(model, "encode") and not hasattr(model, "pooled")
 
 
@@ -40,12 +35,25 @@ def vector(features: Tensor) -> Tensor:
     return features.flatten(2).mean(dim=2) if features.dim() > 3 else features
 
 
-def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
-    """Find the feature width D_m of every encoder: its ``width``, or that of its last layer if this is a linear one.
+def vectors(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Compute one feature vector per modality, {m: [B, D_m]}: ``pooled`` ones where modalities mix early."""
+    return {m: vector(z) for m, z in (model.encode if is_late(model) else model.pooled)(inputs).items()}
 
-    Raises:
-        ValueError: for a model without late fusion, or an encoder that does not tell its width.
-    """
+
+@torch.no_grad()
+def collect(state: State, part: str, **how: object) -> tuple[dict[str, Tensor], Tensor]:
+    """Collect ``vectors`` {m: [N, D_m]} and targets [N] of ``state.batches(part, **how)``, in evaluation mode."""
+    features, target = defaultdict(list), []
+    with evaluating(state.model):
+        for batch in state.batches(part, **how):
+            for m, z in vectors(state.model, batch.inputs).items():
+                features[m].append(z)
+            target.append(batch.target)
+    return {m: torch.cat(z) for m, z in features.items()}, torch.cat(target)
+
+
+def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
+    """Find the feature width D_m of every encoder: its ``width``, or that of its last layer if this is a linear one."""
     if not is_late(model):
         raise ValueError(
             f"{title} puts a classifier on the features of each modality, but {type(model).__name__} mixes modalities "
@@ -65,11 +73,7 @@ def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
 
 
 def common_width(model: nn.Module, title: str) -> int:
-    """Find the one width of all features, for a head that all modalities share.
-
-    Raises:
-        ValueError: naming the widths if they differ.
-    """
+    """Find the one width of all features, for a head that all modalities share; refuse widths that differ."""
     widths = feature_widths(model, title)
     if len(set(widths.values())) > 1:
         raise ValueError(
@@ -79,26 +83,11 @@ def common_width(model: nn.Module, title: str) -> int:
     return next(iter(widths.values()))
 
 
-@torch.no_grad()
-def draw_heads(state: State) -> None:
-    """Draw initial weights of ``state.heads``: Xavier-normal linear layers, zero biases, as the models have them.
-
-    They depend on the seed of the run alone; made on the CPU, so they are the same on every device.
-    """
-    generator = state.generator("heads")
-    for layer in state.heads.modules():
-        if isinstance(layer, nn.Linear):
-            deviation = math.sqrt(2 / (layer.in_features + layer.out_features))
-            layer.weight.copy_(deviation * torch.randn(layer.weight.shape, generator=generator))
-            layer.bias.zero_()
-
-
-def encode(model: nn.Module, inputs: Mapping[str, Tensor], modalities: Collection[str]) -> dict[str, Tensor]:
-    """Encode some modalities of a late-fusion model, {m: [B, D_m]} in its order; no other encoder runs.
-
-    Raises:
-        ValueError: for no modality, one that the model does not have, or one that the batch does not have.
-    """
+def encode(
+    model: nn.Module, inputs: Mapping[str, Tensor], modalities: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """Encode some modalities of a late-fusion model (or all), {m: [B, D_m]} in its order; no other encoder runs."""
+    modalities = model.encoders if modalities is None else modalities
     for m in modalities:
         if m not in model.encoders:
             raise unknown_name("modality", m, model.encoders)
@@ -109,15 +98,20 @@ def encode(model: nn.Module, inputs: Mapping[str, Tensor], modalities: Collectio
     return {m: vector(encoder(inputs[m])) for m, encoder in model.encoders.items() if m in modalities}
 
 
-# -- own heads --------------------------------------------------------------------------------------------------------
+def branch_logits(state: State, inputs: Mapping[str, Tensor], branches: Collection[str]) -> dict[str, Tensor]:
+    """Compute logits [B, K] of some branches; encoders that none of them needs do not run."""
+    model = state.model
+    if not is_late(model):
+        return {b: model(inputs, keep=None if b == FUSED else (b,)) for b in branches}
+    features = model.encode(inputs) if FUSED in branches else {b: model.encoders[b](inputs[b]) for b in branches}
+    return {b: model.fuse(features) if b == FUSED else state.heads[b](vector(features[b])) for b in branches}
 
 
 @dataclass
 class OwnHeads(Method):
     """A joint classifier (the model's fusion) and one linear classifier per modality beside it.
 
-    Where modalities mix inside the network there are no features to put a head on; there the unimodal logits are those
-    of the zero mask and no head is made.
+    Where modalities mix inside the network no head is made, and the unimodal logits are those of the zero mask.
     """
 
     SEVERAL: ClassVar[bool] = True
@@ -130,23 +124,19 @@ class OwnHeads(Method):
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         return DisentangledObjective(model, 1.0, encoder_gate=1.0, fusion_gate=1.0, criterion=criterion)
 
-    def on_start(self, state: State) -> None:
-        draw_heads(state)
-
     def losses(self, state: State, batch: Batch) -> dict[str, Tensor]:
         """Compute the cross-entropy of every branch, ``{"fused": L_multi, m: L_m}``, with gradients everywhere."""
         if not len(state.heads):
             losses = state.objective(batch.inputs, batch.target)
             return {FUSED: losses.multimodal} | losses.unimodal
         check_target(batch.target)
-        features = state.model.encode(batch.inputs)
-        logits = {FUSED: state.model.fuse(features)} | {m: state.heads[m](vector(z)) for m, z in features.items()}
+        logits = branch_logits(state, batch.inputs, (FUSED, *state.model.encoders))
         return {branch: F.cross_entropy(values, batch.target) for branch, values in logits.items()}
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not len(state.heads):
             return {}
-        return {m: state.heads[m](z) for m, z in encode(state.model, inputs, list(state.heads)).items()}
+        return {m: state.heads[m](z) for m, z in encode(state.model, inputs).items()}
 
 
 def logged(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:

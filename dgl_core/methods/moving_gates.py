@@ -1,22 +1,18 @@
-"""Change the decoupling during training, beyond the paper: by a schedule or by what fusion is seen to do.
-
-The paper's truncation is one corner of a square of gates (``dgl_core.gradients``). These two methods move along its
-edge while they train: the encoder gate, the share of the multimodal gradient that reaches the encoders, is a number
-per epoch. The fusion gate stays 0, as in DGL.
-"""
+"""Move the encoder gate of DGL during training, beyond the paper: by a schedule or by what fusion is seen to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from dgl_core.gradients import FUSED, DisentangledObjective
+from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, State, option
 from dgl_core.methods.dgl import DGL
+from dgl_core.methods.scores import evaluating
 from dgl_core.suppression import suppression_ratio
 
 PICKS = {"most": min, "least": max, "own": None}  # which modality's R sets the gate
@@ -24,13 +20,10 @@ PICKS = {"most": min, "least": max, "own": None}  # which modality's R sets the 
 
 @dataclass
 class _Moving(DGL):
-    """DGL with an encoder gate that is set anew in every epoch and recorded as ``loss/encoder_gate``.
-
-    A gate for each modality is recorded as ``loss/encoder_gate_<modality>``.
-    """
+    """DGL with an encoder gate that is set anew in every epoch and recorded as ``loss/encoder_gate[_<modality>]``."""
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
-        self._objective = DisentangledObjective(model, self.alpha, criterion=criterion)
+        self._objective = super().objective(model, criterion)
         return self._objective  # kept as it is: what the loop calls may be wrapped
 
     def gate(self, state: State) -> float | dict[str, float]:
@@ -52,7 +45,6 @@ class Schedule(_Moving):
     **Source.** Ours; notebook 08.
 
     Args:
-        alpha: weight of the unimodal losses.
         start, end: encoder gate of the first epoch and from ``until`` on, in [0, 1].
         until: share of the run after which the gate rests, in (0, 1].
     """
@@ -79,7 +71,6 @@ class Adaptive(_Moving):
     **Source.** Ours; notebook 08.
 
     Args:
-        alpha: weight of the unimodal losses.
         pick: "most" takes the most suppressed modality for all encoders, "least" the least suppressed one; "own" gives
             each encoder the gate of its own modality.
         batches: how many training batches, without augmentation, R is measured on.
@@ -88,23 +79,15 @@ class Adaptive(_Moving):
     pick: str = option("most", choices=tuple(PICKS))
     batches: int = option(1, low=1)
     TITLE: ClassVar[str] = "Adaptive decoupling"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._gate: float | dict[str, float] = 1.0
+    MEMORY: ClassVar[dict[str, object]] = {"_gate": 1.0}
 
     def on_start(self, state: State) -> None:
-        self._measure(state)
-
-    def on_epoch_end(self, state: State) -> None:
-        self._measure(state)
+        self.on_epoch_end(state)
 
     @torch.no_grad()
-    def _measure(self, state: State) -> None:
-        training = state.model.training
-        state.model.eval()
-        found = [(state.model.all_logits(b.inputs), b.target) for b in state.batches("train", limit=self.batches)]
-        state.model.train(training)
+    def on_epoch_end(self, state: State) -> None:
+        with evaluating(state.model):
+            found = [(state.model.all_logits(b.inputs), b.target) for b in state.batches("train", limit=self.batches)]
         target = torch.cat([y for _, y in found])
         logits = {branch: torch.cat([x[branch] for x, _ in found]) for branch in found[0][0]}
         gates = {m: min(1.0, suppression_ratio(logits[FUSED], logits[m], target)[0].median().item())
@@ -113,9 +96,3 @@ class Adaptive(_Moving):
 
     def gate(self, state: State) -> float | dict[str, float]:
         return self._gate
-
-    def state_dict(self) -> dict[str, object]:
-        return {"gate": self._gate}
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        self._gate = state["gate"]

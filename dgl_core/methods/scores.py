@@ -11,40 +11,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dgl_core.gradients import FUSED, check_partition, frozen
+from dgl_core.gradients import check_partition, frozen
 from dgl_core.models.fusion import ConcatFusion, Fusion, SumFusion
 
 LINEAR_FUSIONS = (ConcatFusion, SumFusion)  # l = sum_m W^m z_m + bias: every modality owns a part of the logits
 
 
 class Joint(NamedTuple):
-    """One joint forward pass: the loss L_multi, ``{"fused": [B, K]}``, and features {m: [B, D_m]} ({} if dense)."""
+    """One joint forward pass: the loss L_multi, and features {m: [B, D_m]} ({} if dense)."""
 
     loss: Tensor
-    logits: dict[str, Tensor]
     features: dict[str, Tensor]
 
 
 class JointObjective(nn.Module):
-    """Vanilla loss, with the features that it was computed from. Source: Eq. 1-2.
+    """Vanilla loss, with the features that it was computed from. Source: Eq. 1-2."""
 
-    Args:
-        model: a ``MultimodalModel``.
-        criterion: ``criterion(logits, target) -> scalar``.
-    """
-
-    def __init__(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy):
+    def __init__(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]):
         super().__init__()
         check_partition(model)
         self.model, self.criterion = model, criterion
 
     def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Joint:
-        """``inputs``: modality -> [B, ...]; ``target``: [B] class indices."""
+        """Take ``inputs``, modality -> [B, ...], and ``target``, [B] class indices."""
         check_target(target)
         late = hasattr(self.model, "encode")
         features = self.model.encode(inputs) if late else {}
         fused = self.model.fusion(features) if late else self.model(inputs)
-        return Joint(self.criterion(fused, target), {FUSED: fused}, features)
+        return Joint(self.criterion(fused, target), features)
 
 
 def active(epoch: int, epochs: int, until: float) -> bool:
@@ -55,9 +49,10 @@ def active(epoch: int, epochs: int, until: float) -> bool:
     return epoch <= until * epochs + 1e-9
 
 
-def off_diagonal(scores: Tensor) -> Tensor:
-    """Make ones with a zero diagonal, [M, M], to sum over the other modalities of ``scores`` [M]."""
-    return 1 - torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
+def mean_of_others(values: Tensor) -> Tensor:
+    """Mean over j != m of values_j, [M] -> [M], or of values_mj, [M, M] -> [M]."""
+    others = 1 - torch.eye(len(values), dtype=values.dtype, device=values.device)
+    return (others * values).sum(dim=1) / (len(values) - 1)
 
 
 def check_target(target: Tensor) -> None:
@@ -108,11 +103,8 @@ def unimodal_logits(
 ) -> dict[str, Tensor]:
     """Compute unimodal logits during training, {m: [B, K]}, without gradient and without moving batch statistics.
 
-    The split logits where the fusion is linear, the zero mask of Eq. 12 elsewhere.
-
-    Args:
-        model: a ``MultimodalModel``. inputs: {m: [B, ...]}.
-        features: of these inputs, {m: [B, D_m]}; {} for a dense model, which is then run once per modality.
+    The split logits where the fusion is linear, the zero mask of Eq. 12 elsewhere. ``features`` {m: [B, D_m]} are those
+    of ``inputs``, or {} for a dense model, which is then run once per modality.
     """
     if has_linear_fusion(model):
         return split_logits(model.fusion, features)

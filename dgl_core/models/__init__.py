@@ -35,14 +35,9 @@ def model_options(name: str) -> dict[str, object]:
 
 
 def build(name: str, shapes: Shapes, classes: int, seed: int, **options) -> MultimodalModel:
-    """Build a fresh model.
+    """Build a fresh model for samples of these shapes (modality -> shape, in fusion order) and K classes.
 
-    Args:
-        name: a key of ``MODELS``.
-        shapes: modality -> shape of one sample, in fusion order.
-        classes: number of classes K.
-        seed: of the initial weights.
-        options: as ``model_options`` lists them.
+    ``seed`` is that of the initial weights; ``options`` are those that ``model_options`` lists.
 
     Raises:
         ValueError: an unknown model or option, a value of another type or outside its range, or shapes that the model

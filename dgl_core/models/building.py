@@ -19,15 +19,7 @@ KINDS = {1: "feature vectors (D,)", 3: "pictures (C, H, W)", 4: "clips (C, T, H,
 
 
 def checked(*dimensions: int, **ranges: Range) -> Callable[[Builder], Builder]:
-    """Declare what a model can be built from, and check it once, whoever builds it.
-
-    Args:
-        dimensions: how many a sample of each modality may have.
-        ranges: option -> the values that it may take.
-
-    Raises:
-        ValueError: when the model is built from something else; names the thing and what to give instead.
-    """
+    """Declare what a model can be built from, and check it once: ``dimensions`` of a sample, ``ranges`` of options."""
 
     def declare(builder: Builder) -> Builder:
         @functools.wraps(builder)
@@ -65,10 +57,7 @@ def late_fusion(
 ) -> LateFusion:
     """Build one encoder per modality and a fusion head; initial weights depend on the seed and the part's name alone.
 
-    Args:
-        shapes: modality -> shape of one sample. classes: number of classes K. seed: of the initial weights.
-        fusion: a key of ``FUSIONS``. official: mask as the official code does where that is not Eq. 12.
-        encoder: makes an encoder, which has a ``width``, from the first number of a shape.
+    ``encoder`` makes one, with a ``width``, from the first number of a shape.
     """
     encoders: dict[str, nn.Module] = {}
     for m, shape in shapes.items():

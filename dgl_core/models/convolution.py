@@ -12,9 +12,7 @@ class StridedPointwise(nn.Conv2d):
     """Convolve 1x1 with a stride; narrow layers on large maps get their pixels picked first, which is the same sum.
 
     The backward pass of oneDNN for such a layer in channels_last layout reads outside its memory on processors with
-    AVX512: the process dies. With eight input channels it does so on maps of 56 x 56 and more, that is for the default
-    small network on pictures of 224 x 224. Picking the pixels first and convolving with stride 1 takes another kernel.
-    Smaller maps and wider layers, all of the committed records among them, keep theirs to the last bit.
+    AVX512, and the process dies. Smaller maps and wider layers keep their kernel, and their numbers to the last bit.
     """
 
     def forward(self, x: Tensor) -> Tensor:

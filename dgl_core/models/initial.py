@@ -12,11 +12,7 @@ from dgl_core.utils import derive_seed
 
 @contextmanager
 def seeded(seed: int, part: str):
-    """Make the initial weights of ``part`` depend on ``seed`` and its name alone.
-
-    So the audio encoder of a unimodal run starts where the audio encoder of the joint run with the same seed starts,
-    which makes runs of one seed a pair.
-    """
+    """Make the initial weights of ``part`` depend on ``seed`` and its name alone, so runs of one seed are a pair."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, part))
         yield

@@ -19,10 +19,6 @@ class MultimodalModel(nn.Module):
     are zero *at the fusion input* (modality dropout, Eq. 12 and 14); where modalities mix early, at the input of every
     fusion operation.
 
-    Args:
-        encoders: modality name -> encoder, in the order used everywhere.
-        fusion: everything that is not an encoder.
-
     Raises:
         ValueError: a parameter that belongs to two parts, a name that no modality may have, or no modules.
     """
@@ -37,10 +33,6 @@ class MultimodalModel(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
         check_partition(self)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return tuple(self.encoders)
 
     def check_inputs(self, inputs: Mapping[str, Tensor], needed: Iterable[str]) -> None:
         """Raise a ``ValueError`` that names the first needed modality without an input, or of another length."""
@@ -60,7 +52,7 @@ class MultimodalModel(nn.Module):
 
     def all_logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute fused logits and zero-masked logits of every modality: ``{"fused": [B, K], m: [B, K], ...}``."""
-        return {FUSED: self(inputs)} | {m: self(inputs, keep=(m,)) for m in self.modalities}
+        return {FUSED: self(inputs)} | {m: self(inputs, keep=(m,)) for m in self.encoders}
 
 
 class LateFusion(MultimodalModel):
@@ -84,11 +76,7 @@ class LateFusion(MultimodalModel):
             )
 
     def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Compute the features of every modality, ``{m: [B, D_m]}``.
-
-        Raises:
-            ValueError: a modality of the model is missing from ``inputs``, or has a shape that its encoder refuses.
-        """
+        """Compute the features of every modality, ``{m: [B, D_m]}``; refuse inputs that are missing or misshapen."""
         self.check_inputs(inputs, self.encoders)
         if torch.compiler.is_compiling():  # a graph has no room for ``try``
             return {m: encoder(inputs[m]) for m, encoder in self.encoders.items()}

@@ -14,6 +14,8 @@ from dgl_core.models.initial import initialise
 from dgl_core.models.multimodal import LateFusion
 from dgl_core.utils import Range
 
+KERNELS = {"imagenet": 7, "small": 3}  # stem -> size of its convolution
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch-norm and a shortcut (He et al., CVPR 2016)."""
@@ -42,9 +44,7 @@ class ResNet(nn.Module):
     images.
 
     Args:
-        in_channels: 1 for a spectrogram or grey frames, 3 for RGB.
-        widths: channels of the four stages.
-        blocks: basic blocks of each stage.
+        widths, blocks: channels and basic blocks of each stage.
         stem: ``"imagenet"`` (7x7 stride 2, the paper's) or ``"small"`` (3x3 stride 2, for inputs of about 64 pixels);
             a 3x3 max-pool with stride 2 follows.
 
@@ -59,12 +59,9 @@ class ResNet(nn.Module):
         stem: str = "imagenet",
     ):
         super().__init__()
-        if stem == "imagenet":
-            first = nn.Conv2d(in_channels, widths[0], 7, 2, 3, bias=False)
-        elif stem == "small":
-            first = nn.Conv2d(in_channels, widths[0], 3, 2, 1, bias=False)
-        else:
+        if stem not in KERNELS:
             raise ValueError(f"stem is {stem!r}; choose 'imagenet' or 'small'.")
+        first = nn.Conv2d(in_channels, widths[0], KERNELS[stem], 2, KERNELS[stem] // 2, bias=False)
         self.stem = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
         layers, channels = [], widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):

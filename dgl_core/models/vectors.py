@@ -46,13 +46,7 @@ def mlp(
 ) -> LateFusion:
     """Build a perceptron for the feature vector of each modality, then any fusion head.
 
-    Args:
-        shapes: modality -> (D,). classes: number of classes K. seed: of the initial weights.
-        fusion: a key of ``FUSIONS``. official: as for the other models.
-        width: of the features and of every layer. layers: per encoder. dropout: of the inputs, in training.
-
-    Raises:
-        ValueError: a modality that is not a vector, or an unknown head.
+    ``width`` is that of the features and of every layer of an encoder; ``dropout`` that of the inputs, in training.
     """
     encoder = lambda inputs: VectorEncoder(inputs, width, layers, dropout).apply(initialise)  # noqa: E731
     return late_fusion(shapes, classes, seed, fusion, official, encoder)

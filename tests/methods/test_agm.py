@@ -100,7 +100,7 @@ def test_agm_running_scores_are_the_mean_of_all_batches_before():
     class Spy(nn.Module):  # also: a wrapper, as DDP is one, must be enough for the method
         def forward(self, *arguments):
             out = inner(*arguments)
-            seen.append((arguments[2].clone(), out.scores))
+            seen.append((arguments[2].clone(), out[1]))
             return out
 
     trainer.objective = Spy()

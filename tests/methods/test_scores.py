@@ -48,13 +48,11 @@ class _Killed(Exception):
     pass
 
 
-@every
-def test_a_killed_run_ends_as_if_nothing_had_happened(key, tmp_path):
-    options = {"smoothing": 0.3, "form": "paper"} if key == "pmr" else {}
-
+def test_a_killed_run_with_old_prototypes_ends_as_if_nothing_had_happened(tmp_path):
     def trainer():
-        spec = RunSpec("tiny", key, "custom", epochs=4, batch_size=4, lr=0.05)
-        return Trainer(spec, methods.build(key, options), pictures(), images(), torch.device("cpu"))
+        spec = RunSpec("tiny", "pmr", "custom", epochs=4, batch_size=4, lr=0.05)
+        method = methods.build("pmr", {"smoothing": 0.3, "form": "paper"})
+        return Trainer(spec, method, pictures(), images(), torch.device("cpu"))
 
     def kill(line):
         if line.startswith("epoch   2"):
@@ -77,12 +75,6 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(key, tmp_path):
 def test_bf16_autocast_trains(key):
     record = fit(pictures(), key, images(), epochs=1, batch_size=4, lr=0.02, precision="bf16", device="cpu")
     assert all(math.isfinite(v) for values in record.curves.values() for v in values)
-
-
-@every
-def test_one_modality_has_nothing_to_balance(key):
-    with pytest.raises(ValueError, match="at least two"):
-        methods.build(key).modalities(("audio",))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dgl_core.gradients import check_partition
-from dgl_core.models.esanet.blocks import LearnedUpsampling, PyramidPooling, SqueezeExcite
+from dgl_core.models.esanet.decoder import LearnedUpsampling, PyramidPooling, SqueezeExcite
 from dgl_core.models.esanet.network import Encoder, ESANet, esanet
 
 SMALL = {"width": 4, "blocks": (1, 1, 1, 1), "decoder_blocks": 1}

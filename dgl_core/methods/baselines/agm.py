@@ -6,15 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgl_core.gradients import check_partition
 from dgl_core.methods.base import Batch, Method, State, option
-from dgl_core.methods.scores import active, check_target, evaluating, target_probability
+from dgl_core.methods.scores import JointObjective, active, check_target, evaluating, target_probability
 
 Coalition = tuple[str, ...]  # modalities that are present, in the order of the model
 FLOOR = 1e-8  # smallest probability in a score
@@ -31,11 +29,8 @@ def coalitions(modalities: Sequence[str], full: bool) -> list[Coalition]:
 def coalition_logits(model: nn.Module, inputs: Mapping[str, Tensor], full: bool = False) -> dict[Coalition, Tensor]:
     """Compute logits [B, K] of every coalition with the *inputs* of the absent modalities set to zero.
 
-    Call it in evaluation mode. Samples then do not influence each other, so a late-fusion model encodes each input once
-    and the zero input once (as one more sample), whatever the number of coalitions.
-
-    Args:
-        model: a ``MultimodalModel``. inputs: {m: [B, ...]}. full: whether the coalition of all modalities is wanted.
+    Call it in evaluation mode: samples then do not influence each other, so a late-fusion model encodes each input once
+    and the zero input once, as one more sample.
     """
     modalities = tuple(model.encoders)
     wanted = coalitions(modalities, full)
@@ -54,9 +49,7 @@ def shapley(values: Mapping[Coalition, Tensor], modalities: Sequence[str]) -> di
 
     phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! * (v(S + m) - v(S)). For two modalities
     phi_a = (v(av) - v(v) + v(a)) / 2; for three (v(avt) - v(vt)) / 3 + (v(av) - v(v) + v(at) - v(t)) / 6 + v(a) / 3.
-
-    Args:
-        values: every non-empty coalition, its members in the order of ``modalities`` -> [B, K].
+    ``values``: every non-empty coalition, its members in the order of ``modalities`` -> [B, K].
     """
     shares = {}
     for m in modalities:
@@ -93,12 +86,7 @@ def surrogate(fused: Tensor, shares: Sequence[Tensor], kappa: Tensor) -> Tensor:
 
 
 def clip_by_fusion(everything: Sequence[Tensor], fusion: Sequence[Tensor]) -> None:
-    """Clip the norm of all gradients to 1 if an element of a fusion weight gradient exceeds 1 in size, without waiting.
-
-    Args:
-        everything: parameters to clip. fusion: parameters of the fusion module; its weights are those with two
-            dimensions or more.
-    """
+    """Clip the norm of all gradients to 1 if an element of a fusion weight (2-D or more) gradient exceeds 1 in size."""
     watched = [p.grad.abs().max() for p in fusion if p.grad is not None and p.dim() > 1]
     if not watched:
         return
@@ -107,31 +95,21 @@ def clip_by_fusion(everything: Sequence[Tensor], fusion: Sequence[Tensor]) -> No
     torch.nn.utils.clip_grads_with_norm_(everything, LIMIT, torch.where(exceeds, norm, torch.zeros_like(norm)))
 
 
-class Modulated(NamedTuple):
-    """Loss to back-propagate, and the scores of this batch [M] (None without modulation)."""
+class ShapleyObjective(JointObjective):
+    """Joint loss whose gradient through each modality's Shapley share is scaled."""
 
-    loss: Tensor
-    scores: Tensor | None
+    def __init__(self, model: nn.Module, alpha: float, criterion: Callable[[Tensor, Tensor], Tensor]):
+        super().__init__(model, criterion)
+        self.alpha = alpha
 
-
-class ShapleyObjective(nn.Module):
-    """Joint loss whose gradient through each modality's Shapley share is scaled.
-
-    Args:
-        model: a ``MultimodalModel``. alpha: strength. criterion: ``criterion(logits, target) -> scalar``.
-    """
-
-    def __init__(self, model: nn.Module, alpha: float, criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy):
-        super().__init__()
-        check_partition(model)
-        self.model, self.alpha, self.criterion = model, alpha, criterion
-
-    def forward(self, inputs: Mapping[str, Tensor], target: Tensor, running: Tensor | None = None) -> Modulated:
-        """``running``: mean scores [M] of all earlier batches; None switches the modulation off."""
+    def forward(
+        self, inputs: Mapping[str, Tensor], target: Tensor, running: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute the loss, and the scores [M] of this batch; ``running``: mean ones before it, or None for vanilla."""
         check_target(target)
         fused = self.model(inputs)  # training mode: this pass alone moves the batch statistics
         if running is None:
-            return Modulated(self.criterion(fused, target), None)
+            return self.criterion(fused, target), None
         modalities = tuple(self.model.encoders)
         with evaluating(self.model):
             values = coalition_logits(self.model, inputs)
@@ -139,7 +117,7 @@ class ShapleyObjective(nn.Module):
         with torch.no_grad():
             scores = surprise(list(shares.values()), target)
             kappa = coefficients(scores, running.to(scores), self.alpha)
-        return Modulated(self.criterion(surrogate(fused, list(shares.values()), kappa), target), scores)
+        return self.criterion(surrogate(fused, list(shares.values()), kappa), target), scores
 
 
 @dataclass
@@ -148,8 +126,6 @@ class AGM(Method):
 
     **Idea.** The Shapley value splits the logits of any network, however it fuses, into one share per modality. A
     modality whose share is ahead of its own average lead gets a smaller gradient, one that is behind a larger one.
-    Hong Li, Xingyu Li, Pengbo Hu, Yinuo Lei, Chunxiao Li, Yi Zhou, "Boosting multi-modal model performance with
-    adaptive gradient modulation", ICCV 2023.
 
     **Step.**
 
@@ -167,17 +143,16 @@ class AGM(Method):
     With g = dL/do the gradient is that of <g, sum_m kappa_m m_m>. This is kappa_m times the joint encoder gradient only
     where the features of a zero input do not depend on the weights.
 
-    **Source.** Official ``model/CREMAD_net.py``, ``run/CREMAD_main.py`` (lihong2303/AGM_ICCV2023, 5a65542),
-    ``run/MOSEI_main.py`` for the score ratio of more modalities. Test-time score of a modality: its share m_m, in
-    evaluation mode.
+    **Source.** Hong Li, Xingyu Li, Pengbo Hu, Yinuo Lei, Chunxiao Li, Yi Zhou, "Boosting multi-modal model performance
+    with adaptive gradient modulation", ICCV 2023; official ``model/CREMAD_net.py``, ``run/CREMAD_main.py``
+    (lihong2303/AGM_ICCV2023, 5a65542), ``run/MOSEI_main.py`` for the score ratio of more modalities. Test-time score of
+    a modality: its share m_m, in evaluation mode.
 
-    **Difference.**
-
-    1. The factors sit in the forward graph (``surrogate``) instead of in backward hooks, with the same gradient.
-    2. The pass with every input zeroed, which nothing uses, is left out; late fusion encodes each input once for all
-       masked passes.
-    3. After the window training is vanilla, step 7 aside; the hooks of ``model/CREMAD_net.py`` keep their last factor.
-    4. Under gradient accumulation every part of the batch counts as one batch, and step 7 looks at the sum so far.
+    **Difference.** (1) The factors sit in the forward graph (``surrogate``) instead of in backward hooks, with the same
+    gradient. (2) The pass with every input zeroed, which nothing uses, is left out; late fusion encodes each input once
+    for all masked passes. (3) After the window training is vanilla, step 7 aside; the hooks of ``model/CREMAD_net.py``
+    keep their last factor. (4) Under gradient accumulation every part of the batch counts as one batch, and step 7
+    looks at the sum so far.
 
     Args:
         alpha: strength; 1 is the official default (no file gives one for a data set of the paper).
@@ -189,11 +164,7 @@ class AGM(Method):
     TITLE: ClassVar[str] = "AGM"
     SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "Shapley share of the logits over input coalitions, the bias with them"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.running = torch.zeros(0)  # [M] mean scores of all batches so far
-        self.batches = 0
+    MEMORY: ClassVar[dict[str, object]] = {"running": torch.zeros(0), "batches": 0}  # mean scores [M] of so many
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         return ShapleyObjective(model, self.alpha, criterion)
@@ -217,9 +188,3 @@ class AGM(Method):
         modalities = tuple(state.model.encoders)
         with evaluating(state.model):
             return shapley(coalition_logits(state.model, inputs, full=True), modalities)
-
-    def state_dict(self) -> dict[str, object]:
-        return {"running": self.running, "batches": self.batches}
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        self.running, self.batches = state["running"], state["batches"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, State, option
 from dgl_core.methods.dgl import Corner
-from dgl_core.methods.heads import OwnHeads, is_late, logged, vector, whole_epochs
+from dgl_core.methods.heads import OwnHeads, branch_logits, logged, whole_epochs
 from dgl_core.methods.scores import check_target, evaluating
 
 
@@ -28,13 +28,10 @@ class GBlend(Corner):
     its Table 1 entry).
     **Difference.** (1) Unimodal logits by the zero mask of the shared head, as the DGL paper says; the released code
     (facebookresearch/VMZ, 4cc542d, ``audio_visual_model.py``) has one head per modality.
-
-    Args:
-        alpha: weight of the unimodal losses.
     """
 
-    ENCODER_GATE: ClassVar[float] = 1.0
-    FUSION_GATE: ClassVar[float] = 1.0
+    encoder_gate: ClassVar[float] = 1.0
+    fusion_gate: ClassVar[float] = 1.0
     TITLE: ClassVar[str] = "G-Blending (constant weight)"
 
 
@@ -46,11 +43,7 @@ class Point(NamedTuple):
 
 
 def ogr_weight(before: Point, after: Point, floor: float) -> float:
-    """Weigh one branch by ``|G| / max(|O|, floor)^2`` over one super-epoch.
-
-    G = V - V' is what training it alone gained on validation, O = (V' - T') - (V - T) by how much the gap between
-    validation and training grew. ``floor`` (nats) keeps a branch whose gap did not change from taking all the weight.
-    """
+    """Weigh one branch by ``|G| / max(|O|, floor)^2`` over one super-epoch, G and O as ``GBlendOGR`` defines them."""
     generalised = before.val - after.val
     overfitted = (after.val - after.train) - (before.val - before.train)
     return abs(generalised) / max(abs(overfitted), floor) ** 2
@@ -66,10 +59,8 @@ def blend(ratios: Mapping[str, float]) -> dict[str, float]:
 class GBlendOGR(OwnHeads):
     """G-Blending, the original form: weights of the branches from how well each generalises.
 
-    **Idea.** Branches overfit at different speeds, so one weight for all is wrong for most. Train each branch alone
-    for a while, on a copy: the more its validation loss falls, and the less the gap to its training loss grows, the
-    more weight it gets in the blend.
-
+    **Idea.** Branches overfit at different speeds. Train each alone for a while, on a copy: the more its validation
+    loss falls, and the less the gap to its training loss grows, the more weight it gets in the blend.
     **Step** (one update per batch). A joint classifier (the model's fusion) and one linear head per modality.
 
     1. L = w_multi CE(l, y) + sum_m w_m CE(head_m(z_m), y); ordinary gradients into everything.
@@ -83,31 +74,19 @@ class GBlendOGR(OwnHeads):
     Caffe2 code (facebookresearch/VMZ, 4cc542d); the estimate, which is not released, from two re-implementations:
     BalanceBenchmark ``trainer/GBlending_trainer.py`` and MultiBench ``training_structures/gradient_blend.py``.
 
-    **Difference.**
-
-    1. Losses are means over samples, and "before" is before; BalanceBenchmark adds up batches and measures first after
-       an epoch.
-    2. O is kept above ``floor``, as 1 / O^2 has no bound.
-    3. As in both re-implementations |G| counts: a branch that got worse is weighted by how much it moved.
-    4. A copy of one branch runs that branch's encoder only, so the estimate costs less than (M + 1) n epochs.
-    5. The joint classifier is the model's fusion, without the two hidden layers of ``audio_visual_model.py``.
-    6. Dense fusion: no heads, unimodal branches from the zero mask.
-    7. Super-epochs are a share of the run: 10 of 100 epochs, 2 of 20.
-
-    Args:
-        super_epoch: share of the run for which weights are used, and for which copies are trained.
-        online: estimate before every super-epoch; False: once.
-        floor: least |O| in nats.
+    **Difference.** (1) Losses are means over samples, and "before" is before; BalanceBenchmark adds up batches and
+    measures first after an epoch. (2) |O| is at least ``floor`` (nats), as 1 / O^2 has no bound. (3) As in both
+    re-implementations |G| counts: a branch that got worse is weighted by how much it moved. (4) A copy of one branch
+    runs that branch's encoder only. (5) The joint classifier is the model's fusion, without the two hidden layers of
+    ``audio_visual_model.py``. (6) Dense fusion: no heads, unimodal branches from the zero mask. (7) A super-epoch is a
+    share of the run: 10 of 100 epochs, 2 of 20.
     """
 
     super_epoch: float = option(0.1, low=0, high=1)
     online: bool = True
     floor: float = option(0.01, low=1e-6)
     TITLE: ClassVar[str] = "G-Blending (OGR)"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.weights: dict[str, float] = {}  # branch -> w_k, adding up to 1
+    MEMORY: ClassVar[dict[str, object]] = {"weights": {}}  # branch -> w_k, adding up to 1
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         check_target(batch.target)
@@ -130,21 +109,6 @@ class GBlendOGR(OwnHeads):
                 train_alone(trial, branch, epochs)
                 ratios[branch] = ogr_weight(before[branch], points(trial, [branch])[branch], self.floor)
         return blend(ratios)
-
-    def state_dict(self) -> dict[str, object]:
-        return {"weights": self.weights}
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        self.weights = state["weights"]
-
-
-def branch_logits(state: State, inputs: Mapping[str, Tensor], branches: Collection[str]) -> dict[str, Tensor]:
-    """Compute logits [B, K] of some branches; encoders that none of them needs do not run."""
-    model = state.model
-    if not is_late(model):
-        return {b: model(inputs, keep=None if b == FUSED else (b,)) for b in branches}
-    features = model.encode(inputs) if FUSED in branches else {b: model.encoders[b](inputs[b]) for b in branches}
-    return {b: model.fuse(features) if b == FUSED else state.heads[b](vector(features[b])) for b in branches}
 
 
 def points(state: State, branches: Collection[str]) -> dict[str, Point]:

@@ -12,18 +12,15 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method, State, option
-from dgl_core.methods.heads import common_width, draw_heads, encode
+from dgl_core.methods.heads import common_width, encode
 from dgl_core.methods.scores import check_target
 
 
 def entropy_weights(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weigh modalities by confidence, per sample: ``w_m = exp(max_j H_j - H_m) / sum_i exp(max_j H_j - H_i)``.
 
-    Args:
-        logits: {m: [B, K]}; H_m is the entropy of ``softmax(logits[m])`` over the classes, in nats.
-
-    Returns:
-        {m: [B, 1]}, adding up to 1 in every sample. (The maximum cancels: this is a softmax of -H.)
+    From {m: [B, K]} to {m: [B, 1]}; H_m is the entropy of ``softmax(logits[m])`` over the classes, in nats. (The
+    maximum cancels: this is a softmax of -H.)
     """
     log_p = torch.stack([F.log_softmax(values, dim=1) for values in logits.values()])  # [M, B, K]
     entropy = -(log_p.exp() * log_p).sum(dim=2)  # [M, B]
@@ -38,11 +35,8 @@ def forgetting(step: int, steps: int) -> float:
 def projector_update(projector: Tensor, mean: Tensor, damping: float) -> Tensor:
     """Take one step of recursive least squares: ``k = P r``, ``P <- P - k k^T / (damping + r^T k)``.
 
-    Args:
-        projector: P [D, D], symmetric. mean: r [D], the mean feature of a batch. damping: lambda > 0.
-
-    Returns:
-        P with ``P r`` shrunk to ``lambda / (lambda + r^T P r)`` of what it was: directions that were used are closed.
+    P [D, D] is symmetric, r [D] the mean feature of a batch, lambda the damping. ``P r`` shrinks to
+    ``lambda / (lambda + r^T P r)`` of what it was: directions that were used are closed.
     """
     gain = projector @ mean  # [D]
     return projector - torch.outer(gain, gain) / (damping + mean @ gain)
@@ -52,9 +46,8 @@ def projector_update(projector: Tensor, mean: Tensor, damping: float) -> Tensor:
 class MLA(Method):
     """Multimodal learning with alternating unimodal adaptation.
 
-    **Idea.** Never train two modalities at once: each has its own update, and all go through one head h, which carries
-    what they have in common. A projection keeps an update of the head for one modality from undoing what it learnt from
-    another; at test time each sample trusts the modality that is surer of it.
+    **Idea.** Each modality has its own update, and all go through one head h. A projection keeps an update of the head
+    for one modality from undoing what it learnt from another; at test time each sample trusts the surer modality.
 
     **Step** (M updates per batch).
 
@@ -71,19 +64,14 @@ class MLA(Method):
     alternating unimodal adaptation", CVPR 2024; official ``main.py``, ``utils/utils.py``
     (Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation, ab6c184).
 
-    **Difference.**
-
-    1. In the released code the projection never runs: it looks for a parameter named ``module.weight`` and gets one
-       named ``weight``. ``projection=False`` is what it does, the default is what it means. Dividing P by its norm
-       makes the head learn about sqrt(D) times more slowly, so the two differ visibly.
-    2. Were it to run there, it would divide by a matrix element by element; here by the scalar of recursive least
-       squares.
-    3. Entropies over classes for each sample; in ``main.py`` over the batch axis, one number per batch.
-    4. As with torch >= 2 there, encoder j does not move in the update of modality m (older versions moved it by
-       momentum and weight decay).
-    5. The fusion module of the model is not used and not trained; its place is taken by the shared head, and a masked
-       modality is left out of the weighted sum.
-    6. Clipping and schedule are those of all methods here.
+    **Difference.** (1) In the released code the projection never runs: it looks for a parameter named
+    ``module.weight`` and gets one named ``weight``. ``projection=False`` is what it does, the default is what it means.
+    Dividing P by its norm makes the head learn about sqrt(D) times more slowly. (2) Were it to run there, it would
+    divide by a matrix element by element; here by the scalar of recursive least squares. (3) Entropies over classes for
+    each sample; in ``main.py`` over the batch axis, one number per batch. (4) As with torch >= 2 there, encoder j does
+    not move in the update of modality m (older versions moved it by momentum and weight decay). (5) The fusion module
+    of the model is not used and not trained; a masked modality is left out of the weighted sum. (6) Clipping and
+    schedule are those of all methods here.
 
     Args:
         projection: project the gradient of the head.
@@ -97,11 +85,7 @@ class MLA(Method):
     SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "the shared head on z_m, whole bias"
     UPDATES: ClassVar[int] = 2  # one per modality, and so two or more
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._projector: Tensor | None = None  # P [D, D]
-        self._started = False  # whether the very first update is done
+    MEMORY: ClassVar[dict[str, object]] = {"_projector": None, "_started": False}  # P; is the very first update done?
 
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
         if self.weights and len(self.weights) != len(available):
@@ -111,14 +95,11 @@ class MLA(Method):
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
         return nn.ModuleDict({"shared": nn.Linear(common_width(model, self.TITLE), classes)})
 
-    def on_start(self, state: State) -> None:
-        draw_heads(state)
-
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         head = state.heads["shared"]
         check_target(batch.target)
         logits, losses = {}, {}
-        for m, z in encode(state.model, batch.inputs, list(state.model.encoders)).items():
+        for m, z in encode(state.model, batch.inputs).items():
             logits[m] = head(z)
             losses[m] = F.cross_entropy(logits[m], batch.target)
             state.backward(losses[m])
@@ -131,7 +112,7 @@ class MLA(Method):
         return {"multimodal": multimodal} | losses
 
     def _project(self, weight: nn.Parameter, z: Tensor, damping: float) -> None:
-        """Update P with the features z [B, D] (not in the first update of the run), then G <- G P^T, [K, D]."""
+        """Update P [D, D] with the features z [B, D], not in the first update of the run, then G <- G P^T, [K, D]."""
         with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
             if self._projector is None:
                 self._projector = torch.eye(z.shape[1], dtype=weight.dtype, device=weight.device)
@@ -150,23 +131,12 @@ class MLA(Method):
             weights = entropy_weights(logits)
         return sum(weights[m] * values for m, values in logits.items())
 
-    def _branches(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str]) -> dict[str, Tensor]:
-        """Compute h(z_m) of the modalities in ``keep``, {m: [B, K]}."""
-        return {m: state.heads["shared"](z) for m, z in encode(state.model, inputs, keep).items()}
-
     def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:
-        kept = list(state.model.encoders) if keep is None else keep
-        return self._fuse(state, self._branches(state, inputs, kept))
+        return self._fuse(state, {m: state.heads["shared"](z) for m, z in encode(state.model, inputs, keep).items()})
 
     def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        branches = self._branches(state, inputs, list(state.model.encoders))
+        branches = self.official_unimodal(state, inputs)
         return {FUSED: self._fuse(state, branches)} | branches
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self._branches(state, inputs, list(state.model.encoders))
-
-    def state_dict(self) -> dict[str, object]:
-        return {"projector": self._projector, "started": self._started}
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        self._projector, self._started = state["projector"], state["started"]
+        return {m: state.heads["shared"](z) for m, z in encode(state.model, inputs).items()}

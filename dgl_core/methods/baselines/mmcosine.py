@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgl_core.gradients import FUSED, Losses, check_partition
+from dgl_core.gradients import FUSED, Losses
 from dgl_core.methods.base import Method, State, option
-from dgl_core.methods.scores import has_linear_fusion, head_weights
+from dgl_core.methods.scores import JointObjective, has_linear_fusion, head_weights
 from dgl_core.models.fusion import check_keep
 
 SMALLEST = 1e-12  # a shorter vector has no direction
@@ -37,28 +37,19 @@ def all_cosine_logits(model: nn.Module, inputs: Mapping[str, Tensor], scale: flo
     return {FUSED: sum(own.values())} | own
 
 
-class CosineObjective(nn.Module):
-    """Cross-entropy on summed cosine logits.
+class CosineObjective(JointObjective):
+    """Cross-entropy on summed cosine logits, for late fusion by concatenation or sum; any other is refused."""
 
-    Args:
-        model: late fusion by concatenation or sum. scale: s. criterion: ``criterion(logits, target) -> scalar``.
-
-    Raises:
-        ValueError: for any other fusion.
-    """
-
-    def __init__(self, model: nn.Module, scale: float, criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy):
-        super().__init__()
-        check_partition(model)
+    def __init__(self, model: nn.Module, scale: float, criterion: Callable[[Tensor, Tensor], Tensor]):
+        super().__init__(model, criterion)
         if not has_linear_fusion(model):
             raise ValueError(
                 "MMCosine normalises one linear classifier per modality, so it needs the fusion 'concat' or 'sum'; "
                 f"this model has {type(model.fusion).__name__}."
             )
-        self.model, self.scale, self.criterion = model, scale, criterion
+        self.scale = scale
 
     def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Losses:
-        """``inputs``: modality -> [B, ...]; ``target``: [B] class indices."""
         logits = all_cosine_logits(self.model, inputs, self.scale)
         loss = self.criterion(logits[FUSED], target)
         return Losses(loss, loss, {}, logits)
@@ -68,29 +59,17 @@ class CosineObjective(nn.Module):
 class MMCosine(Method):
     """Multimodal cosine loss: logits are cosines, so that no modality wins by longer features or weights.
 
-    **Idea.** In joint training the modality that is ahead also gets the larger weight norms, which keeps it ahead.
-    Normalising features and class weights per modality leaves only directions to compete.
-    Ruize Xu, Ruoxuan Feng, Shi-Xiong Zhang, Di Hu, "MMCosine: multi-modal cosine loss towards balanced audio-visual
-    fine-grained learning", ICASSP 2023.
-
-    **Step.**
-
-    1. l_m,k = scale * <z_m / ||z_m||, W^m_k / ||W^m_k||>, without bias; l = sum_m l_m.
-    2. L = CE(l, y), backward into everything, update.
-
-    **Source.** Official ``main_CD.py`` (GeWu-Lab/MMCosine_ICASSP23, 00ba0a9), scale 10, weight of its contrastive
-    term 0.
-
-    **Difference.**
-
-    1. Fused logits are the cosine logits at test time too; the validation of ``main_CD.py`` takes the raw linear ones
-       for the fused score and cosines for the unimodal scores.
-    2. The unimodal score is l_m, which is also the zero mask: a zero feature has no direction, its logits are 0 and it
-       gets no gradient.
-    3. Any number of modalities; concatenation and sum only; the bias of the classifier is not used.
-
-    Args:
-        scale: s, the largest logit that one modality can give.
+    **Idea.** The modality that is ahead also gets the larger weight norms, which keeps it ahead. Normalising features
+    and class weights per modality leaves only directions to compete.
+    **Step.** l_m,k = scale * <z_m / ||z_m||, W^m_k / ||W^m_k||>, without bias; l = sum_m l_m; L = CE(l, y), backward
+    into everything, update.
+    **Source.** Ruize Xu, Ruoxuan Feng, Shi-Xiong Zhang, Di Hu, "MMCosine: multi-modal cosine loss towards balanced
+    audio-visual fine-grained learning", ICASSP 2023; official ``main_CD.py`` (GeWu-Lab/MMCosine_ICASSP23, 00ba0a9),
+    scale 10, weight of its contrastive term 0.
+    **Difference.** (1) Fused logits are the cosine logits at test time too; the validation of ``main_CD.py`` takes the
+    raw linear ones for the fused score and cosines for the unimodal scores. (2) The unimodal score is l_m, which is
+    also the zero mask: a zero feature has no direction, its logits are 0 and it gets no gradient. (3) Any number of
+    modalities; concatenation and sum only; the bias of the classifier is not used.
     """
 
     scale: float = option(10.0, above=0)

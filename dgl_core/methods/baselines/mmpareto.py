@@ -51,10 +51,7 @@ def enlarge(joint: Tensor, own: Tensor, weight: Tensor, gamma: float) -> Tensor:
 
 @torch.no_grad()
 def integrate(pairs: Mapping[nn.Parameter, Grads], gamma: float) -> dict[nn.Parameter, Tensor]:
-    """Compute final gradients of one encoder from ``{parameter: (g_joint, g_own)}``; an absent one counts as zero.
-
-    Parameters that no loss reaches are left out.
-    """
+    """Compute final gradients of one encoder; an absent one counts as zero, a parameter without both is left out."""
     reached = [p for p, pair in pairs.items() if any(g is not None for g in pair)]
     joint, own = ([torch.zeros_like(p) if pairs[p][i] is None else pairs[p][i] for p in reached] for i in (0, 1))
     if not reached:
@@ -74,9 +71,8 @@ def add(first: Tensor | None, second: Tensor | None) -> Tensor | None:
 class MMPareto(OwnHeads):
     """MMPareto: Pareto integration of the multimodal and the unimodal gradient of every encoder.
 
-    **Idea.** The multimodal loss and an encoder's own loss may pull the encoder in opposite directions. Follow their
-    sum where they agree; where they conflict, follow the direction that lowers both, made as long as the sum would have
-    been, because the noise of a long gradient is what makes SGD generalise.
+    **Idea.** Follow the sum of the two gradients where they agree. Where they conflict, follow the direction that
+    lowers both losses, made as long as the sum, because the noise of a long gradient is what makes SGD generalise.
 
     **Step** (one update per batch). A joint classifier (the model's fusion) and one linear head per modality.
 
@@ -91,18 +87,13 @@ class MMPareto(OwnHeads):
     **Source.** Yake Wei, Di Hu, "MMPareto: boosting multimodal learning with innocent unimodal assistance", ICML 2024;
     official ``code/MMPareto.py``, ``code/min_norm_solvers.py`` (GeWu-Lab/MMPareto_ICML2024, a339db3).
 
-    **Difference.**
+    **Difference.** (1) Any number of modalities: each encoder solves its own two-loss problem. (2) Two backward passes,
+    L_multi and the sum of all L_m (each reaches its own encoder only); the third one of ``MMPareto.py`` gives the sum
+    of these two once more. (3) A zero gradient, 0/0 there, counts for nothing here: the other gradient is followed at
+    its own length, and two zeros stay zero. (4) Dense fusion: no heads, L_m from the zero mask, as the DGL paper does
+    it. (5) Schedule and clipping are those of all methods here; ``MMPareto.py`` has a constant rate and no clipping.
 
-    1. Any number of modalities: each encoder solves its own two-loss problem.
-    2. Two backward passes, L_multi and the sum of all L_m (each reaches its own encoder only); the third one of
-       ``MMPareto.py`` gives the sum of these two once more.
-    3. A zero gradient, 0/0 there, counts for nothing here: the other gradient is followed at its own length, and two
-       zeros stay zero.
-    4. Dense fusion: no heads, L_m from the zero mask, as the DGL paper does it.
-    5. Schedule and clipping are those of all methods here; ``MMPareto.py`` has a constant rate and no clipping.
-
-    Args:
-        gamma: enlargement of the encoder gradients; 1.5 in the official code.
+    ``gamma``, the enlargement of the encoder gradients, is 1.5 in the official code.
     """
 
     gamma: float = option(1.5, low=0)
@@ -116,8 +107,8 @@ class MMPareto(OwnHeads):
         joint = take(parameters)
         state.backward(sum(loss for branch, loss in losses.items() if branch != FUSED))
         own = take(parameters)
-        final = {p: add(*pair) for p, *pair in zip(parameters, joint, own, strict=True)}
         pairs = {p: pair for p, *pair in zip(parameters, joint, own, strict=True)}
+        final = {p: add(*pair) for p, pair in pairs.items()}
         for encoder in state.model.encoders.values():
             final |= integrate({p: pairs[p] for p in encoder.parameters()}, self.gamma)
         for p, before in zip(parameters, earlier, strict=True):

@@ -14,7 +14,7 @@ from dgl_core.methods.scores import (
     JointObjective,
     active,
     has_linear_fusion,
-    off_diagonal,
+    mean_of_others,
     split_logits,
     target_probability,
     unimodal_logits,
@@ -26,8 +26,7 @@ SPREAD = 1e-8  # added to the standard deviation of the noise
 
 def ratios(scores: Tensor) -> Tensor:
     """rho_m = mean over j != m of s_m / s_j, [M] -> [M]; for two modalities the paper's ratio."""
-    table = scores[:, None] / scores.clamp(min=SMALLEST)  # [m, j]
-    return (table * off_diagonal(scores)).sum(dim=1) / (len(scores) - 1)
+    return mean_of_others(scores[:, None] / scores.clamp(min=SMALLEST))
 
 
 def coefficients(scores: Tensor, alpha: float) -> Tensor:
@@ -55,10 +54,8 @@ def modulate(gradient: Tensor, coefficient: Tensor, generator: torch.Generator |
 class OGM(Method):
     """On-the-fly gradient modulation: slow down the encoder of the modality that is ahead.
 
-    **Idea.** Joint training lets the modality that learns first explain the loss away. OGM compares how much
-    probability each modality alone gives to the right class and shrinks the encoder gradient of the leader.
-    Xiaokang Peng, Yake Wei, Andong Deng, Dong Wang, Di Hu, "Balanced multimodal learning via on-the-fly gradient
-    modulation", CVPR 2022.
+    **Idea.** The modality that learns first explains the loss away. OGM compares how much probability each modality
+    alone gives to the right class and shrinks the encoder gradient of the leader.
 
     **Step.**
 
@@ -69,18 +66,15 @@ class OGM(Method):
     5. Convolution weights of encoder m: g <- k_m g. Batch-norm, biases, the fusion and the heads keep their gradient.
     6. Update. After the epoch ``until`` * epochs: vanilla.
 
-    **Source.** Official ``main.py`` (GeWu-Lab/OGM-GE_CVPR2022, 343dc1d), modulation "OGM", epochs 0-50 of 100; more
-    than two modalities: METHODS 2.2. Test-time score of a modality: W^m z_m + b / M, with sum fusion W^m z_m + b_m / M.
+    **Source.** Xiaokang Peng, Yake Wei, Andong Deng, Dong Wang, Di Hu, "Balanced multimodal learning via on-the-fly
+    gradient modulation", CVPR 2022; official ``main.py`` (GeWu-Lab/OGM-GE_CVPR2022, 343dc1d), modulation "OGM", epochs
+    0-50 of 100; more than two modalities: METHODS 2.2. Test-time score of a modality: W^m z_m + b / M, with sum fusion
+    W^m z_m + b_m / M.
 
-    **Difference.**
-
-    1. At an exact tie nobody is damped, by the paper's formula; ``main.py`` damps audio.
-    2. Tensors are found through the model, not by a name prefix that ``DataParallel`` adds.
-    3. An encoder without any 4-D weight (an MLP) has its weight matrices modulated, as otherwise OGM would silently be
-       vanilla.
-    4. The window is a share of the run, so that a short run has the same shape.
-    5. A score in a denominator is at least 1e-5.
-    6. Under gradient accumulation each part of the batch is modulated by its own k_m before it is added.
+    **Difference.** (1) At an exact tie nobody is damped, by the paper's formula; ``main.py`` damps audio. (2) Tensors
+    are found through the model, not by a name prefix that ``DataParallel`` adds. (3) An encoder without any 4-D weight
+    (an MLP) has its weight matrices modulated. (4) The window is a share of the run. (5) A score in a denominator is at
+    least 1e-5. (6) Under gradient accumulation each part of the batch is modulated by its own k_m before it is added.
 
     Args:
         alpha: strength of the damping; 0.8 on CREMA-D, 0.1 on VGGSound (official README).
@@ -140,10 +134,6 @@ class OGMGE(OGM):
     **Step.** As ``OGM``, with step 5: g <- k_m g + N(0, sigma^2), sigma = std(g) + 1e-8 over the elements of that
     tensor before scaling, for every modality, also where k_m = 1.
     **Source.** Official ``main.py``, modulation "OGM_GE". **Difference.** (1-6) As for ``OGM``.
-
-    Args:
-        alpha: strength of the damping; 0.8 on CREMA-D, 0.1 on VGGSound (official README).
-        until: share of the epochs in which gradients are modulated, the last one included.
     """
 
     TITLE: ClassVar[str] = "OGM-GE"

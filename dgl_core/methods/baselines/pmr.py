@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,17 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method, State, option
-from dgl_core.methods.heads import is_late, vector
+from dgl_core.methods.heads import collect, is_late, vector, vectors
 from dgl_core.methods.scores import (
     Joint,
     JointObjective,
     active,
     check_target,
-    evaluating,
     has_linear_fusion,
-    off_diagonal,
+    mean_of_others,
     split_logits,
     target_probability,
 )
@@ -31,13 +28,9 @@ FAR = 1e4  # distance to a class that no prototype was seen for: its softmax wei
 
 
 def similarities(features: Tensor, prototypes: Tensor, seen: Tensor) -> Tensor:
-    """Compute -||z_i - c_k||, the logits of nearest-prototype classification.
+    """Compute -||z_i - c_k||, [B, K], the logits of nearest-prototype classification; their gradient at 0 is 0.
 
-    Args:
-        features: [B, D]. prototypes: [K, D]. seen: [K], bool; the others count as infinitely far away.
-
-    Returns:
-        [B, K]. The gradient at distance zero is zero.
+    ``features`` [B, D], ``prototypes`` [K, D], ``seen`` [K], bool: the other classes count as infinitely far away.
     """
     distance = torch.cdist(features.to(prototypes.dtype), prototypes, compute_mode="donot_use_mm_for_euclid_dist")
     return -distance.masked_fill(~seen, FAR)
@@ -68,11 +61,6 @@ def prototype_entropy(similarity: Tensor) -> Tensor:
     return -(logs.exp() * logs).sum(dim=1).mean()
 
 
-def mean_of_others(scores: Tensor) -> Tensor:
-    """Mean over j != m of s_j, [M] -> [M]."""
-    return (off_diagonal(scores) * scores).sum(dim=1) / (len(scores) - 1)
-
-
 def code_coefficients(scores: Tensor) -> Tensor:
     """1 for every modality that is behind, rho_m = s_m / mean of the others < 1; 0 at a tie. [M] -> [M]."""
     return (scores < mean_of_others(scores)).to(scores.dtype)
@@ -88,41 +76,29 @@ def entropy_coefficients(scores: Tensor) -> Tensor:
     return (scores / mean_of_others(scores).clamp(min=SMALLEST) - 1).clamp(0, 1)
 
 
-def vectors(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Compute one feature vector per modality, {m: [B, D_m]}: ``pooled`` ones where modalities mix early."""
-    return {m: vector(z) for m, z in model.encode(inputs).items()} if is_late(model) else model.pooled(inputs)
-
-
 class PrototypeObjective(JointObjective):
     """Vanilla loss, with one feature vector per modality from the same forward pass."""
 
     def forward(self, inputs: Mapping[str, Tensor], target: Tensor) -> Joint:
-        """``inputs``: modality -> [B, ...]; ``target``: [B] class indices."""
         if is_late(self.model):
             joint = super().forward(inputs, target)
             return joint._replace(features={m: vector(z) for m, z in joint.features.items()})
         check_target(target)
         features = self.model.pooled(inputs)
-        fused = self.model.classify(features)
-        return Joint(self.criterion(fused, target), {FUSED: fused}, features)
+        return Joint(self.criterion(self.model.classify(features), target), features)
 
 
 @dataclass
 class PMR(Method):
     """Prototypical modal rebalance: pull the features of the modality that is behind toward their class means.
 
-    **Idea.** Distances to the class means (prototypes) of a modality tell how far it has come, without its share of the
-    joint classifier; a cross-entropy on them speeds up the slower one and does not pass through the fusion.
-    Yunfeng Fan, Wenchao Xu, Haozhao Wang, Junxiao Wang, Song Guo, "PMR: Prototypical modal rebalance for multimodal
-    learning", CVPR 2023.
+    **Idea.** Distances to the class means (prototypes) of a modality tell how far it has come; a cross-entropy on them
+    speeds up the slower one and does not pass through the fusion.
 
-    **Step.** Before the first and after each epoch:
+    **Step** (1 before the first and after each epoch, 2-5 for each batch).
 
     1. c_m,k = mean feature of class k over a tenth of the shuffled, augmented training batches, model in evaluation
        mode. Blended as (1 - smoothing) new + smoothing old; after the first epoch the new one alone.
-
-    For each batch:
-
     2. sim_m = -||z_m - c_m,k|| [B, K];  PCE_m = CE(sim_m, y);  s_m = sum over the batch of softmax(sim_m)[y].
     3. rho_m = s_m / mean over j != m of s_j.
     4. code form:  L = CE(l, y) + alpha * sum of PCE_m over the modalities with rho_m < 1.
@@ -131,30 +107,25 @@ class PMR(Method):
        H_m = mean entropy of softmax(sim_m); its term only in the first ``entropy_until`` of the epochs.
     5. Backward, update. After the epoch ``until`` * epochs: vanilla.
 
-    **Source.** Official ``main_Prototype_grad.py`` (fanyunfeng-bit/Modal-Imbalance-PMR, 3615e48): the code form; window
-    0-70, alpha 2 and smoothing 0 in its ``bash.sh``. Test-time scores: nearest prototype ("<modality>_prototype") and
-    W^m z_m + b / M, with sum fusion W^m z_m + b_m / M. The paper form is not in the official repository; it is written
-    from METHODS 2.3.
+    **Source.** Yunfeng Fan, Wenchao Xu, Haozhao Wang, Junxiao Wang, Song Guo, "PMR: Prototypical modal rebalance for
+    multimodal learning", CVPR 2023; official ``main_Prototype_grad.py`` (fanyunfeng-bit/Modal-Imbalance-PMR, 3615e48):
+    the code form; window 0-70, alpha 2 and smoothing 0 in its ``bash.sh``. Test-time scores: nearest prototype
+    ("<modality>_prototype") and W^m z_m + b / M, with sum fusion W^m z_m + b_m. The paper form is not in the official
+    repository; it is written from METHODS 2.3.
 
-    **Difference.**
-
-    1. Any number of modalities.
-    2. A class that was not in the sampled batches keeps its last prototype. If it never had one, it is left out of the
-       softmax and its samples out of PCE and score; ``main_Prototype_grad.py`` divides 0 by 0.
-    3. At least one batch is sampled, and windows are shares of the run.
-    4. H_m is a mean over the batch, so that its weight does not depend on the batch size; no opened file states that
-       weight or its window.
-    5. A model that mixes modalities early takes part with the features right before its classifier (``pooled`` and
-       ``classify``); one that has none is refused.
+    **Difference.** (1) Any number of modalities. (2) A class that was not in the sampled batches keeps its last
+    prototype. If it never had one, it is left out of the softmax and its samples out of PCE and score;
+    ``main_Prototype_grad.py`` divides 0 by 0. (3) At least one batch is sampled, and windows are shares of the run.
+    (4) H_m is a mean over the batch, not a sum; no opened file states its weight or its window. (5) A model that mixes
+    modalities early takes part with the features right before its classifier (``pooled`` and ``classify``); one that
+    has none is refused.
 
     Args:
         alpha: weight of the prototype cross-entropy.
         until: share of the epochs in which it acts, the last one included.
         smoothing: weight of the old prototypes, the paper's epsilon.
         share: part of an epoch's batches that the prototypes are computed from.
-        form: "code" or "paper".
-        entropy: weight mu of the entropy term; paper form only.
-        entropy_until: share of the epochs in which the entropy term acts.
+        entropy, entropy_until: weight mu of the entropy term, and share of the epochs in which it acts; paper form.
     """
 
     alpha: float = option(2.0, low=0)
@@ -167,11 +138,8 @@ class PMR(Method):
     TITLE: ClassVar[str] = "PMR"
     SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "W^m z_m + b / M; _prototype: distance to the class prototypes, no bias"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.prototypes: dict[str, Tensor] = {}  # m -> [K, D_m]
-        self.seen = torch.zeros(0, dtype=torch.bool)  # [K]: classes that have a prototype
+    # prototypes: m -> [K, D_m]; seen: [K], which classes have one
+    MEMORY: ClassVar[dict[str, object]] = {"prototypes": {}, "seen": torch.zeros(0, dtype=torch.bool)}
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
         if not is_late(model) and not (hasattr(model, "pooled") and hasattr(model, "classify")):
@@ -182,27 +150,18 @@ class PMR(Method):
         return PrototypeObjective(model, criterion)
 
     def on_start(self, state: State) -> None:
-        self._measure(state, keep=0.0)
-
-    def on_epoch_end(self, state: State) -> None:
-        self._measure(state, keep=self.smoothing if state.epoch else 0.0)
+        self.on_epoch_end(state)
 
     @torch.no_grad()
-    def _measure(self, state: State, keep: float) -> None:
-        """Compute new prototypes, of which the old ones make up the part ``keep``."""
+    def on_epoch_end(self, state: State) -> None:
+        keep = self.smoothing if state.epoch else 0.0  # share of the old prototypes in the new ones
         limit = max(1, int(self.share * state.steps_per_epoch + 1e-9))
-        features: dict[str, list[Tensor]] = defaultdict(list)
-        targets = []
-        with evaluating(state.model):
-            for batch in state.batches("train", training=True, limit=limit):
-                for m, z in vectors(state.model, batch.inputs).items():
-                    features[m].append(z)
-                targets.append(batch.target)
-        target = torch.cat(targets)
-        means = {m: class_means(torch.cat(values), target, state.classes) for m, values in features.items()}
-        for m, (new, present) in means.items():
-            seen = self.seen if len(self.seen) else torch.zeros_like(present)
-            self.prototypes[m] = blend(new, self.prototypes.get(m, new), present, seen, keep)
+        features, target = collect(state, "train", training=True, limit=limit)
+        means = {m: class_means(z, target, state.classes) for m, z in features.items()}
+        present = next(iter(means.values()))[1]
+        seen = self.seen if len(self.seen) else torch.zeros_like(present)
+        old = self.prototypes
+        self.prototypes = {m: blend(new, old.get(m, new), present, seen, keep) for m, (new, _) in means.items()}
         self.seen = seen | present
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
@@ -215,29 +174,17 @@ class PMR(Method):
             with torch.no_grad():
                 right = [target_probability(values, batch.target) for values in similarity.values()]
                 scores = torch.stack([(p * counted).sum() for p in right])
-            total = total + self._rebalance(scores, prototype, similarity, state)
+            weights = (code_coefficients if self.form == "code" else paper_coefficients)(scores)
+            added = self.alpha * (weights * torch.stack(list(prototype.values()))).sum()
+            if self.form == "paper" and self.entropy and active(state.epoch, state.epochs, self.entropy_until):
+                spread = torch.stack([prototype_entropy(values) for values in similarity.values()])
+                added = added - self.entropy * (entropy_coefficients(scores) * spread).sum()
+            total = total + added
         state.backward(total)
         state.update()
         return {"multimodal": joint.loss} | {f"prototype_{m}": value for m, value in prototype.items()}
-
-    def _rebalance(
-        self, scores: Tensor, prototype: Mapping[str, Tensor], similarity: Mapping[str, Tensor], state: State
-    ) -> Tensor:
-        """Compute what is added to the joint loss."""
-        weights = (code_coefficients if self.form == "code" else paper_coefficients)(scores)
-        added = self.alpha * (weights * torch.stack(list(prototype.values()))).sum()
-        if self.form == "paper" and self.entropy and active(state.epoch, state.epochs, self.entropy_until):
-            spread = torch.stack([prototype_entropy(values) for values in similarity.values()])
-            added = added - self.entropy * (entropy_coefficients(scores) * spread).sum()
-        return added
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         features = vectors(state.model, inputs)
         scores = {f"{m}_prototype": similarities(z, self.prototypes[m], self.seen) for m, z in features.items()}
         return scores | (split_logits(state.model.fusion, features) if has_linear_fusion(state.model) else {})
-
-    def state_dict(self) -> dict[str, object]:
-        return {"prototypes": dict(self.prototypes), "seen": self.seen}
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        self.prototypes, self.seen = dict(state["prototypes"]), state["seen"]

@@ -12,18 +12,14 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method, State, option
-from dgl_core.methods.heads import common_width, draw_heads, encode, whole_epochs
+from dgl_core.methods.heads import common_width, encode, whole_epochs
 from dgl_core.methods.scores import check_target
 
 
 def reconcilement_loss(logits: Tensor, others: Tensor, target: Tensor, w1: float, w2: float) -> Tensor:
     """``mean_i [-w1 log p_y + w2 q_y log p_y] / K``: fit the label, less where the others already do.
 
-    Args:
-        logits: [B, K] of the current modality, p = softmax(logits).
-        others: q [B, K], probabilities of the ensemble of all other modalities (a constant).
-        target: y [B].
-        w1, w2: weights of the label and of what the others say.
+    p = softmax(``logits`` [B, K]) is of the current modality, q = ``others`` [B, K] of the ensemble of all others.
     """
     log_p = F.log_softmax(logits, dim=1).gather(1, target[:, None])  # [B, 1]
     q = others.detach().gather(1, target[:, None])
@@ -62,9 +58,8 @@ class Ensemble(nn.Module):
 class ReconBoost(Method):
     """ReconBoost: one modality at a time is trained on what the others leave over, then all together.
 
-    **Idea.** Gradient boosting with one learner per modality, of which only the newest version is kept: a modality that
-    learns what the others do not know already cannot compete with them. A joint phase after each turn repairs what the
-    turn upset.
+    **Idea.** Gradient boosting with one learner per modality, of which only the newest version is kept: each learns
+    what the others do not know already. A joint phase after each turn repairs what the turn upset.
 
     **Step** (one update per batch). h is one head D -> D/2 -> K for all modalities; the ensemble is
     rate * sum_m h(z_m) over the modalities that had a turn. Stage s belongs to modality s mod M and has two phases:
@@ -80,22 +75,18 @@ class ReconBoost(Method):
     (huacong/ReconBoost, 14ab57a). As there, the other modalities run in training mode in phase 1, so their batch-norm
     statistics move and their weights do not.
 
-    **Difference.**
-
-    1. Phases of ``train.py`` are 4 + 4 epochs; shares of the run here, 4 + 4 of 100 epochs, 1 + 1 of 20. As there,
-       scores at the end follow a phase 2: it goes on where the run is too short for another stage.
-    2. The official MSE joins two detached tensors and trains nothing, whatever its weight 0.5; ``alignment`` 0 is that.
-       A positive value lets its gradient reach the current modality.
-    3. Stage 0 has no others, so q is uniform; there it is 1 for every sample by a slip of shape (softmax over one
-       column), which only scales the loss.
-    4. No unimodal pre-training, which the commands of the official README for CREMA-D ask for (``--use_pretrain``).
-    5. The optimiser is that of all methods here and keeps its momentum from stage to stage; there it is made anew.
-    6. The fusion module of the model is not used and not trained. A masked modality is left out of the sum.
-    7. Any number of modalities; a run that ends before every modality had its turn uses those that had.
+    **Difference.** (1) Phases of ``train.py`` are 4 + 4 epochs; shares of the run here, 4 + 4 of 100 epochs, 1 + 1 of
+    20. As there, scores at the end follow a phase 2: it goes on where the run is too short for another stage. (2) The
+    official MSE joins two detached tensors and trains nothing, whatever its weight 0.5; ``alignment`` 0 is that. A
+    positive value lets its gradient reach the current modality. (3) Stage 0 has no others, so q is uniform; there it is
+    1 for every sample by a slip of shape (softmax over one column), which only scales the loss. (4) No unimodal
+    pre-training, which the commands of the official README for CREMA-D ask for (``--use_pretrain``). (5) The optimiser
+    is that of all methods here and keeps its momentum from stage to stage; there it is made anew. (6) The fusion module
+    of the model is not used and not trained. A masked modality is left out of the sum. (7) Any number of modalities; a
+    run that ends before every modality had its turn uses those that had.
 
     Args:
-        w1: weight of the label, 5 on CREMA-D. w2: weight of the others, 1; more than w1 would unlearn.
-        alignment: weight of the MSE term.
+        w1, w2: weight of the label, 5 on CREMA-D, and of the others, 1; more than w1 would unlearn.
         alone, together: share of the run of each phase 1 and phase 2.
     """
 
@@ -121,9 +112,6 @@ class ReconBoost(Method):
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
         return nn.ModuleDict({"ensemble": Ensemble(common_width(model, self.TITLE), classes)})
 
-    def on_start(self, state: State) -> None:
-        draw_heads(state)
-
     def stage(self, state: State) -> tuple[int, bool]:
         """Find the stage of the present epoch, and whether its modality is trained alone."""
         lengths = (whole_epochs(share, state.epochs) for share in (self.alone, self.together))
@@ -135,10 +123,10 @@ class ReconBoost(Method):
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         check_target(batch.target)
-        _, alone = self.stage(state)
         ensemble, members = state.heads["ensemble"], self.members(state)
+        stage, alone = self.stage(state)
         if alone:
-            loss, logits = self._alone(state, batch, members)
+            loss, logits = self._alone(state, batch, members, stage)
         else:
             logits = ensemble(encode(state.model, batch.inputs, members))
             loss = F.cross_entropy(ensemble.join(logits), batch.target)
@@ -148,9 +136,8 @@ class ReconBoost(Method):
         state.update()
         return {"multimodal": multimodal, "objective": loss}
 
-    def _alone(self, state: State, batch: Batch, members: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _alone(self, state: State, batch: Batch, members: list[str], stage: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of phase 1, and the logits of all members."""
-        stage, _ = self.stage(state)
         names, ensemble = list(state.model.encoders), state.heads["ensemble"]
         current, previous = names[stage % len(names)], names[(stage - 1) % len(names)]
         others = [m for m in members if m != current]
@@ -177,4 +164,4 @@ class ReconBoost(Method):
         return {FUSED: fused} | {m: ensemble.join({m: values}) for m, values in branches.items()}
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return state.heads["ensemble"](encode(state.model, inputs, list(state.model.encoders)))
+        return state.heads["ensemble"](encode(state.model, inputs))

@@ -6,7 +6,7 @@ import importlib.util
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dgl_core.methods.base import Batch, Method, State, option
-from dgl_core.methods.heads import is_late, vector, whole_epochs
-from dgl_core.methods.scores import check_target, evaluating
+from dgl_core.methods.heads import collect, is_late, whole_epochs
+from dgl_core.methods.scores import check_target
 
 
 def purity(target: np.ndarray, cluster: np.ndarray) -> float:
@@ -61,8 +61,7 @@ class Relearn(Method):
     """Diagnosing & Re-learning: joint training in which encoders are now and then pulled back to their start.
 
     **Idea.** An encoder that separates the classes much better on training than on validation samples has been
-    over-trained, one that the joint loss neglects is stuck in what it first found. The gap tells how far to pull the
-    weights back to their initial values, so that the encoder learns afresh without losing all it knew.
+    over-trained. The gap tells how far to pull its weights back to their initial values, so that it learns afresh.
 
     **Step** (one update per batch): vanilla, L = CE(F(z_1, ..., z_M), y). At the start of the run the initial weights
     are saved. After epochs n, 2n, 3n (0-based, n = ``every`` of the run, ``times`` in all):
@@ -77,21 +76,14 @@ class Relearn(Method):
     ECCV 2024; official ``code/ours.py`` (GeWu-Lab/Diagnosing_Relearning_ECCV2024, 025085e). There as here, the epoch
     before a pull is scored before it, and nothing is pulled after the last epoch.
 
-    **Difference.**
+    **Difference.** (1) ``ours.py`` pulls every 20 of 90 epochs; n is a share of the run here, so 20 of 100 epochs and 4
+    of 20. A run too short for a pull (one or two epochs) is vanilla training. (2) Training uses augmentation like every
+    other method; the released run does not, by a slip (mode ``my_train``). (3) k-means with one start (scikit-learn's
+    present default) on one thread. (4) Any number of modalities. A dense model takes part if it has
+    ``pooled(inputs) -> {m: [B, D_m]}``; pulled back is what it calls encoders. (5) Unimodal scores by the zero mask;
+    the released code has none. (6) Learning-rate schedule and clipping are those of all methods here.
 
-    1. ``ours.py`` pulls every 20 of 90 epochs; n is a share of the run here, so 20 of 100 epochs and 4 of 20. A run too
-       short for a pull (one or two epochs) is vanilla training.
-    2. Training uses augmentation like every other method; the released run does not, by a slip (mode ``my_train``).
-    3. k-means with one start (scikit-learn's present default) on one thread.
-    4. Any number of modalities. A dense model takes part if it has ``pooled(inputs) -> {m: [B, D_m]}``; pulled back is
-       what it calls encoders.
-    5. Unimodal scores by the zero mask; the released code has none.
-    6. Learning-rate schedule and clipping are those of all methods here.
-
-    Args:
-        strength: lambda, 3 in the official code; 0 is vanilla training.
-        every: share of the run between two pulls.
-        times: how many pulls at most.
+    ``strength`` is lambda, 3 in the official code; 0 is vanilla training.
     """
 
     strength: float = option(3.0, low=0)
@@ -99,10 +91,7 @@ class Relearn(Method):
     times: int = option(3, low=0)
     TITLE: ClassVar[str] = "D&R"
     SEVERAL: ClassVar[bool] = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._initial: dict[str, list[Tensor]] = {}  # m -> weights of encoder m at the start of the run
+    MEMORY: ClassVar[dict[str, object]] = {"_initial": {}}  # m -> weights of encoder m at the start of the run
 
     def on_start(self, state: State) -> None:
         if importlib.util.find_spec("sklearn") is None:
@@ -124,9 +113,7 @@ class Relearn(Method):
                     f"relearn sorts the {part} part into {state.classes} clusters, one per class, but it has only "
                     f"{seen} samples. Move samples to {part!r} or take a method that needs no clusters."
                 )
-        self._initial = {
-            m: [p.detach().clone() for p in encoder.parameters()] for m, encoder in state.model.encoders.items()
-        }
+        self._initial = {m: [p.detach().clone() for p in e.parameters()] for m, e in state.model.encoders.items()}
 
     def due(self, epoch: int, epochs: int) -> bool:
         """Whether the encoders are pulled before this epoch, 0-based: that is after epoch n, 2n, ..."""
@@ -145,24 +132,5 @@ class Relearn(Method):
         for part in ("train", "val"):
             features, target = collect(state, part)
             for m, z in features.items():
-                purities[m].append(purity(target, cluster(z, state.classes)))
+                purities[m].append(purity(target.cpu().numpy(), cluster(z.float(), state.classes)))
         return {m: train - val for m, (train, val) in purities.items()}
-
-    def state_dict(self) -> dict[str, object]:
-        return {"initial": self._initial}
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        self._initial = state["initial"]
-
-
-def collect(state: State, part: str) -> tuple[dict[str, Tensor], np.ndarray]:
-    """Collect features {m: float32 [N, D_m]} and targets [N] of a whole part, in evaluation mode."""
-    model = state.model
-    extract = model.encode if is_late(model) else model.pooled
-    features, target = defaultdict(list), []
-    with evaluating(model), torch.no_grad():
-        for batch in state.batches(part):
-            for m, z in extract(batch.inputs).items():
-                features[m].append(vector(z).float())
-            target.append(batch.target)
-    return {m: torch.cat(z) for m, z in features.items()}, torch.cat(target).cpu().numpy()

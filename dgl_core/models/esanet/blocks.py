@@ -1,23 +1,9 @@
-"""Building blocks of ESANet: residual blocks, squeeze-and-excitation, pyramid pooling, learned up-sampling.
-
-The names inside the residual blocks are those of torchvision's ResNet and of the ESANet authors' weight files, so that
-a state dict of theirs fits without a table (``dgl_core.models.esanet.weights``).
-"""
+"""Residual blocks of ESANet, named inside as in torchvision's ResNet and in the ESANet authors' weight files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-def conv_bn_relu(channels_in: int, channels: int, kernel: int) -> nn.Sequential:
-    """Chain a convolution without bias, batch-norm and ReLU; the size stays."""
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
-    )
 
 
 class _Residual(nn.Module):
@@ -94,68 +80,3 @@ class Bottleneck(_Residual):
 
 
 BLOCKS: dict[str, type[_Residual]] = {"nonbottleneck1d": NonBottleneck1D, "basic": Basic, "bottleneck": Bottleneck}
-
-
-class SqueezeExcite(nn.Module):
-    """``x * sigmoid(C2 relu(C1 mean(x)))`` with 1x1 convolutions C1, C2; zero stays exactly zero.
-
-    **Source.** ESANet ``src/models/model_utils.py:SqueezeAndExcitation``, reduction 16.
-    **Difference.** (1) At least 4 inner channels, which changes only networks narrower than the published one.
-    """
-
-    def __init__(self, channels: int, reduction: int = 16):
-        super().__init__()
-        inner = max(4, channels // reduction)
-        self.squeeze = nn.Conv2d(channels, inner, 1)
-        self.excite = nn.Conv2d(inner, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = x.mean(dim=(2, 3), keepdim=True)  # [B, C, 1, 1]
-        return x * torch.sigmoid(self.excite(F.relu(self.squeeze(weight))))
-
-
-class PyramidPooling(nn.Module):
-    """Context module: average-pooled views of the whole map beside the map itself, then a 1x1 convolution.
-
-    Args:
-        channels_in: of the map; each view gets ``channels_in / len(bins)``.
-        channels: of the result.
-        bins: height and width of each view.
-
-    **Source.** ESANet ``src/models/context_modules.py:PyramidPoolingModule`` with bins (1, 5), nearest up-sampling.
-    """
-
-    def __init__(self, channels_in: int, channels: int, bins: Sequence[int] = (1, 5)):
-        super().__init__()
-        self.bins = tuple(bins)
-        view = channels_in // len(self.bins)
-        self.views = nn.ModuleList(conv_bn_relu(channels_in, view, 1) for _ in self.bins)
-        self.join = conv_bn_relu(channels_in + view * len(self.bins), channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = [x]
-        for size, view in zip(self.bins, self.views, strict=True):
-            pooled = view(F.adaptive_avg_pool2d(x, size))  # [B, view, size, size]
-            parts.append(F.interpolate(pooled, x.shape[-2:], mode="nearest"))
-        return self.join(torch.cat(parts, dim=1))
-
-
-class LearnedUpsampling(nn.Module):
-    """Twice the size: nearest, then a depth-wise 3x3 convolution that starts as bilinear interpolation.
-
-    The kernel [1 2 1; 2 4 2; 1 2 1] / 16 has sum 1, so a constant map keeps its value inside; zero padding leaves 3/4
-    at an edge and 9/16 in a corner.
-
-    **Source.** ESANet ``src/models/model.py:Upsample``, mode ``learned-3x3-zeropad``.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        row = torch.tensor([1.0, 2.0, 1.0])
-        with torch.no_grad():
-            self.conv.weight.copy_(torch.outer(row, row) / 16)
-            self.conv.bias.zero_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))

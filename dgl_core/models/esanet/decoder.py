@@ -4,15 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgl_core.models.esanet.blocks import (
-    LearnedUpsampling,
-    NonBottleneck1D,
-    PyramidPooling,
-    SqueezeExcite,
-    conv_bn_relu,
-)
+from dgl_core.models.esanet.blocks import NonBottleneck1D
+
+
+def conv_bn_relu(channels_in: int, channels: int, kernel: int) -> nn.Sequential:
+    """Chain a convolution without bias, batch-norm and ReLU; the size stays."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
+    )
+
+
+class SqueezeExcite(nn.Module):
+    """``x * sigmoid(C2 relu(C1 mean(x)))`` with 1x1 convolutions C1, C2; zero stays exactly zero.
+
+    **Source.** ESANet ``src/models/model_utils.py:SqueezeAndExcitation``, reduction 16.
+    **Difference.** (1) At least 4 inner channels, which changes only networks narrower than the published one.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        inner = max(4, channels // reduction)
+        self.squeeze = nn.Conv2d(channels, inner, 1)
+        self.excite = nn.Conv2d(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = x.mean(dim=(2, 3), keepdim=True)  # [B, C, 1, 1]
+        return x * torch.sigmoid(self.excite(F.relu(self.squeeze(weight))))
+
+
+class PyramidPooling(nn.Module):
+    """Context module: pooled views of the whole map, bin x bin each, beside the map itself, then a 1x1 convolution.
+
+    **Source.** ESANet ``src/models/context_modules.py:PyramidPoolingModule`` with bins (1, 5), nearest up-sampling.
+    """
+
+    def __init__(self, channels_in: int, channels: int, bins: tuple[int, ...] = (1, 5)):
+        super().__init__()
+        self.bins = bins
+        view = channels_in // len(self.bins)
+        self.views = nn.ModuleList(conv_bn_relu(channels_in, view, 1) for _ in self.bins)
+        self.join = conv_bn_relu(channels_in + view * len(self.bins), channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [x]
+        for size, view in zip(self.bins, self.views, strict=True):
+            pooled = view(F.adaptive_avg_pool2d(x, size))  # [B, view, size, size]
+            parts.append(F.interpolate(pooled, x.shape[-2:], mode="nearest"))
+        return self.join(torch.cat(parts, dim=1))
+
+
+class LearnedUpsampling(nn.Module):
+    """Twice the size: nearest, then a depth-wise 3x3 convolution that starts as bilinear interpolation.
+
+    Its kernel is [1 2 1; 2 4 2; 1 2 1] / 16; zero padding leaves 3/4 at an edge and 9/16 in a corner.
+
+    **Source.** ESANet ``src/models/model.py:Upsample``, mode ``learned-3x3-zeropad``.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        row = torch.tensor([1.0, 2.0, 1.0])
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.outer(row, row) / 16)
+            self.conv.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class DecoderModule(nn.Module):
@@ -33,12 +95,8 @@ class DecoderModule(nn.Module):
 class DenseFusion(nn.Module):
     """Everything that is not an encoder: five SE-add fusions, skips, context module, decoder.
 
-    Args:
-        modalities: in order.
-        widths: channels of the encoders after each of the five pieces.
-        classes: number of classes K.
-        decoder_blocks: residual blocks in each of the three decoder modules.
-        upsamplings: by 2 each, after the classifier: 2 as published.
+    ``widths`` are the channels of the encoders after each of the five pieces; ``upsamplings`` by 2 each follow the
+    classifier, two as published.
     """
 
     def __init__(

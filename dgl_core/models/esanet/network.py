@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgl_core.models.building import checked
+from dgl_core.models.building import Shapes, checked
 from dgl_core.models.esanet.blocks import BLOCKS
 from dgl_core.models.esanet.decoder import DenseFusion
 from dgl_core.models.esanet.weights import load_encoder
 from dgl_core.models.fusion import survivors
 from dgl_core.models.initial import seeded
 from dgl_core.models.multimodal import MultimodalModel
-from dgl_core.utils import Range, unknown_name
+from dgl_core.utils import Range
 
 STAGES = 5  # fusions: after the stem and after each of the four layers
 
@@ -24,35 +24,27 @@ class Encoder(nn.Module):
     """A ResNet cut into the five pieces between which ESANet fuses: stem, then layer1 (after max-pooling) ... layer4.
 
     Args:
-        in_channels: 3 for RGB, 1 for depth.
         widths: inner channels of the four layers; the stem has ``widths[0]``.
         blocks: residual blocks of each layer; (3, 4, 6, 3) is ResNet-34's (and ResNet-50's) layout.
         block: a key of ``BLOCKS``.
         stem_stride: 2 as published, or 1 for small images.
 
-    Attributes:
-        widths: channels after each of the five pieces. STEM: layers of the first piece.
-
     **Source.** ESANet ``src/models/resnet.py:ResNet``.
     """
 
-    STEM = ("conv1", "bn1")
+    STEM = ("conv1", "bn1")  # layers of the first piece
 
     def __init__(
         self, in_channels: int, widths: Sequence[int], blocks: Sequence[int], block: str, stem_stride: int = 2
     ):
         super().__init__()
-        if block not in BLOCKS:
-            raise unknown_name("block", block, BLOCKS)
-        if stem_stride not in (1, 2):
-            raise ValueError(f"stem_stride is {stem_stride}; choose 2 (as published) or 1 (for small images).")
         if len(blocks) != len(widths):
             raise ValueError(f"blocks is {tuple(blocks)}; give {len(widths)} numbers, one for each layer.")
         kind = BLOCKS[block]
         self.conv1 = nn.Conv2d(in_channels, widths[0], 7, stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.stem_stride = stem_stride
-        self.widths = [widths[0]]
+        self.widths = [widths[0]]  # channels after each of the five pieces
         for layer, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             pieces = []
             for number in range(count):
@@ -80,11 +72,8 @@ class ESANet(MultimodalModel):
     ``f_s = SE_rgb(r_s) + SE_depth(d_s)``, ``r_{s+1} = layer_{s+1}(f_s)``, ``d_{s+1} = layer_{s+1}(d_s)``.
     So depth enters the RGB encoder at every stage, and RGB never enters the depth encoder.
 
-    Args:
-        encoders: modality -> encoder; the first modality is the main stream. One modality alone works too.
-        classes: number of classes K.
-        decoder_blocks: residual blocks in each of the three decoder modules, which have 8, 4 and 2 times the stem's
-            channels (512, 256, 128 as published).
+    The first modality is the main stream; one modality alone works too. Each of the three decoder modules has
+    ``decoder_blocks`` residual blocks and 8, 4 and 2 times the stem's channels (512, 256, 128 as published).
 
     Raises:
         ValueError: encoders of different widths or stem strides, which cannot be added.
@@ -109,20 +98,11 @@ class ESANet(MultimodalModel):
     def forward(
         self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None, detach: bool = False
     ) -> Tensor | tuple[Tensor, ...]:
-        """Compute class logits of every pixel.
+        """Compute class logits of every pixel from ``inputs``, {m: [B, C, H, W]}, H and W divisible by ``stride``.
 
-        Args:
-            inputs: modality -> [B, C, H, W]; H and W divisible by ``stride``.
-            keep: modalities that survive; the others are zero at the input of each of the five fusions, so their
-                encoders are not run.
-            detach: truncate the gradient at the input of every fusion operation (the strict form of DGL).
-
-        Returns:
-            In evaluation [B, K, H, W]; in training four scales, [B, K, H, W] and 1/8, 1/16, 1/32 of it (with
-            ``stem_stride`` 1: 1/4, 1/8, 1/16).
-
-        Raises:
-            ValueError: unknown or no modality to keep, a missing input, or a size that is not divisible.
+        Modalities outside ``keep`` are zero at the input of each of the five fusions; ``detach`` truncates the gradient
+        there (the strict form of DGL). In evaluation [B, K, H, W]; in training four scales, that and 1/8, 1/16, 1/32 of
+        it (with ``stem_stride`` 1: 1/4, 1/8, 1/16). Wrong names and sizes raise a ``ValueError``.
         """
         maps, fused = self._inputs(inputs, keep), []
         for stage in range(STAGES):
@@ -144,11 +124,7 @@ class ESANet(MultimodalModel):
 
 
 def check_size(size: tuple[int, int], stride: int) -> None:
-    """Refuse sizes that ESANet cannot halve log2(stride) times and double back.
-
-    Raises:
-        ValueError: with the next size that fits.
-    """
+    """Refuse sizes that ESANet cannot halve log2(stride) times and double back, naming the next one that fits."""
     if any(n % stride for n in size):
         fit = [-(-n // stride) * stride for n in size]
         raise ValueError(
@@ -162,7 +138,7 @@ def check_size(size: tuple[int, int], stride: int) -> None:
     stem_stride=Range(low=1, high=2),
 )  # fmt: skip
 def esanet(
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     classes: int,
     seed: int,
     *,
@@ -177,8 +153,6 @@ def esanet(
 
     Args:
         shapes: modality -> (channels, height, width) of one sample; the first modality is the main stream.
-        classes: number of classes K.
-        seed: of the initial weights; each encoder's depend on the seed and its name alone.
         width: channels of the stem (64 as published); everything else scales with it.
         blocks, block, decoder_blocks, stem_stride: as ``Encoder`` and ``ESANet`` take them.
         weights: ImageNet weights for the encoders: name of a file in ``<data>/weights``, or its path. Empty: from

@@ -20,11 +20,8 @@ def load_encoder(encoder: nn.Module, weights: str) -> None:
     Two kinds of names are known: torchvision's ResNet (``layer1.0.conv1.weight``; needs block ``"basic"`` or
     ``"bottleneck"``), and the file of the ESANet authors for NonBottleneck1D blocks (a ``state_dict`` whose encoder
     entries read ``...encoder.layer1.0.conv3x1_1.weight``). The classifier of either is left out. For an encoder with
-    one input channel the stem is summed over its input channels.
-
-    Args:
-        encoder: an ``esanet.Encoder``, changed in place.
-        weights: file name below ``<data>/weights``, or a path.
+    one input channel the stem is summed over its input channels. ``weights`` is a file name below ``<data>/weights``,
+    or a path.
 
     Raises:
         FileNotFoundError: no such file; the message says where it was looked for.
@@ -36,9 +33,9 @@ def load_encoder(encoder: nn.Module, weights: str) -> None:
     path = find_weights(weights)
     state = encoder_entries(read_tensors(path))
     own = encoder.state_dict()
-    stem = "conv1.weight"
-    if stem in state and own[stem].shape[1] == 1 and state[stem].dim() == 4:
-        state[stem] = state[stem].sum(dim=1, keepdim=True)
+    stem = state.get("conv1.weight")
+    if stem is not None and own["conv1.weight"].shape[1] == 1 and stem.dim() == 4:
+        state["conv1.weight"] = stem.sum(dim=1, keepdim=True)
     problems = mismatches(state, {name: value.shape for name, value in own.items()})
     if problems:
         shown = "\n".join(f"  {line}" for line in problems[:12])

@@ -31,13 +31,7 @@ FUSIONS: dict[str, type[Fusion]] = {
 
 
 def make_fusion(name: str, widths: Mapping[str, int], classes: int, *, official: bool = False) -> Fusion:
-    """Make a fresh head.
-
-    Args:
-        name: key of ``FUSIONS``.
-        widths: modality -> feature width, in fusion order.
-        classes: number of classes K.
-        official: mask as the official code does, where that differs from Eq. 12.
+    """Make a fresh head for features of these widths, in fusion order; ``official`` masks as the official code does.
 
     Raises:
         ValueError: unknown head, one without an official variant, or modalities that the head cannot join.

@@ -12,10 +12,9 @@ from dgl_core.models.fusion.base import Fusion, survivors
 
 
 class SelfAttention(nn.Module):
-    """Multi-head scaled dot-product attention over a few tokens, ``[B, T, D] -> [B, T, D]``.
+    """Multi-head scaled dot-product attention over a token a modality, ``[B, T, D] -> [B, T, D]``.
 
-    Written out (T is the number of modalities): same numbers in training and evaluation, any dtype, any order of
-    derivatives.
+    Written out: same numbers in training and evaluation, any dtype, any order of derivatives.
     """
 
     def __init__(self, width: int, heads: int):
@@ -35,14 +34,9 @@ class AttentionFusion(Fusion):
     """One token per modality, one pre-norm transformer block, mean over tokens, linear classifier.
 
     A token is ``W_m z_m + e_m``; W_m has no bias, so a masked modality (z_m = 0, Eq. 12) leaves its type embedding e_m
-    alone. The others attend to that; with ``hide`` its token is left out of attention and mean instead.
-
-    Args:
-        widths: modality -> feature width; any number.
-        classes: number of classes K.
-        width: token width; by default the widest feature, rounded up to a multiple of ``heads``.
-        heads: attention heads. expansion: MLP width as a multiple of the token width (8 and 4: 2048 for 512).
-        hide: leave masked tokens out.
+    alone. The others attend to that; with ``hide`` its token is left out of attention and mean instead. Tokens have
+    ``width`` entries, by default those of the widest feature, rounded up to a multiple of ``heads``; the MLP four times
+    as many (2048 for 512).
 
     Raises:
         ValueError: ``width`` is not a multiple of ``heads``, or every modality is masked with ``hide``.
@@ -52,13 +46,7 @@ class AttentionFusion(Fusion):
     """
 
     def __init__(
-        self,
-        widths: Mapping[str, int],
-        classes: int,
-        width: int | None = None,
-        heads: int = 8,
-        expansion: int = 4,
-        hide: bool = False,
+        self, widths: Mapping[str, int], classes: int, width: int | None = None, heads: int = 8, hide: bool = False
     ):
         super().__init__(widths, classes)
         width = heads * math.ceil(max(widths.values()) / heads) if width is None else width
@@ -69,7 +57,7 @@ class AttentionFusion(Fusion):
         self.kinds = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(width)) for m in widths})
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         self.attention = SelfAttention(width, heads)
-        self.mlp = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width))
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.head = nn.Linear(width, classes)
 
     def forward(self, features: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:

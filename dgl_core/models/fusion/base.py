@@ -14,15 +14,15 @@ from dgl_core.utils import brief, check_count, check_mapping, check_modality_nam
 class Fusion(nn.Module):
     """Base of all heads. A head writes ``join``; masking is done here, once.
 
-    A head whose gradient dies at zero may override ``unimodal`` (METHODS 1.5); then every unimodal score uses it.
+    A head whose gradient dies at zero may override ``unimodal`` (METHODS 1.5); then every unimodal score uses it. A
+    head that depends on neither widths nor classes leaves out both.
 
     Args:
         widths: modality -> feature width D_m, in fusion order; features of other widths are refused.
-        classes: number of classes K. A head that depends on neither leaves out both.
-
-    Raises:
-        ValueError: a name that no modality may have, a width or a number of classes that is no whole number above 0.
+        classes: number of classes K.
     """
+
+    official = False  # whether a lone modality is scored by ``official_unimodal``, as in the official code
 
     def __init__(self, widths: Mapping[str, int] | None = None, classes: int | None = None):
         super().__init__()
@@ -41,7 +41,7 @@ class Fusion(nn.Module):
             return self.join(features)
         check_keep(keep, features)
         if len(keep) == 1:
-            return self.unimodal(features, *keep)
+            return (self.official_unimodal if self.official else self.unimodal)(features, *keep)
         return self.join(zero_mask(features, keep))
 
     def _check(self, features: Mapping[str, Tensor]) -> None:
@@ -69,11 +69,7 @@ def check_keep(keep: Collection[str], modalities: Collection[str]) -> None:
 
 
 def survivors(values: Mapping[str, Any], keep: Collection[str] | None) -> dict[str, Any]:
-    """Keep the entries of ``values`` whose modality is in ``keep`` (all for None).
-
-    Raises:
-        ValueError: unknown modalities, or none at all.
-    """
+    """Keep the entries of ``values`` whose modality is in ``keep`` (all for None); refuse unknown ones, or none."""
     if keep is None:
         return dict(values)
     check_keep(keep, values)

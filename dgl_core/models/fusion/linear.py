@@ -14,10 +14,6 @@ from dgl_core.models.fusion.base import Fusion
 class ConcatFusion(Fusion):
     """Concatenate the features, then one linear classifier: ``l = W [z_1; ...; z_M] + b`` (Eq. 1-2, Table 1).
 
-    Args:
-        widths: modality -> feature width D_m, in fusion order.
-        classes: number of classes K.
-
     **Source.** Eq. 4; official ``models/fusion_modules.py:ConcatFusion_DGL``.
     **Difference.** (1) Any number of modalities; no ``fc_auxi`` (it is never used there).
     """
@@ -34,11 +30,8 @@ class ConcatFusion(Fusion):
 class SumFusion(Fusion):
     """One linear classifier per modality, logits added: ``l = sum_m (W_m z_m + b_m)``.
 
-    Args:
-        widths: modality -> feature width D_m.
-        classes: number of classes K.
-        official: unimodal logits ``W_m z_m + b_m`` without the other modalities' biases, as the official DGL code has
-            them. By default they keep those biases, which is what zero features in Eq. 12 give.
+    With ``official`` unimodal logits are ``W_m z_m + b_m``, as the official DGL code has them. By default they keep the
+    other modalities' biases, which is what zero features in Eq. 12 give.
 
     **Source.** OGM-GE ``models/fusion_modules.py:SumFusion``; official ``SumFusion_DGL``.
     """
@@ -51,19 +44,12 @@ class SumFusion(Fusion):
     def join(self, features: Mapping[str, Tensor]) -> Tensor:
         return sum(head(features[m]) for m, head in self.heads.items())  # [B, K]
 
-    def unimodal(self, features: Mapping[str, Tensor], modality: str) -> Tensor:
-        if self.official:
-            return self.heads[modality](features[modality])
-        return super().unimodal(features, modality)
+    def official_unimodal(self, features: Mapping[str, Tensor], modality: str) -> Tensor:
+        return self.heads[modality](features[modality])
 
 
 class MLPFusion(Fusion):
-    """Concatenate the features, one hidden layer, linear classifier.
-
-    Args:
-        widths: modality -> feature width D_m, in fusion order.
-        classes: number of classes K.
-        hidden: width of the hidden layer. dropout: of the concatenated features, in training.
+    """Concatenate the features, dropout, one hidden layer, linear classifier.
 
     **Source.** ReconBoost ``models/MOSEI/LF_DNN.py`` (hidden 128, dropout 0.2), the light alternative for MOSI.
     """

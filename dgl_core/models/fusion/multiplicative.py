@@ -18,16 +18,8 @@ class BilinearFusion(Fusion):
     """All products of two feature vectors: ``l = W_o (W vec(x y^T) + c) + b`` (called ``film`` in the official code).
 
     With a zero partner every product is zero, so under the zero mask of Eq. 12 **no encoder receives a gradient from
-    its unimodal loss, ever**, and DGL trains no encoder at all. The official variant replaces the partner by the
-    modality itself.
-
-    Args:
-        widths: modality -> feature width; exactly two modalities (of the same width for the official variant).
-        classes: number of classes K.
-        official: unimodal logits from ``x x^T`` instead of ``x 0^T``, as in the official code.
-
-    Raises:
-        ValueError: another number of modalities, or different widths with ``official``.
+    its unimodal loss, ever**, and DGL trains no encoder at all. The ``official`` unimodal logits are made of ``x x^T``
+    instead of ``x 0^T``. It refuses other numbers of modalities, and different widths with ``official``.
 
     **Source.** Official ``models/fusion_modules.py:FiLM_DGL`` (two linear maps, nothing between them, 512 hidden
     units).
@@ -56,10 +48,8 @@ class BilinearFusion(Fusion):
     def join(self, features: Mapping[str, Tensor]) -> Tensor:
         return self._product(*(features[m] for m in self.modalities))
 
-    def unimodal(self, features: Mapping[str, Tensor], modality: str) -> Tensor:
-        if self.official:
-            return self._product(features[modality], features[modality])
-        return super().unimodal(features, modality)
+    def official_unimodal(self, features: Mapping[str, Tensor], modality: str) -> Tensor:
+        return self._product(features[modality], features[modality])
 
 
 class FiLMFusion(Fusion):
@@ -69,12 +59,7 @@ class FiLMFusion(Fusion):
     learn through beta; y has gamma = b_f, which starts at zero, so **y receives no gradient at initialisation** and
     learns only as the multimodal loss moves b_f.
 
-    Args:
-        widths: modality -> feature width; at least two. With more, all but the last modulate together (concatenated).
-        classes: number of classes K.
-
-    Raises:
-        ValueError: fewer than two modalities.
+    Of three or more modalities all but the last modulate together (concatenated); a lone one is refused.
 
     **Source.** Perez et al., AAAI 2018, in the form of OGM-GE ``models/fusion_modules.py:FiLM``. The official DGL code
     has this form only as a comment; what it calls FiLM is ``BilinearFusion``.
@@ -97,16 +82,9 @@ class GatedFusion(Fusion):
     """The last modality y passes a gate that the others x open: ``l = W_o (sigmoid(u_x) * u_y) + b_o``, u = W z + b.
 
     Under the zero mask y passes half open (sigmoid(0) = 1/2) and learns; with y masked, u_y = b_y, which starts at
-    zero, so **x receives no gradient at initialisation** and learns only as the multimodal loss moves b_y. The
-    official variant lets a lone modality gate itself: ``W_o (sigmoid(u) * u) + b_o``.
-
-    Args:
-        widths: modality -> feature width; at least two. With more, the u of all but the last add up inside the sigmoid.
-        classes: number of classes K.
-        official: unimodal logits by self-gating, as in the official code.
-
-    Raises:
-        ValueError: fewer than two modalities.
+    zero, so **x receives no gradient at initialisation** and learns only as the multimodal loss moves b_y. With
+    ``official`` a modality gates itself for its unimodal logits: ``W_o (sigmoid(u) * u) + b_o``. Of three or more
+    modalities the u of all but the last add up inside the sigmoid; a lone one is refused.
 
     **Source.** Kiela et al., AAAI 2018, as in OGM-GE ``models/fusion_modules.py:GatedFusion``; official
     ``GatedFusion_DGL``.
@@ -127,11 +105,9 @@ class GatedFusion(Fusion):
         u = {m: project(features[m]) for m, project in self.projections.items()}  # {m: [B, D]}
         return self.head(torch.sigmoid(sum(u[m] for m in self.gating)) * u[self.gated])
 
-    def unimodal(self, features: Mapping[str, Tensor], modality: str) -> Tensor:
-        if self.official:
-            u = self.projections[modality](features[modality])
-            return self.head(torch.sigmoid(u) * u)
-        return super().unimodal(features, modality)
+    def official_unimodal(self, features: Mapping[str, Tensor], modality: str) -> Tensor:
+        u = self.projections[modality](features[modality])
+        return self.head(torch.sigmoid(u) * u)
 
 
 def _at_least_two(widths: Mapping[str, int], kind: str) -> list[str]:

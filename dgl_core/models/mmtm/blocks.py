@@ -16,14 +16,8 @@ class Exchange(nn.Module):
     """The multimodal transfer module: squeeze all modalities into one vector, excite each one's channels by it.
 
     ``S = [mean z_1; ...; mean z_M]``, ``Z = ReLU(W S + b)``, ``z_m <- z_m * sigmoid(W_m Z + b_m)`` channel by channel.
-    A modality that is absent counts as zero.
-
-    Args:
-        channels: modality -> channels C_m, in order.
-        ratio: Z has ``floor(2 sum C_m / ratio)`` entries. 2 in the official code, 4 in the MMTM authors'.
-
-    Raises:
-        ValueError: a ratio that leaves Z empty or is not positive.
+    A modality that is absent counts as zero. Z has ``floor(2 sum C_m / ratio)`` entries; the ratio is 2 in the official
+    code, 4 in the MMTM authors', and refused where it leaves Z empty.
 
     **Source.** ``mmtm.py:MMTM`` of a paper author, official ``models/mmtm_net.py``.
     **Difference.** (1) Any number of modalities; maps of any size.
@@ -79,9 +73,7 @@ class Stem(nn.Module):
 class Branch(nn.Module):
     """One ResNet, cut where modalities meet: ``stem`` (through layer 2) and ``tail`` (layer 3, layer 4).
 
-    Args:
-        in_channels: 1 for a spectrogram, 3 for RGB.
-        width: channels of layer 1; layers 2, 3, 4 have 2, 4, 8 times as many. blocks: basic blocks per layer.
+    ``width`` is the channels of layer 1; layers 2, 3, 4 have 2, 4, 8 times as many. Each has ``blocks`` basic blocks.
     """
 
     def __init__(self, in_channels: int, width: int, blocks: int):
@@ -107,9 +99,7 @@ class Interaction(nn.Module):
     def features(self, maps: Mapping[str, Tensor], tails: Mapping[str, Sequence[nn.Module]]) -> Maps:
         """Compute pooled features of every branch right before the classifier, {m: [B, D]}; zeros where masked.
 
-        Args:
-            maps: after layer 2, of the modalities that survive.
-            tails: modality -> (layer 3, layer 4).
+        ``maps`` are those after layer 2 of the modalities that survive, ``tails`` modality -> (layer 3, layer 4).
         """
         maps = self._exchange(0, maps)
         for number in (0, 1):
@@ -125,5 +115,4 @@ class Interaction(nn.Module):
         return self.head(torch.cat([features[m] for m in self.channels], dim=1))
 
     def forward(self, maps: Mapping[str, Tensor], tails: Mapping[str, Sequence[nn.Module]]) -> Tensor:
-        """Compute logits [B, K]; arguments as for ``features``."""
         return self.classify(self.features(maps, tails))

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping
 from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
-from dgl_core.models.building import checked
+from dgl_core.models.building import Shapes, checked
 from dgl_core.models.fusion import Fusion, survivors
 from dgl_core.models.initial import initialise, seeded
 from dgl_core.models.mmtm.blocks import Branch, Interaction, Maps
@@ -27,12 +27,7 @@ from dgl_core.utils import Range
 
 
 class TailFusion(Fusion):
-    """The fusion module of the stem split: tails, exchanges and classifier.
-
-    Args:
-        tails: modality -> (layer 3, layer 4). interaction: exchanges and classifier.
-        share: use the first modality's tail for all.
-    """
+    """The fusion module of the stem split: exchanges, classifier and tails, of which ``share`` leaves the first."""
 
     def __init__(self, tails: Mapping[str, nn.ModuleList], interaction: Interaction, share: bool):
         super().__init__()
@@ -79,11 +74,9 @@ class ParameterSplitMMTM(MultimodalModel):
     """MMTM, parameter split: each encoder is a whole ResNet, the fusion module is exchanges and classifier."""
 
     def pooled(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Maps:
-        """Compute the features right before the classifier, {m: [B, D]}."""
         return self.fusion.features(*self._stems(inputs, keep))
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Compute logits [B, K] from what ``pooled`` gives."""
         return self.fusion.classify(features)
 
     def forward(self, inputs: Mapping[str, Tensor], keep: Collection[str] | None = None) -> Tensor:
@@ -104,7 +97,7 @@ class ParameterSplitMMTM(MultimodalModel):
 
 @checked(3, 4, width=Range(low=1), blocks=Range(low=1), ratio=Range(low=1), split=Range(choices=("stem", "parameter")))
 def mmtm(
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     classes: int,
     seed: int,
     *,
@@ -117,16 +110,10 @@ def mmtm(
     """Build the network of Table 2, left. The same seed gives the same network under both splits.
 
     Args:
-        shapes: modality -> shape of one sample, (C, H, W) or (C, T, H, W). One modality alone: its ResNet and a
-            classifier ("Audio-only").
-        classes: number of classes K. seed: of the initial weights.
-        width: channels of layer 1; blocks: basic blocks per layer. 64 and 2 are ResNet-18; 8 and 1 suit a CPU.
-        ratio: see ``Exchange``.
+        shapes: modality -> (C, H, W) or (C, T, H, W). One alone: its ResNet and a classifier ("Audio-only").
+        width, blocks: channels of layer 1, basic blocks per layer. 64 and 2 are ResNet-18; 8 and 1 suit a CPU.
         split: "stem" or "parameter"; which parameters the multimodal loss trains under DGL.
-        share_tail: layers 3 and 4 shared by all modalities, as in the official code (stem split only).
-
-    Raises:
-        ValueError: unknown split, shapes that are not pictures, or a shared tail under the parameter split.
+        share_tail: layers 3 and 4 shared by all modalities, as in the official code (refused under "parameter").
     """
     if share_tail and split == "parameter":
         raise ValueError(
