@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dgl_core.paper.experiments.table2 import FOLDS
@@ -27,11 +27,6 @@ class Part:
     rows: tuple[str, ...]
     measure: Measure
     label: str = ""
-
-
-def better(experiment: str, row: str, than: str, branch: str = "fused", other: str = "fused", label: str = "") -> Part:
-    """Compare two rows: "this branch of this row scores higher than that branch of that row"."""
-    return Part(experiment, (row, than), lambda rows: paired(rows, row, than, branch, other), label)
 
 
 def mean_curve(record: RunRecord, column: str, start: float = 0.0, stop: float = 1.0) -> float:
@@ -99,15 +94,15 @@ def larger_gradient(rows: Rows, modality: str, per_alpha: bool = False) -> list[
     return found
 
 
-def slope(rows: Rows, labels: Mapping[float, str]) -> list[float]:
-    """Fit the slope of the fused score over alpha by least squares, in points per unit, for every complete seed."""
+def slope(rows: Rows, alphas: Sequence[float]) -> list[float]:
+    """Fit the slope of the fused score over the alphas of the rows, in points per unit, for every complete seed."""
     by_seed: dict[int, dict[float, float]] = {}
-    for alpha, label in labels.items():
-        for record in rows[label]:
+    for alpha, records in zip(alphas, rows.values(), strict=True):
+        for record in records:
             by_seed.setdefault(record.spec.seed, {})[alpha] = 100 * record.score()
-    middle = sum(labels) / len(labels)
-    squares = sum((alpha - middle) ** 2 for alpha in labels)
-    whole = [scores for scores in by_seed.values() if len(scores) == len(labels)]
+    middle = sum(alphas) / len(alphas)
+    squares = sum((alpha - middle) ** 2 for alpha in alphas)
+    whole = [scores for scores in by_seed.values() if len(scores) == len(alphas)]
     return [sum((alpha - middle) * score for alpha, score in scores.items()) / squares for scores in whole]
 
 
