@@ -122,10 +122,8 @@ def execute(
     """Execute a ``py:percent`` notebook in its own folder and return it with its outputs.
 
     Args:
-        source: the ``.py`` file.
         parameters: values for its parameters cell; None injects nothing, so the result can be committed.
-        environment: variables on top of this process's own.
-        stop: when set, the execution is ended and Stopped raised.
+        environment: variables on top of this process's own. stop: when set, the execution ends and Stopped is raised.
         scratch: a folder of the caller's, removed should this process be killed.
 
     Raises:

@@ -22,25 +22,17 @@ GRIDS = {"tuned_difference": LEARNING_RATES, "nested_difference": RATES}  # meas
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the paper that records, or a computation, can decide.
-
-    Attributes:
-        id, text, place: short name; our wording; where it stands in the paper.
-        parts: comparisons of run records, all of which have to hold; empty for a claim that mathematics decides.
-        check: that computation. unit: of the differences. threshold: what their mean has to exceed.
-        added: why it was added after the first outcomes were seen; empty for a claim from before.
-        family: a table whose claims are judged together, on each data set by themselves; empty: the whole ledger.
-    """
+    """One sentence of the paper that records, or a computation, can decide."""
 
     id: str
-    text: str
-    place: str
-    parts: tuple[Part, ...] = ()
-    check: Callable[[], Finding] | None = None
-    unit: str = "points"
-    threshold: float = 0.0
-    added: str = ""
-    family: str = ""
+    text: str  # our wording
+    place: str  # in the paper
+    parts: tuple[Part, ...] = ()  # comparisons of run records, all of which have to hold
+    check: Callable[[], Finding] | None = None  # the computation that decides where there are no parts
+    unit: str = "points"  # of the differences
+    threshold: float = 0.0  # what their mean has to exceed
+    added: str = ""  # why it was added after the first outcomes were seen; empty for a claim from before
+    family: str = ""  # a table judged by itself on each data set; empty: the whole ledger
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -77,12 +69,8 @@ CLAIMS = tuple(_claim(**entry) for entry in tomllib.loads(_TEXT)["claim"])
 
 
 def claim_named(name: str) -> Claim:
-    """Look up a claim by its id.
-
-    Raises:
-        ValueError: there is none; the message has the nearest.
-    """
-    for claim in CLAIMS:
-        if claim.id == name:
-            return claim
-    raise unknown_name("claim", name, [claim.id for claim in CLAIMS])
+    """Look up a claim by its id; raise a ``ValueError`` that has the nearest one if there is none of that id."""
+    claims = {claim.id: claim for claim in CLAIMS}
+    if name not in claims:
+        raise unknown_name("claim", name, claims)
+    return claims[name]

@@ -25,11 +25,7 @@ def unbroken(markup: str) -> str:
 
 
 def formula(latex: str, display: bool = False) -> str:
-    """Convert LaTeX to MathML.
-
-    Raises:
-        ValueError: it cannot be converted; the message holds the formula.
-    """
+    """Convert LaTeX to MathML; raise a ValueError that holds the formula where it cannot be converted."""
     try:
         mathml = convert(latex.strip(), display="block" if display else "inline")
     except Exception as error:
