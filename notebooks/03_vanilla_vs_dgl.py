@@ -201,7 +201,7 @@ for row in ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL"):
 
 # %% [markdown]
 # ## 3.8 Verdicts
-# Each claim has a measure and a threshold, written in `dgl_core/paper/claims/ledger.py`. The interval is a 95 %
+# Each claim has a measure and a threshold, written in `dgl_core/paper/claims/ledger.toml`. The interval is a 95 %
 # interval of the mean paired difference, widened for all claims and panels judged together; "reproduced" means that
 # all of it lies beyond the threshold.
 

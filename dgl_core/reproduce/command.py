@@ -3,9 +3,8 @@
     python -m dgl_core reproduce --profile cpu [--only 03] [--out reports/mine] [--workers 2] [--dask tcp://...]
     python -m dgl_core reproduce --profile paper [--per-gpu 2] [--rehearse [1|0.05|small]]
 
-First it plans: which runs do the notebooks need, which of them are recorded, how long will the others take. Then it
-trains these, executes the notebooks (a notebook is kept when nothing it depends on has changed) and writes a report.
-Interrupt it whenever you like: finished runs are recorded, and the same command goes on from there.
+It plans which runs the notebooks need, trains those that are not recorded, executes the notebooks (one is kept when
+nothing that it depends on has changed) and writes a report. Interrupted, the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -22,19 +21,18 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from dgl_core import utils
 from dgl_core.paper.experiments import profiles
-from dgl_core.reproduce import outputs, report
+from dgl_core.reproduce import outputs
 from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_names
 from dgl_core.reproduce.plan import Plan, plan_of, summary, table
+from dgl_core.reproduce.report import page as report
 from dgl_core.runs import run
 from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import ROOT, CannotWrite, Clock, Progress, duration
+from dgl_core.utils import ROOT, CannotWrite, Clock, Progress, duration, results_root
 
 TOGETHER = 2  # notebooks that execute at the same time
-NO_RUNS = "some of its training runs failed"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,9 +40,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dgl reproduce", description=__doc__.splitlines()[0])
     about = "; ".join(f"{p.name}: {p.purpose}" for p in profiles.PROFILES.values())
     parser.add_argument("--profile", default="cpu", metavar="NAME", help=about)
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NN", help="only these notebooks (03, or the whole name)"
-    )
+    only = "only these notebooks (03, or the whole name)"
+    parser.add_argument("--only", nargs="+", default=[], metavar="NN", help=only)
     parser.add_argument("--out", metavar="DIR", help="report folder, reports/<profile> by default")
     parser.add_argument("--workers", type=int, metavar="N", help="training processes (2; paper profile: one per GPU)")
     parser.add_argument("--per-gpu", type=int, default=1, metavar="N", help="trainings that share a GPU (1)")
@@ -94,7 +91,8 @@ def reproduce(options: argparse.Namespace) -> int:
     missing = {spec.identity() for spec in run.pending(plan.todo)}
     blocked = [name for name, needed in plan.needed.items() if missing & {spec.identity() for spec in needed}]
     results = execute_all([name for name in options.names if name not in blocked], plan.needed, options)
-    results += [outputs.record_failure(options.out, name, "not executed", NO_RUNS) for name in blocked]
+    reason = "some of its training runs failed"
+    results += [outputs.record_failure(options.out, name, "not executed", reason) for name in blocked]
     failures += [f"{result.name}, {result.where}\n  {result.error}" for result in results if result.error]
     for failure in failures:
         print(f"FAILED  {failure}", file=sys.stderr)
@@ -103,7 +101,8 @@ def reproduce(options: argparse.Namespace) -> int:
     page = report.write(options.out, options.profile, trained=len(plan.todo) - len(missing), recorded=recorded)
     total = len(options.names)
     state = f"{failed} of {total} notebooks failed" if failed else f"all {total} notebooks are good"
-    print(f"Done in {duration(time.monotonic() - started)}: {state}. Report: {_from_here(page)}")
+    where = os.path.relpath(page) if page.is_relative_to(Path.cwd()) else page
+    print(f"Done in {duration(time.monotonic() - started)}: {state}. Report: {where}")
     return 1 if failures else 0
 
 
@@ -133,9 +132,7 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
     except run.RunsFailed as error:
         return [f"{_described(spec)}\n  {type(cause).__name__}: {cause}" for spec, cause in error.failures]
     if options.dask and run.pending(todo):
-        raise ValueError(
-            f"the Dask workers recorded elsewhere: {utils.results_root()} must be a folder that they share"
-        )
+        raise ValueError(f"the Dask workers recorded elsewhere: {results_root()} must be a folder that they share")
     return []
 
 
@@ -146,9 +143,7 @@ def _described(spec: RunSpec) -> str:
     return " ".join(filter(None, [spec.method, choices, scale, "on", spec.dataset, f"seed {spec.seed}"]))
 
 
-def execute_all(
-    names: Sequence[str], specs: dict[str, list[RunSpec]], options: argparse.Namespace
-) -> list[outputs.Result]:
+def execute_all(names: Sequence[str], specs: dict, options: argparse.Namespace) -> list[outputs.Result]:
     """Execute the notebooks whose dependencies changed, two at a time; says how each one went."""
     expected = {name: outputs.expected_seconds(options.out, name) for name in names}
     clock, running, results = Clock(sum(expected.values()), TOGETHER), set(), []
@@ -182,10 +177,6 @@ def execute_all(
     return results
 
 
-def _from_here(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-
-
 def _interrupt(number: int, frame) -> None:
     raise KeyboardInterrupt
 
@@ -199,9 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from dgl_core.reproduce import rehearse
 
             return rehearse.profile(options.names, options.rehearse)
-        with with_variables(
-            PORTABLE_NUMERICS if options.portable else {}
-        ):  # so that records of that kind are looked for
+        with with_variables(PORTABLE_NUMERICS if options.portable else {}):  # records of that kind are looked for
             return reproduce(options)
     except (KeyboardInterrupt, Stopped):
         print("\nInterrupted. Finished runs are recorded; the same command goes on from there.", file=sys.stderr)

@@ -13,10 +13,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
 import papermill
 from nbclient.exceptions import DeadKernelError
@@ -52,19 +50,12 @@ papermill_engines.register("without_widgets", WithoutWidgets)
 
 
 def run(
-    answer: Connection,
-    notebook: NotebookNode,
-    folder: Path,
-    parameters: Mapping[str, Any],
-    variables: Mapping[str, str],
-    scratch: str,
+    answer: Connection, notebook: NotebookNode, folder: Path, parameters: dict, variables: dict[str, str], scratch: str
 ) -> None:
-    """Execute a notebook and send it back with the reason why papermill gave up ("" where a cell says it itself).
+    """Execute a notebook in a folder; answer with it and the reason why papermill gave up ("" if a cell says it).
 
-    Args:
-        answer: where the executed notebook (None before its first cell) and the reason are sent.
-        notebook: what to execute. folder: where. parameters: to inject.
-        variables: environment of the kernel. scratch: folder to remove if the parent is killed.
+    The notebook in the answer is None before its first cell. ``variables`` are the kernel's environment; ``scratch`` is
+    removed if the parent is killed.
     """
     with open(os.devnull, "w") as nowhere:  # papermill's log and the kernel's own messages
         for stream in (1, 2):
@@ -75,7 +66,7 @@ def run(
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
     reason, options = "", {"start_timeout": START_SECONDS, "execution_timeout": CELL_SECONDS, "progress_bar": False}
     try:
-        papermill.execute_notebook(notebook, None, dict(parameters), "without_widgets", cwd=folder, **options)
+        papermill.execute_notebook(notebook, None, parameters, "without_widgets", cwd=folder, **options)
     except KeyboardInterrupt:  # papermill has ended its kernel
         shutil.rmtree(scratch, ignore_errors=True)
         return

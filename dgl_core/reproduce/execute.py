@@ -1,8 +1,7 @@
 """Execute one notebook headless: papermill in a process of its own, whose result is checked before it is trusted.
 
-Papermill reports a notebook whose kernel died as completed, cell by cell, and passes unknown or mistyped parameters on
-with a log line at most. So the parameters are checked here against the notebook's own cell, before, and the counts
-1..n after.
+Papermill reports a notebook whose kernel died as completed and passes unknown or mistyped parameters on. So parameters
+are checked against the notebook's own cell before, and the execution counts 1..n after.
 """
 
 from __future__ import annotations
@@ -39,11 +38,7 @@ class Stopped(Exception):
 
 
 def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> list[str]:
-    """Name all notebooks ("03_vanilla_vs_dgl"), in order, or those that ``only`` asks for ("03").
-
-    Raises:
-        ValueError: a name that no notebook has, with the nearest one that exists.
-    """
+    """Name all notebooks ("03_vanilla_vs_dgl"), in order, or those that ``only`` asks for ("03")."""
     names = sorted(path.stem for path in folder.glob("[0-9][0-9]_*.py"))
     wanted = [word.removesuffix(".py").removesuffix(".ipynb") for word in only or names]
     for word in wanted:
@@ -77,30 +72,19 @@ def text(notebook: NotebookNode) -> str:
 
 
 def declared_parameters(notebook: NotebookNode) -> dict[str, Any]:
-    """Read name and default of each parameter in the cell tagged ``parameters``; only literals may be there.
-
-    Raises:
-        ValueError: no such cell or several, or something else than ``name = literal`` in it.
-    """
+    """Read name and default of each parameter in the cell tagged ``parameters``; ValueError if it holds no literals."""
     cells = [cell for cell in notebook.cells if "parameters" in tags(cell)]
     if len(cells) != 1:
         raise ValueError(f"{len(cells)} cells are tagged 'parameters', there must be exactly one")
     declared = {}
     for statement in ast.parse(cells[0].source).body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _is_literal(value):
-                declared[name] = ast.literal_eval(value)
-            case _:
-                raise ValueError(f"the parameters cell may hold only name = literal, not {ast.unparse(statement)!r}")
+        try:
+            (target,) = statement.targets
+            declared[target.id] = ast.literal_eval(statement.value)
+        except (AttributeError, ValueError):  # no assignment, not to one name, or of no literal
+            wrong = f"the parameters cell may hold only name = literal, not {ast.unparse(statement)!r}"
+            raise ValueError(wrong) from None
     return declared
-
-
-def _is_literal(expression: ast.expr) -> bool:
-    try:
-        ast.literal_eval(expression)
-    except ValueError:
-        return False
-    return True
 
 
 def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
@@ -115,11 +99,7 @@ def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None
 
 
 def read_source(path: Path) -> NotebookNode:
-    """Read a notebook from its ``py:percent`` file, without outputs, for this environment's Python kernel.
-
-    Raises:
-        NotebookFailed: there is no such notebook in the file.
-    """
+    """Read a notebook from its ``py:percent`` file, without outputs; raise NotebookFailed if it holds none."""
     import jupytext
 
     try:
@@ -142,15 +122,12 @@ def execute(
     """Execute a ``py:percent`` notebook in its own folder and return it with its outputs.
 
     Args:
-        source: the ``.py`` file.
         parameters: values for its parameters cell; None injects nothing, so the result can be committed.
-        environment: variables on top of this process's own.
-        stop: when set, the execution is ended and Stopped raised.
+        environment: variables on top of this process's own. stop: when set, the execution ends and Stopped is raised.
         scratch: a folder of the caller's, removed should this process be killed.
 
     Raises:
-        NotebookFailed: a cell raised, the kernel died, or cells were not executed in order.
-            Or its source is damaged, its cell of parameters included.
+        NotebookFailed: the source is damaged, a cell raised, the kernel died, or cells were not executed in order.
     """
     from dgl_core.reproduce import engine  # papermill takes a second to import
 

@@ -1,8 +1,4 @@
-"""Start every notebook from checked parameters, check its mathematics, judge its claims, publish what it shows.
-
-``check`` and ``verdict`` are different on purpose: ``check`` asserts mathematics or a contract and raises when it does
-not hold; ``verdict`` judges a claim of the paper from paired runs, and a contradicted claim is a result, not an error.
-"""
+"""Start every notebook from checked parameters, check its mathematics, judge its claims, publish what it shows."""
 
 from __future__ import annotations
 
@@ -43,8 +39,6 @@ class Settings:
 
 def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, data_root: str = "") -> Settings:
     """Validate a notebook's parameters, seed every generator, set the figure style and the number of threads.
-
-    Papermill passes unknown and mistyped parameters on with no more than a warning, so this is where they are caught.
 
     Args:
         profile: how much to run: smoke (minutes, one portable thread), cpu, paper (one GPU).
@@ -90,8 +84,7 @@ def check(title: str, ok: Any, detail: str = "") -> None:
 
     Args:
         title: what holds, with the number of its section ("2.2a fused loss does not reach the encoders").
-        ok: one truth value (a bool, or a tensor or array of one element).
-        detail: the measured bound, rounded so that it reads the same on every machine.
+        ok: one truth value. detail: the measured bound, rounded so that it reads the same on every machine.
     """
     text = f"{title} ({detail})" if detail else title
     if not bool(ok):
@@ -114,16 +107,14 @@ def verdict(
 def provenance() -> None:
     """Print which code, versions, device and data this execution used; never a path of this machine."""
 
-    def version(package: str) -> str:
-        return metadata.version(package).split("+")[0]
-
+    versions = {name: metadata.version(name).split("+")[0] for name in ("torch", "numpy", "pandas", "matplotlib")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
     given = os.environ.get("DGL_DATA", "")
     found = "DGL_DATA" if given and Path(given).is_dir() else "./data" if (ROOT / "data").is_dir() else "generated only"
     rows = {
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pandas", "matplotlib")),
+        "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "device": f"{device}, {torch.get_num_threads()} thread(s)",
         "numerics": "portable" if is_portable() else "native (digits may differ on another processor)",
         "data": found,
@@ -134,12 +125,10 @@ def provenance() -> None:
 def publish(name: str, thing: Any) -> Any:
     """Return ``thing``; under the runner also write it into the report ($DGL_REPORT).
 
-    Args:
-        name: file name without its ending, lower-case letters, digits and underscores ("figure_3_1a").
-        thing: a ``Picture`` (figures/name.png and .svg) or a pandas DataFrame (tables/name.csv and .md).
+    A ``Picture`` becomes figures/name.png and .svg, a DataFrame tables/name.csv and .md.
 
     Raises:
-        ValueError: the name would not be a plain file name.
+        ValueError: the name is not of lower-case letters, digits and single underscores ("figure_3_1a").
         TypeError: neither a Picture nor a DataFrame.
     """
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
@@ -147,12 +136,12 @@ def publish(name: str, thing: Any) -> Any:
     if not isinstance(thing, Picture | pandas.DataFrame):
         raise TypeError(f"publish({name!r}): expected a Picture or a pandas DataFrame, not {type(thing).__name__}")
     report = os.environ.get("DGL_REPORT", "")
-    if not report:
-        return thing
-    if isinstance(thing, Picture):
-        write_atomic(Path(report) / "figures" / f"{name}.png", thing.png())
-        write_atomic(Path(report) / "figures" / f"{name}.svg", thing.svg())
+    if report and isinstance(thing, Picture):
+        files = {f"figures/{name}.png": thing.png(), f"figures/{name}.svg": thing.svg()}
+    elif report:
+        files = {f"tables/{name}.csv": flat(thing).to_csv(), f"tables/{name}.md": markdown_table(thing)}
     else:
-        write_atomic(Path(report) / "tables" / f"{name}.csv", flat(thing).to_csv())
-        write_atomic(Path(report) / "tables" / f"{name}.md", markdown_table(thing))
+        files = {}
+    for file, content in files.items():
+        write_atomic(Path(report) / file, content)
     return thing

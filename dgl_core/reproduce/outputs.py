@@ -1,8 +1,7 @@
 """Keep the report folder: executed notebooks, their tables and figures, and what each was made from.
 
-A notebook is executed into a folder of its own; only when it has succeeded are its tables and figures moved to their
-places. Beside the executed notebook lies a small JSON file with the fingerprint of everything it depends on and the
-checksums of everything it made. Whatever does not match them is made again.
+Only when a notebook has succeeded are its tables and figures moved to their places. Beside it lies a JSON file with the
+fingerprint of everything it depends on and the checksums of everything it made; what does not match is made again.
 """
 
 from __future__ import annotations
@@ -33,9 +32,7 @@ from dgl_core.utils import write_atomic
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
 TOGETHER = 5  # runners that may write one report at the same time
-LEFT = re.compile(
-    r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.[\w-]+\.tmp"
-)  # a file that ``write_atomic`` has not finished
+LEFT = re.compile(r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.[\w-]+\.tmp")  # what ``write_atomic`` has not finished
 MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
 
@@ -93,18 +90,10 @@ def expected_seconds(out: Path, name: str) -> float:
     return before.seconds if before and not before.error else USUAL_SECONDS
 
 
-def _digest(parts: Iterable[object]) -> str:
-    return _sha256(json.dumps([str(part) for part in parts]).encode())
-
-
 def _state(files: Iterable[Path]) -> list[str]:
     """List name, size and time of files: enough to notice that one was written, cheap enough for thousands."""
-    facts = []
-    for path in sorted(files):
-        if path.is_file():
-            status = path.stat()
-            facts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
-    return facts
+    found = [(path.name, path.stat()) for path in sorted(files) if path.is_file()]
+    return [f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in found]
 
 
 def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
@@ -113,17 +102,10 @@ def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
     present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, keys.key(spec)) for spec in specs}
     sources = [NOTEBOOKS / f"{name}.py", *sorted((ROOT / "dgl_core").rglob("*.py"))]
-    return _digest(
-        [
-            profile,
-            platform.python_version(),
-            *(metadata.version(package) for package in PACKAGES),
-            *(_sha256(path.read_bytes()) for path in sources),
-            *_state(records),
-            *_state(utils.reference_root().rglob("*.json")),
-            *sorted(present),
-        ]
-    )
+    parts = [profile, platform.python_version(), *map(metadata.version, PACKAGES)]
+    parts += [_sha256(path.read_bytes()) for path in sources]
+    parts += [*_state(records), *_state(utils.reference_root().rglob("*.json")), *sorted(present)]
+    return _sha256(json.dumps(parts).encode())
 
 
 def refresh(

@@ -16,19 +16,13 @@ from dgl_core.utils import duration
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold the runs of some notebooks.
+    """Hold the runs of some notebooks."""
 
-    Attributes:
-        needed: notebook -> its runs. every: each run once. todo: those without a record here.
-        absent: data set that is not here -> the runs that it would make, each once; they are in no other list.
-        known: what is known about times.
-    """
-
-    needed: dict[str, list[RunSpec]]
-    every: list[RunSpec]
-    todo: list[RunSpec]
-    known: Estimates
-    absent: dict[str, list[RunSpec]] = field(default_factory=dict)
+    needed: dict[str, list[RunSpec]]  # notebook -> its runs
+    every: list[RunSpec]  # each run once
+    todo: list[RunSpec]  # those without a record here
+    known: Estimates  # of times
+    absent: dict[str, list[RunSpec]] = field(default_factory=dict)  # data set that is not here -> runs in no other list
 
     def seconds(self, spec: RunSpec) -> float:
         """Estimate the time of a run for the progress line; a guess where nothing is known."""
@@ -61,13 +55,12 @@ def summary(plan: Plan, workers: int) -> str:
 
 def _time(specs: Sequence[RunSpec], known: Estimates, workers: int = 1) -> str:
     """Say how long runs take ("about 3 h"), and of how many that is not known."""
-    found = [known.seconds(spec) for spec in specs]
-    unknown = found.count(None)
-    total = sum(seconds for seconds in found if seconds is not None)
-    if unknown == len(specs):
+    found = [seconds for spec in specs if (seconds := known.seconds(spec)) is not None]
+    unknown = len(specs) - len(found)
+    if not found:
         return "time not measured"
     more = f" and {unknown} runs whose time is not measured" if unknown else ""
-    return f"about {duration(total / workers)}{more}"
+    return f"about {duration(sum(found) / workers)}{more}"
 
 
 def table(plan: Plan) -> list[str]:
@@ -87,12 +80,8 @@ def table(plan: Plan) -> list[str]:
         where = where if name in data.DATASETS else "not here: this version does not read it"
         rows.append((_title(name), str(len(specs)), "-", "-", _time(specs, plan.known), where))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  " + "  ".join(_aligned(row, widths)).rstrip() for row in rows]
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [word.rjust(width) if 1 <= i <= 3 else word.ljust(width)
-            for i, (word, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+    form = "  " + "  ".join(f"{{:{side}{width}}}" for side, width in zip("<>>><<", widths, strict=True))
+    return [form.format(*row).rstrip() for row in rows]
 
 
 def _title(name: str) -> str:

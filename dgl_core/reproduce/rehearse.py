@@ -3,9 +3,8 @@
     python -m dgl_core rehearse cremad [--size 1] [--precision bf16] [--methods vanilla dgl] [--steps 30]
     make reproduce PROFILE=paper REHEARSE=1
 
-The size is a share of the clips (1: all of them; shapes and network are always the true ones), or ``small``: few tiny
-clips and a tiny network, which proves the path on a CPU and measures nothing. The report of times and memory is kept in
-``rehearsal/*.json`` beside the store of runs. No run record is written: scores on random data mean nothing.
+The size is a share of the clips in their true shapes, or ``small``: few tiny clips and a tiny network, which measures
+nothing. The report is kept in ``rehearsal/*.json`` beside the store of runs; no run record is written.
 """
 
 from __future__ import annotations
@@ -50,20 +49,14 @@ BLOCK = 256  # clips of random content; the files repeat them
 
 @dataclass(frozen=True)
 class Size:
-    """Describe a data set as it is stored.
+    """Describe a data set as it is stored."""
 
-    Args:
-        counts: clips for training, validation, test.
-        classes: how many. audio: stored spectrogram (F, T). columns: how many of T a batch has, 0 for all.
-        frames: pictures per clip. side: of a picture in a batch; stored ones are 8/7 as large.
-    """
-
-    counts: tuple[int, int, int]
+    counts: tuple[int, int, int]  # clips for training, validation, test
     classes: int
-    audio: tuple[int, int]
-    columns: int = 0
-    frames: int = 1
-    side: int = 224
+    audio: tuple[int, int]  # stored spectrogram (F, T)
+    columns: int = 0  # how many of T a batch has, 0 for all
+    frames: int = 1  # pictures per clip
+    side: int = 224  # of a picture in a batch; stored ones are 8/7 as large
 
     @property
     def visual(self) -> tuple[int, ...]:
@@ -77,18 +70,13 @@ class Size:
         return sum(self.counts) * (2 * math.prod(self.audio) + math.prod(self.visual))
 
     def scaled(self, size: str) -> Size:
-        """Scale the set to the size of a rehearsal.
-
-        Raises:
-            ValueError: the size is neither "small" nor a share above 0 and up to 1.
-        """
+        """Scale the set to "small" or to a share above 0 and up to 1; raise ValueError for any other size."""
         if size == "small":
             columns = min(self.columns, 12)
             return replace(self, counts=(48, 8, 8), classes=3, audio=(32, 24), columns=columns, side=28)
         if not re.fullmatch(r"\d*\.?\d+", size) or not 0 < float(size) <= 1:
-            raise ValueError(
-                f"the size of a rehearsal is {size!r}; give 1 (all clips), a share such as 0.05, or 'small'."
-            )
+            wrong = f"the size of a rehearsal is {size!r}; give 1 (all clips), a share such as 0.05, or 'small'."
+            raise ValueError(wrong)
         return replace(self, counts=tuple(max(round(float(size) * n), 64) for n in self.counts))
 
 
@@ -100,11 +88,7 @@ SIZES = {
 
 
 def random_dataset(name: str, size: str = "1") -> Dataset:
-    """Make random data in the size of a set, memory-mapped as prepared media are; written on first use.
-
-    Raises:
-        ValueError: unknown set, a size that makes no sense, or too little space on the disk.
-    """
+    """Make random data in the size of a set, memory-mapped as prepared media are; written on first use."""
     if name not in SIZES:
         raise unknown_name("data set to rehearse", name, SIZES)
     shape = SIZES[name].scaled(size)
@@ -150,13 +134,7 @@ def _write(folder: Path, name: str, shape: Size) -> None:
 
 
 def measure(specs: Sequence[RunSpec], size: str = "1", steps: int = STEPS, say=print) -> dict[str, object]:
-    """Time some steps of every method among the runs (one data set, one network) and one evaluation.
-
-    The loop, the network, the methods and the machine's switches are those of real runs.
-
-    Returns:
-        The report: sizes, machine, seconds of an evaluation, and for each method those of a step and of an epoch.
-    """
+    """Time some steps of every method among the runs (one data set, one network), and one evaluation; report it."""
     first, machine, device = specs[0], Machine.from_environment(), train.default_device()
     data, full = random_dataset(first.dataset, size), SIZES[first.dataset]
     if size == "small":
@@ -243,9 +221,8 @@ def rehearse(specs: Iterable[RunSpec], size: str, steps: int = STEPS, say=print)
         report = measure(alike, size, steps, say)
         path = write(report, runs.rehearsal_root())
         memory, evaluation = report["peak_memory_mb"], report["evaluation_seconds"]
-        say(
-            f"  evaluation {evaluation:.1f} s, peak memory {memory:.0f} MiB, data on {report['data_on']}; report {path}"
-        )
+        where = f"data on {report['data_on']}; report {path}"
+        say(f"  evaluation {evaluation:.1f} s, peak memory {memory:.0f} MiB, {where}")
         found.append(report)
     return found
 
@@ -269,9 +246,7 @@ def profile(names: Sequence[str], size: str) -> int:
     others = [spec for spec in wanted if spec.dataset not in SIZES]
     known = [seconds for spec in others if (seconds := plan.known.seconds(spec)) is not None]
     print(f"  other data sets, from records: {len(known)} of {len(others)} runs, {duration(sum(known))}")
-    print(
-        f"  all together {duration(total + sum(known))}" + ("" if size == "1" else f" (size {size}: not a measurement)")
-    )
+    print(f"  all together {duration(total + sum(known))}{'' if size == '1' else f' (size {size}: not a measurement)'}")
     return 0
 
 

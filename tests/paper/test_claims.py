@@ -74,11 +74,11 @@ def test_the_rate_is_chosen_on_validation():
 
 
 def test_slope_is_that_of_a_straight_line():
-    labels = {1.0: "a", 2.0: "b", 4.0: "c"}
-    rows = {name: [record(0, 0.1 * alpha), record(1, 0.5)] for alpha, name in labels.items()}
-    assert measures.slope(rows, labels) == pytest.approx([10.0, 0.0])
-    rows["c"].pop()
-    assert len(measures.slope(rows, labels)) == 1
+    alphas = (1.0, 2.0, 4.0)
+    rows = {f"alpha {alpha:g}": [record(0, 0.1 * alpha), record(1, 0.5)] for alpha in alphas}
+    assert measures.slope(rows, alphas) == pytest.approx([10.0, 0.0])
+    rows["alpha 4"].pop()
+    assert len(measures.slope(rows, alphas)) == 1
 
 
 def test_dominant_is_the_one_that_validates_better_alone():

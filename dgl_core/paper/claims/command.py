@@ -84,9 +84,7 @@ def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, 
         print(f"    {part.label + ': ' if part.label else ''}rows {', '.join(map(repr, part.rows))}")
     for title, found in judged.items():
         names = sorted({_file(record, rerun) for record in found.records})
-        print(f"  records, {title}: {len(names)}")
-        for name in names:
-            print(f"    {name}")
+        print(f"  records, {title}: {len(names)}", *names, sep="\n    ")
     print(f"  again: python -m dgl_core claims {claim.id} --rerun")
 
 

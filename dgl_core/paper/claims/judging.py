@@ -19,27 +19,16 @@ LEDGER = tuple(claim for claim in CLAIMS if not claim.family)  # judged together
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a claim fares on one column.
+    """How a claim fares on one column."""
 
-    Attributes:
-        outcome: reproduced | contradicted | undecided | needs.
-        text: the same with numbers, for a table: interval, unit and n, or what is missing.
-        verdict: the interval behind it; None for mathematics and where records are missing.
-        records: what it rests on.
-    """
-
-    outcome: str
-    text: str
-    verdict: Verdict | None = None
-    records: tuple[RunRecord, ...] = ()
+    outcome: str  # reproduced | contradicted | undecided | needs
+    text: str  # the same with numbers, for a table: interval, unit and n, or what is missing
+    verdict: Verdict | None = None  # the interval behind it; None for mathematics and where records are missing
+    records: tuple[RunRecord, ...] = ()  # what it rests on
 
 
 def judgement(claim: Claim, records: Records, comparisons: int) -> Judgement:
-    """Judge one claim on one column. Of several parts the weakest counts, since the claim says that all of them hold.
-
-    Args:
-        comparisons: how many claims and columns are judged together (Bonferroni).
-    """
+    """Judge one claim on one column, corrected for ``comparisons`` (Bonferroni). Of its parts the weakest counts."""
     if claim.check is not None:
         holds, found = claim.check()
         outcome = "reproduced" if holds else "contradicted"
@@ -84,8 +73,7 @@ def judge_ledger(
 ) -> list[tuple[Claim, dict[str, Judgement]]]:
     """Judge every claim on every column that has a data set for it; by default on the reference records.
 
-    Args:
-        comparisons: 0 counts the whole ledger on these columns, whichever claims are asked for.
+    ``comparisons`` 0 counts the whole ledger on these columns, whichever claims are asked for.
     """
     columns = reference_records() if columns is None else columns
     comparisons = comparisons or judged_together(LEDGER, columns.values())
@@ -99,11 +87,9 @@ def judge_ledger(
 
 
 def ledger_table(groups: Mapping[str, Rows] | None = None) -> pandas.DataFrame:
-    """Show the ledger as a table of strings: one row a claim.
+    """Show the ledger as a table of strings, one row a claim: all of it on the reference records, with their ids.
 
-    Args:
-        groups: title -> rows of ``late_fusion.branches``: judges the claims that rest on these alone, one column a
-            title. By default all claims of the ledger on the reference records, with their ids.
+    With ``groups`` (title -> rows of ``late_fusion.branches``) the claims that rest on these alone, a column a title.
     """
     if groups is None:
         return _table(judge_ledger(), COLUMNS)
@@ -123,17 +109,13 @@ def _table(judged: Sequence[tuple[Claim, Mapping[str, Judgement]]], titles: Sequ
 def family_table(family: str, records: Records) -> pandas.DataFrame:
     """Show the claims of one family on one column: verdict, mean difference with its interval, number of pairs."""
     lines = {}
-    for claim in CLAIMS:
-        if claim.family == family:
-            found = judgement(claim, records, comparisons_of(claim, 0))
-            interval, pairs = ABSENT, 0
-            if found.verdict is not None:
-                mean, low, high = map(signed, (found.verdict.mean, found.verdict.low, found.verdict.high))
-                pairs = found.verdict.n
-                interval = f"{mean} [{low}, {high}]" if pairs > 1 else ABSENT
-            place = "our control" if claim.place == NOT_IN_THE_PAPER else claim.place
-            outcome = "needs records" if found.outcome == "needs" else found.outcome
-            lines[f"{claim.text} ({place})"] = [outcome, interval, str(pairs)]
+    for claim in (claim for claim in CLAIMS if claim.family == family):
+        found = judgement(claim, records, comparisons_of(claim, 0))
+        line = ["needs records" if found.outcome == "needs" else found.outcome, ABSENT, "0"]
+        if found.verdict is not None:
+            mean, low, high = map(signed, (found.verdict.mean, found.verdict.low, found.verdict.high))
+            line[1:] = f"{mean} [{low}, {high}]" if found.verdict.n > 1 else ABSENT, str(found.verdict.n)
+        lines[f"{claim.text} ({'our control' if claim.place == NOT_IN_THE_PAPER else claim.place})"] = line
     return pandas.DataFrame.from_dict(lines, orient="index", columns=["verdict", "difference in points", "pairs"])
 
 

@@ -1,7 +1,4 @@
-"""Check the claims that need no training: does the paper's sentence hold as it stands, in float64?
-
-Notebook 02 has the derivations; here is the shortest computation that settles each sentence.
-"""
+"""Check the claims that need no training: does the paper's sentence hold as it stands, in float64?"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dgl_core.paper.experiments.table2 import FOLDS
@@ -11,27 +11,15 @@ from dgl_core.training.records import RunRecord
 from dgl_core.verdicts.selection import AT, best, choose, grid_of, own_rates, pick
 from dgl_core.verdicts.statistics import Rows, fold_differences, paired, pairs
 
-Measure = Callable[[Rows], list[float]]
-
 
 @dataclass(frozen=True)
 class Part:
-    """One comparison. A claim of several parts says that each of them holds.
+    """One comparison. A claim of several parts says that each of them holds."""
 
-    Attributes:
-        experiment: a key of ``records.EXPERIMENTS``. rows: those of its rows that the measure needs.
-        measure: these rows -> one difference per seed. label: names the part within its claim.
-    """
-
-    experiment: str
-    rows: tuple[str, ...]
-    measure: Measure
-    label: str = ""
-
-
-def better(experiment: str, row: str, than: str, branch: str = "fused", other: str = "fused", label: str = "") -> Part:
-    """Compare two rows: "this branch of this row scores higher than that branch of that row"."""
-    return Part(experiment, (row, than), lambda rows: paired(rows, row, than, branch, other), label)
+    experiment: str  # a key of ``records.EXPERIMENTS``
+    rows: tuple[str, ...]  # those of its rows that the measure needs
+    measure: Callable[[Rows], list[float]]  # these rows -> one difference per seed
+    label: str = ""  # names the part within its claim
 
 
 def mean_curve(record: RunRecord, column: str, start: float = 0.0, stop: float = 1.0) -> float:
@@ -52,11 +40,7 @@ def smaller_gradient(rows: Rows, modality: str) -> list[float]:
 
 
 def growing_suppression(rows: Rows, modality: str, centre: str = "mean") -> list[float]:
-    """Measure the drop of R in vanilla training from the first to the last fifth of the epochs, in hundredths.
-
-    Args:
-        centre: over samples: "mean" (a few samples with a huge R decide it) or "q50" (the median).
-    """
+    """Measure the drop of R (its mean, or "q50", over samples) from vanilla's first to last fifth, in hundredths."""
     column = f"suppression/{modality}/R_{centre}"
     return [100 * (mean_curve(r, column, 0.0, 0.2) - mean_curve(r, column, 0.8, 1.0)) for r in rows["vanilla"]]
 
@@ -89,8 +73,7 @@ def faster_alone(rows: Rows, modality: str) -> list[float]:
 def larger_gradient(rows: Rows, modality: str, per_alpha: bool = False) -> list[float]:
     """Measure by how many percent the gradient in joint training is smaller than in DGL, second half of the epochs.
 
-    Args:
-        per_alpha: divide DGL's by its alpha, which under SGD is only a learning rate.
+    ``per_alpha`` divides DGL's by its alpha, which under SGD is only a learning rate.
     """
     column, found = f"gradient/{modality}", []
     for dgl, joint in pairs(rows, "DGL", "vanilla"):
@@ -99,15 +82,15 @@ def larger_gradient(rows: Rows, modality: str, per_alpha: bool = False) -> list[
     return found
 
 
-def slope(rows: Rows, labels: Mapping[float, str]) -> list[float]:
-    """Fit the slope of the fused score over alpha by least squares, in points per unit, for every complete seed."""
+def slope(rows: Rows, alphas: Sequence[float]) -> list[float]:
+    """Fit the slope of the fused score over the alphas of the rows, in points per unit, for every complete seed."""
     by_seed: dict[int, dict[float, float]] = {}
-    for alpha, label in labels.items():
-        for record in rows[label]:
+    for alpha, records in zip(alphas, rows.values(), strict=True):
+        for record in records:
             by_seed.setdefault(record.spec.seed, {})[alpha] = 100 * record.score()
-    middle = sum(labels) / len(labels)
-    squares = sum((alpha - middle) ** 2 for alpha in labels)
-    whole = [scores for scores in by_seed.values() if len(scores) == len(labels)]
+    middle = sum(alphas) / len(alphas)
+    squares = sum((alpha - middle) ** 2 for alpha in alphas)
+    whole = [scores for scores in by_seed.values() if len(scores) == len(alphas)]
     return [sum((alpha - middle) * score for alpha, score in scores.items()) / squares for scores in whole]
 
 

@@ -1,17 +1,14 @@
-"""Read the reader's own run records: what can be judged, as rows of our experiments, and what is not used, and why.
-
-Nothing that lies in the folder ends the command: a file that is no record, a damaged one, a copy, or one that must not
-be pooled with the others is named with its reason, and the rest is judged.
-"""
+"""Read the reader's own run records: what can be judged, as rows of our experiments, and what is not used, and why."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dgl_core.paper.claims.measures import Part
 from dgl_core.paper.claims.reading import read
@@ -23,23 +20,15 @@ from dgl_core.verdicts.statistics import Rows, fold_of, processes_of
 
 
 class OwnRecords(GivenRecords):
-    """Records of the reader's that may be compared with each other, rows named as ours.
-
-    Args:
-        title: what they were trained on. rows: row -> records.
-
-    Attributes:
-        problems: why some of them could not be measured.
-    """
+    """Records of the reader's that may be compared with each other, rows named as ours; collects ``problems``."""
 
     def __init__(self, title: str, rows: Rows):
         records = [record for found in rows.values() for record in found]
         joint = max(records, key=lambda record: len(record.data["modalities"]))
         kind = (len(joint.data["modalities"]), joint.selecting)
-        super().__init__(
-            title, rows, tuple(name for name, e in EXPERIMENTS.items() if (e.modalities, e.metric) == kind)
-        )
-        self.problems: dict[str, None] = {}
+        fitting = tuple(name for name, e in EXPERIMENTS.items() if (e.modalities, e.metric) == kind)
+        super().__init__(title, rows, fitting)
+        self.problems: dict[str, None] = {}  # why some of them could not be measured
 
     def measured(self, part: Part) -> tuple[list[float], tuple[RunRecord, ...]]:
         try:
@@ -61,25 +50,18 @@ class OwnRecords(GivenRecords):
 
 @dataclass
 class Folder:
-    """What a folder of the reader's holds.
+    """What a folder of the reader's holds."""
 
-    Attributes:
-        groups: title -> records that may be compared with each other.
-        unused: file -> why it is not used.
-    """
-
-    groups: dict[str, OwnRecords] = field(default_factory=dict)
-    unused: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, OwnRecords] = field(default_factory=dict)  # title -> records that may be compared
+    unused: dict[str, str] = field(default_factory=dict)  # file -> why it is not used
 
 
 def records_in(folder: Path) -> Folder:
     """Read a folder: one record of each run, grouped by what may be compared.
 
     A group has one data set with one content, one model, one set of modalities, one score, one revision of each part
-    and one number of processes. In a group every row has one setting and one run of each seed.
-
-    Raises:
-        ValueError: it is no folder.
+    and one number of processes; in it every row has one setting and one run of each seed. Whatever else lies in the
+    folder is named with the reason why it is not used.
     """
     if not folder.is_dir():
         raise ValueError(f"No run records in {str(folder)!r}: it is no folder that can be read.")
@@ -116,15 +98,11 @@ def _reason(error: Exception) -> str:
 def _without_copies(usable: dict[str, RunRecord], found: Folder) -> dict[str, RunRecord]:
     """Keep one record of each run: a copy, or the same run made once more, is no further seed."""
     first: dict[tuple, str] = {}
-    kept = {}
     for name, record in usable.items():
-        run = (record.spec.identity(), *_made_of(record), record.data["fingerprint"], tuple(record.data["modalities"]))
-        if run in first:
+        run = (record.spec.identity(), *_made_of(record), _content(record), tuple(record.data["modalities"]))
+        if first.setdefault(run, name) != name:
             found.unused[name] = f"it is the same run as {first[run]}"
-        else:
-            first[run] = name
-            kept[name] = record
-    return kept
+    return {name: usable[name] for name in first.values()}
 
 
 def _made_of(record: RunRecord) -> tuple:
@@ -138,31 +116,36 @@ def _made_of(record: RunRecord) -> tuple:
 Files = Sequence[tuple[str, RunRecord]]
 
 
+def _content(record: RunRecord) -> str:
+    return record.data["fingerprint"]
+
+
+def _sorted(files: Iterable[tuple[str, RunRecord]], key: Callable[[RunRecord], Any]) -> dict[Any, Files]:
+    """Sort files by what their records have in common, in order."""
+    groups = defaultdict(list)
+    for name, record in files:
+        groups[key(record)].append((name, record))
+    return groups
+
+
 def _groups(records: dict[str, RunRecord], found: Folder) -> dict[str, Files]:
     """Sort records into groups that may be compared; titles differ by what tells the groups apart."""
-    alike: dict[tuple, list[tuple[str, RunRecord]]] = defaultdict(list)
-    for name, record in records.items():
-        alike[_made_of(record)].append((name, record))
     groups: dict[tuple, Files] = {}
-    for made_of, files in alike.items():
-        if any("fold" in record.spec.dataset_options for _, record in files):
-            contents = _one_content_a_fold(files, found)
-        else:
-            contents = defaultdict(list)
-            for name, record in files:
-                contents[record.data["fingerprint"]].append((name, record))
+    for made_of, files in _sorted(records.items(), _made_of).items():
+        folded = any("fold" in record.spec.dataset_options for _, record in files)
+        contents = {"": _one_content_a_fold(files, found)} if folded else _sorted(files, _content)
         for content, of in contents.items():
             for modalities, together in _by_modalities(of).items():
                 groups[*made_of, content, modalities] = together
     return dict(zip(_titles(list(groups)), groups.values(), strict=True))
 
 
-def _one_content_a_fold(files: Files, found: Folder) -> dict[str, Files]:
+def _one_content_a_fold(files: Files, found: Folder) -> Files:
     """Leave out the folds that were recorded on different data, and the seeds that stand for different folds."""
     contents: dict[int, set[object]] = defaultdict(set)
     folds: dict[int, set[int]] = defaultdict(set)
     for _, record in files:
-        contents[fold_of(record)].add(record.data["fingerprint"])
+        contents[fold_of(record)].add(_content(record))
         folds[record.spec.seed].add(fold_of(record))
     kept = []
     for name, record in files:
@@ -173,7 +156,7 @@ def _one_content_a_fold(files: Files, found: Folder) -> dict[str, Files]:
             found.unused[name] = f"seed {seed} was used on several folds; give each fold seeds of its own"
         else:
             kept.append((name, record))
-    return {"": kept} if kept else {}
+    return kept
 
 
 def _by_modalities(files: Files) -> dict[tuple[str, ...], Files]:

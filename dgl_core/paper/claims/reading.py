@@ -10,22 +10,11 @@ from pathlib import Path
 from dgl_core.training.records import RunRecord
 
 LARGEST = 64 * 2**20  # bytes; a record of the largest set of the paper has about one hundredth of it
-NOT_A_FILE = {
-    stat.S_IFDIR: "it is a folder",
-    stat.S_IFIFO: "it is a pipe, not a file",
-    stat.S_IFSOCK: "it is a socket, not a file",
-    stat.S_IFCHR: "it is a device, not a file",
-    stat.S_IFBLK: "it is a device, not a file",
-}
+KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 
 def read(path: Path) -> RunRecord:
-    """Read one record from a regular file of moderate size.
-
-    Raises:
-        OSError: from the file system.
-        ValueError: it is no file, no record, or a record whose values are not what they have to be.
-    """
+    """Read one record from a regular file of moderate size; ValueError: there is none with the values that it needs."""
     _check_file(os.stat(path))
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may have become a pipe meanwhile
     with os.fdopen(handle, "rb") as file:
@@ -42,8 +31,10 @@ def read(path: Path) -> RunRecord:
 
 
 def _check_file(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise ValueError("it is a folder")
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError(NOT_A_FILE.get(stat.S_IFMT(found.st_mode), "it is no regular file"))
+        raise ValueError(f"it is a {KINDS.get(stat.S_IFMT(found.st_mode), 'special thing')}, not a file")
     if found.st_size > LARGEST:
         raise ValueError(f"it has more than {LARGEST // 2**20} MiB")
 

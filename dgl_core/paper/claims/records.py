@@ -21,19 +21,13 @@ Find = Callable[[RunSpec], RunRecord | None]
 
 @dataclass(frozen=True)
 class ReferenceExperiment:
-    """An experiment as the reference records have it: cpu profile, the seeds of the reference.
+    """An experiment as the reference records have it: cpu profile, the seeds of the reference."""
 
-    Attributes:
-        paper_name: what it is in the paper. sets: column -> data set; a column may be absent.
-        make: experiment of a data set.
-        modalities, metric: how many modalities its models join, and the score that its claims compare.
-    """
-
-    paper_name: str
-    sets: Mapping[str, str]
-    make: Callable[[str], Experiment]
-    modalities: int = 2
-    metric: str = "accuracy"
+    paper_name: str  # what it is in the paper
+    sets: Mapping[str, str]  # column -> data set; a column may be absent
+    make: Callable[[str], Experiment]  # experiment of a data set
+    modalities: int = 2  # that its models join
+    metric: str = "accuracy"  # that its claims compare
 
     def specs(self, column: str) -> Experiment:
         """Specify the experiment on the data set of a column; nothing where the column has none."""
@@ -79,11 +73,7 @@ EXPERIMENTS: dict[str, ReferenceExperiment] = {
 
 
 class Records:
-    """Rows of any experiment of one column, looked up once.
-
-    Args:
-        column: one of ``COLUMNS``. find: record of a specification, or None.
-    """
+    """Rows of any experiment of one column, looked up once by ``find``."""
 
     def __init__(self, column: str, find: Find):
         self.column, self._find = column, find
@@ -103,8 +93,7 @@ class Records:
     def measured(self, part: Part) -> tuple[list[float], tuple[RunRecord, ...]]:
         """Measure one part of a claim: a difference per seed, and the records behind them; nothing where some lack.
 
-        Raises:
-            ValueError: the records must not be compared (``statistics.consistent``).
+        Raises ValueError if the records must not be compared (``statistics.consistent``).
         """
         rows = self.rows(part.experiment, part.rows)
         consistent(rows)
@@ -133,9 +122,7 @@ class Records:
 class GivenRecords(Records):
     """Rows that are already in hand: ``late_fusion.branches`` of a notebook, or a folder of the reader's own.
 
-    Args:
-        title: what they were trained on. rows: row -> records; serve every experiment that has such rows.
-        experiments: those that they may stand for; None: all.
+    They serve every experiment that has such rows, or only those named.
     """
 
     def __init__(self, title: str, rows: Rows, experiments: tuple[str, ...] | None = None):

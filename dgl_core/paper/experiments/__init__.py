@@ -1,7 +1,6 @@
 """Specify which runs make which table and figure, for every profile: the only place that knows.
 
-Each experiment maps row labels to the specifications of that row, one per seed. Notebooks ask for an experiment, the
-runner asks for all of them, and both get the same specifications, so nothing is trained twice.
+Each experiment maps row labels to the specifications of that row, one per seed. Notebooks and the runner get the same.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from dgl_core.paper.experiments import beyond, late_fusion, table2, table5
 from dgl_core.paper.experiments.profiles import profile_named
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import unknown_name
-
-__all__ = ["NOTEBOOKS", "OnEverySet", "absent", "plan", "specs_of"]
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,8 @@ def base_specs(
 
     The paper profile is METHODS 1.4, on the paper's sets in the precision that ``DGL_PRECISION`` names (fp32, tf32 or
     bf16). The smaller profiles keep its optimiser and the shape of its schedule, at the rate that validation data chose
-    for *vanilla* training, so that the joint baseline is not handicapped.
-
-    Args:
-        seeds: by default those of the profile. table: its seeds for tables with many rows.
-        rate: learning rate; 0 stands for the profile's common one.
+    for *vanilla* training. ``seeds`` are by default those of the profile, with ``table`` those for tables with many
+    rows; ``rate`` 0 stands for the profile's common one.
     """
     if seeds is None:
         seeds = profile_named(profile).table_seeds if table else profile_named(profile).seeds

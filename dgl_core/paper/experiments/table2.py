@@ -51,9 +51,6 @@ def _alone(specs: list[RunSpec], modalities: Iterable[str]) -> Experiment:
     return {f"{m} alone": [s.but(method="unimodal", method_options={"modality": m}) for s in specs] for m in modalities}
 
 
-# -- left: MMTM on one spectrogram and one frame ----------------------------------------------------------------------
-
-
 def _mmtm_specs(profile: str, dataset: str, seeds: Iterable[int] | None) -> list[RunSpec]:
     specs = []
     for spec in base_specs(profile, dataset, seeds, table=True):
@@ -92,18 +89,10 @@ def table2_dense(profile: str, dataset: str, seeds: Iterable[int] | None = None)
     return rows
 
 
-# -- right: one feature vector per modality ---------------------------------------------------------------------------
-
-
 def feature_sets(profile: str) -> list[str]:
     """List the sets of feature vectors that the profile trains on here: the generated one, and CMU-MOSI if present."""
     real = profile_named(profile).name != "smoke" and data.DATASETS["mosi"].available(None)
     return ["triplet", *(["mosi"] if real else [])]
-
-
-def nested_seeds(seeds: Iterable[int]) -> list[int]:
-    """Number one run on every fold for each seed: run ``i`` belongs to fold ``i mod 5``, so rows pair by seed."""
-    return [FOLDS * seed + fold for seed in seeds for fold in range(FOLDS)]
 
 
 def feature_specs(
@@ -111,25 +100,21 @@ def feature_specs(
 ) -> list[RunSpec]:
     """Specify vanilla training on feature vectors by perceptrons, scored after the last epoch: none can be chosen.
 
-    Args:
-        dataset: "triplet" or "mosi". seeds: on CMU-MOSI, nested protocol, one run on every fold for each.
-        rate: learning rate; 0 stands for the common one. options: of the data set.
+    Each of ``seeds`` is one run; on CMU-MOSI, nested protocol, one on every fold. ``rate`` 0 is the common one.
     """
     seeds = profile_named(profile).table_seeds if seeds is None else seeds
     if dataset == "mosi":
-        nested = options.get("protocol", "nested") == "nested"
         spec = RunSpec(dataset, model="mlp", model_options={"width": 64, "layers": 2}, dataset_options=options)
         spec = spec.but(lr=rate or RATE, epochs=20, milestones=(14,), batch_size=32, evaluate_every=20)
-        if not nested:
-            return [spec.but(seed=seed) for seed in seeds]
-        folds = nested_seeds(seeds)
-        return [spec.but(seed=seed, dataset_options=options | {"fold": seed % FOLDS}) for seed in folds]
+        if options.get("protocol", "nested") == "nested":  # run i belongs to fold i mod 5, so rows pair by seed
+            runs = [(FOLDS * seed + fold, fold) for seed in seeds for fold in range(FOLDS)]
+            return [spec.but(seed=number, dataset_options=options | {"fold": fold}) for number, fold in runs]
+        return [spec.but(seed=seed) for seed in seeds]
+    spec = RunSpec(dataset, model="mlp", model_options={"width": 64, "layers": 2}, lr=rate or 0.03, batch_size=32)
+    spec = spec.but(dataset_options=options, epochs=20, milestones=(14,), evaluate_every=20)
     if profile == "smoke":
-        spec = RunSpec(dataset, model="mlp", model_options={"width": 32, "layers": 2}, lr=rate or 0.03, batch_size=16)
-        spec = spec.but(dataset_options={"samples": 400} | options, epochs=10, milestones=(8,), evaluate_every=10)
-    else:
-        spec = RunSpec(dataset, model="mlp", model_options={"width": 64, "layers": 2}, lr=rate or 0.03, batch_size=32)
-        spec = spec.but(dataset_options=options, epochs=20, milestones=(14,), evaluate_every=20)
+        spec = spec.but(model_options={"width": 32, "layers": 2}, dataset_options={"samples": 400} | options)
+        spec = spec.but(batch_size=16, epochs=10, milestones=(8,), evaluate_every=10)
     return [spec.but(seed=seed) for seed in seeds]
 
 

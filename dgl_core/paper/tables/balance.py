@@ -28,9 +28,6 @@ def without(record: RunRecord, modality: str) -> float:
     return record.score(branch_without(record, modality))
 
 
-# -- class balance ----------------------------------------------------------------------------------------------------
-
-
 def constant_scores(counts: Sequence[int], named: int | None = None) -> tuple[float, float]:
     """Compute accuracy and macro-F1 (%) of always naming one class (by default the largest) from the classes' sizes."""
     share = (max(counts) if named is None else counts[named]) / sum(counts)

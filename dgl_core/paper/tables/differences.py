@@ -24,9 +24,6 @@ def intervals_against(
 
     The intervals of rows with at least ``DECIDING`` pairs are corrected for the number of such rows (Holm); one with
     fewer decides nothing, is not corrected and does not count. Rows without that branch are left out.
-
-    Args:
-        pairing: from rows to differences: by seed, or ``fold_differences``.
     """
     others = [row for row in rows if row != against and rows[row] and branch in rows[row][0].branches()]
     pairs = {row: found for row in others if (found := pairing(rows, row, against, branch, branch))}
@@ -35,13 +32,9 @@ def intervals_against(
 
 
 def differences_table(rows: Rows, against: Sequence[str], branch: str = "fused") -> pandas.DataFrame:
-    """Show the differences of every row to each row of ``against``.
-
-    "Better" or "worse" needs ``DECIDING`` pairs and an interval without zero; fewer pairs are marked as descriptive.
-    """
-    columns = {
-        f"to {name}": {r: _cell(i) for r, i in intervals_against(rows, name, branch).items()} for name in against
-    }
+    """Show the differences of every row to each row of ``against``; fewer than ``DECIDING`` pairs are descriptive."""
+    found = {name: intervals_against(rows, name, branch) for name in against}
+    columns = {f"to {name}": {row: _cell(interval) for row, interval in of.items()} for name, of in found.items()}
     table = pandas.DataFrame(columns, index=[row for row in rows if any(row in c for c in columns.values())])
     return table.fillna("–")
 

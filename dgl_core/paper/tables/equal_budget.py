@@ -33,26 +33,19 @@ def records_at_own_rates(dataset: str) -> tuple[Rows, dict[str, str], Pairing]:
 def places_table(
     rows: Rows, rates: Mapping[str, str], printed: Mapping[str, float], column: str, pairing: Pairing = paired
 ) -> pandas.DataFrame:
-    """Show the places in one column of the paper beside ours, each row of ours at its own rate, and DGL's lead.
-
-    Args:
-        rows: row -> records at its own rate. rates: that rate in words. pairing: by seed, or ``fold_differences``.
-        printed: the paper's fused accuracies in per cent. column: their title.
-    """
+    """Show the places in one ``column`` of the paper beside ours, each row of ours at its own rate, and DGL's lead."""
     rows = fused_rows(rows)
     paper = {row: printed[row] for row in rows if printed.get(row)}
     theirs = sorted(paper, key=lambda row: -paper[row])
     ours = sorted(rows, key=lambda row: -statistics.mean(percent(rows[row])))
     leads = intervals_against(rows, "DGL", pairing=pairing) if "DGL" in rows else {}
-    lines = {}
-    for row in ours:
-        lines[row] = {
-            f"paper, {column}": f"{theirs.index(row) + 1}. ({paper[row]:.1f})" if row in theirs else ABSENT,
-            "here": f"{ours.index(row) + 1}. ({spread(percent(rows[row]))})",
-            "its rate": rates[row],
-            "DGL's lead": lead(leads[row]) if row in leads else ABSENT,
-        }
-    return pandas.DataFrame.from_dict(lines, orient="index")
+    table = {
+        f"paper, {column}": [f"{theirs.index(r) + 1}. ({paper[r]:.1f})" if r in theirs else ABSENT for r in ours],
+        "here": [f"{place}. ({spread(percent(rows[row]))})" for place, row in enumerate(ours, 1)],
+        "its rate": [rates[row] for row in ours],
+        "DGL's lead": [lead(leads[row]) if row in leads else ABSENT for row in ours],
+    }
+    return pandas.DataFrame(table, index=ours)
 
 
 def lead(difference: Interval) -> str:
@@ -73,9 +66,8 @@ def best_points(rows: Rows, methods: Sequence[str]) -> dict[str, str]:
 
 def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = paired) -> Verdict:
     """Judge on the test part whether the point inside beats the corner; ``finalists`` chose both by validation."""
-    inside, corner = pair
-    claim = f"{title}: {inside} is better than {corner}, each at its own rate"
-    return judge(claim, pairing(rows, inside, corner, "fused", "fused"))
+    claim = f"{title}: {pair[0]} is better than {pair[1]}, each at its own rate"
+    return judge(claim, pairing(rows, *pair, "fused", "fused"))
 
 
 def in_one_sentence(verdicts: Sequence[Verdict]) -> str:

@@ -20,9 +20,6 @@ from dgl_core.verdicts.statistics import Rows, mean_interval, paired, percent, s
 SHOWN = {"last": "last epoch", "best_val": "best on validation", "best_test": "best on test"}
 
 
-# -- protocols --------------------------------------------------------------------------------------------------------
-
-
 def without_last_batch(record: RunRecord, target: np.ndarray, batch: int = 64) -> float:
     """Compute last-epoch test accuracy in per cent without an incomplete last batch (as the official loader does)."""
     predicted = unpack(record.predictions["last"]["fused"])
@@ -39,10 +36,7 @@ def test_labels(record: RunRecord) -> np.ndarray:
 
 
 def inflation(rows: Rows, target: np.ndarray | None = None) -> pandas.DataFrame:
-    """Show fused accuracy (%) of the last epoch, and what each other protocol adds to it; mean ± deviation over seeds.
-
-    ``target``, the test labels of all records, adds the column without the last incomplete batch.
-    """
+    """Show fused accuracy (%) of the last epoch and what other protocols add; ``target`` adds that of ``drop_last``."""
     lines = {}
     for row, records in fused_rows(rows).items():
         last = percent(records)
@@ -69,12 +63,8 @@ def gains(rows: Rows, protocol: str) -> list[float]:
 def exceeded(panels: Mapping[str, Rows], gaps: Mapping[str, float]) -> pandas.DataFrame:
     """Show every gap of the paper, and what choosing the epoch on test adds to a run (median): points and share."""
     added = {title: statistics.median(gains(rows, "best_test")) for title, rows in panels.items()}
-    lines = {name: {"gap": f"{gap:.2f}"} | {t: f"{g:+.1f} ({100 * g / gap:.0f} %)" for t, g in added.items()}
-             for name, gap in gaps.items()}  # fmt: skip
-    return pandas.DataFrame.from_dict(lines, orient="index")
-
-
-# -- how many seeds ---------------------------------------------------------------------------------------------------
+    shares = {t: [f"{g:+.1f} ({100 * g / gap:.0f} %)" for gap in gaps.values()] for t, g in added.items()}
+    return pandas.DataFrame({"gap": [f"{gap:.2f}" for gap in gaps.values()]} | shares, index=list(gaps))
 
 
 def paper_gaps() -> dict[str, float]:
@@ -95,18 +85,15 @@ def paper_gaps() -> dict[str, float]:
 
 def seeds_table(deviations: Mapping[str, float]) -> pandas.DataFrame:
     """Show how many seeds each gap of the paper needs at the spread measured on each data set."""
-    lines = {name: {"gap": f"{gap:.2f}"} | {title: seeds_needed(gap, sd) for title, sd in deviations.items()}
-             for name, gap in paper_gaps().items()}  # fmt: skip
-    return pandas.DataFrame.from_dict(lines, orient="index")
+    gaps = paper_gaps()
+    needed = {title: [seeds_needed(gap, sd) for gap in gaps.values()] for title, sd in deviations.items()}
+    return pandas.DataFrame({"gap": [f"{gap:.2f}" for gap in gaps.values()]} | needed, index=list(gaps))
 
 
 def deviation(rows: Rows, row: str = "DGL", other: str = "G-Blending") -> float:
     """Compute the deviation of a paired difference over seeds, in points; NaN with fewer than two pairs."""
     found = paired(rows, row, other) if rows.get(row) and rows.get(other) else []
     return mean_interval(found).sd if len(found) > 1 else math.nan
-
-
-# -- maps -------------------------------------------------------------------------------------------------------------
 
 
 def mean_scores(rows: Rows, labels: Sequence[Sequence[str]], branch: str = "fused") -> np.ndarray:

@@ -30,15 +30,11 @@ def results_table(
     branches: Sequence[str] = ("audio", "visual", "fused"),
     protocol: str = "last",
 ) -> pandas.DataFrame:
-    """Show accuracies in per cent: the paper's, the reference runs' and this run's, for each branch.
+    """Show accuracies in per cent as strings: the paper's, the reference runs' and this run's, for each branch.
 
     Args:
         paper: ``paper_rows``, or empty. this_run: an empty list is shown as not run because its data are not present.
         protocol: last | best_val | best_test.
-
-    Returns:
-        Strings; one row per label (this run's first, then those that only the paper has), columns (branch, source).
-        A reference or a run is ``mean ± standard deviation (number of runs)``.
     """
     labels = list(dict.fromkeys([*this_run, *reference, *paper]))
 

@@ -94,8 +94,7 @@ def growing_batch() -> tuple[Tensor, Tensor]:
 def random_heads(draws: int, classes: int, width: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Draw Gaussian heads, to count how often the norm grows although the residual shrinks (C2).
 
-    Returns:
-        [draws] each: ``ratio`` R, ``norm_ratio`` ||g^multi|| / ||g^uni||, ``margins`` (every s_k < 1, Eq. 5).
+    Returns [draws] each: ``ratio`` R, ``norm_ratio`` ||g^multi|| / ||g^uni||, ``margins`` (every s_k < 1, Eq. 5).
     """
     kind = {"generator": generator, "dtype": torch.float64}
     weight = torch.randn(draws, classes, width, **kind) / width**0.5
@@ -111,13 +110,8 @@ def silent_feature(weight: Tensor, target: int, generator: torch.Generator | Non
     """Find a unit feature with every s_k = 1: it lies in the null space of the rows ``W_k - W_y``.
 
     The paper concludes z = 0 from s = 1; the null space has dimension at least D - (K - 1). What stands: such a
-    modality adds the same number to every logit, so it says nothing about the class.
-
-    Args:
-        weight: [K, D] block of the *other* modality, D > K - 1.
-
-    Returns:
-        [D] float64, norm 1.
+    modality adds the same number to every logit, so it says nothing about the class. ``weight`` is the block [K, D] of
+    the *other* modality, D > K - 1.
     """
     differences = weight.double() - weight.double()[target]
     z = torch.randn(weight.shape[1], dtype=torch.float64, generator=generator)

@@ -26,8 +26,6 @@ def partial_logits(
     Args:
         features: modality -> [B, D_m]. weights: modality -> [K, D_m], the blocks of W. bias: [K].
         bias_share: c. 1 is zero-masking (DGL, Eq. 12); 1/M is the split that OGM scores with.
-
-    **Source:** Eq. 4 writes ``b_1`` without a class index, which would cancel in the softmax; here b has one.
     """
     own = features[modality] @ weights[modality].T + bias_share * bias
     others = [features[m] @ weights[m].T for m in features if m != modality]
@@ -41,8 +39,7 @@ def feature_gradient(logits: Tensor, weight: Tensor, target: Tensor) -> Tensor:
         logits: [..., K] of the fused model (then this is Eq. 4 put right) or zero-masked (Eq. 7 put right).
         weight: [K, D] block of the classifier that reads this feature. target: [...].
 
-    Returns:
-        [..., D] float64, per sample (autograd on a mean over B samples gives this divided by B).
+    Returns [..., D] float64, per sample (autograd on a mean over B samples gives this divided by B).
     """
     return residual(logits, target) @ weight.double()
 
@@ -104,9 +101,7 @@ def simplex_etf(classes: int, width: int, generator: torch.Generator | None = No
     """Construct a simplex equiangular tight frame, rotated at random: K unit rows with inner products -1/(K - 1).
 
     Classifier rows approach it late in training (neural collapse). T8's first condition holds with equal angles.
-
-    Returns:
-        [K, D] float64, for K ``classes`` >= 2 and D ``width`` >= K.
+    Returns [K, D] float64, for K ``classes`` >= 2 and D ``width`` >= K.
     """
     if width < classes:
         raise ValueError(f"simplex_etf needs width >= classes, got width {width} and {classes} classes")

@@ -55,9 +55,6 @@ def asymmetry(jacobian: Tensor) -> float:
 
 
 def multimodal_slope(objective: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> float:
-    """Compute the rate of change of L_multi along the update of ``objective``: ``-<grad L_multi, field>`` (D5).
-
-    It is minus a squared norm for vanilla training; under DGL the encoders follow another loss, and it can be positive.
-    """
+    """Compute the rate of change of L_multi along the update (D5), ``-<grad L_multi, field>``; DGL's can be > 0."""
     vanilla = DisentangledObjective(objective.model, alpha=0.0, encoder_gate=1.0)
     return -(update_field(vanilla, inputs, target) @ update_field(objective, inputs, target)).item()

@@ -15,12 +15,8 @@ from dgl_core.suppression import suppression_ratio
 def partial_scores(other_logits: Tensor, target: Tensor) -> Tensor:
     """Compute ``s_k = exp(v_k - v_y)``, the factor beside ``exp(u_k)`` in Eq. 4; ``s_y = 1`` (Eq. 6).
 
-    Args:
-        other_logits: [..., K] what the other modalities add, ``v``. target: [...] class indices.
-
-    Returns:
-        [..., K] float64, all positive. Eq. 5 says ``s_k < 1`` for every wrong class; that is the event "the other
-        modalities alone rank the target strictly first", which a sample may or may not satisfy.
+    ``other_logits`` [..., K] are ``v``; the result is float64, positive. Eq. 5 says ``s_k < 1`` for every wrong class:
+    the other modalities alone rank the target strictly first, which a sample may or may not satisfy.
     """
     v = other_logits.double()
     return (v - v.gather(-1, target.unsqueeze(-1))).exp()
@@ -31,9 +27,7 @@ def mean_partial_score(logits: Tensor, other_logits: Tensor, target: Tensor) -> 
 
     T2: ``p_y^multi > p_y^uni`` exactly when ``s_bar < 1``, for any K >= 2 and finite logits. T2': Eq. 5 (every
     ``s_k < 1``) is sufficient and not necessary. ``suppression_ratio`` computes the same number from the two odds.
-
-    Args:
-        logits, other_logits: [..., K], ``u`` and ``v``. target: [...] class indices.
+    ``logits`` and ``other_logits`` [..., K] are ``u`` and ``v``.
     """
     index = target.unsqueeze(-1)
     q = logits.double().scatter(-1, index, -torch.inf).softmax(-1)  # belief among the wrong classes, 0 at the target
@@ -54,12 +48,7 @@ def residual(logits: Tensor, target: Tensor) -> Tensor:
 
     T4: its 1-norm is ``2 (1 - p_y)`` and its max-norm ``1 - p_y`` exactly; its 2-norm is ``1 - p_y`` times a factor
     within ``residual_norm_bounds``. So with the 1- or max-norm at the logits, Eq. 8 holds exactly when ``s_bar < 1``.
-
-    Args:
-        logits: [..., K]; target: [...].
-
-    Returns:
-        [..., K] float64; the entry of the target is minus the sum of the others, so it keeps its digits as p_y -> 1.
+    Returns [..., K] float64; the target's entry is minus the sum of the others, so it keeps its digits as p_y -> 1.
     """
     index = target.unsqueeze(-1)
     wrong = logits.double().softmax(-1).scatter(-1, index, 0.0)

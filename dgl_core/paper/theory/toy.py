@@ -16,7 +16,6 @@ from dgl_core.suppression import suppression_ratio
 TWO = {"easy": 4.0, "hard": 2.0}
 THREE = {"easy": 4.0, "medium": 2.8, "hard": 2.0}
 WIDTH = 4  # of every feature
-Curves = dict[str, list[float]]
 
 
 class Toy(NamedTuple):
@@ -31,9 +30,7 @@ class Toy(NamedTuple):
 def toy_data(loudness: Mapping[str, float] | None = None, seed: int = 0, samples: int = 200, classes: int = 4) -> Toy:
     """Draw Gaussian classes: ``x^m = loudness_m * centre^m_y + noise``, of variance one; modalities are independent.
 
-    Args:
-        loudness: modality -> length of its class centres; ``TWO`` by default. Larger is easier.
-        samples: of the training part; the test part has five times as many.
+    Larger ``loudness`` (``TWO`` by default) is easier. The test part has five times as many samples.
     """
     loudness = TWO if loudness is None else loudness
     generator = torch.Generator().manual_seed(seed)
@@ -101,17 +98,15 @@ def train_toy(
     steps: int = 300,
     every: int = 10,
     optimizer: str = "sgd",
-) -> Curves:
+) -> dict[str, list[float]]:
     """Train in place on the full batch with the real objective; no clipping, no decay.
 
     Args:
         alpha, encoder_gate, fusion_gate: as ``DisentangledObjective``; vanilla is alpha 0 with encoder_gate 1.
         lr: learning rate; that of the encoders is ``lr * encoder_lr_scale``.
-        every: measure each so many steps, and after the last.
         optimizer: "sgd" (momentum 0.9) or "adam" (eps 1e-12, so that D4 is visible to rounding).
 
-    Returns:
-        ``"step"`` and the columns of ``measure``; empty when ``every`` is 0.
+    Returns ``"step"`` and the columns of ``measure`` at every so many steps and after the last; nothing if that is 0.
     """
     objective = DisentangledObjective(model, alpha, encoder_gate, fusion_gate)
     groups = [
@@ -119,7 +114,7 @@ def train_toy(
         {"params": model.fusion.parameters(), "lr": lr},
     ]
     update = torch.optim.SGD(groups, momentum=0.9) if optimizer == "sgd" else torch.optim.Adam(groups, eps=1e-12)
-    curves: Curves = {}
+    curves: dict[str, list[float]] = {}
     for step in range(steps + 1):
         if every and (step % every == 0 or step == steps):
             for name, value in ({"step": float(step)} | measure(model, data)).items():

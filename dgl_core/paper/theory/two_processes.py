@@ -1,8 +1,7 @@
 """Compare the gradient that two processes agree on with that of the whole batch.
 
-DistributedDataParallel averages each gradient once, when its bucket is complete in the first backward pass. The
-official step has two: it clears the fusion gradients after the first and lets the second write new ones, which nobody
-averages. Here one backward pass leaves everything, so there is one averaging.
+DistributedDataParallel averages each gradient once, in the first backward pass. The official step has two: it clears
+the fusion gradients after the first and lets the second write new ones, which nobody averages.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from dgl_core.models import ConcatFusion, LateFusion
 
 WORLD, ALPHA, SAMPLES = 2, 4.0, 16
 BACKWARD_PASSES = ("one backward pass", "two backward passes")
-Gradients = dict[str, Tensor]
 
 
 def example() -> tuple[LateFusion, dict[str, Tensor], Tensor]:
@@ -47,7 +45,7 @@ class _Logits(nn.Module):
         return [fused, *(self.model.fuse(features, (m,)) for m in features)]
 
 
-def step(form: str, rows: Tensor, wrap=lambda module: module) -> Gradients:
+def step(form: str, rows: Tensor, wrap=lambda module: module) -> dict[str, Tensor]:
     """Compute the gradients that one step in a ``form`` of ``BACKWARD_PASSES`` leaves on the rows of the batch."""
     model, inputs, target = example()
     inputs, target = {m: x[rows] for m, x in inputs.items()}, target[rows]
@@ -75,10 +73,7 @@ def _worker(rank: int, folder: str) -> None:
 
 
 def errors() -> dict[str, dict[str, float]]:
-    """Measure, for each form and part of the model, the largest error of a process against the whole batch.
-
-    Starts two processes. Empty where torch was built without gloo.
-    """
+    """Measure the largest error of two processes, for each form and part of the model; empty without gloo."""
     if not (dist.is_available() and dist.is_gloo_available()):
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +83,7 @@ def errors() -> dict[str, dict[str, float]]:
     return {form: compare([ranks[form] for ranks in found], wanted) for form, wanted in whole.items()}
 
 
-def compare(found: list[Gradients], wanted: Gradients) -> dict[str, float]:
+def compare(found: list[dict[str, Tensor]], wanted: dict[str, Tensor]) -> dict[str, float]:
     """Find the largest relative error of any process in the encoders, and in the fusion module."""
     worst = {}
     for part in ("encoders", "fusion"):

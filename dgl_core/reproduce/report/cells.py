@@ -13,7 +13,7 @@ from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
 from dgl_core.reproduce.execute import tags
-from dgl_core.reproduce.report.prose import Renderer, escape, formula_or_source, math, unbroken
+from dgl_core.reproduce.report.prose import Renderer, escape, formula_or_source, unbroken
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
@@ -24,6 +24,7 @@ INDEX_NAME = re.compile(
     r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>",
     re.DOTALL,
 )
+LINE = re.compile(r"^((?:PASS|REPRODUCED|CONTRADICTED|UNDECIDED)  .+)\n?", re.MULTILINE)  # a check or a verdict
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
 CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
@@ -68,27 +69,21 @@ class Page:
 
 
 class Builder:
-    """Turns the cells of one notebook into a Page.
-
-    Args:
-        name: of the notebook.
-        cells: executed cells (``read_cells``).
-        out: report folder; links to files of the project are made relative to it.
-    """
+    """Turn the executed cells (``read_cells``) of the notebook ``name`` into a Page of the report folder ``out``."""
 
     def __init__(self, name: str, cells: list[dict], out: Path):
         self.page, self.cells = Page(name), cells
         self._folded: list[str] = []  # sources of cells without output so far: they fold into one
         self._setup, self._where = False, ""  # whether parameters are among them; provenance
         self._renderer = Renderer(name, out)
-        self.prose = mistune.create_markdown(renderer=self._renderer, plugins=["table", math])
+        self._prose = mistune.create_markdown(renderer=self._renderer, plugins=["table", "math"])
 
     def build(self) -> Page:
         captions = set()
         for number, cell in enumerate(self.cells):
             if cell["cell_type"] == "code":
                 after = self._caption(number)
-                used = self._code_cell(cell, self.prose(self.cells[after]["source"]) if after else "")
+                used = self._code_cell(cell, self._prose(self.cells[after]["source"]) if after else "")
                 captions |= {after} if used else set()
             elif cell["cell_type"] == "markdown" and number not in captions:
                 self._prose_cell(cell["source"], first=number == 0)
@@ -110,7 +105,7 @@ class Builder:
         kind = "lede" if first else "limits" if limits else "prose"
         # "**Question.** ...\n**Claim checked.** ..." are paragraphs of their own.
         text = re.sub(r"\n(?=\*\*(?:Claim|Claims|Runtime))", "\n\n", source) if first else source
-        self._add(f'<div class="{kind}">{self.prose(text)}</div>')
+        self._add(f'<div class="{kind}">{self._prose(text)}</div>')
 
     def _code_cell(self, cell: dict, caption: str) -> bool:
         """Append source and outputs; returns whether the caption was used."""
@@ -167,7 +162,7 @@ class Builder:
             if file:
                 add(_links("tables", file, ("csv", "md")))
         elif "text/markdown" in data:
-            add(f'<div class="prose">{self.prose(data["text/markdown"])}</div>')
+            add(f'<div class="prose">{self._prose(data["text/markdown"])}</div>')
         elif "text/latex" in data:
             add(formula_or_source(data["text/latex"].strip("$ \n"), display=True))
         else:
@@ -198,21 +193,13 @@ class Builder:
         if stream == "stderr":
             self._add(f"<details><summary>Messages</summary><pre>{escape(text)}</pre></details>")
             return
-        plain: list[str] = []
-
-        def flush() -> None:
-            if "".join(plain).strip():
-                self._add(f"<pre>{escape(chr(10).join(plain))}</pre>")
-            plain.clear()
-
-        for line in text.rstrip("\n").split("\n"):
-            verdict, check = VERDICT.match(line), CHECK.match(line)
-            if verdict or check:
-                flush()
-                self._add(self._verdict(*verdict.groups()) if verdict else self._check(*check.groups()))
-            else:
-                plain.append(line)
-        flush()
+        for piece in LINE.split(text):
+            if found := VERDICT.fullmatch(piece):
+                self._add(self._verdict(*found.groups()))
+            elif found := CHECK.fullmatch(piece):
+                self._add(self._check(*found.groups()))
+            elif piece.strip():
+                self._add(f"<pre>{escape(piece.rstrip(chr(10)))}</pre>")
 
     def _verdict(self, outcome: str, claim: str, numbers: str) -> str:
         name = f"{self.page.name}-verdict-{len(self.page.verdicts) + 1}"

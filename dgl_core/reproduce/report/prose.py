@@ -25,11 +25,7 @@ def unbroken(markup: str) -> str:
 
 
 def formula(latex: str, display: bool = False) -> str:
-    """Convert LaTeX to MathML.
-
-    Raises:
-        ValueError: it cannot be converted; the message holds the formula.
-    """
+    """Convert LaTeX to MathML; raise a ValueError that holds the formula where it cannot be converted."""
     try:
         mathml = convert(latex.strip(), display="block" if display else "inline")
     except Exception as error:
@@ -49,17 +45,14 @@ def formula_or_source(latex: str, display: bool) -> str:
 
 
 class Renderer(mistune.HTMLRenderer):
-    """Headings with anchors, one level down; collects the title and the sections of a notebook.
+    """Give headings an anchor that begins with the notebook's ``name``, one level down; collect title and sections.
 
-    Args:
-        name: of the notebook; every anchor starts with it.
-        out: report folder; links to files of the project are made relative to it.
+    Links to files of the project are made relative to the report folder ``out``.
     """
 
     def __init__(self, name: str, out: Path):
         super().__init__(escape=False)
-        self.name, self.out = name, out
-        self.title = ""
+        self.name, self.out, self.title = name, out, ""
         self.sections: list[tuple[str, str]] = []  # (id, heading)
 
     def heading(self, text: str, level: int, **attributes) -> str:
@@ -74,12 +67,17 @@ class Renderer(mistune.HTMLRenderer):
         return f'<h{level + 1} id="{name}">{text}{anchor}</h{level + 1}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        return super().link(text, self._target(url), title)
+        notebook = re.fullmatch(r"(?:\./)?(\d\d_\w+)\.(?:ipynb|py)(#.*)?", url)
+        if notebook:
+            url = f"#{notebook[1]}"
+        elif "://" not in url and not url.startswith(("#", "mailto:")):
+            url = Path(os.path.relpath(NOTEBOOKS / url, self.out)).as_posix()
+        return super().link(text, url, title)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         path = NOTEBOOKS / url
         if "://" not in url and path.is_file():
-            kind = mimetypes.guess_type(path.name)[0] or "image/png"
+            kind = mimetypes.guess_type(path.name)[0]
             url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
         return super().image(text, url, title)
 
@@ -91,32 +89,3 @@ class Renderer(mistune.HTMLRenderer):
 
     def block_math(self, text: str) -> str:
         return formula_or_source(text, display=True)
-
-    def _target(self, url: str) -> str:
-        notebook = re.fullmatch(r"(?:\./)?(\d\d_\w+)\.(?:ipynb|py)(#.*)?", url)
-        if notebook:
-            return f"#{notebook[1]}"
-        if "://" in url or url.startswith(("#", "mailto:")):
-            return url
-        return Path(os.path.relpath(NOTEBOOKS / url, self.out)).as_posix()
-
-
-def math(markdown: mistune.Markdown) -> None:
-    """``$...$`` and ``$$...$$``, the latter also on one line and inside a paragraph."""
-
-    def block(parser, match, state):
-        state.append_token({"type": "block_math", "raw": match.group("block_math_text")})
-        return match.end() + 1
-
-    def inline(kind):
-        def parse(parser, match, state):
-            state.append_token({"type": kind, "raw": match.group(f"{kind}_text")})
-            return match.end()
-
-        return parse
-
-    markdown.block.register("block_math", r"^ {0,3}\$\$(?P<block_math_text>[\s\S]+?)\$\$[ \t]*$", block, before="list")
-    display = r"\$\$(?P<block_math_text>[\s\S]+?)\$\$"
-    markdown.inline.register("block_math", display, inline("block_math"), before="link")
-    text = r"\$(?!\s)(?P<inline_math_text>(?:\\.|[^$\\])+?)(?<!\s)\$(?!\d)"
-    markdown.inline.register("inline_math", text, inline("inline_math"), before="link")
