@@ -45,12 +45,10 @@ def __getattr__(name: str) -> Any:
 
 
 def load(name: str, root: str | os.PathLike | None = None, **options: Any) -> Dataset:
-    """Load the data set ``name`` with the given options.
+    """Load the data set ``name`` of ``DATASETS`` with the given options of its recipe.
 
     Args:
-        name: key of ``DATASETS``.
         root: folder that holds the real data sets; default ``$DGL_DATA``, then ``./data``. Generated sets ignore it.
-        options: as the recipe declares them.
 
     Raises:
         ValueError: unknown name or option (with the nearest right one), or broken data.

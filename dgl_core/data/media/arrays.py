@@ -1,32 +1,29 @@
 """Make, keep and load the arrays of a set of clips: a spectrogram and a few frames of each.
 
 A folder has ``sound.npy`` (float16 ``[N, F, T]``), ``frames.npy`` (uint8 ``[N, K, S, S, 3]``), ``index.csv`` (a line a
-clip: what it was made from, or why it could not be read; those without a problem are the rows of the arrays, in this
-order), ``unreadable.csv`` (the others alone) and ``cache.json`` (how they were made, and checksums). While work goes
-on, every finished clip is a small file in ``<folder>.clips``: ``.npz``, or ``.txt`` with the reason why it cannot be
-read. Each appears in one step, so a pass can be killed at any moment and goes on where it was. At the end they are
-gathered into the arrays, which appear in one step too, and removed; until then a set takes twice its room on the disk.
+clip; those without a problem are the rows of the arrays, in this order), ``unreadable.csv`` (the others alone) and
+``cache.json`` (how they were made, and checksums). While work goes on, every finished clip is a small file in
+``<folder>.clips``: ``.npz``, or ``.txt`` with the reason why it cannot be read; so a pass that is killed goes on where
+it was. At the end they are gathered into the arrays and removed: until then a set takes twice its room on the disk.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from dgl_core.data.files import cache
-from dgl_core.data.files.arrays import new_array
-from dgl_core.data.media.reader import TYPES, VERSION, ClipReader, opened, read_all
-from dgl_core.data.media.source import Source, check_names
+from dgl_core.data.files.arrays import new_array, problem
+from dgl_core.data.media.reader import TYPES, VERSION, ClipReader, Source, check_names, opened, read_all
 from dgl_core.data.media.spectrogram import Form
 from dgl_core.data.media.video import Frames, is_video, pyav
 from dgl_core.utils import write_atomic
@@ -36,20 +33,13 @@ REPORT = "unreadable.csv"
 
 @dataclass(frozen=True)
 class Entry:
-    """Describe one clip in the index.
-
-    Args:
-        clip: its name.
-        stamp: what its files were (size and time of change), so that a repaired file is noticed.
-        width, height: of its pictures.
-        problem: why it could not be read, "" if it could.
-    """
+    """Describe one clip in the index."""
 
     clip: str
-    stamp: str
-    width: int = 0
+    stamp: str  # size and time of change of its files: a repaired one is noticed
+    width: int = 0  # of its pictures
     height: int = 0
-    problem: str = ""
+    problem: str = ""  # why it could not be read
 
 
 @dataclass(frozen=True)
@@ -61,12 +51,11 @@ class Report:
     unreadable: list[Entry]
 
     def __str__(self) -> str:
+        made = f"{self.clips} clips in {self.folder}"
         if not self.unreadable:
-            return f"{self.clips} clips in {self.folder}"
-        return (
-            f"{self.clips} clips in {self.folder}; {len(self.unreadable)} could not be read, e.g. "
-            f"{self.unreadable[0].clip}: {self.unreadable[0].problem} (all: {self.folder / REPORT})"
-        )
+            return made
+        first = f"{self.unreadable[0].clip}: {self.unreadable[0].problem}"
+        return f"{made}; {len(self.unreadable)} could not be read, e.g. {first} (all: {self.folder / REPORT})"
 
 
 def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, again: bool = False) -> Report:
@@ -74,7 +63,6 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
 
     Args:
         folder: where they are kept.
-        sources: the clips.
         form, frames: what is made of a clip.
         again: try clips that could not be read before once more, although their files have not changed.
 
@@ -83,8 +71,8 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
             read. OSError: the disk is full.
     """
     stamps = {source.clip: source.stamp() for source in sources}
-    if len(stamps) < len(sources):
-        twice = [clip for clip, times in Counter(source.clip for source in sources).items() if times > 1]
+    twice = [clip for clip, times in Counter(source.clip for source in sources).items() if times > 1]
+    if twice:
         raise ValueError(f"{len(twice)} clip ids occur more than once, e.g. {twice[0]!r}; every clip needs its own id")
     check_names(text for source in sources for text in (source.clip, source.sound, source.pictures))
     how = settings(form, frames)
@@ -128,20 +116,6 @@ def settings(form: Form, frames: Frames) -> dict[str, Any]:
     """Collect what decides the arrays: the shapes of a row of each, and how a clip becomes one."""
     shapes = {"sound": form.shape, "frames": (frames.count, frames.size, frames.size, 3)}
     return json.loads(json.dumps({"version": VERSION} | shapes | {"form": asdict(form), "which": asdict(frames)}))
-
-
-def problem(folder: Path, how: Mapping[str, Any]) -> str:
-    """Say what keeps the arrays of a folder from being used, "" if nothing does."""
-    try:
-        about = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-        version, sums = about["version"], about.pop("sha256")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "half-written"
-    if version != VERSION:
-        return f"of version {version}, this is version {VERSION}"
-    if about != how:
-        return "made in another way"
-    return "".join(f"{file}: {why}" for file, why in cache.wrong_files(folder, sums).items())
 
 
 def load(folder: Path) -> tuple[dict[str, np.ndarray], list[Entry]]:
@@ -217,18 +191,13 @@ def _write_csv(path: Path, rows: Iterable[Sequence]) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Let one process at a time work on a folder; the system frees the lock when its holder ends in whatever way."""
+def _lock(folder: Path) -> AcquireReturnProxy:
+    """Wait until no other process works on a folder; the system frees the lock when its holder ends in whatever way."""
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     with cache.writing("the arrays of clips", folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            return lock.acquire(timeout=0)
         except Timeout:
             cache.say(f"another process prepares {folder}; waiting for it")
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+            return lock.acquire()
