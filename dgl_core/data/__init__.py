@@ -26,16 +26,14 @@ from typing import TYPE_CHECKING, Any
 from dgl_core.utils import unknown_name
 
 if TYPE_CHECKING:
-    from dgl_core.data.catalogue import DATASETS
-    from dgl_core.data.dataset import PARTS, ArrayDataset, Dataset
-    from dgl_core.data.recipe import Recipe, random_split
+    from dgl_core.data.dataset import Dataset
 
 _HOMES = {
     "PARTS": "dataset", "ArrayDataset": "dataset", "Dataset": "dataset",
     "DATASETS": "catalogue", "Recipe": "recipe", "random_split": "recipe",
 }  # fmt: skip
 
-__all__ = ["DATASETS", "PARTS", "ArrayDataset", "Dataset", "Recipe", "load", "random_split"]
+__all__ = sorted([*_HOMES, "load"])
 
 
 def __getattr__(name: str) -> Any:

@@ -17,11 +17,11 @@ from dgl_core.data.sets.convert.grid import convert
 from dgl_core.utils import data_roots, unknown_name
 
 
-def status(recipe: Recipe, root: Path | None) -> list[str]:
-    """Say what there is to know about one data set, as lines."""
+def status(recipe: Recipe, root: Path | None) -> str:
+    """Say what there is to know about one data set, in several lines."""
     options = ", ".join(f"{key}={value!r}" for key, value in recipe.options.items())
     facts, store = recipe.facts, cache.cache_root()
-    lines = [f"{recipe.name}: {facts.title}, {facts.what}", f"  options  {options}"]
+    lines = [f"{facts.title}, {facts.what}", f"  options  {options}"]
     if recipe.generated:
         kept = [folder for folder in store.glob(f"{recipe.name}-*") if folder.is_dir()]
         there = f"{len(kept)} sets there now, {_size(*kept)}"
@@ -39,7 +39,8 @@ def status(recipe: Recipe, root: Path | None) -> list[str]:
     if facts.origin:
         lines += [f"  from     {facts.origin}", f"  size     {facts.size}", f"  takes    {facts.takes}"]
     lines += [f"  list     {_list(remote, root)}" for remote in remotes(recipe)]
-    return lines + ([f"  licence  {facts.licence}; cite: {facts.cite}"] if facts.licence else [])
+    lines += [f"  licence  {facts.licence}; cite: {facts.cite}"] if facts.licence else []
+    return "\n".join(lines)
 
 
 def remotes(recipe: Recipe) -> list[Remote]:
@@ -89,15 +90,14 @@ def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> st
 
 
 def verify(recipe: Recipe, root: Path | None) -> str:
-    """Read all files of one data set, and the arrays that are kept of it, and check them.
-
-    Raises:
-        FileNotFoundError, ValueError: what is wrong, with file and remedy.
-    """
+    """Check all files of a data set, and the arrays kept of it, by reading them; an error names file and remedy."""
     with cache.afresh():
         kept = check_kept(recipe.name)
         found = recipe.verify(root) if recipe.verify is not None else repr(recipe.load(root, **recipe.check({})))
-    return found + (f"; {kept} folders of arrays as their checksums say" if kept else "")
+    return f"right: {found}" + (f"; {kept} folders of arrays as their checksums say" if kept else "")
+
+
+ACTIONS = {"status": status, "fetch": fetch, "verify": verify}
 
 
 def _list(remote: Remote, root: Path | None) -> str:
@@ -133,17 +133,14 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.names or DATASETS:
         try:
             if options.command == "prepare" and name == "grid":
-                print(f"grid: {prepare_grid(options.raw, options.to, options.root)}")
+                said = prepare_grid(options.raw, options.to, options.root)
             elif name not in DATASETS:
                 raise unknown_name("data set", name, DATASETS)
-            elif options.command == "status":
-                print("\n".join(status(DATASETS[name], options.root)))
-            elif options.command == "fetch":
-                print(f"{name}: {fetch(DATASETS[name], options.root)}")
             elif options.command == "prepare":
-                print(f"{name}: {prepare(DATASETS[name], options.root, options.settings)}")
+                said = prepare(DATASETS[name], options.root, options.settings)
             else:
-                print(f"{name}: right: {verify(DATASETS[name], options.root)}")
+                said = ACTIONS[options.command](DATASETS[name], options.root)
+            print(f"{name}: {said}")
         except (OSError, ValueError, ImportError) as error:
             about = f"{name}: " if name in DATASETS or name == "grid" else ""
             print(f"{about}{error}", file=sys.stderr)

@@ -62,7 +62,6 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
     """Make the arrays of these clips as far as they are not there yet; rows are in the order of ``sources``.
 
     Args:
-        folder: where they are kept.
         form, frames: what is made of a clip.
         again: try clips that could not be read before once more, although their files have not changed.
 
