@@ -84,8 +84,8 @@ class Dataset:
         for modality in transforms or {}:
             if modality not in self.inputs:
                 raise unknown_name(f"modality of data set {name!r} with a transform", modality, self.inputs)
-        if not finite:
-            self._check_finite()
+        for modality in () if finite else self.inputs:
+            self._check_finite(modality)
         self._indices = {p: torch.tensor([i for i, s in enumerate(self.split) if s == p]) for p in PARTS}
 
     def _check(self) -> None:
@@ -116,16 +116,14 @@ class Dataset:
             outside = f"is outside the {last + 1} classes 0..{last}"
             raise ValueError(f"data set {self.name!r}: label {label} of sample {place!r} {outside}")
 
-    def _check_finite(self, chunk: int = 1024) -> None:
-        for modality, x in self.inputs.items():
-            for start in range(0, len(x) if x.is_floating_point() else 0, chunk):
-                good = torch.isfinite(x[start : start + chunk]).reshape(-1, x[0].numel()).all(1)
-                if not good.all():
-                    place = self.ids[start + int((~good).nonzero()[0])]
-                    raise ValueError(
-                        f"data set {self.name!r}: modality {modality!r} of sample {place!r} has values that are not "
-                        "finite (NaN or infinite); repair or drop this sample"
-                    )
+    def _check_finite(self, modality: str, chunk: int = 1024) -> None:
+        x = self.inputs[modality]
+        for start in range(0, len(x) if x.is_floating_point() else 0, chunk):
+            good = torch.isfinite(x[start : start + chunk]).reshape(-1, x[0].numel()).all(1)
+            if not good.all():
+                what = f"modality {modality!r} of sample {self.ids[start + int((~good).nonzero()[0])]!r}"
+                bad = "values that are not finite (NaN or infinite); repair or drop this sample"
+                raise ValueError(f"data set {self.name!r}: {what} has {bad}")
 
     def __len__(self) -> int:
         return len(self.target)

@@ -151,22 +151,18 @@ class DenseDataset(Dataset):
         placeholder = torch.zeros(len(target), dtype=torch.long)  # the base checks all but the label maps
         super().__init__(inputs, placeholder, split, classes=classes, **about)
         self.target = target
-        self._check_labels()
+        for row, image in enumerate(target):
+            wrong = image[(image >= len(classes)) & (image != VOID)]
+            if len(wrong):
+                raise ValueError(
+                    f"data set {self.name!r}: label {wrong.min()} in sample {self.ids[row]!r} is outside the "
+                    f"{len(classes)} classes 0..{len(classes) - 1} and is not void ({VOID})"
+                )
         train = self.indices("train")
         size = tuple(self.inputs["rgb"].shape[-2:])
         statistics = {m: mean_and_deviation(x[train]) for m, x in self.inputs.items() if m != "rgb"}
         self.view = PictureView(size, multiple, statistics, augment)
         self.task = Segmentation(len(self.classes), median_frequency(target[train], len(self.classes)), maps)
-
-    def _check_labels(self) -> None:
-        count = len(self.classes)
-        for row, image in enumerate(self.target):
-            wrong = image[(image >= count) & (image != VOID)]
-            if len(wrong):
-                raise ValueError(
-                    f"data set {self.name!r}: label {wrong.min()} in sample {self.ids[row]!r} is outside the {count} "
-                    f"classes 0..{count - 1} and is not void ({VOID})"
-                )
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
         index = index.to(self.target.device)

@@ -96,8 +96,8 @@ def unpack(archive: Path, folder: Path) -> int:
     """Unpack a zip or tar file into ``folder``, which appears whole or not at all; the number of files.
 
     Raises:
-        ValueError: a member that would land outside the folder, a link or device, two members of one name, more than
-            200 times the archive's size, or an archive that is damaged or encrypted; nothing is written then.
+        ValueError: a member outside the folder, a link or device, two members of one name, more than 200 times the
+            archive's size, or an archive that is damaged or encrypted; nothing is written then.
     """
 
     def write(fresh: Path) -> None:

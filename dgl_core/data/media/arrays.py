@@ -14,9 +14,9 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import AcquireReturnProxy, FileLock, Timeout
@@ -31,8 +31,7 @@ from dgl_core.utils import write_atomic
 REPORT = "unreadable.csv"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Describe one clip in the index."""
 
     clip: str
@@ -42,8 +41,7 @@ class Entry:
     problem: str = ""  # why it could not be read
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """Count the clips in the arrays, and name the others with the reasons."""
 
     folder: Path
@@ -66,8 +64,7 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
         again: try clips that could not be read before once more, although their files have not changed.
 
     Raises:
-        ValueError: a clip is listed twice, has a name that no list can hold, or crashes its decoder each time it is
-            read. OSError: the disk is full.
+        ValueError: a clip is listed twice, has a name that no list can hold, or crashes its decoder each time.
     """
     stamps = {source.clip: source.stamp() for source in sources}
     twice = [clip for clip, times in Counter(source.clip for source in sources).items() if times > 1]
@@ -179,7 +176,7 @@ def _gather(
                     array[row] = content[name]
     for array in arrays.values():
         array.flush()
-    _write_csv(fresh / "index.csv", [[field.name for field in fields(Entry)], *map(astuple, entries)])
+    _write_csv(fresh / "index.csv", [Entry._fields, *entries])
     _write_csv(fresh / REPORT, [("clip", "reason"), *bad])
     sums = {file: cache.sha256(fresh / file) for file in ("sound.npy", "frames.npy", "index.csv", REPORT)}
     write_atomic(fresh / "cache.json", json.dumps({**how, "sha256": sums}, indent=1) + "\n")
