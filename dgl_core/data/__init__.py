@@ -26,16 +26,14 @@ from typing import TYPE_CHECKING, Any
 from dgl_core.utils import unknown_name
 
 if TYPE_CHECKING:
-    from dgl_core.data.catalogue import DATASETS
-    from dgl_core.data.dataset import PARTS, ArrayDataset, Dataset
-    from dgl_core.data.recipe import Recipe, random_split
+    from dgl_core.data.dataset import Dataset
 
 _HOMES = {
     "PARTS": "dataset", "ArrayDataset": "dataset", "Dataset": "dataset",
     "DATASETS": "catalogue", "Recipe": "recipe", "random_split": "recipe",
 }  # fmt: skip
 
-__all__ = ["DATASETS", "PARTS", "ArrayDataset", "Dataset", "Recipe", "load", "random_split"]
+__all__ = sorted([*_HOMES, "load"])
 
 
 def __getattr__(name: str) -> Any:
@@ -45,12 +43,10 @@ def __getattr__(name: str) -> Any:
 
 
 def load(name: str, root: str | os.PathLike | None = None, **options: Any) -> Dataset:
-    """Load the data set ``name`` with the given options.
+    """Load the data set ``name`` of ``DATASETS`` with the given options of its recipe.
 
     Args:
-        name: key of ``DATASETS``.
         root: folder that holds the real data sets; default ``$DGL_DATA``, then ``./data``. Generated sets ignore it.
-        options: as the recipe declares them.
 
     Raises:
         ValueError: unknown name or option (with the nearest right one), or broken data.

@@ -1,7 +1,7 @@
 """List the data sets by name, and what is known of them as tables.
 
-A set is added in three places: a file with a ``Recipe`` in ``sets`` or ``generated``, its line in ``DATASETS``, and its
-block in ``catalogue.toml``.
+A set is added in three places: a file with a ``Recipe`` in ``sets`` or ``generated``, that recipe in the lines above
+``DATASETS``, and its block in ``catalogue.toml``.
 """
 
 from __future__ import annotations
@@ -18,21 +18,9 @@ from dgl_core.data.sets import cremad, grid, kinetics, mosi, nyuv2, own, vggsoun
 if TYPE_CHECKING:
     import pandas
 
-DATASETS: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        emotion_files.RECIPE,
-        cremad.RECIPE,
-        kinetics.RECIPE,
-        vggsound.RECIPE,
-        own.RECIPE,
-        *grid.RECIPES,
-        mosi.RECIPE,
-        triplet.RECIPE,
-        nyuv2.RECIPE,
-        pictures.RECIPE,
-    )
-}
+_MEDIA = (emotion_files.RECIPE, cremad.RECIPE, kinetics.RECIPE, vggsound.RECIPE, own.RECIPE)
+_ARRAYS = (*grid.RECIPES, mosi.RECIPE, triplet.RECIPE, nyuv2.RECIPE, pictures.RECIPE)
+DATASETS: dict[str, Recipe] = {recipe.name: recipe for recipe in _MEDIA + _ARRAYS}
 _OURS = "not in the paper"
 
 

@@ -1,11 +1,4 @@
-"""What data are here, what is missing and where to get it; fetching lists, preparing media, checking files.
-
-python -m dgl_core data status [NAME ...]
-python -m dgl_core data fetch NAME [...]
-python -m dgl_core data prepare NAME [option=value ...]
-python -m dgl_core data prepare grid --raw FOLDER [--to FOLDER]
-python -m dgl_core data verify NAME [...]
-"""
+"""Say what data are here, what is missing and where to get it; fetch lists, prepare media, check files."""
 
 from __future__ import annotations
 
@@ -16,20 +9,23 @@ from pathlib import Path
 from dgl_core.data.catalogue import DATASETS
 from dgl_core.data.files import cache
 from dgl_core.data.files.arrays import check_kept
-from dgl_core.data.files.fetch import Remote, fetch_all, unpack
+from dgl_core.data.files.fetch import Remote, unpack
+from dgl_core.data.files.fetch import fetch as fetch_file
 from dgl_core.data.media.arrays import state
 from dgl_core.data.recipe import Recipe
 from dgl_core.data.sets.convert.grid import convert
 from dgl_core.utils import data_roots, unknown_name
 
 
-def status(recipe: Recipe, root: Path | None) -> list[str]:
-    """Say what there is to know about one data set, as lines."""
+def status(recipe: Recipe, root: Path | None) -> str:
+    """Say what there is to know about one data set, in several lines."""
     options = ", ".join(f"{key}={value!r}" for key, value in recipe.options.items())
-    facts = recipe.facts
-    lines = [f"{recipe.name}: {facts.title}, {facts.what}", f"  options  {options}"]
+    facts, store = recipe.facts, cache.cache_root()
+    lines = [f"{facts.title}, {facts.what}", f"  options  {options}"]
     if recipe.generated:
-        lines.append(f"  here     generated on first use and kept in {cache.cache_root()} ({_kept(recipe.name)})")
+        kept = [folder for folder in store.glob(f"{recipe.name}-*") if folder.is_dir()]
+        there = f"{len(kept)} sets there now, {_size(*kept)}"
+        lines.append(f"  here     generated on first use and kept in {store} ({there})")
     elif facts.folder:
         try:
             folder = recipe.find(root)
@@ -38,11 +34,13 @@ def status(recipe: Recipe, root: Path | None) -> list[str]:
             lines.append(f"  missing  {error}")
         except ValueError as error:
             lines.append(f"  broken   {error}")
-    lines += [f"  prepared {line}" for line in _prepared(recipe)]
+    prepared = sorted(store.glob(f"{recipe.name}*/*/")) if recipe.prepare else []
+    lines += [f"  prepared {folder} ({state(folder)}, {_size(folder)})" for folder in prepared]
     if facts.origin:
         lines += [f"  from     {facts.origin}", f"  size     {facts.size}", f"  takes    {facts.takes}"]
     lines += [f"  list     {_list(remote, root)}" for remote in remotes(recipe)]
-    return lines + ([f"  licence  {facts.licence}; cite: {facts.cite}"] if facts.licence else [])
+    lines += [f"  licence  {facts.licence}; cite: {facts.cite}"] if facts.licence else []
+    return "\n".join(lines)
 
 
 def remotes(recipe: Recipe) -> list[Remote]:
@@ -51,24 +49,19 @@ def remotes(recipe: Recipe) -> list[Remote]:
 
 
 def fetch(recipe: Recipe, root: Path | None) -> str:
-    """Get what can be got by machine.
-
-    Raises:
-        ValueError: nothing can, or a download failed; the message says what to do.
-    """
+    """Get what can be got by machine; ``ValueError`` where nothing can, or a download failed."""
     if not recipe.facts.lists:
         by_hand = "it is generated on first use" if recipe.generated else f"it comes from {recipe.facts.origin}"
         raise ValueError(f"nothing to fetch: {by_hand}")
-    lines = fetch_all(remotes(recipe), data_roots(root)[0])
+    lines = []
+    for remote in remotes(recipe):
+        cache.say(f"fetching {remote.path} ({remote.size / 1e6:.2f} MB)")
+        lines.append(f"{fetch_file(remote, data_roots(root)[0])}: {remote.size} bytes, SHA-256 as it should be")
     return "\n  ".join([*lines, f"the media are not fetched: {recipe.facts.origin}"])
 
 
 def prepare(recipe: Recipe, root: Path | None, settings: list[str]) -> str:
-    """Make the arrays of a set of media files.
-
-    Raises:
-        ValueError: the set has no media, or a setting that is no ``option=value``.
-    """
+    """Make the arrays of a set of media files; ``ValueError`` for one that has none, or a wrong setting."""
     if recipe.prepare is None:
         with_media = ", ".join([name for name, r in DATASETS.items() if r.prepare is not None] + ["grid"])
         raise ValueError(f"has no media to prepare; sets that have: {with_media}")
@@ -83,16 +76,12 @@ def prepare(recipe: Recipe, root: Path | None, settings: list[str]) -> str:
 
 
 def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> str:
-    """Make the word set from the raw corpus, in a folder or a zip or tar file.
-
-    Raises:
-        ValueError: no folder given.
-    """
+    """Make the word set from the raw corpus, in a folder or a zip or tar file; ``ValueError`` if it is not there."""
     grid = DATASETS["grid_words"].facts
-    if raw is not None and not raw.exists():
-        raise ValueError(f"--raw {raw}: nothing is there; give the folder, zip or tar file of the raw videos")
     if raw is None:
         raise ValueError(f"say where the raw videos are with --raw FOLDER ({grid.origin})")
+    if not raw.exists():
+        raise ValueError(f"--raw {raw}: nothing is there; give the folder, zip or tar file of the raw videos")
     if raw.is_file():
         folder = raw.with_name(f"{raw.name}.unpacked")
         cache.say(f"unpacked {unpack(raw, folder)} files into {folder}")
@@ -101,23 +90,14 @@ def prepare_grid(raw: Path | None, target: Path | None, root: Path | None) -> st
 
 
 def verify(recipe: Recipe, root: Path | None) -> str:
-    """Read all files of one data set, and the arrays that are kept of it, and check them.
-
-    Raises:
-        FileNotFoundError, ValueError: what is wrong, with file and remedy.
-    """
+    """Check all files of a data set, and the arrays kept of it, by reading them; an error names file and remedy."""
     with cache.afresh():
         kept = check_kept(recipe.name)
-        if recipe.facts.manifest:
-            recipe.find(root, read=True)
         found = recipe.verify(root) if recipe.verify is not None else repr(recipe.load(root, **recipe.check({})))
-    return found + (f"; {kept} folders of arrays as their checksums say" if kept else "")
+    return f"right: {found}" + (f"; {kept} folders of arrays as their checksums say" if kept else "")
 
 
-def _prepared(recipe: Recipe) -> list[str]:
-    """The arrays that were made from media of a set, and how complete they are."""
-    folders = sorted(cache.cache_root().glob(f"{recipe.name}*/*/")) if recipe.prepare else []
-    return [f"{folder} ({state(folder)}, {_size(folder)})" for folder in folders]
+ACTIONS = {"status": status, "fetch": fetch, "verify": verify}
 
 
 def _list(remote: Remote, root: Path | None) -> str:
@@ -125,17 +105,11 @@ def _list(remote: Remote, root: Path | None) -> str:
     here = next((place for place in places if place.is_file()), None)
     if here is None:
         return f"{remote.path} missing ({remote.size / 1e3:.0f} kB): 'fetch' gets it from {remote.urls[0]}"
-    return f"{here}" + ("" if remote.right(here) else ": not the official one (SHA-256 differs)")
+    return str(here) + ("" if remote.right(here) else ": not the official one (SHA-256 differs)")
 
 
-def _kept(name: str) -> str:
-    folders = [folder for folder in cache.cache_root().glob(f"{name}-*") if folder.is_dir()]
-    total = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
-    return f"{len(folders)} sets there now, {total / 1e6:.0f} MB"
-
-
-def _size(folder: Path) -> str:
-    return f"{sum(file.stat().st_size for file in folder.rglob('*') if file.is_file()) / 1e6:.0f} MB"
+def _size(*folders: Path) -> str:
+    return f"{sum(f.stat().st_size for folder in folders for f in folder.rglob('*') if f.is_file()) / 1e6:.0f} MB"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,19 +133,14 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.names or DATASETS:
         try:
             if options.command == "prepare" and name == "grid":
-                print(f"grid: {prepare_grid(options.raw, options.to, options.root)}")
-                continue
-            if name not in DATASETS:
+                said = prepare_grid(options.raw, options.to, options.root)
+            elif name not in DATASETS:
                 raise unknown_name("data set", name, DATASETS)
-            recipe = DATASETS[name]
-            if options.command == "status":
-                print("\n".join(status(recipe, options.root)))
-            elif options.command == "fetch":
-                print(f"{name}: {fetch(recipe, options.root)}")
             elif options.command == "prepare":
-                print(f"{name}: {prepare(recipe, options.root, options.settings)}")
+                said = prepare(DATASETS[name], options.root, options.settings)
             else:
-                print(f"{name}: right: {verify(recipe, options.root)}")
+                said = ACTIONS[options.command](DATASETS[name], options.root)
+            print(f"{name}: {said}")
         except (OSError, ValueError, ImportError) as error:
             about = f"{name}: " if name in DATASETS or name == "grid" else ""
             print(f"{about}{error}", file=sys.stderr)

@@ -17,7 +17,7 @@ from dgl_core.data.tasks.classes import Classification, Task
 from dgl_core.utils import unknown_name
 
 PARTS = ("train", "val", "test")
-TAKEN = frozenset({"fused", "fusion", "heads"})  # names of branches and of groups of parameters
+TAKEN = frozenset({"fused", "fusion", "heads", "training"})  # names of branches, groups of parameters, a torch switch
 
 
 class ToFloat(nn.Module):
@@ -28,7 +28,7 @@ class ToFloat(nn.Module):
 
 
 class Dataset:
-    """Samples of several modalities, held in memory in a compact type and converted batch by batch.
+    """Hold samples of several modalities in memory, in a compact type that is converted batch by batch.
 
     Args:
         inputs: one tensor ``[N, ...]`` per modality, in the order that the model uses; any real dtype (uint8 and
@@ -41,8 +41,7 @@ class Dataset:
         source: where the values come from, in words for people.
         generated: True for a set that this project computes; such a set never passes for a real one.
         version: generator version and settings, part of the fingerprint of a generated set.
-        finite: the values are known to be finite (arrays that this project prepared and checksummed), so they are not
-            read through once more; for the largest sets that takes minutes.
+        finite: the values are known to be finite; for the largest sets, looking takes minutes.
         transforms: per modality a module ``transform(x, generator) -> float32``; ``x`` are stored values ``[B, ...]``;
             with a generator it augments (training), without it does not (evaluation). Default ``ToFloat``.
 
@@ -77,7 +76,7 @@ class Dataset:
         self.name, self.source, self.generated, self.version = name, source, generated, version
         count = len(self.target)
         self.ids = tuple(str(i) for i in (range(count) if ids is None else ids))
-        self.classes = _names(self.target, name) if classes is None else _listed(classes, name)
+        self.classes = _names(classes, self.target, name)
         self.task: Task = Classification()
         self.transforms = {m: (transforms or {}).get(m, ToFloat()) for m in self.modalities}
         self._digests: dict[str, str] = {}  # of the stored values, computed when first asked for
@@ -85,8 +84,8 @@ class Dataset:
         for modality in transforms or {}:
             if modality not in self.inputs:
                 raise unknown_name(f"modality of data set {name!r} with a transform", modality, self.inputs)
-        for modality, x in self.inputs.items() if not finite else ():
-            self._check_finite(modality, x)
+        for modality in () if finite else self.inputs:
+            self._check_finite(modality)
         self._indices = {p: torch.tensor([i for i, s in enumerate(self.split) if s == p]) for p in PARTS}
 
     def _check(self) -> None:
@@ -102,9 +101,8 @@ class Dataset:
         if len(set(self.ids)) != count:
             twice = [i for i, n in Counter(self.ids).items() if n > 1]
             raise ValueError(f"data set {self.name!r}: sample id {twice[0]!r} occurs twice; ids must be unique")
-        unknown = sorted(set(self.split) - set(PARTS))
-        if unknown:
-            raise unknown_name(f"part in the split of data set {self.name!r}", unknown[0], PARTS)
+        for part in sorted(set(self.split) - set(PARTS)):
+            raise unknown_name(f"part in the split of data set {self.name!r}", part, PARTS)
         empty = [part for part in PARTS if part not in self.split]
         if empty:
             raise ValueError(
@@ -113,34 +111,26 @@ class Dataset:
             )
         low, high = int(self.target.min()), int(self.target.max())
         if low < 0 or high >= len(self.classes):
-            wrong_label = low if low < 0 else high
-            place = self.ids[int((self.target == wrong_label).nonzero()[0])]
-            raise ValueError(
-                f"data set {self.name!r}: label {wrong_label} of sample {place!r} is outside the "
-                f"{len(self.classes)} classes 0..{len(self.classes) - 1}"
-            )
+            label, last = low if low < 0 else high, len(self.classes) - 1
+            place = self.ids[int((self.target == label).nonzero()[0])]
+            outside = f"is outside the {last + 1} classes 0..{last}"
+            raise ValueError(f"data set {self.name!r}: label {label} of sample {place!r} {outside}")
 
-    def _check_finite(self, modality: str, x: Tensor, chunk: int = 1024) -> None:
-        if not x.is_floating_point():
-            return
-        for start in range(0, len(x), chunk):
-            part = x[start : start + chunk]
-            good = torch.isfinite(part).flatten(1).all(1) if part.dim() > 1 else torch.isfinite(part)
+    def _check_finite(self, modality: str, chunk: int = 1024) -> None:
+        x = self.inputs[modality]
+        for start in range(0, len(x) if x.is_floating_point() else 0, chunk):
+            good = torch.isfinite(x[start : start + chunk]).reshape(-1, x[0].numel()).all(1)
             if not good.all():
-                place = self.ids[start + int((~good).nonzero()[0])]
-                raise ValueError(
-                    f"data set {self.name!r}: modality {modality!r} of sample {place!r} has values that are not finite "
-                    "(NaN or infinite); repair or drop this sample"
-                )
+                what = f"modality {modality!r} of sample {self.ids[start + int((~good).nonzero()[0])]!r}"
+                bad = "values that are not finite (NaN or infinite); repair or drop this sample"
+                raise ValueError(f"data set {self.name!r}: {what} has {bad}")
 
     def __len__(self) -> int:
         return len(self.target)
 
     def __repr__(self) -> str:
-        kind = "generated" if self.generated else "real"
-        return (
-            f"{self.name} ({kind}): {_listing(self.counts)}, {len(self.classes)} classes, {' + '.join(self.modalities)}"
-        )
+        kind, modalities = "generated" if self.generated else "real", " + ".join(self.modalities)
+        return f"{self.name} ({kind}): {_listing(self.counts)}, {len(self.classes)} classes, {modalities}"
 
     @property
     def counts(self) -> dict[str, int]:
@@ -149,10 +139,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Return the SHA-256 of values, labels, ids and split, and of the generator's version for a generated set.
-
-        The values are read once per data set; its copies on other devices remember the result.
-        """
+        """Return the SHA-256 of values (read once), labels, ids, split, and the version of a generated set."""
         for name, x in (self.inputs | {"": self.target}).items():
             if name not in self._digests:
                 self._digests[name] = _digest(x)
@@ -173,14 +160,11 @@ class Dataset:
         return self._indices[part]
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
-        """Return one batch, ready for the model.
+        """Return one batch, ready for the model: ``({modality: float32 [B, ...]}, target [B])``, on the set's device.
 
         Args:
             index: rows ``[B]``.
-            generator: source of the training augmentation, so that a resumed run draws the same; None: evaluation.
-
-        Returns:
-            ``({modality: float32 [B, ...]}, target [B])``, on the device of the data set.
+            generator: source of the training augmentation; None: evaluation.
         """
         index = index.to(self.target.device)
         inputs = {m: self.transforms[m](_rows(x, index), generator) for m, x in self.inputs.items()}
@@ -197,10 +181,9 @@ class Dataset:
 
 
 class ArrayDataset(Dataset):
-    """Hold your own data: tensors or arrays, first axis = samples.
+    """Hold your own data: tensors or arrays, first axis = samples; values are used as they are, so scale them before.
 
-    ``ArrayDataset(inputs={"audio": x1, "face": x2}, target=y, split=s)``; ``split`` says "train", "val" or "test" per
-    sample (``random_split(target)`` makes one). Values are used as they are: scale them before, convert strings before.
+    ``ArrayDataset(inputs={"audio": x1, "face": x2}, target=y, split=random_split(y))``
     """
 
     def __init__(
@@ -212,10 +195,8 @@ class ArrayDataset(Dataset):
         name: str = "arrays",
     ):
         if not isinstance(inputs, Mapping):
-            raise ValueError(
-                f"data set {name!r}: inputs is a {type(inputs).__name__}; give one array per modality, by name, e.g. "
-                "inputs={'audio': x}"
-            )
+            given = f"inputs is a {type(inputs).__name__}"
+            raise ValueError(f"data set {name!r}: {given}; give one array per modality, by name, e.g. {{'audio': x}}")
         super().__init__(
             {m: _tensor(x, f"modality {m!r}", name) for m, x in inputs.items()},
             _tensor(target, "target", name),
@@ -250,20 +231,15 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
 
 def _check_modality(modality: Any, x: Tensor, name: str) -> None:
     """Refuse a name that is no word or that the house uses, and values that no network takes."""
-    taken = isinstance(modality, str) and (
-        modality in TAKEN
-        or modality.startswith(("without_", "official_"))
-        or modality.endswith("_reestimated")
-        or hasattr(nn.ModuleDict, modality)
-        or modality == "training"
-    )
-    if taken or not isinstance(modality, str) or not modality.isidentifier():
+    word = isinstance(modality, str) and modality.isidentifier()
+    affixed = word and (modality.startswith(("without_", "official_")) or modality.endswith("_reestimated"))
+    taken = affixed or word and (modality in TAKEN or hasattr(nn.ModuleDict, modality))
+    if taken or not word:
         why = "is a name that models and records use themselves" if taken else "is no word of letters, digits and _"
         raise ValueError(f"data set {name!r}: modality {modality!r} {why}; name it otherwise, e.g. 'audio' or 'face_2'")
     if x.is_complex():
-        raise ValueError(
-            f"data set {name!r}: modality {modality!r} is complex; give real numbers, e.g. its absolute value"
-        )
+        remedy = "give real numbers, e.g. its absolute value"
+        raise ValueError(f"data set {name!r}: modality {modality!r} is complex; {remedy}")
     if len(x) and not x[0].numel():
         raise ValueError(f"data set {name!r}: modality {modality!r} has shape {list(x.shape)}, so no value a sample")
 
@@ -276,25 +252,19 @@ def _digest(x: Tensor, chunk: int = 256) -> str:
     return digest.hexdigest()
 
 
-def _names(target: Tensor, name: str) -> tuple[str, ...]:
-    """Return the labels themselves; a label above the number of samples is no number of a class."""
+def _names(classes: Sequence[str] | None, target: Tensor, name: str) -> tuple[str, ...]:
+    """Return the names of the classes, by default the labels; one above the number of samples numbers no class."""
     highest = int(target.max())
-    if highest >= max(len(target), 2):
-        raise ValueError(
-            f"data set {name!r}: label {highest} with {len(target)} samples; number the classes 0, 1, 2, ... without "
-            "gaps, or name them with classes=(...)"
-        )
-    return _listed([str(label) for label in range(highest + 1)], name)
-
-
-def _listed(classes: Sequence[str], name: str) -> tuple[str, ...]:
+    if classes is None and highest >= max(len(target), 2):
+        remedy = "number the classes 0, 1, 2, ... without gaps, or name them with classes=(...)"
+        raise ValueError(f"data set {name!r}: label {highest} with {len(target)} samples; {remedy}")
+    classes = range(highest + 1) if classes is None else classes
     if isinstance(classes, str) or not hasattr(classes, "__iter__"):
         raise ValueError(f"data set {name!r}: classes is {classes!r}; give the class names as a list, in label order")
     names = tuple(str(c) for c in classes)
     if len(names) < 2:
-        raise ValueError(
-            f"data set {name!r} has {len(names)} {'class' if names else 'classes'}; a classifier needs two or more"
-        )
+        few = f"{len(names)} {'class' if names else 'classes'}"
+        raise ValueError(f"data set {name!r} has {few}; a classifier needs two or more")
     twice = [c for c, n in Counter(names).items() if n > 1]
     if twice:
         raise ValueError(f"data set {name!r}: class name {twice[0]!r} occurs twice; give each class a name of its own")

@@ -27,12 +27,10 @@ class PictureView(nn.Module):
 
     Args:
         size: height and width of the stored pictures.
-        multiple: what height and width must be divisible by.
         statistics: modality -> mean and deviation in stored units, for all but ``"rgb"``.
-        augment: "esanet" or "none".
 
-    Source: ESANet ``src/preprocessing.py`` (2025). Difference: positions of zoom and cut are real numbers, not whole
-    pixels; colours are not rounded to 8 bits after the jitter; a whole batch at once, on its device.
+    **Source:** ESANet ``src/preprocessing.py`` (2025). **Difference:** positions of zoom and cut are real numbers, not
+    whole pixels; colours are not rounded to 8 bits after the jitter; a whole batch at once, on its device.
     """
 
     def __init__(
@@ -41,10 +39,7 @@ class PictureView(nn.Module):
         super().__init__()
         self.size, self.augment = size, augment
         self.padded = tuple(-(-n // multiple) * multiple for n in size)
-        scales = {"rgb": (IMAGENET_MEAN, IMAGENET_STD)} | {
-            m: ((mean,), (std,)) for m, (mean, std) in statistics.items()
-        }
-        for m, (mean, std) in scales.items():
+        for m, (mean, std) in {"rgb": (IMAGENET_MEAN, IMAGENET_STD), **statistics}.items():
             self.register_buffer(f"{m}_mean", torch.tensor(mean).view(-1, 1, 1))
             self.register_buffer(f"{m}_std", torch.tensor(std).view(-1, 1, 1))
 
@@ -106,8 +101,8 @@ def nearest(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def jitter_colours(rgb: Tensor, factors: Tensor) -> Tensor:
     """Multiply hue, saturation and value of ``rgb`` [B, 3, h, w] (0..1) each by its factor [B, 3], cut to 0..1."""
     r, g, b = rgb.unbind(1)  # [B, h, w]
-    value = torch.maximum(torch.maximum(r, g), b)
-    chroma = value - torch.minimum(torch.minimum(r, g), b)
+    value = rgb.amax(1)
+    chroma = value - rgb.amin(1)
     safe = torch.where(chroma > 0, chroma, 1.0)
     sextant = torch.where(value == r, (g - b) / safe, torch.where(value == g, (b - r) / safe + 2, (r - g) / safe + 4))
     hue = torch.where(sextant < 0, sextant + 6, sextant) / 6
@@ -127,12 +122,10 @@ class DenseDataset(Dataset):
     Args:
         inputs: ``"rgb"`` uint8 [N, 3, h, w] and others [N, h, w], integers; memory-mapped storage is fine.
         target: uint8 [N, H, W], ``VOID`` where nothing is labelled; at least as large as the inputs.
-        split, name, classes, ids, source, generated, version: as ``Dataset``.
         multiple: what height and width must be divisible by; smaller pictures are filled up.
         augment: "esanet" or "none".
         maps: how many predicted label maps are kept for pictures.
-
-    Means, deviations and class weights are measured on the training part.
+        split, classes, about: as ``Dataset``. Means, deviations, class weights are measured on the training part.
 
     Raises:
         ValueError: as ``Dataset``, or no RGB, or a label that is neither a class nor void.
@@ -158,24 +151,18 @@ class DenseDataset(Dataset):
         placeholder = torch.zeros(len(target), dtype=torch.long)  # the base checks all but the label maps
         super().__init__(inputs, placeholder, split, classes=classes, **about)
         self.target = target
-        self._check_labels()
+        for row, image in enumerate(target):
+            wrong = image[(image >= len(classes)) & (image != VOID)]
+            if len(wrong):
+                raise ValueError(
+                    f"data set {self.name!r}: label {wrong.min()} in sample {self.ids[row]!r} is outside the "
+                    f"{len(classes)} classes 0..{len(classes) - 1} and is not void ({VOID})"
+                )
         train = self.indices("train")
         size = tuple(self.inputs["rgb"].shape[-2:])
         statistics = {m: mean_and_deviation(x[train]) for m, x in self.inputs.items() if m != "rgb"}
         self.view = PictureView(size, multiple, statistics, augment)
         self.task = Segmentation(len(self.classes), median_frequency(target[train], len(self.classes)), maps)
-
-    def _check_labels(self) -> None:
-        allowed = torch.zeros(VOID + 1, dtype=torch.bool)
-        allowed[: len(self.classes)] = allowed[VOID] = True
-        for row, image in enumerate(self.target):
-            seen = torch.bincount(image.flatten(), minlength=VOID + 1) > 0
-            if (seen & ~allowed).any():
-                wrong = int((seen & ~allowed).nonzero()[0])
-                raise ValueError(
-                    f"data set {self.name!r}: label {wrong} in sample {self.ids[row]!r} is outside the "
-                    f"{len(self.classes)} classes 0..{len(self.classes) - 1} and is not void ({VOID})"
-                )
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
         index = index.to(self.target.device)

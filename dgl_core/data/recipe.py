@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.utils import Range, coerce, data_roots, unknown_name
+from dgl_core.utils import Range, coerce, data_roots, resolve_options, unknown_name
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -23,7 +23,7 @@ CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
 @dataclass(frozen=True)
 class Facts:
-    """One block of ``catalogue.toml``, whose head says what each line means."""
+    """Hold one block of ``catalogue.toml``, whose head says what each line means."""
 
     title: str
     corpus: str = ""
@@ -69,54 +69,35 @@ def facts() -> dict[str, Facts]:
     return found
 
 
-def facts_of(name: str) -> Facts:
-    """Return what ``catalogue.toml`` says of a set.
-
-    Raises:
-        ValueError: it has no block for the set.
-    """
-    if name not in facts():
-        raise ValueError(
-            f"data set {name!r} has no block in dgl_core/data/{CATALOGUE.name}; write [{name}] there with a line "
-            'title = "what tables call it", and the other lines that the head of the file explains'
-        )
-    return facts()[name]
-
-
 @dataclass(frozen=True)
 class Recipe:
-    """How one named data set is made.
+    """Say how one named data set is made.
 
-    Args:
-        name: key in ``DATASETS``, in ``catalogue.toml`` and in a ``RunSpec``.
-        load: ``load(root: Path | None, **options) -> Dataset``.
-        options: option names with their defaults; the type of a default is the type of the option.
-        revision: raised when the same options give other values; part of the key of a run.
-        generated: True when this project computes the data.
-        choices: allowed values of options that have few.
-        limits: least and largest value of options that are numbers.
-        verify: ``verify(root)`` checks every file and says in a line what was checked, or raises what is wrong.
-        prepare: ``prepare(root, **options)`` makes the arrays of a set of media files and says in a line what it did.
-        facts: title, licence, folder and the rest; default: the block of ``catalogue.toml``.
+    ``verify(root)`` checks every file and says in a line what was checked, or raises what is wrong;
+    ``prepare(root, **options)`` makes the arrays of a set of media files and says in a line what it did.
 
     Raises:
         ValueError: no facts are given and ``catalogue.toml`` has no block of this name.
     """
 
-    name: str
-    load: Callable[..., Dataset]
-    options: Mapping[str, Any]
-    revision: int = 1
-    generated: bool = False
-    choices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    name: str  # key in ``DATASETS``, in ``catalogue.toml`` and in a ``RunSpec``
+    load: Callable[..., Dataset]  # load(root: Path | None, **options)
+    options: Mapping[str, Any]  # their defaults; the type of a default is the type of the option
+    revision: int = 1  # raised when the same options give other values; part of the key of a run
+    generated: bool = False  # this project computes the data
+    choices: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # allowed values of options that have few
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # least and largest value of numbers
     verify: Callable[[Path | None], str] | None = None
     prepare: Callable[..., str] | None = None
-    facts: Facts = None  # filled below
+    facts: Facts = None  # default: the block of ``catalogue.toml``
 
     def __post_init__(self):
-        if self.facts is None:
-            object.__setattr__(self, "facts", facts_of(self.name))
+        if self.facts is None and self.name not in facts():
+            write = f"""write [{self.name}] there with a line title = "what tables call it", and the other lines"""
+            raise ValueError(
+                f"data set {self.name!r} has no block in dgl_core/data/{CATALOGUE.name}; {write} that its head explains"
+            )
+        object.__setattr__(self, "facts", self.facts or facts()[self.name])
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options, the defaults filled in and each value in its declared type.
@@ -124,16 +105,12 @@ class Recipe:
         Raises:
             ValueError: for an unknown option, a value of another type, outside the limits or not among the choices.
         """
-        full = dict(self.options)
-        for key, value in options.items():
-            if key not in full:
-                raise unknown_name(f"option of data set {self.name!r}", key, full)
-            full[key] = coerce(f"option {key!r} of data set {self.name!r}", value, full[key])
-            allowed = self.choices.get(key)
-            if allowed is not None and full[key] not in allowed:
-                raise unknown_name(f"{key} for data set {self.name!r}", value, [str(a) for a in allowed])
-            if key in self.limits and not self.limits[key][0] <= full[key] <= self.limits[key][1]:
-                low, high = self.limits[key]
+        full = dict(self.options) | resolve_options(f"data set {self.name!r}", options, self.options)
+        for key, allowed in self.choices.items():
+            if key in full and full[key] not in allowed:
+                raise unknown_name(f"{key} for data set {self.name!r}", full[key], map(str, allowed))
+        for key, (low, high) in self.limits.items():
+            if key in full and not low <= full[key] <= high:
                 raise ValueError(f"{key} is {full[key]}; data set {self.name!r} takes {low} to {high}")
         return full
 
@@ -141,12 +118,8 @@ class Recipe:
         """Tell whether the set can be loaded here: a generated one always can, a damaged one says so when loaded."""
         return not self.facts.folder or self._folder(root) is not None
 
-    def find(self, root: Path | None, read: bool = False) -> Path:
-        """Return the folder of the set, its files compared with their manifest.
-
-        Args:
-            root: folder to look in; default ``$DGL_DATA``, then ``./data``.
-            read: read every file, even one that was right before and has kept its size and time.
+    def find(self, root: Path | None) -> Path:
+        """Return the folder of the set below ``root`` or the data roots, its files compared with their manifest.
 
         Raises:
             FileNotFoundError: folder or file missing; says where it was looked for and what to do instead.
@@ -161,10 +134,10 @@ class Recipe:
                 f"{', '.join(map(str, data_roots(root)))}. Get it from {facts.origin}; set DGL_DATA to the folder that "
                 f"holds {facts.folder!r}; or use the generated set {facts.instead!r}"
             )
-        self.checksums(folder, read)
+        self.checksums(folder)
         return folder
 
-    def checksums(self, folder: Path, read: bool = False) -> dict[str, str]:
+    def checksums(self, folder: Path) -> dict[str, str]:
         """Return the checksums of the files that the set needs, after comparing the files with them.
 
         Raises:
@@ -172,21 +145,22 @@ class Recipe:
         """
         needed = self.facts.manifest
         remedy = f"copy {self.facts.folder!r} again, or use the generated set {self.facts.instead!r}"
-        for name in (cache.MANIFEST, *needed) if needed else ():
+        if not needed:
+            return {}
+        for name in (cache.MANIFEST, *needed):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name} is missing: {remedy}")
-        expected = cache.read_manifest(folder) if needed else {}
+        expected = cache.read_manifest(folder)
         for name in needed:
             if name not in expected:
                 raise ValueError(f"{folder / cache.MANIFEST} does not list {name}; {remedy}")
         sums = {name: expected[name] for name in needed}
-        changed = {name: "wrong checksum" for name in sums if read and cache.sha256(folder / name) != sums[name]}
-        for name, why in (changed or cache.wrong_files(folder, sums)).items():
+        for name, why in cache.wrong_files(folder, sums).items():
             raise ValueError(f"{folder / name}: {why} (SHA-256); {remedy}")
         return sums
 
     def _folder(self, root: Path | None) -> Path | None:
-        """Return the first folder below a data root that holds what the set needs."""
+        """Return the first folder below a data root that holds one of each kind of file that the set needs."""
         for folder in (place / self.facts.folder for place in data_roots(root)):
             if folder.is_dir() and all(any((folder / a).exists() for a in some) for some in self.facts.needs):
                 return folder
@@ -199,7 +173,6 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
     Args:
         target: labels ``[N]``.
         val, test: share of each part, in each class rounded to the nearest sample (at least one); 0 leaves it empty.
-        seed: of the permutation.
 
     Raises:
         ValueError: labels that are no ``[N]`` or missing, shares that leave nothing to train on, or a negative seed.
@@ -212,9 +185,8 @@ def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 
         raise ValueError(f"target has no label for sample {missing} ({target[missing]}); drop it, or give it one")
     val, test, seed = coerce("val", val, 0.15), coerce("test", test, 0.2), coerce("seed", seed, 0)
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
-        raise ValueError(
-            f"val={val} and test={test} leave nothing to train on; give shares of 0 or more, below 1 together"
-        )
+        rule = "give shares of 0 or more, below 1 together"
+        raise ValueError(f"val={val} and test={test} leave nothing to train on; {rule}")
     Range(low=0).check("seed", seed)
     parts = np.full(len(target), "train", dtype=object)
     rng = np.random.Generator(np.random.PCG64(seed))

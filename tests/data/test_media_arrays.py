@@ -19,7 +19,7 @@ from PIL import Image
 
 from dgl_core.data.files import cache
 from dgl_core.data.media import arrays, reader
-from dgl_core.data.media.source import Source, read_clip
+from dgl_core.data.media.reader import Source, read_clip
 from dgl_core.data.media.spectrogram import FORMS, Form
 from dgl_core.data.media.video import Frames
 from dgl_core.utils import Clock
@@ -233,7 +233,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from dgl_core.data.media import arrays, reader
-from dgl_core.data.media.source import Source
+from dgl_core.data.media.reader import Source
 from dgl_core.data.media.spectrogram import Form
 from dgl_core.data.media.video import Frames
 reader.FEW = 0
@@ -246,9 +246,9 @@ HOOK = """
 import os, sys, time
 if "loky" in " ".join(sys.orig_argv):
     from pathlib import Path
-    from dgl_core.data.media import source
+    from dgl_core.data.media import reader
     assert "torch" not in sys.modules
-    def read(path, rate, before=source.read_wav):
+    def read(path, rate, before=reader.read_wav):
         time.sleep(float(os.environ.get("WAIT", "0")))
         victim, mark = os.environ.get("VICTIM"), Path(os.environ.get("MARK", "/"))
         if victim and victim in path.name and not mark.is_file():
@@ -256,7 +256,7 @@ if "loky" in " ".join(sys.orig_argv):
                 mark.write_text("")
             os.kill(os.getpid(), int(os.environ["SIGNAL"]))
         return before(path, rate)
-    source.read_wav = read
+    reader.read_wav = read
 """
 
 
@@ -292,10 +292,10 @@ def readers(home):
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_pass_goes_on_where_it_was(home, number):
+def test_a_killed_pass_goes_on_where_it_was(home, monkeypatch, number):
     sources = make_clips(home, 80)
     process = start(home, sources, WAIT="0.05")
-    while noted(home) < 10 and process.poll() is None:
+    while noted(home) < 20 and process.poll() is None:
         time.sleep(0.02)
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)  # Ctrl-C goes to the whole group
     process.communicate(timeout=120)
@@ -304,33 +304,32 @@ def test_a_killed_pass_goes_on_where_it_was(home, number):
         time.sleep(0.2)
     assert not readers(home), "processes outlived the one that wanted the clips"
     before = noted(home)
-    assert process.returncode != 0 and 10 <= before < 80 and not (home / "arrays").exists()
-    process = start(home, sources)
-    out, err = process.communicate(timeout=300)
-    assert out == "80\n", err
-    assert f"reading {80 - before} clips" in err
+    assert process.returncode != 0 and 20 <= before < 80 and not (home / "arrays").exists()
+    reads = count_reads(monkeypatch)
+    assert ensure(home, sources).clips == 80
+    assert len(reads) == 80 - before
     check(home, sources)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_process_that_dies_once_costs_nothing(home, number):
+def test_a_process_that_dies_once_costs_nothing(home):
     sources = make_clips(home, 12)
-    out, err = start(home, sources, VICTIM="clip 5,", SIGNAL=str(int(number)), ONCE="1").communicate(timeout=120)
+    out, err = start(home, sources, VICTIM="clip 5,", SIGNAL="9", ONCE="1").communicate(timeout=120)
     assert (home / "mark").exists() and out == "12\n", err
     check(home, sources)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
-def test_a_clip_that_always_kills_its_process_is_named_and_costs_no_other(home):
+def test_a_clip_that_always_kills_its_process_is_named_and_costs_no_other(home, monkeypatch):
     sources = make_clips(home, 12)
     process = start(home, sources, VICTIM="clip 5,", SIGNAL="11")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1 and not out and not (home / "arrays").exists()
     assert f"1 clips killed the process that read them, twice: {sources[5].pictures}; try again" in err
     assert noted(home) == 11
-    out, err = start(home, sources).communicate(timeout=120)  # with another decoder
-    assert out == "12\n" and "reading 1 clips" in err
+    reads = count_reads(monkeypatch)
+    assert ensure(home, sources).clips == 12  # with another decoder
+    assert reads == [sources[5].clip]
     check(home, sources)
 
 

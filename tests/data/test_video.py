@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from media_files import FLV, MPG, number_of, tone, write_video, write_wav
 
+from dgl_core.data.media.reader import Source, read_clip
 from dgl_core.data.media.sound import read_wav
-from dgl_core.data.media.source import Source, read_clip
 from dgl_core.data.media.spectrogram import FORMS, LONG_FORMS, spectrogram
 from dgl_core.data.media.video import Frames, pictures, read_video
 from dgl_core.utils import data_roots

@@ -22,12 +22,11 @@ DEPTH = 4  # folders above a file that may be its set's: set/part/class/clip/fra
 
 def cache_root() -> Path:
     """Name the folder of generated sets and prepared arrays: ``$DGL_DATA_CACHE``, else ``data/generated``."""
-    named = os.environ.get("DGL_DATA_CACHE")
-    return Path(named) if named else project_root() / "data" / "generated"
+    return Path(os.environ.get("DGL_DATA_CACHE") or project_root() / "data" / "generated")
 
 
 def say(message: str) -> None:
-    """Print a line for the person at the terminal; to stderr, so that a notebook's compared output stays the same."""
+    """Print a line for the person at the terminal, to stderr: the compared output of a notebook stays the same."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -35,9 +34,8 @@ def ensure(folder: Path, write: Callable[[Path], None], problem: Callable[[Path]
     """Return ``folder`` complete: reused when it is sound, else written beside it and moved into place in one step.
 
     Args:
-        folder: where it shall be.
         write: fills an empty folder.
-        problem: what is wrong with a folder, "" when nothing is.
+        problem: says what is wrong with a folder, "" when nothing is.
         what: the thing in words, for messages.
 
     Raises:
@@ -68,10 +66,8 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # of a library that reads, not of the system
             raise
-        raise OSError(
-            error.errno, f"cannot write {what} to {folder} ({error.strerror or error}): free some space there "
-            "or set DGL_DATA_CACHE to a folder that can be written"
-        ) from error  # fmt: skip
+        remedy = "free some space there or set DGL_DATA_CACHE to a folder that can be written"
+        raise OSError(error.errno, f"cannot write {what} to {folder} ({error.strerror or error}): {remedy}") from error
 
 
 def _move_in(fresh: Path, folder: Path, problem: Callable[[Path], str]) -> None:
@@ -110,15 +106,14 @@ def read_manifest(folder: Path) -> dict[str, str]:
         checksum, _, file = line.partition("  ")
         safe = file.isprintable() and not Path(file).is_absolute() and ".." not in Path(file).parts
         if not re.fullmatch("[0-9a-f]{64}", checksum) or not file or not safe or "\ufffd" in file:
-            raise ValueError(
-                f"{folder / MANIFEST}: {line[:100]!r} is no line of a SHA-256 manifest; fetch the folder again"
-            )
+            what = f"{line[:100]!r} is no line of a SHA-256 manifest"
+            raise ValueError(f"{folder / MANIFEST}: {what}; fetch the folder again")
         entries[file] = checksum
     return entries
 
 
 class Damaged(ValueError):
-    """A file differs from the manifest of its set."""
+    """Raised where a file differs from the manifest of its set."""
 
 
 def check_listed(path: Path) -> None:
@@ -128,21 +123,18 @@ def check_listed(path: Path) -> None:
         Damaged: another content than the manifest says, or it lists the neighbours of the file but not the file.
     """
     for folder in path.absolute().parents[:DEPTH]:
-        try:
-            listed, tops = _listed(folder, (folder / MANIFEST).stat().st_mtime_ns)
-        except (FileNotFoundError, NotADirectoryError):
+        if not (folder / MANIFEST).is_file():
             continue
+        listed, tops = _listed(folder, (folder / MANIFEST).stat().st_mtime_ns)
         name = path.absolute().relative_to(folder)
         if name.parts[0] in tops and listed.get(name.as_posix()) != sha256(path):
-            raise Damaged(
-                f"{path}: not the file that {folder / MANIFEST} lists; copy or extract it again, or delete the folder "
-                "if it was generated"
-            )
+            remedy = "copy or extract it again, or delete the folder if it was generated"
+            raise Damaged(f"{path}: not the file that {folder / MANIFEST} lists; {remedy}")
 
 
 @functools.lru_cache(maxsize=8)
 def _listed(folder: Path, _changed: int) -> tuple[dict[str, str], set[str]]:
-    """A manifest, and the names at its top; read again when it changes."""
+    """Read a manifest and the names at its top; again when it changes."""
     listed = read_manifest(folder)
     return listed, {Path(name).parts[0] for name in listed}
 
@@ -150,22 +142,37 @@ def _listed(folder: Path, _changed: int) -> tuple[dict[str, str], set[str]]:
 def wrong_files(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
     """Find missing and changed files of ``folder``: ``{file: "missing" | "wrong checksum"}``.
 
-    A file that was right before and has kept its size and times (of its content, of its state) is not read again,
-    except ``afresh``.
+    A file that was right before and has kept its size and times is not read again, except ``afresh``.
     """
-    memory = _Memory()
-    wrong = {}
+    memory = cache_root() / "verified.json"  # it can be lost without harm
+    known, right, wrong = _known(memory), {}, {}
     for file, checksum in expected.items():
         path = folder / file
         if not path.is_file():
             wrong[file] = "missing"
-        elif not memory.knows(path, checksum):
-            if sha256(path) == checksum:
-                memory.add(path, checksum)
-            else:
-                wrong[file] = "wrong checksum"
-    memory.save()
+            continue
+        status, place = path.stat(), str(path.resolve())
+        entry = [checksum, status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # nobody can set the last one back
+        if _remembering and known.get(place) == entry:
+            continue
+        if sha256(path) == checksum:
+            right[place] = entry
+        else:
+            wrong[file] = "wrong checksum"
+    if right:
+        remove_abandoned(memory.parent, f".{memory.name}.*")
+        with contextlib.suppress(OSError):  # a read-only place costs time, not correctness
+            write_atomic(memory, json.dumps(_known(memory) | right))
     return wrong
+
+
+def _known(memory: Path) -> dict[str, list]:
+    """Read which files had which checksum at which size and times."""
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 @contextlib.contextmanager
@@ -177,37 +184,3 @@ def afresh() -> Iterator[None]:
         yield
     finally:
         _remembering = before
-
-
-class _Memory:
-    """Remember which files had which checksum at which size and time; it can be lost without harm."""
-
-    def __init__(self):
-        self.path = cache_root() / "verified.json"
-        self.new: dict[str, list] = {}
-        self.known = self._read()
-
-    def _read(self) -> dict[str, list]:
-        try:
-            known = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
-
-    @staticmethod
-    def _entry(path: Path, checksum: str) -> list:
-        status = path.stat()
-        return [checksum, status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # nobody can set the last one back
-
-    def knows(self, path: Path, checksum: str) -> bool:
-        return _remembering and self.known.get(str(path.resolve())) == self._entry(path, checksum)
-
-    def add(self, path: Path, checksum: str) -> None:
-        self.new[str(path.resolve())] = self._entry(path, checksum)
-
-    def save(self) -> None:
-        if not self.new:
-            return
-        remove_abandoned(self.path.parent, f".{self.path.name}.*")
-        with contextlib.suppress(OSError):  # a read-only place costs time, not correctness
-            write_atomic(self.path, json.dumps(self._read() | self.new))

@@ -9,6 +9,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from lzma import LZMAError
@@ -23,21 +24,13 @@ MOST_RATIO = 200  # unpacked over packed size
 
 @dataclass(frozen=True)
 class Remote:
-    """Name a file on the web.
+    """Name a file on the web; a text may come with either kind of line ends and is kept with plain ones."""
 
-    Args:
-        path: where it belongs, below a data root.
-        urls: addresses of the same content, tried in order.
-        sha256: of its content; nothing else is accepted.
-        size: in bytes.
-        lines: of a text, which may come with either kind of line ends and is kept with plain ones; 0: no text.
-    """
-
-    path: str
-    urls: tuple[str, ...]
+    path: str  # where it belongs, below a data root
+    urls: tuple[str, ...]  # addresses of the same content, tried in order
     sha256: str
-    size: int
-    lines: int = 0
+    size: int  # bytes
+    lines: int = 0  # of a text; 0: no text
 
     def right(self, path: Path) -> bool:
         """Tell whether a file is the one that is meant."""
@@ -62,9 +55,8 @@ def fetch(remote: Remote, root: Path) -> Path:
     try:
         import pooch
     except ImportError:
-        raise ImportError(
-            "files are fetched with pooch, which is not installed: pip install 'dgl-core[media]'"
-        ) from None
+        missing = "files are fetched with pooch, which is not installed: pip install 'dgl-core[media]'"
+        raise ImportError(missing) from None
 
     def download(url: str, file: str, caller: pooch.Pooch) -> None:
         pooch.HTTPDownloader(timeout=TIMEOUT)(url, file, caller)
@@ -91,30 +83,21 @@ def _why(error: Exception) -> str:
 
     if isinstance(error, requests.HTTPError):
         return f"HTTP {error.response.status_code}"
-    if isinstance(error, requests.Timeout):
-        return f"no answer in {TIMEOUT:.0f} s"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "cut off"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return "other content than expected (SHA-256 differs)" if isinstance(error, ValueError) else str(error)
-
-
-def fetch_all(remotes: Sequence[Remote], root: Path) -> list[str]:
-    """Fetch several files; a line for each, in words."""
-    lines = []
-    for remote in remotes:
-        cache.say(f"fetching {remote.path} ({remote.size / 1e6:.2f} MB)")
-        lines.append(f"{fetch(remote, root)}: {remote.size} bytes, SHA-256 as it should be")
-    return lines
+    words = {
+        requests.Timeout: f"no answer in {TIMEOUT:.0f} s",
+        requests.exceptions.ChunkedEncodingError: "cut off",
+        requests.ConnectionError: "no connection",
+        ValueError: "other content than expected (SHA-256 differs)",
+    }
+    return next((said for kind, said in words.items() if isinstance(error, kind)), str(error))
 
 
 def unpack(archive: Path, folder: Path) -> int:
     """Unpack a zip or tar file into ``folder``, which appears whole or not at all; the number of files.
 
     Raises:
-        ValueError: a member that would land outside the folder, a link or device, two members of one name, more than
-            200 times the archive's size, or an archive that is damaged or encrypted; nothing is written then.
+        ValueError: a member outside the folder, a link or device, two members of one name, more than 200 times the
+            archive's size, or an archive that is damaged or encrypted; nothing is written then.
     """
 
     def write(fresh: Path) -> None:
@@ -144,9 +127,8 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
     except tarfile.FilterError as error:
         raise ValueError(f"{archive}: not unpacked ({error}); download it from another place") from error
     except RuntimeError as error:  # zipfile's word for a password
-        raise ValueError(
-            f"{archive}: encrypted, or packed in a way that Python does not know; unpack it yourself"
-        ) from error
+        reason = "encrypted, or packed in a way that Python does not know"
+        raise ValueError(f"{archive}: {reason}; unpack it yourself") from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not the content
             raise
@@ -160,9 +142,9 @@ def _vet(archive: Path, members: Sequence[tuple[str, int]]) -> None:
     for path in places:
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
             raise ValueError(f"{archive}: member {str(path)!r} would land outside its folder; not unpacked")
-    if len(set(places)) < len(places):
-        twice = next(path for path in places if places.count(path) > 1)
-        raise ValueError(f"{archive}: member {str(twice)!r} occurs twice; download it again from another place")
+    for path, times in Counter(places).items():
+        if times > 1:
+            raise ValueError(f"{archive}: member {str(path)!r} occurs twice; download it again from another place")
     most = max(1 << 20, archive.stat().st_size * MOST_RATIO)
     if sum(size for _, size in members) > most:
         raise ValueError(f"{archive}: unpacks to more than {most} bytes; not unpacked")

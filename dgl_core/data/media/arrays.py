@@ -1,32 +1,29 @@
 """Make, keep and load the arrays of a set of clips: a spectrogram and a few frames of each.
 
 A folder has ``sound.npy`` (float16 ``[N, F, T]``), ``frames.npy`` (uint8 ``[N, K, S, S, 3]``), ``index.csv`` (a line a
-clip: what it was made from, or why it could not be read; those without a problem are the rows of the arrays, in this
-order), ``unreadable.csv`` (the others alone) and ``cache.json`` (how they were made, and checksums). While work goes
-on, every finished clip is a small file in ``<folder>.clips``: ``.npz``, or ``.txt`` with the reason why it cannot be
-read. Each appears in one step, so a pass can be killed at any moment and goes on where it was. At the end they are
-gathered into the arrays, which appear in one step too, and removed; until then a set takes twice its room on the disk.
+clip; those without a problem are the rows of the arrays, in this order), ``unreadable.csv`` (the others alone) and
+``cache.json`` (how they were made, and checksums). While work goes on, every finished clip is a small file in
+``<folder>.clips``: ``.npz``, or ``.txt`` with the reason why it cannot be read; so a pass that is killed goes on where
+it was. At the end they are gathered into the arrays and removed: until then a set takes twice its room on the disk.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from dgl_core.data.files import cache
-from dgl_core.data.files.arrays import new_array
-from dgl_core.data.media.reader import TYPES, VERSION, ClipReader, opened, read_all
-from dgl_core.data.media.source import Source, check_names
+from dgl_core.data.files.arrays import new_array, problem
+from dgl_core.data.media.reader import TYPES, VERSION, ClipReader, Source, check_names, opened, read_all
 from dgl_core.data.media.spectrogram import Form
 from dgl_core.data.media.video import Frames, is_video, pyav
 from dgl_core.utils import write_atomic
@@ -34,26 +31,17 @@ from dgl_core.utils import write_atomic
 REPORT = "unreadable.csv"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """Describe one clip in the index.
-
-    Args:
-        clip: its name.
-        stamp: what its files were (size and time of change), so that a repaired file is noticed.
-        width, height: of its pictures.
-        problem: why it could not be read, "" if it could.
-    """
+class Entry(NamedTuple):
+    """Describe one clip in the index."""
 
     clip: str
-    stamp: str
-    width: int = 0
+    stamp: str  # size and time of change of its files: a repaired one is noticed
+    width: int = 0  # of its pictures
     height: int = 0
-    problem: str = ""
+    problem: str = ""  # why it could not be read
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """Count the clips in the arrays, and name the others with the reasons."""
 
     folder: Path
@@ -61,30 +49,26 @@ class Report:
     unreadable: list[Entry]
 
     def __str__(self) -> str:
+        made = f"{self.clips} clips in {self.folder}"
         if not self.unreadable:
-            return f"{self.clips} clips in {self.folder}"
-        return (
-            f"{self.clips} clips in {self.folder}; {len(self.unreadable)} could not be read, e.g. "
-            f"{self.unreadable[0].clip}: {self.unreadable[0].problem} (all: {self.folder / REPORT})"
-        )
+            return made
+        first = f"{self.unreadable[0].clip}: {self.unreadable[0].problem}"
+        return f"{made}; {len(self.unreadable)} could not be read, e.g. {first} (all: {self.folder / REPORT})"
 
 
 def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, again: bool = False) -> Report:
     """Make the arrays of these clips as far as they are not there yet; rows are in the order of ``sources``.
 
     Args:
-        folder: where they are kept.
-        sources: the clips.
         form, frames: what is made of a clip.
         again: try clips that could not be read before once more, although their files have not changed.
 
     Raises:
-        ValueError: a clip is listed twice, has a name that no list can hold, or crashes its decoder each time it is
-            read. OSError: the disk is full.
+        ValueError: a clip is listed twice, has a name that no list can hold, or crashes its decoder each time.
     """
     stamps = {source.clip: source.stamp() for source in sources}
-    if len(stamps) < len(sources):
-        twice = [clip for clip, times in Counter(source.clip for source in sources).items() if times > 1]
+    twice = [clip for clip, times in Counter(source.clip for source in sources).items() if times > 1]
+    if twice:
         raise ValueError(f"{len(twice)} clip ids occur more than once, e.g. {twice[0]!r}; every clip needs its own id")
     check_names(text for source in sources for text in (source.clip, source.sound, source.pictures))
     how = settings(form, frames)
@@ -128,20 +112,6 @@ def settings(form: Form, frames: Frames) -> dict[str, Any]:
     """Collect what decides the arrays: the shapes of a row of each, and how a clip becomes one."""
     shapes = {"sound": form.shape, "frames": (frames.count, frames.size, frames.size, 3)}
     return json.loads(json.dumps({"version": VERSION} | shapes | {"form": asdict(form), "which": asdict(frames)}))
-
-
-def problem(folder: Path, how: Mapping[str, Any]) -> str:
-    """Say what keeps the arrays of a folder from being used, "" if nothing does."""
-    try:
-        about = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-        version, sums = about["version"], about.pop("sha256")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "half-written"
-    if version != VERSION:
-        return f"of version {version}, this is version {VERSION}"
-    if about != how:
-        return "made in another way"
-    return "".join(f"{file}: {why}" for file, why in cache.wrong_files(folder, sums).items())
 
 
 def load(folder: Path) -> tuple[dict[str, np.ndarray], list[Entry]]:
@@ -206,7 +176,7 @@ def _gather(
                     array[row] = content[name]
     for array in arrays.values():
         array.flush()
-    _write_csv(fresh / "index.csv", [[field.name for field in fields(Entry)], *map(astuple, entries)])
+    _write_csv(fresh / "index.csv", [Entry._fields, *entries])
     _write_csv(fresh / REPORT, [("clip", "reason"), *bad])
     sums = {file: cache.sha256(fresh / file) for file in ("sound.npy", "frames.npy", "index.csv", REPORT)}
     write_atomic(fresh / "cache.json", json.dumps({**how, "sha256": sums}, indent=1) + "\n")
@@ -217,18 +187,13 @@ def _write_csv(path: Path, rows: Iterable[Sequence]) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Let one process at a time work on a folder; the system frees the lock when its holder ends in whatever way."""
+def _lock(folder: Path) -> AcquireReturnProxy:
+    """Wait until no other process works on a folder; the system frees the lock when its holder ends in whatever way."""
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     with cache.writing("the arrays of clips", folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            return lock.acquire(timeout=0)
         except Timeout:
             cache.say(f"another process prepares {folder}; waiting for it")
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+            return lock.acquire()

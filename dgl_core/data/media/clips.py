@@ -1,8 +1,4 @@
-"""Load sets of audio-visual clips: a spectrogram and one or more frames of each, in one class of several.
-
-Every such set is a list of ``Clips`` and a ``View`` of them; the recipes (CREMA-D, Kinetics-Sounds, VGGSound, a folder
-of your own) differ in where their lists come from and in how long their sounds are.
-"""
+"""Load sets of audio-visual clips, each a list of ``Clips`` and a ``View``: a spectrogram and some frames of each."""
 
 from __future__ import annotations
 
@@ -10,14 +6,14 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dgl_core import data
 from dgl_core.data.files import cache
 from dgl_core.data.media import arrays as stored
-from dgl_core.data.media.source import Source
+from dgl_core.data.media.reader import Source
 from dgl_core.data.media.spectrogram import FORMS, LONG_FORMS, Form
 from dgl_core.data.media.video import Frames
 
@@ -32,46 +28,24 @@ PIECE = 626  # columns of 5 s in the official long form
 
 @dataclass(frozen=True)
 class Clips:
-    """List the clips of a set, and where their media lie.
-
-    Args:
-        classes: class names.
-        labels: class of each, index into ``classes`` ``[N]``; None for a clip that is listed but not there.
-        parts: "train", "val" or "test" for each.
-        sources: name, sound file and video or folder of frames of each.
-    """
+    """List the clips of a set, and where their media lie."""
 
     classes: tuple[str, ...]
-    labels: Sequence[int | None]
-    parts: Sequence[str]
+    labels: Sequence[int | None]  # index into ``classes``; None for a clip that is listed but not there
+    parts: Sequence[str]  # "train", "val" or "test"
     sources: Sequence[Source]
 
 
 @dataclass(frozen=True)
 class View:
-    """Set what a clip becomes.
+    """Set what a clip becomes; the recipe has checked the values."""
 
-    Args:
-        spectrogram: "official", "paper" or "compact".
-        frame_size: pixels of a side.
-        augment: "none", "shift" or "crop".
-        frames: frames a clip.
-        rule: which ones, see ``Frames``.
-        long: ten seconds of sound, not three.
-    """
-
-    spectrogram: str
-    frame_size: int
-    augment: str
-    frames: int = 1
-    rule: str = "1fps"
-    long: bool = False
-
-    def __post_init__(self):
-        if not 16 <= self.frame_size <= 512:
-            raise ValueError(f"frame_size is {self.frame_size}; give 16 to 512 pixels")
-        if not 1 <= self.frames <= 64:
-            raise ValueError(f"frames is {self.frames}; give 1 to 64 frames a clip")
+    spectrogram: str  # "official", "paper" or "compact"
+    frame_size: int  # pixels of a side
+    augment: str  # "none", "shift" or "crop"
+    frames: int = 1  # of a clip
+    rule: str = "1fps"  # which ones, see ``Frames``
+    long: bool = False  # ten seconds of sound, not three
 
     @property
     def form(self) -> Form:
@@ -95,43 +69,33 @@ def prepare_clips(clips: Clips, view: View, name: str, again: bool = False) -> s
     return stored.ensure(view.folder(name), clips.sources, view.form, view.stored, again)
 
 
-def load_clips(clips: Clips, view: View, *, name: str, source: str, key: str = "", complete: bool = False) -> Dataset:
+def load_clips(clips: Clips, view: View, *, name: str, source: str, key: str, complete: bool = False) -> Dataset:
     """Load a real set from its media; what was read before is not read again.
 
     Args:
-        name: of the data set; ``key`` is that of the folder of its arrays, if another.
+        key: name of the folder of its arrays.
         source: where the values come from, in words; clips that could not be read are added to it.
         complete: a clip that cannot be read is an error, as where the lists are the benchmark.
 
     Raises:
         ValueError: for such a clip, or if no clip can be read.
     """
-    report = prepare_clips(clips, view, key or name)
+    report = prepare_clips(clips, view, key)
     if report.unreadable:
         cache.say(f"{name}: {report}")
+        bad = f"{len(report.unreadable)} of {len(clips.sources)}"
         if complete or not report.clips:
-            first = report.unreadable[0]
-            raise ValueError(
-                f"{len(report.unreadable)} of {len(clips.sources)} clips of {name} could not be read, e.g. "
-                f"{first.problem} (all: {report.folder / stored.REPORT})"
-            )
-        source += f"; {len(report.unreadable)} of {len(clips.sources)} listed clips missing or unreadable"
+            first = f"e.g. {report.unreadable[0].problem} (all: {report.folder / stored.REPORT})"
+            raise ValueError(f"{bad} clips of {name} could not be read, {first}")
+        source += f"; {bad} listed clips missing or unreadable"
     arrays, entries = stored.load(report.folder)
-    place = {listed.clip: number for number, listed in enumerate(clips.sources)}
-    order = [place[entry.clip] for entry in entries]
+    sound, frames = arrays["sound"], arrays["frames"][:, 0] if view.frames == 1 else arrays["frames"]
+    names = [entry.clip for entry in entries]
+    listed = {s.clip: told for s, *told in zip(clips.sources, clips.labels, clips.parts, strict=True)}
+    labels, parts = zip(*(listed[clip] for clip in names), strict=True)
     ratios = sorted(entry.width / max(1, entry.height) for entry in entries)
-    return dataset(
-        arrays["sound"],
-        arrays["frames"][:, 0] if view.frames == 1 else arrays["frames"],
-        [clips.labels[number] for number in order],
-        [clips.parts[number] for number in order],
-        [entry.clip for entry in entries],
-        view,
-        name=name,
-        classes=clips.classes,
-        source=source,
-        stretch=ratios[len(ratios) // 2],
-    )
+    about = {"name": name, "classes": clips.classes, "source": source, "stretch": ratios[len(ratios) // 2]}
+    return dataset(sound, frames, labels, parts, names, view, **about)
 
 
 def dataset(
@@ -142,64 +106,42 @@ def dataset(
     names: Sequence[str],
     view: View,
     *,
-    name: str,
-    classes: Sequence[str],
-    source: str,
     stretch: float,
     version: str = "",
+    **about: Any,
 ) -> Dataset:
     """Make a ``Dataset`` of sound float16 ``[N, F, T]`` and frames uint8 ``[N, S, S, 3]`` or ``[N, T, S, S, 3]``.
 
     Args:
         stretch: width / height of the original pictures (their median, where they differ).
-        version: of the generator, for a generated set.
+        version: of the generator, for a generated set. about: name, classes and source, as for ``Dataset``.
     """
     import torch
 
-    audio, visual = torch.from_numpy(sound), torch.from_numpy(frames)
-    return data.Dataset(
-        {"audio": audio, "visual": visual},
-        torch.tensor(labels),
-        parts,
-        name=name,
-        classes=classes,
-        ids=names,
-        source=source,
-        generated=bool(version),
-        version=version,
-        finite=True,
-        transforms={
-            "audio": _sound_transform(parts, audio, view),
-            "visual": _frame_transform(view, stretch),
-        },
-    )
+    inputs = {"audio": torch.from_numpy(sound), "visual": torch.from_numpy(frames)}
+    transforms = _transforms(parts, inputs["audio"], view, stretch)
+    about |= {"generated": bool(version), "version": version, "finite": True}
+    return data.Dataset(inputs, torch.tensor(labels), parts, ids=names, transforms=transforms, **about)
 
 
-def _sound_transform(parts: Sequence[str], audio: Tensor, view: View) -> nn.Module:
+def _transforms(parts: Sequence[str], audio: Tensor, view: View, stretch: float) -> dict[str, nn.Module]:
     """Standardise the compact form over the training part; the full forms stay as the official code leaves them."""
-    from dgl_core.data.transforms import Standardise, TimeCrop
+    from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD, PerFrame, RandomResizedCrop, Standardise, TimeCrop
 
-    if view.long and view.spectrogram == "official":
-        return TimeCrop(PIECE)
+    moved, size = view.augment == "shift", view.frame_size
     mean, std = 0.0, 1.0
     if view.spectrogram == "compact":
         train = audio[[i for i, part in enumerate(parts) if part == "train"]].double()
         mean, std = float(train.mean()), float(train.std())
-    return Standardise(mean, std, shift=(0, audio.shape[2] // 12) if view.augment == "shift" else (0, 0))
-
-
-def _frame_transform(view: View, stretch: float) -> nn.Module:
-    from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD, PerFrame, RandomResizedCrop, Standardise
-
-    size = view.frame_size
+    sound: nn.Module = Standardise(mean, std, shift=(0, audio.shape[2] // 12 if moved else 0))
+    if view.long and view.spectrogram == "official":
+        sound = TimeCrop(PIECE)
+    means, stds = [255 * m for m in IMAGENET_MEAN], [255 * s for s in IMAGENET_STD]
+    shift = size // 16 if moved else 0
+    frame: nn.Module = Standardise(means, stds, channels="last", shift=(shift, shift), flip=moved)
     if view.augment == "crop":
-        transform: nn.Module = RandomResizedCrop(size, stretch=stretch)
-    else:
-        mean, std = [255 * m for m in IMAGENET_MEAN], [255 * s for s in IMAGENET_STD]
-        moved = view.augment == "shift"
-        shift = (size // 16, size // 16) if moved else (0, 0)
-        transform = Standardise(mean, std, channels="last", shift=shift, flip=moved)
-    return transform if view.frames == 1 else PerFrame(transform)
+        frame = RandomResizedCrop(size, stretch=stretch)
+    return {"audio": sound, "visual": frame if view.frames == 1 else PerFrame(frame)}
 
 
 def read_list(path: Path, classes: Sequence[str]) -> list[tuple[str, int]]:

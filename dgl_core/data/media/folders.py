@@ -1,20 +1,20 @@
 """Find clips in folders named after their classes: Kinetics-Sounds, and a set of your own.
 
-``<set>/<part>/<class>/<clip>.mp4`` with parts ``train``, ``val``, ``test`` (any video format; a wav file of the same
-name takes the place of the sound in the video, a folder of that name with extracted frames the place of the video).
-Files of one clip find each other by their name without ending, in whatever order and folder they lie. Few formats
+``<set>/<part>/<class>/<clip>.mp4`` with parts ``train``, ``val``, ``test``, in any video format. A wav file of the same
+name takes the place of its sound, a folder of that name with extracted frames the place of its pictures. Few formats
 show damage; with a ``MANIFEST.sha256`` in ``<set>``, as ``sha256sum`` writes it, every file is checked.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dgl_core.data.media.clips import Clips
-from dgl_core.data.media.source import Source
+from dgl_core.data.media.reader import Source
 from dgl_core.data.media.video import VIDEO, is_video
 
 SOUND = frozenset({".wav", ".flac", ".ogg"})
@@ -22,7 +22,7 @@ SOUND = frozenset({".wav", ".flac", ".ogg"})
 
 @dataclass
 class Found:
-    """Hold what was found of a clip: its class, part and files."""
+    """Hold what was found of a clip in the folder ``place``."""
 
     label: str
     part: str
@@ -33,12 +33,8 @@ class Found:
 
     def source(self, clip: str) -> Source:
         """Name the media of the clip; where one is missing, the file that should be there, to be reported later."""
-        missing = self.place / self.name
-        sound = self.sound or (
-            self.pictures if self.pictures and is_video(self.pictures) else missing.with_name(f"{self.name}.wav")
-        )
-        pictures = self.pictures or missing.with_name(f"{self.name}.mp4")
-        return Source(clip, str(sound), str(pictures))
+        heard = self.pictures if self.pictures and is_video(self.pictures) else self.place / f"{self.name}.wav"
+        return Source(clip, str(self.sound or heard), str(self.pictures or self.place / f"{self.name}.mp4"))
 
 
 def stem(name: str) -> str:
@@ -59,24 +55,16 @@ def scan(trees: Iterable[tuple[str, Path]], known: Callable[[str], str | None]) 
             label = known(folder.name) if folder.is_dir() else None
             if label is None:
                 continue
-            for path in sorted(folder.iterdir()):
-                if path.name.startswith("."):
-                    continue
-                clip = clips.setdefault((part, label, stem(path.name)), Found(label, part, stem(path.name), folder))
-                _add(clip, path)
-    return sorted(
-        (clip for clip in clips.values() if clip.sound or clip.pictures), key=lambda c: (c.part, c.label, c.name)
-    )
-
-
-def _add(clip: Found, path: Path) -> None:
-    ending = path.suffix.lower()
-    if path.is_dir():
-        clip.pictures = path  # extracted frames are read faster than a video
-    elif ending in SOUND:
-        clip.sound = path
-    elif ending in VIDEO and (clip.pictures is None or not clip.pictures.is_dir()):
-        clip.pictures = path
+            for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
+                name, ending = stem(path.name), path.suffix.lower()
+                clip = clips.setdefault((part, label, name), Found(label, part, name, folder))
+                if path.is_dir():
+                    clip.pictures = path  # extracted frames are read faster than a video
+                elif ending in SOUND:
+                    clip.sound = path
+                elif ending in VIDEO and (clip.pictures is None or not clip.pictures.is_dir()):
+                    clip.pictures = path
+    return [clip for _, clip in sorted(clips.items()) if clip.sound or clip.pictures]
 
 
 def as_clips(found: Sequence[Found], classes: Sequence[str], name: Callable[[Found], str]) -> Clips:
@@ -85,22 +73,15 @@ def as_clips(found: Sequence[Found], classes: Sequence[str], name: Callable[[Fou
     Raises:
         ValueError: two clips have one name, so that a test clip may be a training clip; both places are given.
     """
-    first: dict[str, Found] = {}
-    twice = []
+    called = defaultdict(list)
     for clip in found:
-        before = first.setdefault(name(clip), clip)
-        if before is not clip:
-            twice.append((before, clip))
+        called[name(clip)].append(f"{clip.part}/{clip.label}")
+    twice = [(clip, places) for clip, places in called.items() if len(places) > 1]
     if twice:
-        a, b = twice[0]
-        raise ValueError(
-            f"{len(twice)} clip ids occur more than once, e.g. {name(a)!r} in {a.part}/{a.label} and "
-            f"{b.part}/{b.label}; remove one of the two"
-        )
-    index = {label: number for number, label in enumerate(classes)}
-    return Clips(
-        tuple(classes), [index[c.label] for c in found], [c.part for c in found], [c.source(name(c)) for c in found]
-    )
+        example = f"{twice[0][0]!r} in {' and '.join(twice[0][1])}"
+        raise ValueError(f"{len(twice)} clip ids occur more than once, e.g. {example}; remove all but one")
+    labels, parts = [classes.index(clip.label) for clip in found], [clip.part for clip in found]
+    return Clips(tuple(classes), labels, parts, [clip.source(name(clip)) for clip in found])
 
 
 def plain(name: str) -> str:

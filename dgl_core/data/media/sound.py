@@ -28,9 +28,8 @@ def read_wav(path: Path, rate: int) -> np.ndarray:
     if not len(sound):
         raise ValueError(f"{path}: the sound file is empty (0 samples); copy or extract it again, or drop the clip")
     if len(sound) < declared:
-        raise ValueError(
-            f"{path}: truncated, {len(sound)} of {declared} samples can be decoded; copy or extract it again"
-        )
+        decoded = f"{len(sound)} of {declared} samples can be decoded"
+        raise ValueError(f"{path}: truncated, {decoded}; copy or extract it again")
     check_whole(path)
     return mono(path, sound.T, own, rate)
 

@@ -12,25 +12,15 @@ FLOOR = 1e-7  # added to the magnitude before the logarithm
 
 @dataclass(frozen=True)
 class Form:
-    """Set how a sound becomes a spectrogram.
+    """Set how a sound becomes a spectrogram."""
 
-    Args:
-        rate: sampling rate (Hz) the sound is brought to.
-        samples: length that the sound is repeated and cut to.
-        hop: samples between two windows.
-        centred: windows centred on their time, zeros beyond the ends (librosa's default).
-        shape: (frequency, time) of the result.
-        block: frequency x time blocks that are averaged (compact form).
-        window: samples of a window, Hann.
-    """
-
-    rate: int
-    samples: int
-    hop: int
-    centred: bool
-    shape: tuple[int, int]
-    block: tuple[int, int] = (1, 1)
-    window: int = WINDOW
+    rate: int  # Hz, to which the sound is brought
+    samples: int  # length to which the sound is repeated and cut
+    hop: int  # samples between two windows
+    centred: bool  # windows centred on their time, zeros beyond the ends (librosa's default)
+    shape: tuple[int, int]  # frequency, time
+    block: tuple[int, int] = (1, 1)  # frequency x time that are averaged (compact form)
+    window: int = WINDOW  # samples, Hann
 
 
 FORMS = {
@@ -51,7 +41,6 @@ def spectrogram(sound: np.ndarray, form: Form) -> np.ndarray:
 
     Args:
         sound: ``[n]`` at ``form.rate``, any length, -1..1.
-        form: one of ``FORMS`` or ``LONG_FORMS``.
 
     Returns:
         float64 ``[F, T]`` = ``form.shape``: ln(|S| + 1e-7).

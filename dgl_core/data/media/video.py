@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,6 @@ VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".we
 RULES = ("1fps", "even")
 SLACK = 0.5  # seconds that a stream may end before its file says it does
 BROKEN = 0.05  # share of damaged sound packets that is let pass, as FFmpeg itself does
-
 EVEN = 0.95  # of the smallest other packet is the last one of mp2 sound at least, whose packets are of one size
 
 
@@ -25,11 +26,8 @@ EVEN = 0.95  # of the smallest other packet is the last one of mp2 sound at leas
 class Frames:
     """Set which frames of a video are taken.
 
-    Args:
-        count: how many.
-        rule: "1fps": the first ``count`` of the frames that the official scripts keep, one a second, the first of the
-            video included; "even": the frames in the middles of ``count`` equal parts of the video.
-        size: side in pixels; the whole picture is scaled.
+    Rule "1fps": the first ``count`` of the frames that the official scripts keep, one a second, the first of the video
+    included; "even": the frames in the middles of ``count`` equal parts of the video.
 
     **Source:** ``video_preprocessing.py`` (OGM-GE, which the official README names): frames whose number is a multiple
     of ``int(frames per second)``. **Difference:** taken in order of time (there, of an unsorted directory listing).
@@ -37,7 +35,11 @@ class Frames:
 
     count: int = 1
     rule: str = "1fps"
-    size: int = 224
+    size: int = 224  # side in pixels; the whole picture is scaled
+
+    def middles(self, total: int) -> list[int]:
+        """Return the numbers of the frames in the middles of ``count`` equal parts of ``total`` frames."""
+        return [(2 * k + 1) * total // (2 * self.count) for k in range(self.count)]
 
 
 @dataclass
@@ -57,20 +59,14 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
     """Read sound, frames or both from one file, in one pass over it.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it cannot be decoded, has no such stream, has too few frames, or ends before it should; the message
-            names file, reason and remedy.
-        ImportError: PyAV is not installed.
+        FileNotFoundError: no such file. ImportError: PyAV is not installed.
+        ValueError: it cannot be decoded, lacks a stream or frames, or ends early; names file, reason and remedy.
     """
-    av = pyav()
+    pyav()
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; copy it again, or drop the clip from the lists")
-    check_listed(path)
-    try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
-            media = _Reader(path, container, frames, sound).read()
-    except av.FFmpegError as error:
-        raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
+    with _opened(path) as container:
+        media = _Reader(path, container, frames, sound).read()
     check_whole(path)
     return media
 
@@ -80,18 +76,25 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO and path.is_file()
 
 
-def pictures(path: Path, form: str = "gray") -> Iterator[np.ndarray]:
-    """Yield all frames of a video in order, uint8 ``[H, W]`` ("gray") or ``[H, W, 3]`` ("rgb24")."""
+def pictures(path: Path) -> Iterator[np.ndarray]:
+    """Yield all frames of a video in order, in grey, uint8 ``[H, W]``."""
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise ValueError(f"{path}: has no pictures; copy it again, or drop the clip")
+        for frame in container.decode(container.streams.video[0]):
+            yield frame.to_ndarray(format="gray")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file that agrees with its manifest; what FFmpeg says of damage becomes one sentence."""
     av = pyav()
     check_listed(path)
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise ValueError(f"{path}: has no pictures; copy it again, or drop the clip")
-            for frame in container.decode(container.streams.video[0]):
-                yield frame.to_ndarray(format=form)
+            yield container
     except av.FFmpegError as error:
-        raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); copy it again") from None
+        raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
 
 
 class _Reader:
@@ -106,11 +109,11 @@ class _Reader:
             raise ValueError(f"{path}: has no sound; download it again, give a wav file of it, or drop the clip")
         if frames and self.video is None:
             raise ValueError(f"{path}: has no pictures; download it again, or drop the clip")
-        for stream in (self.video, self.audio):
-            if stream is not None and stream.codec_context is None:
+        self.streams = [stream for stream in (self.video, self.audio) if stream is not None]
+        for stream in self.streams:
+            if stream.codec_context is None:
                 raise ValueError(f"{path}: its header is damaged, or of an unknown codec; download or copy it again")
-            if stream is not None:
-                stream.codec_context.thread_count = 1  # clips are read side by side, one on each core
+            stream.codec_context.thread_count = 1  # clips are read side by side, one on each core
         self.kept: list = []
         self.number = 0  # of the frame that comes next
         self.chunks: list[np.ndarray] = []
@@ -119,48 +122,36 @@ class _Reader:
         self.ends: dict[int, float] = {}  # stream index: seconds
 
     def read(self) -> Media:
-        streams = [stream for stream in (self.video, self.audio) if stream is not None]
-        wanted = self._wanted()
+        self.wanted = self._wanted() if self.video is not None else []
         resampler = pyav().AudioResampler(format="fltp")
-        for packet in self.container.demux(streams):
+        for packet in self.container.demux(self.streams):
             if packet.pts is not None:
                 end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self.ends[packet.stream.index] = max(end, self.ends.get(packet.stream.index, end))
             if packet.stream is self.audio:
                 self._hear(packet, resampler)
             elif len(self.kept) < self.frames.count:
-                self._look(packet, wanted)
-        self._check_ends(streams)
-        media = Media(rate=self.audio.rate if self.audio is not None else 0)
-        if self.audio is not None:
-            media.sound = self._sound()
-        if self.video is not None:
-            media.frames, media.picture = self._pictures()
-        return media
+                self._look(packet)
+        self._check_ends()
+        sound, rate = (self._sound(), self.audio.rate) if self.audio is not None else (None, 0)
+        frames, size = self._pictures() if self.video is not None else (None, (0, 0))
+        return Media(sound, rate, frames, size)
 
-    def _wanted(self) -> list[int] | int:
-        """Choose the numbers of the frames to keep, or the step between them."""
-        if self.video is None:
-            return 0
+    def _wanted(self) -> list[int]:
+        """Choose the numbers of the frames to keep."""
         if self.frames.rule == "1fps":
-            rate = self.video.average_rate or self.video.guessed_rate
-            return max(1, int(rate)) if rate else 1
-        total = self._count()
-        return [(2 * k + 1) * total // (2 * self.frames.count) for k in range(self.frames.count)]
+            step = max(1, int(self.video.average_rate or self.video.guessed_rate or 1))
+            return [k * step for k in range(self.frames.count)]
+        with pyav().open(f"file:{self.path}", metadata_errors="replace") as container:  # each packet holds one frame
+            return self.frames.middles(sum(p.size > 0 for p in container.demux(container.streams.video[0])))
 
-    def _count(self) -> int:
-        """Count the frames of the file without decoding: one packet each."""
-        with pyav().open(f"file:{self.path}", metadata_errors="replace") as container:
-            return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
-
-    def _look(self, packet, wanted: list[int] | int) -> None:
+    def _look(self, packet) -> None:
         for frame in packet.decode():
-            keep = self.number % wanted == 0 if isinstance(wanted, int) else wanted.count(self.number)
+            times = self.wanted.count(self.number)
+            if times and frame.is_corrupt:
+                raise ValueError(f"{self.path}: frame {self.number} is damaged; download or copy it again")
+            self.kept += [frame.to_image()] * times if times else []
             self.number += 1
-            if keep and frame.is_corrupt:
-                raise ValueError(f"{self.path}: frame {self.number - 1} is damaged; download or copy it again")
-            for _ in range(min(int(keep), self.frames.count - len(self.kept))):
-                self.kept.append(frame.to_image())
 
     def _hear(self, packet, resampler) -> None:
         self.sizes += [packet.size] if packet.size else []
@@ -170,30 +161,23 @@ class _Reader:
         except pyav().FFmpegError:
             self.broken += 1
 
-    def _check_ends(self, streams: list) -> None:
+    def _check_ends(self) -> None:
         """Refuse a stream that ends early; where only the file as a whole has a length, the last stream counts."""
-        ends = {s.index: self.ends.get(s.index, 0.0) - float((s.start_time or 0) * s.time_base) for s in streams}
+        ends = {s.index: self.ends.get(s.index, 0.0) - float((s.start_time or 0) * s.time_base) for s in self.streams}
         whole = (self.container.duration or 0) / 1_000_000
-        for stream in streams:
+        for stream in self.streams:
             said = float(stream.duration * stream.time_base) if stream.duration else 0.0
             end, said = (ends[stream.index], said) if said else (max(ends.values()), whole)
             if end < said - max(SLACK, 0.05 * said):
-                raise ValueError(
-                    f"{self.path}: truncated, its {'sound' if stream is self.audio else 'video'} ends at {end:.1f} of "
-                    f"{said:.1f} s; download or copy it again"
-                )
+                what = f"its {'sound' if stream is self.audio else 'video'} ends at {end:.1f} of {said:.1f} s"
+                raise ValueError(f"{self.path}: truncated, {what}; download or copy it again")
 
     def _sound(self) -> np.ndarray:
-        packets = len(self.sizes)
-        if self.broken > BROKEN * packets:
-            raise ValueError(
-                f"{self.path}: {self.broken} of {packets} packets of its sound are damaged; download or copy it again"
-            )
-        if (
-            self.audio.codec_context.name.startswith("mp2")
-            and self.sizes
-            and self.sizes[-1] < EVEN * min(self.sizes[:-1], default=0)
-        ):
+        if self.broken > BROKEN * len(self.sizes):
+            damaged = f"{self.broken} of {len(self.sizes)} packets of its sound are damaged"
+            raise ValueError(f"{self.path}: {damaged}; download or copy it again")
+        even = self.audio.codec_context.name.startswith("mp2") and self.sizes
+        if even and self.sizes[-1] < EVEN * min(self.sizes[:-1], default=0):
             raise ValueError(f"{self.path}: truncated within its last packet of sound; download or copy it again")
         sound = np.concatenate(self.chunks, axis=1) if self.chunks else np.zeros((1, 0), np.float32)
         if not sound.shape[1]:

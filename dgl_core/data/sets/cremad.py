@@ -13,7 +13,7 @@ from pathlib import Path
 from dgl_core.data.generated.emotions.acting import EMOTIONS
 from dgl_core.data.generated.emotions.emotion_files import AUDIO, FRAMES
 from dgl_core.data.media.clips import Clips, read_list
-from dgl_core.data.media.source import Source
+from dgl_core.data.media.reader import Source
 from dgl_core.data.recipe import random_split
 from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
 

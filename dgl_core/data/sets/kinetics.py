@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dgl_core.data.media.clips import Clips
 from dgl_core.data.media.folders import Found, as_clips, plain, scan
-from dgl_core.data.media.source import Source
+from dgl_core.data.media.reader import Source
 from dgl_core.data.recipe import random_split
 from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
 

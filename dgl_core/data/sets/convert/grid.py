@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from dgl_core.data.files import cache
-from dgl_core.data.media.source import check_names
+from dgl_core.data.media.reader import check_names
 from dgl_core.data.media.video import VIDEO, pictures, read_video
 from dgl_core.data.sets.grid import LETTERS, NUMERALS
 from dgl_core.utils import Progress, write_atomic
