@@ -6,7 +6,7 @@ seed. Lines are means over seeds, bands reach from the lowest to the highest see
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -40,10 +40,10 @@ def series(records: Sequence[RunRecord], column: str) -> np.ndarray:
     return np.array([record.curves[column] for record in records], dtype=float)
 
 
-def band(axes, values: np.ndarray, colour: str, line: str, label: str, centre=np.mean) -> None:
+def band(axes, values: np.ndarray, colour: str, line: str, label: str, centre=np.mean, epochs=None, **marks) -> None:
     """Draw the mean (or another centre) over seeds as a line, their range as a band; ``values`` [seeds, epochs]."""
-    epochs = np.arange(1, values.shape[1] + 1)
-    axes.plot(epochs, centre(values, axis=0), line, color=colour, label=label)
+    epochs = np.arange(1, values.shape[1] + 1) if epochs is None else epochs
+    axes.plot(epochs, centre(values, axis=0), line, color=colour, label=label, **marks)
     if len(values) > 1:
         axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
 
@@ -58,62 +58,51 @@ def _log_axis(axes) -> None:
     style.plain_numbers(axes.yaxis)
 
 
-def _end(values: np.ndarray, form: str = "{:.1f}") -> str:
-    return form.format(values[:, -1].mean())
+def _curves(panels: Panels, ylabel: str, lines: Sequence[tuple], text: str, log: bool = False) -> Picture:
+    """Draw ``lines`` (label, row, column of its curves, look) in each panel, and say where each of them ends."""
+    figure, axes = _row(panels, ylabel)
+    said = []
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
+        ends = []
+        for label, row, column, look in lines:
+            values = series(rows[row], column) * (1 if log else 100)
+            band(ax, values, *look, label)
+            ends.append(f"{label.partition(' (')[0]} {values[:, -1].mean():.{2 if log else 1}f}")
+        if log:
+            _log_axis(ax)
+        else:
+            ax.set_ylim(0, 100)
+        said.append(f"{title}: {', '.join(ends)}")
+    axes[0].legend(loc="best" if log else "lower right")
+    return Picture(figure, f"{text}. {'; '.join(said)}.")
 
 
 def branch_curves(panels: Panels, row: str = "vanilla") -> Picture:
     """Draw Fig. 1(a): accuracy of the fused model and of its zero-masked branches during training."""
-    figure, axes = _row(panels, "test accuracy (%)")
-    said = []
-    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
-        ends = []
-        for branch in ("fused", *rows[row][0].data["modalities"]):
-            values = 100 * series(rows[row], f"test/{branch}/accuracy")
-            band(ax, values, *style.MODALITY[branch], branch)
-            ends.append(f"{branch} {_end(values)}")
-        ax.set_ylim(0, 100)
-        said.append(f"{title}: {', '.join(ends)}")
-    axes[0].legend(loc="lower right")
-    return Picture(figure, f"Test accuracy (%) of {row} training at the last epoch. " + "; ".join(said) + ".")
+    branches = ("fused", *next(iter(panels.values()))[row][0].data["modalities"])
+    lines = [(branch, row, f"test/{branch}/accuracy", style.MODALITY[branch]) for branch in branches]
+    return _curves(panels, "test accuracy (%)", lines, f"Test accuracy (%) of {row} training at the last epoch")
 
 
 def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla",)) -> Picture:
     """Draw Fig. 1(b): one modality trained alone against the same modality's branch inside joint models."""
-    figure, axes = _row(panels, f"{modality} test accuracy (%)")
-    said = []
-    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
-        alone = 100 * series(rows[f"{modality} alone"], "test/fused/accuracy")
-        band(ax, alone, *LINES["alone"], "alone")
-        ends = [f"alone {_end(alone)}"]
-        for row in rows_shown:
-            values = 100 * series(rows[row], f"test/{modality}/accuracy")
-            band(ax, values, *LINES[row], f"in {row}")
-            ends.append(f"in {row} {_end(values)}")
-        ax.set_ylim(0, 100)
-        said.append(f"{title}: {', '.join(ends)}")
-    axes[0].legend(loc="lower right")
-    return Picture(figure, f"{modality.capitalize()} test accuracy (%) at the last epoch. " + "; ".join(said) + ".")
+    what = f"{modality} test accuracy (%)"
+    lines = [("alone", f"{modality} alone", "test/fused/accuracy", LINES["alone"])]
+    lines += [(f"in {row}", row, f"test/{modality}/accuracy", LINES[row]) for row in rows_shown]
+    return _curves(panels, what, lines, f"{what.capitalize()} at the last epoch")
 
 
 def gradient_curves(
     panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("alone", "vanilla")
 ) -> Picture:
     """Draw Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
-    figure, axes = _row(panels, f"gradient norm, {modality} encoder")
-    said = []
-    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
-        ends = []
-        for row in rows_shown:
-            records = rows[f"{modality} alone" if row == "alone" else row]
-            values = series(records, f"gradient/{modality}")
-            alpha = records[0].spec.method_options.get("alpha", 4.0) if row in ("DGL", "G-Blending") else None
-            band(ax, values, *LINES[row], f"{row} (x alpha = {alpha:g})" if alpha else row)
-            ends.append(f"{row} {_end(values, '{:.2f}')}")
-        _log_axis(ax)
-        said.append(f"{title}: {', '.join(ends)}")
-    axes[0].legend()
-    return Picture(figure, f"Gradient norm at the {modality} encoder, last epoch. " + "; ".join(said) + ".")
+    lines, rows = [], next(iter(panels.values()))
+    for shown in rows_shown:
+        row = f"{modality} alone" if shown == "alone" else shown
+        alpha = rows[row][0].spec.method_options.get("alpha", 4.0) if shown in ("DGL", "G-Blending") else None
+        lines.append((f"{shown} (x alpha = {alpha:g})" if alpha else shown, row, f"gradient/{modality}", LINES[shown]))
+    text = f"Gradient norm at the {modality} encoder, last epoch"
+    return _curves(panels, f"gradient norm, {modality} encoder", lines, text, log=True)
 
 
 def suppression_curves(
@@ -137,7 +126,7 @@ def suppression_curves(
             band(upper, middle, colour, line, row, centre=np.median)
             band(lower, share, colour, line, f"{row}: s-bar < 1")
             lower.plot(np.arange(1, every.shape[1] + 1), every.mean(0), ":", color=colour, label=f"{row}: all s_k < 1")
-            ends.append(f"{row} s-bar {np.median(middle[:, -1]):.2g}, suppressed {_end(share, '{:.0f}')} %")
+            ends.append(f"{row} s-bar {np.median(middle[:, -1]):.2g}, suppressed {share[:, -1].mean():.0f} %")
         upper.axhline(1.0, color="grey", linewidth=0.8)
         _log_axis(upper)
         upper.set_ylim(0.05, 20.0)
@@ -158,12 +147,10 @@ def ratio_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[s
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         ends = []
         for row in rows_shown:
-            colour, line = LINES[row]
-            low, middle, high = (series(rows[row], f"suppression/{modality}/R_q{q}").mean(0) for q in (25, 50, 75))
-            epochs = np.arange(1, len(middle) + 1)
-            ax.plot(epochs, middle, line, color=colour, label=row)
-            ax.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
-            ends.append(f"{row} median {middle[-1]:.2f}, quartiles {low[-1]:.2f} to {high[-1]:.2f}")
+            quartiles = [series(rows[row], f"suppression/{modality}/R_q{q}").mean(0) for q in (25, 50, 75)]
+            band(ax, np.stack(quartiles), *LINES[row], row, centre=np.median)
+            low, middle, high = (quartile[-1] for quartile in quartiles)
+            ends.append(f"{row} median {middle:.2f}, quartiles {low:.2f} to {high:.2f}")
         ax.axhline(1.0, color="grey", linewidth=0.8)
         ax.set_ylim(0, None)
         said.append(f"{title}: {'; '.join(ends)}")
@@ -171,22 +158,34 @@ def ratio_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[s
     return Picture(figure, f"Suppression ratio R of {modality}, last epoch. " + ". ".join(said) + ".")
 
 
-def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
-    """Draw the last-epoch test accuracy of every row and branch: one small dot a seed, one large dot the mean."""
+def dot_chart(panels: Panels, headings, branches: Sequence[str], values: Callable, apart: float, judged: bool, **size):
+    """Draw dots of ``values(label, records, branch)``, a row a label; return figure and title -> label -> means."""
     labels = list(next(iter(panels.values())))
-    size = {"width": 3.4, "height": 0.32 * len(labels) + 1.0}
-    figure, axes = style.row(map(style.heading, panels), "test accuracy (%)", **size, sharey=True)
-    said = []
+    size["height"] = size["height"] * len(labels) + 1.0
+    figure, axes = style.row(headings, "test accuracy (%)", **size, sharey=True)
+    means = {title: {label: [] for label in labels} for title in panels}
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
-        for position, label in enumerate(labels):
-            records, alone = rows[label], " alone" in label
-            for offset, branch in zip((-0.2, 0.0, 0.2), branches, strict=False):
-                if records and (not alone or label.startswith(f"{branch} ")):
-                    scores = percent(records, "fused" if alone else branch)
-                    style.dots(ax, position + offset, scores, style.MODALITY[branch][0])
-            if records and not alone:
-                said.append(f"{title}, {label}: fused {np.mean(percent(records)):.1f}")
+        for place, label in enumerate(labels):
+            for offset, branch in zip(np.linspace(-apart, apart, len(branches)), branches, strict=True):
+                scores, colour = values(label, rows[label], branch), style.MODALITY[branch][0]
+                if scores:
+                    means[title][label].append(style.dots(ax, place + offset, scores, colour, judged=judged))
         ax.set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()
     style.legend(figure, {branch: (style.MODALITY[branch][0], "o") for branch in branches})
+    return figure, means
+
+
+def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
+    """Draw the last-epoch test accuracy of every row and branch: one small dot a seed, one large dot the mean."""
+
+    def scores(label: str, records: Sequence[RunRecord], branch: str) -> list[float]:
+        if " alone" in label:
+            return percent(records) if label.startswith(f"{branch} ") else []
+        return percent(records, branch)
+
+    size = {"width": 3.4, "height": 0.32}
+    figure, found = dot_chart(panels, map(style.heading, panels), branches, scores, 0.2, False, **size)
+    said = [f"{title}, {label}: fused {means[0]:.1f}" for title, rows in found.items()
+            for label, means in rows.items() if means and " alone" not in label]  # fmt: skip
     return Picture(figure, "Last-epoch test accuracy (%). " + "; ".join(said) + ".")

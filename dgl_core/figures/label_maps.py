@@ -5,7 +5,7 @@ Records come in as rows: row label -> one record per seed (``experiments.table5`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from dgl_core.data.tasks.label_maps import VOID, class_iou
 from dgl_core.figures import style
-from dgl_core.figures.curves import LINES, Panels, series
+from dgl_core.figures.curves import LINES, Panels, Rows, band, series
 from dgl_core.figures.style import Photograph, Picture
 from dgl_core.paper.scenes import Scene
 from dgl_core.training.records import RunRecord, unpack_array
@@ -72,7 +72,7 @@ def kept_maps(record: RunRecord, branch: str, shape: tuple[int, int]) -> np.ndar
     return unpack_array(record.arrays["last"][branch]["maps"])[:, : shape[0], : shape[1]]
 
 
-def predictions(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]], count: int = 4) -> Photograph:
+def predictions(scenes: Sequence[Scene], rows: Rows, count: int = 4) -> Photograph:
     """Draw RGB | depth | truth | vanilla | DGL | DGL from RGB alone | DGL from depth alone, first seed, last epoch.
 
     The masked columns are those with re-estimated batch-norm statistics.
@@ -97,7 +97,7 @@ def predictions(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]
     return Photograph(figure, f"Predicted labels of {len(scenes)} test pictures. Pixels that are right: {said}.")
 
 
-def agreement(scenes: Sequence[Scene], rows: Mapping[str, Sequence[RunRecord]]) -> Photograph:
+def agreement(scenes: Sequence[Scene], rows: Rows) -> Photograph:
     """Map where DGL helps (blue: only DGL is right) and hurts (red: only vanilla); white: both, grey: neither."""
     figure, axes = _grid(2, [""] * len(scenes), scenes[0].label.shape, 1.9)
     names = {"only DGL right": style.BLUE, "only vanilla right": style.RED, "both": "#FFFFFF", "neither": "#AAAAAA"}
@@ -125,13 +125,11 @@ def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL
     for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         ends = []
         for row in rows_shown:
-            colour, line = LINES[row]
             values = 100 * series(rows[row], "val/fused/miou")  # [seeds, epochs], NaN where not measured
             epochs = np.flatnonzero(~np.isnan(values[0]))
             values, test = values[:, epochs], 100 * series(rows[row], "test/fused/miou")[:, -1]
-            axis.plot(epochs + 1, values.mean(0), line, marker="o", markersize=3, color=colour, label=row)
-            axis.fill_between(epochs + 1, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
-            axis.plot(epochs[-1] + 1.15, test.mean(), "*", color=colour, markersize=9)
+            band(axis, values, *LINES[row], row, epochs=epochs + 1, marker="o", markersize=3)
+            axis.plot(epochs[-1] + 1.15, test.mean(), "*", color=LINES[row][0], markersize=9)
             ends.append(f"{row} validation {values[:, -1].mean():.1f}, test {test.mean():.1f}")
         axis.set_ylim(bottom=0)
         said.append(f"{title}: {'; '.join(ends)}")
@@ -139,7 +137,7 @@ def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL
     return Picture(figure, "mIoU (%) at the last epoch. " + ". ".join(said) + ".")
 
 
-def iou_differences(rows: Mapping[str, Sequence[RunRecord]], better: str = "DGL", worse: str = "vanilla"):
+def iou_differences(rows: Rows, better: str = "DGL", worse: str = "vanilla"):
     """Subtract the IoU of one row from another's: class -> points per seed, classes without test pixels left out."""
     partner = {record.spec.seed: record for record in rows[worse]}
     pairs = [(record, partner[record.spec.seed]) for record in rows[better] if record.spec.seed in partner]

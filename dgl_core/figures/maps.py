@@ -20,9 +20,7 @@ def rate_maps(
 ) -> Picture:
     """Map fused test accuracy over encoder rate (across) and fusion rate (up): vanilla, DGL, G-Blending on one scale.
 
-    Args:
-        rows: of ``experiments.beyond.rate_maps``. rates: fusion and encoder rates, of ``experiments.beyond.rates``.
-        path: the fusion rate along which the paper's alpha 1 to 5 runs; 0: do not draw it.
+    ``rates``: of the fusion module and of the encoders. ``path``: fusion rate along which alpha runs in the paper.
     """
     y, x = rates
     maps = {m: protocols.mean_scores(rows, [[beyond.cell(m, e, f) for e in x] for f in y]) for m in beyond.MAPPED}

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dgl_core.figures import style
-from dgl_core.figures.curves import Panels
+from dgl_core.figures.curves import Panels, Rows
 from dgl_core.figures.style import Picture
 from dgl_core.paper.tables.balance import without
-from dgl_core.training.records import RunRecord
 from dgl_core.verdicts.statistics import mean_interval, percent
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -26,7 +25,7 @@ def marks(modalities: Sequence[str]) -> dict[str, tuple[str, str]]:
     return dict(zip(("fused", *modalities), zip((style.BLACK, *colours.values()), MARKERS, strict=False), strict=True))
 
 
-def modalities_of(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+def modalities_of(rows: Rows) -> list[str]:
     """Name the modalities of the row that has most of them."""
     return max((list(r.data["modalities"]) for records in rows.values() for r in records[:1]), key=len)
 
@@ -40,24 +39,24 @@ def _mean(axes, position: float, values: Sequence[float], colour: str, marker: s
     return interval.mean
 
 
-def _frame(panels: Panels, labels: Sequence[str], lines: Mapping[str, float], height: float):
-    """Lay out one axes per panel: ``labels`` on the y axis, a dashed line where a constant prediction would be."""
+def _frame(panels: Panels, lines: Mapping[str, float] | None, height: float):
+    """Lay out one axes per panel: all labels on the y axis, a dashed line where a constant prediction would be."""
+    labels = list(dict.fromkeys(label for rows in panels.values() for label in rows))
     size = {"width": 3.7, "height": height * len(labels) + 1.3}
     figure, axes = style.row(map(style.heading, panels), "test accuracy (%)", **size, sharey=True)
     for ax, title in zip(axes, panels, strict=True):
-        if title in lines:
+        if title in (lines or {}):
             ax.axvline(lines[title], color="grey", linestyle="--", linewidth=0.9)
     axes[0].set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.4, -0.6))
-    return figure, axes
+    return figure, axes, labels
 
 
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
     """Draw every row's mean accuracy, fused and of each modality under the zero mask, with 95 % intervals.
 
-    ``lines``: title -> accuracy of naming the most frequent class, drawn as a dashed line.
+    ``lines``: title -> accuracy of naming the most frequent class, drawn dashed.
     """
-    labels = list(dict.fromkeys(label for rows in panels.values() for label in rows))
-    figure, axes = _frame(panels, labels, lines or {}, 0.36)
+    figure, axes, labels = _frame(panels, lines, 0.36)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         modalities = modalities_of(rows)
@@ -76,8 +75,7 @@ def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Pic
 def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
     """Draw every method's accuracy with all modalities, and with each one of them missing at test time."""
     shown = {t: {k: v for k, v in rows.items() if v and not k.endswith(" alone")} for t, rows in panels.items()}
-    labels = list(dict.fromkeys(label for rows in shown.values() for label in rows))
-    figure, axes = _frame(shown, labels, lines or {}, 0.28)
+    figure, axes, labels = _frame(shown, lines, 0.28)
     said = []
     for ax, (title, rows) in zip(axes, shown.items(), strict=True):
         modalities = modalities_of(rows)
@@ -97,9 +95,7 @@ def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -
 
 
 def accuracy_and_f1(
-    rows: Mapping[str, Sequence[RunRecord]],
-    constants: Mapping[str, tuple[float, float]],
-    paper: Mapping[str, Sequence[float]],
+    rows: Rows, constants: Mapping[str, tuple[float, float]], paper: Mapping[str, Sequence[float]]
 ) -> Picture:
     """Place each branch of every method by accuracy and macro-F1: which of them say more than one class?
 
@@ -110,11 +106,9 @@ def accuracy_and_f1(
     figure, ax = style.new(width=5.6, height=3.8)
     said, reach = [], [x for x, _ in constants.values()]
     for name, (colour, marker) in marks(modalities_of(rows)).items():
-        records = [
-            v for k, v in rows.items() if v and name in v[0].branches() and (name != "fused" or " alone" not in k)
-        ]
+        known = [v for k, v in rows.items() if v and name in v[0].branches() and (name != "fused" or " alone" not in k)]
         x, y = (
-            np.array([100 * np.mean([r.score(name, metric=metric) for r in v]) for v in records])
+            np.array([100 * np.mean([r.score(name, metric=metric) for r in v]) for v in known])
             for metric in ("accuracy", "macro_f1")
         )
         ax.plot(x, y, marker, color=colour, fillstyle="none", label=name)

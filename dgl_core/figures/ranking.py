@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dgl_core.figures import style
-from dgl_core.figures.curves import Panels
+from dgl_core.figures.curves import Panels, dot_chart
 from dgl_core.figures.style import Picture
 from dgl_core.training.records import RunRecord
 from dgl_core.verdicts.statistics import percent
@@ -26,7 +26,7 @@ def _leave_out_the_far_left(axes, means: Mapping[str, float]) -> None:
 
 
 def all_methods(
-    panels: Mapping[str, Mapping[str, Sequence[RunRecord]]],
+    panels: Panels,
     tuned: Mapping[str, Mapping[str, tuple[float, Sequence[RunRecord]]]],
     cost: Mapping[str, float],
 ) -> Picture:
@@ -53,8 +53,7 @@ def all_methods(
         _leave_out_the_far_left(ax, {row: float(np.mean(percent(rows[row]))) for row in order})
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("fused test accuracy (%)")
-    for position, row in enumerate(order):
-        axes[-1].barh(position, cost.get(row, 0.0), color=style.SKY, height=0.6)
+    axes[-1].barh(range(len(order)), [cost.get(row, 0.0) for row in order], color=style.SKY, height=0.6)
     axes[-1].axvline(1.0, color="grey", linewidth=0.8)
     axes[-1].set_xlabel("cost of training / vanilla's")
     axes[0].set_yticks(range(len(order)), order)
@@ -72,7 +71,7 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
     """
     kinds = {"DGL": ("DGL, alpha {:g}", style.BLUE, "-o"), "G-Blending": ("G-Blending, alpha {:g}", style.PURPLE, ":s")}
     kinds["vanilla, rate x alpha"] = ("vanilla, rate x {:g}", style.RED, "--^")
-    alphas = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    alphas = np.arange(1.0, 6.0)
     figure, axes = style.row(panels, "alpha", f"{branch} test accuracy (%)", height=3.0)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -94,19 +93,8 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
 
 def rows_as_dots(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
     """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval."""
-    labels = list(next(iter(panels.values())))
-    size = {"width": 3.6, "height": 0.36 * len(labels) + 1.0}
-    figure, axes = style.row(panels, "test accuracy (%)", **size, sharey=True)
-    said = []
-    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
-        for position, label in enumerate(labels):
-            means = []
-            for offset, branch in zip(np.linspace(-0.25, 0.25, len(branches)), branches, strict=True):
-                colour = style.MODALITY[branch][0]
-                mean = style.dots(ax, position + offset, percent(rows[label], branch), colour, judged=True)
-                means.append(f"{mean:.1f}")
-            said.append(f"{title}, {label}: {'/'.join(means)}")
-        ax.set_yticks(range(len(labels)), labels)
-    axes[0].invert_yaxis()
-    style.legend(figure, {branch: (style.MODALITY[branch][0], "o") for branch in branches})
+    size = {"width": 3.6, "height": 0.36}
+    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, **size)
+    said = [f"{title}, {label}: {'/'.join(f'{mean:.1f}' for mean in means)}" for title, rows in found.items()
+            for label, means in rows.items()]  # fmt: skip
     return Picture(figure, f"Test accuracy (%), {'/'.join(branches)}. " + "; ".join(said) + ".")

@@ -138,7 +138,7 @@ def bare(axis) -> None:
 class Picture:
     """A finished figure and its text alternative, made from the plotted numbers: what a notebook cell ends with.
 
-    A strict comparison of notebook outputs compares the text and so notices when the plotted data change.
+    A strict comparison of notebook outputs compares the text, which changes with the plotted data.
     """
 
     figure: Figure

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dgl_core import data
 from dgl_core.data.media.clips import Clips, View, load_clips, prepare_clips
 from dgl_core.data.media.video import RULES
-from dgl_core.data.recipe import SEEDS, Recipe
-
-if TYPE_CHECKING:
-    from dgl_core.data.dataset import Dataset
+from dgl_core.data.recipe import SEEDS, Recipe, random_split
 
 CHOICES = {"spectrogram": ("compact", "official", "paper"), "augment": ("none", "shift", "crop")}
 _UNLISTED = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # line breaks, bytes that are no UTF-8
@@ -22,21 +21,13 @@ _VIEW = {"spectrogram": "official", "frame_size": 224, "augment": "crop", "rule"
 
 @dataclass(frozen=True)
 class Listing:
-    """The clips of a set and what to know of them.
-
-    Args:
-        clips: which there are and where their media lie.
-        source: where the values come from, in words.
-        key: folder of the prepared arrays in the cache.
-        long: ten seconds of sound, not three.
-        complete: a clip that cannot be read is an error, as where the lists are the benchmark.
-    """
+    """The clips of a set and what to know of them."""
 
     clips: Clips
-    source: str
-    key: str
-    long: bool = False
-    complete: bool = False
+    source: str  # where the values come from, in words
+    key: str  # folder of the prepared arrays in the cache
+    long: bool = False  # ten seconds of sound, not three
+    complete: bool = False  # a clip that cannot be read is an error, as where the lists are the benchmark
 
 
 def clip_recipe(
@@ -50,10 +41,8 @@ def clip_recipe(
     """Return the recipe of a set of clips.
 
     Args:
-        name: of the set.
         listed: ``listed(root, **own) -> Listing``; ``own`` are the options that no ``View`` has.
         options: those of this set with their defaults; seed and the options of a ``View`` come to them.
-        choices, verify: as in ``Recipe``.
     """
     of_view = {f.name for f in fields(View)}
 
@@ -64,7 +53,7 @@ def clip_recipe(
                 raise ValueError(f"{name}: the name {text!r} has characters that no list can hold; rename that file")
         return listing, View(**{key: given[key] for key in given.keys() & of_view}, long=listing.long)
 
-    def load(root: Path | None, **given: Any) -> Dataset:
+    def load(root: Path | None, **given: Any) -> data.Dataset:
         listing, view = viewed(root, given)
         about = {"source": listing.source, "key": listing.key, "complete": listing.complete}
         return load_clips(listing.clips, view, name=name, **about)
@@ -73,12 +62,29 @@ def clip_recipe(
         listing, view = viewed(root, given)
         return str(prepare_clips(listing.clips, view, listing.key, again=True))
 
-    return Recipe(
-        name,
-        load,
-        {**options, "seed": 0, **_VIEW},
-        choices={**CHOICES, "rule": RULES, **(choices or {})},
-        limits={"seed": SEEDS, "frames": (1, 64), "frame_size": (16, 512)},
-        verify=verify,
-        prepare=prepare,
-    )
+    limits = {"seed": SEEDS, "frames": (1, 64), "frame_size": (16, 512)}
+    choices = {**CHOICES, "rule": RULES, **(choices or {})}
+    options = {**options, "seed": 0, **_VIEW}
+    return Recipe(name, load, options, choices=choices, limits=limits, verify=verify, prepare=prepare)
+
+
+def cut_training(labels: Sequence, parts: Sequence[str], val: float, seed: int, test: float = 0.0) -> list[str]:
+    """Return the parts after cutting shares of the training part off, class by class; the others stay."""
+    training = [number for number, part in enumerate(parts) if part == "train"]
+    cut = random_split([labels[number] for number in training], val=val, test=test, seed=seed)
+    moved = dict(zip(training, cut, strict=True))
+    return [moved.get(number, part) for number, part in enumerate(parts)]
+
+
+def read_rows(path: Path, fits: Callable[[list[str]], bool], form: str) -> list[list[str]]:
+    """Read a list of clips, one a line.
+
+    Raises:
+        ValueError: a line that does not fit; the message has file, line number and the ``form`` of a right one.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    for number, row in enumerate(rows, start=1):
+        if not fits(row):
+            raise ValueError(f"{path}, line {number}: {','.join(row)!r} is not {form}")
+    return rows

@@ -8,32 +8,26 @@ Cao, Cooper, Keutmann, Gur, Nenkova, Verma, IEEE Transactions on Affective Compu
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from dgl_core.data.generated.emotions.acting import EMOTIONS
 from dgl_core.data.generated.emotions.emotion_files import AUDIO, FRAMES
 from dgl_core.data.media.clips import Clips, read_list
 from dgl_core.data.media.reader import Source
-from dgl_core.data.recipe import random_split
-from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
+from dgl_core.data.sets.clip_recipe import Listing, clip_recipe, cut_training
 
 VIDEOS = "VideoFlash"
 
 
 def listed(root: Path | None, seed: int) -> Listing:
-    """List the clips of the official lists; validation is cut from the training list, as large as the test list.
-
-    Raises:
-        FileNotFoundError: set or list are not here. ValueError: a broken list.
-    """
+    """List the clips of the official lists; validation is cut from the training list, as large as the test list."""
     folder = RECIPE.find(root)
     lists = {part: read_list(_list_file(folder, part), EMOTIONS) for part in ("train", "test")}
+    rows = [(name, label, part) for part, clips in lists.items() for name, label in clips]
     share = len(lists["test"]) / len(lists["train"])
-    cut = random_split([label for _, label in lists["train"]], val=share, test=0.0, seed=seed)
-    lists["val"] = [clip for clip, part in zip(lists["train"], cut, strict=True) if part == "val"]
-    lists["train"] = [clip for clip, part in zip(lists["train"], cut, strict=True) if part == "train"]
-    rows = sorted((name, label, part) for part, clips in lists.items() for name, label in clips)
-    names, labels, parts = zip(*rows, strict=True)
+    cut = cut_training([label for _, label, _ in rows], [part for *_, part in rows], share, seed)
+    names, labels, parts = zip(*sorted((*row[:2], part) for row, part in zip(rows, cut, strict=True)), strict=True)
     clips = Clips(EMOTIONS, labels, parts, [_source(folder, name) for name in names])
     return Listing(clips, "CREMA-D, official split lists", "cremad", complete=True)
 
@@ -42,11 +36,11 @@ def verify_cremad(root: Path | None) -> str:
     """Check that every clip of the official lists has a sound and a picture, and that no clip is listed twice."""
     clips = listed(root, 0).clips
     names = [source.clip for source in clips.sources]
-    if len(set(names)) < len(names):
-        twice = next(name for name, after in zip(names, names[1:], strict=False) if name == after)
-        raise ValueError(
-            f"clip {twice!r} is listed twice in the train and test lists of CREMA-D; fetch the lists again"
-        )
+    for name, after in pairwise(names):
+        if name == after:
+            raise ValueError(
+                f"clip {name!r} is listed twice in the train and test lists of CREMA-D; fetch the lists again"
+            )
     absent = [s.clip for s in clips.sources if not (Path(s.sound).is_file() and Path(s.pictures).exists())]
     if absent:
         raise FileNotFoundError(
@@ -54,10 +48,9 @@ def verify_cremad(root: Path | None) -> str:
             f"e.g. {absent[0]!r}; copy or extract them again"
         )
     test = clips.parts.count("test")
-    published = RECIPE.facts.counts
-    official = (len(names) - test, test) == (published["train"], published["test"])
-    found = f"{len(names) - test} train and {test} test clips, each with sound and pictures"
-    return found + ("" if official else f" (the official lists have {published['train']} and {published['test']})")
+    found, published = (len(names) - test, test), (RECIPE.facts.counts["train"], RECIPE.facts.counts["test"])
+    said = "{} train and {} test clips, each with sound and pictures".format(*found)
+    return said + ("" if found == published else " (the official lists have {} and {})".format(*published))
 
 
 def _source(folder: Path, name: str) -> Source:

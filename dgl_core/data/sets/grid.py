@@ -8,21 +8,16 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgl_core import data
 from dgl_core.data.files import cache
 from dgl_core.data.files.arrays import prepared
 from dgl_core.data.recipe import Recipe
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dgl_core.data.dataset import Dataset
 
 FOLDS = 5
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -41,27 +36,21 @@ def verify_grid(root: Path | None) -> str:
     return "{} words of {} utterances, {} classes, checksums as in the manifest".format(*counts)
 
 
-def load_words(root: Path | None, *, frames: int, augment: str) -> Dataset:
+def load_words(root: Path | None, *, frames: int, augment: str) -> data.Dataset:
     """Load all 51 words; 200 of 1000 utterances test, as the set's own list says; validation is cut by utterance."""
     folder = WORDS.find(root)
     rows = _samples(folder)
     letters = [row for row in rows if row["slot"] == "3"]  # one per utterance: cut by it, and every word is cut evenly
     training = [row for row in letters if row["split"] == "train"]
-    chosen = _every_nth([row["word"] for row in training], VAL_SHARE)
-    val = {row["utterance"] for row, validates in zip(training, chosen, strict=True) if validates}
+    places = [place for some in _shuffled([row["word"] for row in training]) for place in some[::VAL_SHARE]]
+    val = {training[place]["utterance"] for place in places}
     parts = ["val" if row["utterance"] in val else row["split"] for row in rows]
     classes = sorted({(int(row["label51"]), row["word"]) for row in rows})
     return _dataset(folder, "words", rows, tuple(word for _, word in classes), parts, frames, augment)
 
 
-def load_fold(root: Path | None, task: str, *, fold: int, frames: int, augment: str) -> Dataset:
-    """Load 25 letters, 40 utterances each, or 10 digits, 100 utterances each.
-
-    Args:
-        task: "letters" or "digits".
-        fold: 0 to 4, the fifth of the utterances that tests.
-        frames, augment: as ``load_words``.
-    """
+def load_fold(root: Path | None, task: str, *, fold: int, frames: int, augment: str) -> data.Dataset:
+    """Load 25 letters, 40 utterances each, or 10 digits, 100 each; ``fold`` is the fifth of them that tests."""
     folder = WORDS.find(root)
     rows = [row for row in _samples(folder) if row["slot"] == str(SLOT[task])]
     classes = NUMERALS if task == "digits" else tuple(sorted({row["word"] for row in rows}))
@@ -69,14 +58,9 @@ def load_fold(root: Path | None, task: str, *, fold: int, frames: int, augment: 
 
 
 def fold_parts(words: Sequence[str], fold: int) -> list[str]:
-    """Return the part of each utterance in one fold; each word is spread evenly over folds and validation.
-
-    Over folds 0..4 every utterance tests exactly once; an eighth of the others validates.
-    """
+    """Return the part of each utterance in one fold: each word evenly spread, every utterance tests in one of five."""
     parts = np.full(len(words), "train", dtype=object)
-    rng = np.random.Generator(np.random.PCG64(0))
-    for word in sorted(set(words)):
-        rows = rng.permutation([i for i, w in enumerate(words) if w == word])
+    for rows in _shuffled(words):
         blocks = np.array_split(rows, FOLDS)
         parts[blocks[fold]] = "test"
         rest = np.concatenate([blocks[(fold + k) % FOLDS] for k in range(1, FOLDS)])
@@ -84,13 +68,11 @@ def fold_parts(words: Sequence[str], fold: int) -> list[str]:
     return parts.tolist()
 
 
-def _every_nth(words: Sequence[str], n: int) -> list[bool]:
-    """Mark one in ``n`` places of each word, chosen at random once and for all."""
-    chosen = np.zeros(len(words), dtype=bool)
+def _shuffled(words: Sequence[str]) -> Iterator[np.ndarray]:
+    """Yield the places of each word, in an order drawn at random once and for all."""
     rng = np.random.Generator(np.random.PCG64(0))
     for word in sorted(set(words)):
-        chosen[rng.permutation([i for i, w in enumerate(words) if w == word])[::n]] = True
-    return chosen.tolist()
+        yield rng.permutation([i for i, w in enumerate(words) if w == word])
 
 
 def _samples(folder: Path) -> list[dict[str, str]]:
@@ -119,26 +101,27 @@ def _dataset(
     folder: Path,
     task: str,
     rows: Sequence[dict],
-    classes: tuple[str, ...],
+    classes: Sequence[str],
     parts: Sequence[str],
     frames: int,
     augment: str,
-) -> Dataset:
+) -> data.Dataset:
     import torch
 
-    from dgl_core.data import dataset, transforms
+    from dgl_core.data import transforms
 
     index = np.array([int(row["row"]) for row in rows])
     with np.load(folder / "audio_logmel.npz", allow_pickle=False) as file:
         audio = torch.from_numpy(file["mel"][index])  # uint8 [N, 64 frames, 40 mel], linear in the log power
     visual = torch.from_numpy(_lips(folder)[index, :: 8 // frames])  # uint8 [N, frames, 32, 48], evenly spaced
     train = torch.tensor([i for i, part in enumerate(parts) if part == "train"])
-    moved = augment == "shift"
-    inputs = {
-        name: transforms.Standardise(*_statistics(x[train]), shift=shift if moved else (0, 0))
-        for name, x, shift in (("audio", audio, (4, 0)), ("visual", visual, (2, 3)))
-    }
-    return dataset.Dataset(
+    levels, inputs = torch.arange(256).double(), {}
+    for name, x, shift in (("audio", audio, (4, 0)), ("visual", visual, (2, 3))):
+        counts = torch.bincount(x[train].flatten(), minlength=256).double()  # mean and deviation are exact from them
+        mean = (counts * levels).sum() / counts.sum()
+        std = (counts * (levels - mean) ** 2).sum().div(counts.sum()).sqrt()
+        inputs[name] = transforms.Standardise(float(mean), float(std), shift=shift if augment == "shift" else (0, 0))
+    return data.Dataset(
         {"audio": audio, "visual": visual},
         torch.tensor([classes.index(row["word"]) for row in rows]),
         parts,
@@ -148,16 +131,6 @@ def _dataset(
         source="GRID corpus, talker s1 (Cooke et al. 2006, CC BY 4.0)",
         transforms=inputs,
     )
-
-
-def _statistics(x: Tensor) -> tuple[float, float]:
-    """Compute mean and standard deviation of uint8 values, from their exact histogram."""
-    import torch
-
-    counts = torch.bincount(x.flatten(), minlength=256).double()
-    values = torch.arange(256).double()
-    mean = (counts * values).sum() / counts.sum()
-    return float(mean), float((counts * (values - mean) ** 2).sum().div(counts.sum()).sqrt())
 
 
 def grid(task: str) -> Recipe:

@@ -12,7 +12,6 @@ picture of the class is paired with the sound of another clip; here the files of
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from pathlib import Path
@@ -20,8 +19,7 @@ from pathlib import Path
 from dgl_core.data.media.clips import Clips
 from dgl_core.data.media.folders import Found, as_clips, plain, scan
 from dgl_core.data.media.reader import Source
-from dgl_core.data.recipe import random_split
-from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
+from dgl_core.data.sets.clip_recipe import Listing, clip_recipe, cut_training, read_rows
 
 TREES = (
     ("train", "train"), ("val", "val"), ("test", "test"),
@@ -71,18 +69,17 @@ def listed(root: Path | None, classes: int, seed: int) -> Listing:
     elif not any(clip.part == "test" for clip in found):
         for clip in found:
             clip.part = "test" if clip.part == "val" else clip.part
-    _cut_validation(found, seed)
+    if not any(clip.part == "val" for clip in found):
+        cut = cut_training([clip.label for clip in found], [clip.part for clip in found], 0.125, seed)
+        for clip, part in zip(found, cut, strict=True):
+            clip.part = part
     clips = as_clips(found, CLASSES[classes], lambda clip: clip.name)
     empty = sorted(names - {clip.label for clip in found})
     note = f"Kinetics-Sounds, {classes} classes" + (", lists of OGM-GE" if lists else "")
     note += f" (no clip of: {', '.join(empty)})" if empty else ""
     gone = [Source(name, *[str(folder / part / "*" / f"{name}.mp4")] * 2) for name, part in absent]
-    clips = Clips(
-        clips.classes,
-        [*clips.labels, *[None] * len(gone)],
-        [*clips.parts, *(part for _, part in absent)],
-        [*clips.sources, *gone],
-    )
+    labels, parts = [*clips.labels, *[None] * len(gone)], [*clips.parts, *(part for _, part in absent)]
+    clips = Clips(clips.classes, labels, parts, [*clips.sources, *gone])
     return Listing(clips, note, f"ks-{classes}", long=True)
 
 
@@ -99,12 +96,8 @@ def _lists(folder: Path) -> dict[str, list[tuple[str, str]]]:
         path = next((p for p in (folder / inside, folder.parent / "split_lists" / beside) if p.is_file()), None)
         if path is None:
             return {}
-        with open(path, encoding="utf-8", newline="") as file:
-            lists[part] = []
-            for number, row in enumerate(csv.reader(file), start=1):
-                if len(row) != 3 or not row[2].isdecimal():
-                    raise ValueError(f"{path}, line {number}: {','.join(row)!r} is not 'clip,seconds,class number'")
-                lists[part].append((row[0], row[2]))
+        rows = read_rows(path, lambda row: len(row) == 3 and row[2].isdecimal(), "'clip,seconds,class number'")
+        lists[part] = [(name, number) for name, _, number in rows]
     return lists
 
 
@@ -132,15 +125,6 @@ def _select(found: list[Found], lists: dict) -> tuple[list[Found], list[tuple[st
             f"{label!r} and elsewhere; put the clips into the folders of their classes"
         )
     return sorted(kept, key=lambda clip: (clip.part, clip.label, clip.name)), absent
-
-
-def _cut_validation(found: list[Found], seed: int) -> None:
-    if any(clip.part == "val" for clip in found):
-        return
-    training = [clip for clip in found if clip.part == "train"]
-    cut = random_split([clip.label for clip in training], val=0.125, test=0.0, seed=seed)
-    for clip, part in zip(training, cut, strict=True):
-        clip.part = part
 
 
 RECIPE = clip_recipe("ks", listed, {"classes": 34, "frames": 3}, choices={"classes": tuple(CLASSES)})

@@ -12,8 +12,7 @@ import hashlib
 from pathlib import Path
 
 from dgl_core.data.media.folders import as_clips, scan
-from dgl_core.data.recipe import random_split
-from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
+from dgl_core.data.sets.clip_recipe import Listing, clip_recipe, cut_training
 from dgl_core.utils import data_roots
 
 PARTS = ("train", "val", "test")
@@ -21,17 +20,13 @@ LENGTHS = ("3s", "10s")
 
 
 def find_own(root: Path | None, name: str) -> Path:
-    """Return the folder of that name below a data root.
-
-    Raises:
-        ValueError: no name. FileNotFoundError: no such folder.
-    """
+    """Return the folder of that name below a data root."""
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(f"folder is {name!r}; give the name of a folder below a data root, e.g. folder='my_set'")
     roots = data_roots(root)
-    for folder in (place / name for place in roots):
-        if folder.is_dir():
-            return folder
+    for place in roots:
+        if (place / name).is_dir():
+            return place / name
     raise FileNotFoundError(
         f"no folder {name!r} in {', '.join(map(str, roots))}. Put {name}/<part>/<class>/<clip>.mp4 there, or set "
         "DGL_DATA to the folder that holds it"
@@ -47,9 +42,9 @@ def listed(root: Path | None, folder: str, seed: int, length: str) -> Listing:
         raise FileNotFoundError(f"{here}: no clips; they belong into {folder}/<part>/<class>/<clip>.mp4")
     there = {clip.part for clip in found}
     if "test" not in there or "val" not in there:
-        training = [clip for clip in found if clip.part == "train"]
-        shares = {"val": 0.0 if "val" in there else 0.15, "test": 0.0 if "test" in there else 0.2}
-        for clip, part in zip(training, random_split([c.label for c in training], **shares, seed=seed), strict=True):
+        val, test = 0.0 if "val" in there else 0.15, 0.0 if "test" in there else 0.2
+        parts = cut_training([clip.label for clip in found], [clip.part for clip in found], val, seed, test)
+        for clip, part in zip(found, parts, strict=True):
             clip.part = part
     clips = as_clips(found, sorted({clip.label for clip in found}), lambda clip: f"{clip.label}/{clip.name}")
     place = hashlib.sha256(str(here.resolve()).encode()).hexdigest()[:8]

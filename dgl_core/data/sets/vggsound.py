@@ -7,15 +7,13 @@ official scripts make them, are used where they are. Chen, Xie, Vedaldi, Zisserm
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 
 from dgl_core.data.media.clips import Clips
 from dgl_core.data.media.folders import SOUND, Found, stem
 from dgl_core.data.media.video import VIDEO
-from dgl_core.data.recipe import random_split
-from dgl_core.data.sets.clip_recipe import Listing, clip_recipe
+from dgl_core.data.sets.clip_recipe import Listing, clip_recipe, cut_training, read_rows
 
 LIST = "vggsound.csv"
 VAL_SHARE = 0.05  # of each class of the training part
@@ -27,34 +25,26 @@ def listed(root: Path | None, seed: int) -> Listing:
     rows = read_csv(folder / LIST)
     files = find_media(folder, {name for name, _, _ in rows})
     classes = tuple(sorted({label for _, label, _ in rows}))
-    parts = [part for _, _, part in rows]
-    training = [number for number, part in enumerate(parts) if part == "train"]
-    cut = random_split([classes.index(rows[number][1]) for number in training], val=VAL_SHARE, test=0.0, seed=seed)
-    for number, part in zip(training, cut, strict=True):
-        parts[number] = part
+    labels = [classes.index(label) for _, label, _ in rows]
+    parts = cut_training(labels, [part for _, _, part in rows], VAL_SHARE, seed)
     nowhere = folder / "video"
     sources = [files.get(name, Found(label, part, name, nowhere)).source(name) for name, label, part in rows]
-    clips = Clips(classes, [classes.index(label) for _, label, _ in rows], parts, sources)
-    return Listing(clips, "VGGSound, official list", "vggsound", long=True)
+    return Listing(Clips(classes, labels, parts, sources), "VGGSound, official list", "vggsound", long=True)
 
 
 def read_csv(path: Path) -> list[tuple[str, str, str]]:
-    """Read clip name, class and part of each line of the official list.
+    """Read clip name, class and part of each line of the official list; no clip may be listed twice."""
+    seen: dict[str, tuple[str, str, str]] = {}
 
-    Raises:
-        ValueError: a line of another form, or a clip that is listed twice; with file and line number.
-    """
-    rows, seen = [], set()
-    with open(path, encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if len(row) != 4 or not row[1].isdecimal() or row[3] not in ("train", "test"):
-                raise ValueError(f"{path}, line {number}: {','.join(row)!r} is not 'video,second,class,train or test'")
-            name = f"{row[0]}_{row[1].zfill(6)}"
-            if name in seen:
-                raise ValueError(f"{path}, line {number}: clip {name!r} is listed twice; fetch the list again")
-            seen.add(name)
-            rows.append((name, row[2], row[3]))
-    return rows
+    def fits(row: list[str]) -> bool:
+        return len(row) == 4 and row[1].isdecimal() and row[3] in ("train", "test")
+
+    for number, row in enumerate(read_rows(path, fits, "'video,second,class,train or test'"), start=1):
+        name = f"{row[0]}_{row[1].zfill(6)}"
+        if name in seen:
+            raise ValueError(f"{path}, line {number}: clip {name!r} is listed twice; fetch the list again")
+        seen[name] = (name, row[2], row[3])
+    return list(seen.values())
 
 
 def find_media(folder: Path, names: set[str]) -> dict[str, Found]:

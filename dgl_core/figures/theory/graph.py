@@ -1,8 +1,7 @@
 """Draw Fig. 2 from the truth: which loss trains which part, read off the autograd graph of a real objective.
 
-An arrow is drawn where a gradient different from zero arrives, because a gate that multiplies by zero leaves a path in
-the graph on which nothing travels. A red cross is drawn where none arrives although the graph would have a path without
-truncation, that is, if the same loss were computed by calling the model plainly.
+An arrow is drawn where a gradient different from zero arrives. A red cross is drawn where none arrives although there
+would be a path in the graph if the same loss were computed by calling the model plainly, without truncation.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ class Edge:
 
     loss: str  # "fused" (L_multi) or a modality (L_m)
     part: str  # "fusion" or a modality (its encoder)
-    tensors: int  # parameter tensors of the part
-    reached: int  # of these, with a path in the graph from the loss
-    plain: int  # of these, with a path if nothing were truncated
+    reached: int  # parameter tensors of the part with a path in the graph from the loss
+    plain: int  # those with a path if nothing were truncated
     norm: float  # of the gradient that arrives
 
     @property
@@ -71,7 +69,7 @@ def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: T
             received = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
             norm = sum(float(g.double().square().sum()) for g in received if g is not None) ** 0.5
             counts = [sum(id(p) in found for p in parameters) for found in (reached, plain)]
-            edges.append(Edge(name, part, len(parameters), *counts, norm))
+            edges.append(Edge(name, part, *counts, norm))
     return edges
 
 
@@ -117,7 +115,9 @@ def _draw(axes, edges: list[Edge]) -> None:
     lane = {FUSED: 0.5} | height  # L_m at the height of its encoder, L_multi between two of them
     if len(modalities) % 2 and len(losses) > 1:
         lane[FUSED] += 0.5 / len(modalities)
-    color = {FUSED: BLACK} | {m: LOOK.get(m, (CYCLE[i % len(CYCLE)],))[0] for i, m in enumerate(modalities)}
+    color = {FUSED: BLACK} | {
+        m: LOOK[m]["color"] if m in LOOK else CYCLE[i % len(CYCLE)] for i, m in enumerate(modalities)
+    }
     axes.set(xlim=(-0.02, 1.03), ylim=(-0.14, 1.02), xticks=[], yticks=[])
     axes.set_axis_off()
     for m in modalities:

@@ -11,47 +11,50 @@ from torch import Tensor
 from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, Picture, new
 from dgl_core.paper.theory.toy import Curves, toy_data, toy_model, train_toy
 
-LOOK = {"easy": (BLUE, "--"), "medium": (GREEN, ":"), "hard": (ORANGE, "-."), "fused": (BLACK, "-")}
+_LOOKS = {"easy": (BLUE, "--"), "medium": (GREEN, ":"), "hard": (ORANGE, "-."), "fused": (BLACK, "-")}
+LOOK = {name: {"color": color, "linestyle": style} for name, (color, style) in _LOOKS.items()}
 
 
 def _modalities(curves: Curves) -> list[str]:
     return [name.split("/")[1] for name in curves if name.endswith("/share")]
 
 
+def _accuracies(axis, curves: Curves) -> str:
+    """Draw the test accuracy of every branch, and say where each one ends."""
+    names = [*_modalities(curves), "fused"]
+    for name in names:
+        axis.plot(curves["step"], curves[f"test/{name}/accuracy"], **LOOK[name], label=name)
+    return "accuracy ends at " + ", ".join(f"{name} {curves[f'test/{name}/accuracy'][-1]:.2f}" for name in names)
+
+
 def training(runs: Mapping[str, Curves]) -> Picture:
     """Draw suppression, gradients at the encoders and accuracy of each branch over steps, one row a method."""
     figure, axes = new(len(runs), 4, width=2.55, height=2.0, sharex=True, sharey="col", squeeze=False)
+    own = {"linestyle": "-", "alpha": 0.35, "linewidth": 3}  # of the unimodal losses
     parts = []
     for row, (method, curves) in zip(axes, runs.items(), strict=True):
-        step = curves["step"]
-        for m in _modalities(curves):
-            color, style = LOOK[m]
-            line = {"color": color, "linestyle": style, "label": m}
-            row[0].plot(step, curves[f"suppression/{m}/share"], **line)
-            row[1].plot(step, curves[f"suppression/{m}/R_total"], **line)
-            row[2].plot(step, curves[f"gradient/{m}/multimodal"], color=color, linestyle=style)
-            row[2].plot(step, curves[f"gradient/{m}/unimodal"], color=color, linestyle="-", alpha=0.35, linewidth=3)
-        for name in [*_modalities(curves), "fused"]:
-            color, style = LOOK[name]
-            row[3].plot(step, curves[f"test/{name}/accuracy"], color=color, linestyle=style, label=name)
+        step, modalities = curves["step"], _modalities(curves)
+        for m in modalities:
+            row[0].plot(step, curves[f"suppression/{m}/share"], **LOOK[m], label=m)
+            row[1].plot(step, curves[f"suppression/{m}/R_total"], **LOOK[m], label=m)
+            row[2].plot(step, curves[f"gradient/{m}/multimodal"], **LOOK[m])
+            row[2].plot(step, curves[f"gradient/{m}/unimodal"], **(LOOK[m] | own))
+        ends = _accuracies(row[3], curves)
         row[0].set(ylabel=method, ylim=(0.35, 1.03))
         row[1].set(yscale="log")
         row[1].axhline(1, color=GREY, linewidth=1)
         row[2].set(yscale="log")
         row[3].set(ylim=(0.15, 1.02))
-        ends = ", ".join(f"{m} {curves[f'test/{m}/accuracy'][-1]:.2f}" for m in [*_modalities(curves), "fused"])
-        totals = ", ".join(f"{m} {curves[f'suppression/{m}/R_total'][-1]:.2f}" for m in _modalities(curves))
-        parts.append(f"{method}: R of the batch ends at {totals}; accuracy ends at {ends}")
-    for axis, title in zip(axes[0], (r"share of samples with $\bar s<1$", "$R$ of the batch",
-                                     "gradient at the encoder", "test accuracy"), strict=True):  # fmt: skip
-        axis.set_title(title)
-    axes[0, 0].legend(fontsize=8, loc="lower right")
+        totals = ", ".join(f"{m} {curves[f'suppression/{m}/R_total'][-1]:.2f}" for m in modalities)
+        parts.append(f"{method}: R of the batch ends at {totals}; {ends}")
+    titles = (r"share of samples with $\bar s<1$", "$R$ of the batch", "gradient at the encoder", "test accuracy")
+    for top, bottom, title in zip(axes[0], axes[-1], titles, strict=True):
+        top.set_title(title)
+        bottom.set_xlabel("step")
     axes[-1, 2].plot([], [], color=BLACK, linestyle="--", label="$L^{multi}$")
-    axes[-1, 2].plot([], [], color=BLACK, alpha=0.35, linewidth=3, label="$L^m$")
-    axes[-1, 2].legend(fontsize=8, loc="upper right")
-    axes[-1, 3].legend(fontsize=8, loc="lower right")
-    for axis in axes[-1]:
-        axis.set_xlabel("step")
+    axes[-1, 2].plot([], [], color=BLACK, **own, label="$L^m$")
+    for axis, place in ((axes[0, 0], "lower right"), (axes[-1, 2], "upper right"), (axes[-1, 3], "lower right")):
+        axis.legend(fontsize=8, loc=place)
     return Picture(figure, "; ".join(parts) + ".")
 
 
@@ -67,15 +70,11 @@ def gates(
         data = toy_data(loudness)
         curves = train_toy(toy_model(data), data, alpha=alpha, encoder_gate=encoder_gate, fusion_gate=fusion_gate,
                            steps=steps, every=max(1, steps // 30))  # fmt: skip
-        names = [*_modalities(curves), "fused"]
-        for name in names:
-            color, style = LOOK[name]
-            column[0].plot(curves["step"], curves[f"test/{name}/accuracy"], color=color, linestyle=style, label=name)
-            column[1].plot(curves["step"], curves[f"train/{name}/loss"], color=color, linestyle=style)
+        parts.append(f"{title}: {_accuracies(column[0], curves)}")
+        for name in [*_modalities(curves), "fused"]:
+            column[1].plot(curves["step"], curves[f"train/{name}/loss"], **LOOK[name])
         column[0].set(ylim=(0.15, 1.02), title=title, xlabel="step" if single else None)
         column[1].set(yscale="log", xlabel="step")
-        ends = ", ".join(f"{name} {curves[f'test/{name}/accuracy'][-1]:.2f}" for name in names)
-        parts.append(f"{title}: accuracy ends at {ends}")
     axes[0, 0].set_ylabel("test accuracy")
     axes[1, 0].set_ylabel("training loss")
     axes[0, 0].legend(fontsize=8, loc="lower right")

@@ -8,7 +8,6 @@ utterance is read once and kept; a second call goes on where the first was stopp
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -55,11 +54,11 @@ class Utterance:
 
 
 def convert(raw: Path, target: Path) -> str:
-    """Write the layout of ``grid_s1_av`` into ``target``; says how many utterances it has and which were left out.
+    """Write the layout of ``grid_s1_av`` into ``target``; say how many utterances it has and which were left out.
 
     Raises:
-        FileNotFoundError: no videos. ValueError: none could be used, or one has a name that no list can hold.
-        FileExistsError: ``target`` is not ours.
+        FileNotFoundError, ValueError: no videos, none of use, or a name that no list can hold. FileExistsError: other
+            files in ``target``.
     """
     videos = sorted((p for p in raw.iterdir() if p.suffix.lower() in VIDEO), key=lambda p: p.stem)
     if not videos:
@@ -70,15 +69,12 @@ def convert(raw: Path, target: Path) -> str:
     kept = target.with_name(f".{target.name}.utterances")
     kept.mkdir(parents=True, exist_ok=True)
     template = next(pictures(videos[0]))
-    done: list[Utterance] = []
-    left_out: list[tuple[str, str]] = []
-    with Progress(lambda: f"{len(done) + len(left_out)} of {len(videos)} utterances", sys.stderr):
+    results: list[Utterance | str] = []
+    with Progress(lambda: f"{len(results)} of {len(videos)} utterances", sys.stderr):
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for video, result in zip(videos, pool.map(lambda v: _kept(v, template, kept), videos), strict=True):
-                if isinstance(result, Utterance):
-                    done.append(result)
-                else:
-                    left_out.append((video.stem, result))
+            results.extend(pool.map(lambda video: _kept(video, template, kept), videos))
+    done = [result for result in results if isinstance(result, Utterance)]
+    left_out = [(video.stem, why) for video, why in zip(videos, results, strict=True) if isinstance(why, str)]
     if not done:
         raise ValueError(f"{raw}: none of {len(videos)} utterances can be used, e.g. {left_out[0][1]}")
     cache.ensure(target, lambda folder: _write(folder, done, left_out), lambda _: "renewed", "the GRID word set")
@@ -111,17 +107,18 @@ def read_utterance(video: Path, template: np.ndarray) -> Utterance:
     """Read words, lips and sound of one video; ``template`` is the first picture of the talker's first utterance."""
     words = read_alignment(video)
     sight = np.stack(list(pictures(video)))  # [F, H, W]
-    if len(sight) < round(words[-1][2] * 25) - 1:
+    end = words[-1][2]
+    if len(sight) < round(end * 25) - 1:
         raise ValueError(
-            f"{video}: truncated, {len(sight)} frames, but the last word ends at {words[-1][2]:.2f} s; copy it again"
+            f"{video}: truncated, {len(sight)} frames, but the last word ends at {end:.2f} s; copy it again"
         )
     if sight.shape[1:] != template.shape:
         raise ValueError(f"{video}: pictures are {sight.shape[2]} x {sight.shape[1]}, not as in the first video")
     sound = read_video(video, None, sound=True).mono(video, RATE)
-    if len(sound) < (words[-1][2] - SLACK) * RATE:
+    if len(sound) < (end - SLACK) * RATE:
+        stop = len(sound) / RATE
         raise ValueError(
-            f"{video}: truncated, its sound ends at {len(sound) / RATE:.2f} s, the last word at {words[-1][2]:.2f} s; "
-            "copy it again"
+            f"{video}: truncated, its sound ends at {stop:.2f} s, the last word at {end:.2f} s; copy it again"
         )
     move, steps = find_head(sight[0], template), log_mel(sound)
     mel = np.stack([word_steps(steps, start, end) for _, start, end in words])
@@ -130,11 +127,7 @@ def read_utterance(video: Path, template: np.ndarray) -> Utterance:
 
 
 def read_alignment(video: Path) -> list[tuple[str, float, float]]:
-    """Read the six words of an utterance with start and end in seconds; silence is left out.
-
-    Raises:
-        FileNotFoundError: no alignment. ValueError: not six known words.
-    """
+    """Read the six words of an utterance with start and end in seconds; silence is left out."""
     places = [video.with_suffix(".align"), video.parent / "align" / f"{video.stem}.align"]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
@@ -201,25 +194,19 @@ def word_steps(steps: np.ndarray, start: float, end: float) -> np.ndarray:
 def _write(folder: Path, done: Sequence[Utterance], left_out: Sequence[tuple[str, str]]) -> None:
     from PIL import Image
 
-    inner = []
     with zipfile.ZipFile(folder / "lips.zip", "w", zipfile.ZIP_STORED) as archive:
         for utterance in done:
             buffer = io.BytesIO()
             sheet = utterance.lips.transpose(0, 2, 1, 3).reshape(6 * SIZE[1], FRAMES * SIZE[0])  # [192, 384]
             Image.fromarray(sheet).save(buffer, "JPEG", quality=90, optimize=True)
-            data = buffer.getvalue()
-            archive.writestr(zipfile.ZipInfo(f"{utterance.name}.jpg"), data)
-            inner.append((f"lips.zip:{utterance.name}.jpg", len(data), hashlib.sha256(data).hexdigest()))
+            archive.writestr(zipfile.ZipInfo(f"{utterance.name}.jpg"), buffer.getvalue())
     mel = np.concatenate([utterance.mel for utterance in done])
     low, high = np.float32(np.log(FLOOR)), np.float32(mel.max())
     levels = np.round((mel - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
     np.savez(folder / "audio_logmel.npz", mel=levels, lo=low, hi=high)
     _write_csv(folder / "samples.csv", _samples(done))
-    _write_csv(folder / "manifest_inner.csv", [("file", "bytes", "sha256"), *inner])
     _write_csv(folder / "unreadable.csv", [("utterance", "reason"), *left_out])
-    cache.write_manifest(
-        folder, [Path(name) for name in (*LETTERS.facts.manifest, "manifest_inner.csv", "unreadable.csv")]
-    )
+    cache.write_manifest(folder, map(Path, (*LETTERS.facts.manifest, "unreadable.csv")))
 
 
 def _samples(done: Sequence[Utterance]) -> list[tuple]:
@@ -229,8 +216,7 @@ def _samples(done: Sequence[Utterance]) -> list[tuple]:
     for letter in sorted({u.words[3][0] for u in done}):
         names = [u.name for u in done if u.words[3][0] == letter]
         test |= {names[i] for i in rng.permutation(len(names))[: round(len(names) / TEST_SHARE)]}
-    header = "row utterance slot word label51 start_s end_s crop_dy crop_dx split".split()
-    rows: list[tuple] = [tuple(header)]
+    rows: list[tuple] = [tuple("row utterance slot word label51 start_s end_s crop_dy crop_dx split".split())]
     for number, u in enumerate(done):
         for slot, (word, start, end) in enumerate(u.words):
             part = "test" if u.name in test else "train"

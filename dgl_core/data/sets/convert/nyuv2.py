@@ -9,6 +9,7 @@ second pixel. Depth becomes 8 bit (about 4 cm steps), value / 25.5 = metres.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import zipfile
@@ -32,7 +33,6 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
         labeled: ``nyu_depth_v2_labeled.mat`` (MATLAB 7.3, HDF5): ``images``, ``depths`` (m, filled in), ``labels``.
         mapping: ``classMapping40.mat``: ``mapClass``, the 40-class number of each of the 894 classes, ``className``.
         splits: ``splits.mat``: ``trainNdxs``, ``testNdxs``, 1-based.
-        out: new folder.
         full: keep 640 x 480.
 
     Raises:
@@ -44,12 +44,8 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
     parts = {part: _vector(splits, f"{part}Ndxs") for part in ("train", "test")}
 
     def write(folder: Path) -> None:
-        with (
-            zipfile.ZipFile(folder / "rgb.zip", "w") as rgb,
-            zipfile.ZipFile(folder / "depth.zip", "w") as depth,
-            zipfile.ZipFile(folder / "label.zip", "w") as label,
-        ):
-            archives = {"rgb": rgb, "depth": depth, "label": label}
+        with contextlib.ExitStack() as stack:
+            archives = {k: stack.enter_context(zipfile.ZipFile(folder / file, "w")) for k, (file, _) in ZIPS.items()}
             numbers = []
             for number, pictures in official_pictures(labeled, to40, full):
                 numbers.append(number)
@@ -65,18 +61,12 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
                 [("label", "name"), *enumerate(names), (VOID, "void (unlabelled: ignore)")]
             )
         cache.write_manifest(folder, map(Path, RECIPE.facts.manifest))
-        verify(folder, numbers)
+        RECIPE.checksums(folder)
+        for kind in ZIPS:
+            for _ in read_members(folder, kind, numbers, len(read_classes(folder / "classes.csv"))):
+                pass  # every picture is checked as the loader does it
 
     return cache.ensure(out, write, lambda folder: "", "the converted set")
-
-
-def verify(folder: Path, numbers: list[int]) -> None:
-    """Check every picture of a folder as the loader does."""
-    RECIPE.checksums(folder)
-    classes = len(read_classes(folder / "classes.csv"))
-    for kind in ZIPS:
-        for _ in read_members(folder, kind, numbers, classes):
-            pass
 
 
 def read_mapping(path: Path) -> tuple[np.ndarray, list[str]]:
@@ -85,10 +75,9 @@ def read_mapping(path: Path) -> tuple[np.ndarray, list[str]]:
     names = [str(np.ravel(name)[0]) if np.size(name) else "" for name in _vector(path, "className", None)]
     if not all(names):
         raise ValueError(f"{path}: className has an empty name; download it again")
-    if numbers.min() < 1 or numbers.max() != len(names):
-        raise ValueError(
-            f"{path}: mapClass runs from {numbers.min()} to {numbers.max()}, but there are {len(names)} names"
-        )
+    low, high = numbers.min(), numbers.max()
+    if low < 1 or high != len(names):
+        raise ValueError(f"{path}: mapClass runs from {low} to {high}, but there are {len(names)} names")
     return np.concatenate([[VOID], numbers - 1]).astype(np.uint8), names
 
 
@@ -140,9 +129,8 @@ def _halved(path: Path, file, to40: np.ndarray, step: int) -> Iterator[tuple[int
         if not (np.isfinite(metres).all() and 0 <= metres.min() and metres.max() * METRES < 255.5):
             raise ValueError(f"{path}: picture {row + 1} has depths outside 0..10 m; take the filled-in 'depths'")
         if raw.max() >= len(to40):
-            raise ValueError(
-                f"{path}: picture {row + 1} has raw class {raw.max()}; the mapping ends at {len(to40) - 1}"
-            )
+            end = len(to40) - 1
+            raise ValueError(f"{path}: picture {row + 1} has raw class {raw.max()}; the mapping ends at {end}")
         if step == 2:
             size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
             rgb = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
@@ -162,15 +150,12 @@ def _add(archive: zipfile.ZipFile, name: str, picture: np.ndarray) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    for name, text in (
-        ("labeled", "nyu_depth_v2_labeled.mat"), ("mapping", "classMapping40.mat"), ("splits", "splits.mat"),
-        ("out", "folder to make, <data>/nyuv2_rgbd40"),
-    ):  # fmt: skip
+    files = {"labeled": "nyu_depth_v2_labeled.mat", "mapping": "classMapping40.mat", "splits": "splits.mat"}
+    for name, text in (files | {"out": "folder to make, <data>/nyuv2_rgbd40"}).items():
         parser.add_argument(name, type=Path, help=text)
     parser.add_argument("--full", action="store_true", help="keep 640 x 480")
-    chosen = parser.parse_args(arguments)
     try:
-        folder = convert(chosen.labeled, chosen.mapping, chosen.splits, chosen.out, chosen.full)
+        folder = convert(**vars(parser.parse_args(arguments)))
     except (ValueError, OSError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
     print(f"wrote and checked {folder}")
