@@ -39,7 +39,9 @@ COMMANDS = {
         "dgl claims --mine results/runs",
     ),
     "diagnose": Command(
-        "diagnosis", "measure how far fusion suppresses each encoder of your own model", "dgl diagnose mine.py:make"
+        "reproduce.diagnose",
+        "measure how far fusion suppresses each encoder of your own model",
+        "dgl diagnose mine.py:make",
     ),
     "reproduce": Command(
         "reproduce.command",
@@ -85,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. What is finished is kept; the same command goes on from there.", file=sys.stderr)
         return 130
+    except (ValueError, FileNotFoundError) as error:  # asked for what does not exist
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except Exception as error:
         if os.environ.get("DGL_TRACEBACK"):
             raise

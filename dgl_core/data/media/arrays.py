@@ -25,11 +25,11 @@ from filelock import FileLock, Timeout
 
 from dgl_core.data.files import cache
 from dgl_core.data.files.arrays import new_array
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.media.reader import TYPES, VERSION, ClipReader, opened, read_all
 from dgl_core.data.media.source import Source, check_names
 from dgl_core.data.media.spectrogram import Form
 from dgl_core.data.media.video import Frames, is_video, pyav
-from dgl_core.utils import write_atomic
 
 REPORT = "unreadable.csv"
 

@@ -27,10 +27,11 @@ import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor  # its processes import neither torch nor the caller's script
 
 from dgl_core.data.files import cache
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.media.source import Source, read_clip
 from dgl_core.data.media.spectrogram import Form
 from dgl_core.data.media.video import Frames
-from dgl_core.utils import Clock, Progress, write_atomic
+from dgl_core.utils import Clock, Progress
 
 VERSION = 2  # raised when the same media give other arrays, or the folder has another layout
 FEW = 64  # clips that are read in this process
