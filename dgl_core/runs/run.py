@@ -70,8 +70,8 @@ def find_or_make(
         device: where it trains. team: the processes that train together; the first one alone looks at the store.
 
     Returns:
-        ``("recorded", record)``, ``("made", record)``, or ``("held", None)`` while another living worker is at the run.
-        Processes after the first get no record.
+        ``("recorded", record)``, ``("made", record)``, or ``("held", None)`` while another living worker is at the run;
+        no record for processes after the first.
     """
     store = here(device, team.size if team else 1)
     checkpoint = store.path(wanted.spec, wanted.key).with_suffix(".checkpoint")

@@ -61,9 +61,8 @@ class Team:
     def wrap(self, objective: nn.Module, method: Method, heads: nn.Module) -> tuple[nn.Module, bool]:
         """Wrap the objective in DistributedDataParallel where possible; also says whether that averages the gradients.
 
-        DDP averages the first backward pass through the objective and wants every parameter in it. So it is with the
-        plain step and ``DisentangledObjective`` (vanilla, DGL and all of Table 3); methods with several passes, heads
-        of their own, parameters left alone or gradients that they change have the result averaged in ``update``.
+        DDP averages one backward pass and wants every parameter in it, as the plain step of a ``DisentangledObjective``
+        has it (vanilla, DGL and all of Table 3); other methods have their gradients averaged in ``update``.
         """
         plain = type(method).step is Method.step and not any(True for _ in heads.parameters())
         if self.size > 1 and plain and isinstance(getattr(objective, "_orig_mod", objective), DisentangledObjective):

@@ -16,11 +16,10 @@ def optimizer_of(spec: RunSpec, groups: Mapping[str, Sequence[nn.Parameter]]) ->
 
     Every group keeps its name and its ``scale`` of the epoch's rate: ``spec.encoder_lr_scale`` for encoders, else 1.
     """
-    scales = dict.fromkeys(("fusion", "heads"), 1.0)
     named = [
-        {"params": list(parameters), "name": name, "scale": scales.get(name, spec.encoder_lr_scale)}
-        for name, parameters in groups.items()
-        if parameters
+        {"params": list(each), "name": name, "scale": 1.0 if name in ("fusion", "heads") else spec.encoder_lr_scale}
+        for name, each in groups.items()
+        if each
     ]
     if spec.optimizer == "sgd":
         sgd = torch.optim.SGD(named, spec.lr, spec.momentum, 0, spec.weight_decay, spec.nesterov, fused=True)
