@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import runpy
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,13 +23,11 @@ def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Te
     file, _, name = place.rpartition(":")
     if not file.endswith(".py") or not Path(file).is_file():
         raise ValueError(f"{place!r} names no file; write FILE.py:NAME, NAME being a function in it.")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        made = runpy.run_path(file, run_name=Path(file).stem).get(name)
     except SyntaxError as error:
         raise ValueError(f"{file} cannot be imported: SyntaxError: {error}.") from None
-    if not callable(made := getattr(module, name, None)):
+    if not callable(made):
         raise ValueError(f"{file} has no function {name!r}; write one that returns (model, loader).")
     found = made()
     if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], nn.Module):

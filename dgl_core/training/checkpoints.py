@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from dgl_core.data.files.atomic import STORE_REMEDY, set_aside, write_atomic
 
@@ -41,13 +40,7 @@ def restore(path: Path, device: torch.device) -> dict[str, object] | None:
     return state if isinstance(state, dict) and set(state) == PARTS else reject(path, "another version wrote it")
 
 
-def resume(
-    path: Path,
-    device: torch.device,
-    load: Callable[[Mapping[str, object]], None],
-    parts: Sequence[nn.Module | torch.optim.Optimizer],
-    method: object,
-) -> bool:
+def resume(path: Path, device: torch.device, load: Callable, parts: Sequence, method: object) -> bool:
     """Go on from a checkpoint by ``load``; if it does not fit, set it aside and ``parts`` and ``method`` back."""
     state = restore(path, device)
     if state is None:
