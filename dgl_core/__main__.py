@@ -25,34 +25,21 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "train": Command(
-        "runs.command",
-        "train one run, on one device or on several processes, and keep its record",
-        "dgl train dataset=emotions model=small method=dgl method_options.alpha=4 epochs=5",
-    ),
-    "data": Command(
-        "data.command", "say which data are here, fetch, prepare and verify them", "dgl data status cremad"
-    ),
-    "claims": Command(
-        "paper.claims.command",
-        "print the ledger of claims; show, earn again or judge by your own records",
-        "dgl claims --mine results/runs",
-    ),
-    "diagnose": Command(
-        "diagnosis", "measure how far fusion suppresses each encoder of your own model", "dgl diagnose mine.py:make"
-    ),
-    "reproduce": Command(
-        "reproduce.command",
-        "train what is missing, execute all notebooks, write the report",
-        "dgl reproduce --profile cpu --only 03 04",
-    ),
-    "rehearse": Command(
-        "reproduce.rehearse",
-        "measure times and memory on random data of a data set's true size",
-        "dgl rehearse cremad --size 0.05 --precision bf16",
-    ),
+    "train": Command("runs.command", "train one run, on one device or on several processes, and keep its record",
+                     "dgl train dataset=emotions model=small method=dgl method_options.alpha=4 epochs=5"),
+    "data": Command("data.command", "say which data are here, fetch, prepare and verify them",
+                    "dgl data status cremad"),
+    "claims": Command("paper.claims.command",
+                      "print the ledger of claims; show, earn again or judge by your own records",
+                      "dgl claims --mine results/runs"),
+    "diagnose": Command("reproduce.diagnose", "measure how far fusion suppresses each encoder of your own model",
+                        "dgl diagnose mine.py:make"),
+    "reproduce": Command("reproduce.command", "train what is missing, execute all notebooks, write the report",
+                         "dgl reproduce --profile cpu --only 03 04"),
+    "rehearse": Command("reproduce.rehearse", "measure times and memory on random data of a data set's true size",
+                        "dgl rehearse cremad --size 0.05 --precision bf16"),
     "audit": Command("runs.audit", "train a sample of the committed records again and compare", "dgl audit 5"),
-}
+}  # fmt: skip
 
 
 def usage() -> str:
@@ -88,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DGL_TRACEBACK"):
             raise
+        if isinstance(error, ValueError | FileNotFoundError):  # the reader asked for what does not exist
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         said = " ".join(str(error).split()) or "no reason given"
         print(f"error: {type(error).__name__}: {said} (DGL_TRACEBACK=1 shows where)", file=sys.stderr)
         return 1

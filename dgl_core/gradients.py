@@ -5,8 +5,8 @@ Disentangled gradient learning (DGL) computes one multimodal loss and one unimod
 * the multimodal loss train the fusion module only (*multimodal truncation*, MT, Eq. 9-10), and
 * the unimodal loss of modality m train encoder m only (*unimodal truncation*, UT, Eq. 11-14 and Algorithm 1).
 
-Both truncations are gates between 0 (truncate) and 1 (let through), so that vanilla training, constant-weight
-G-Blending, the ablations of Table 3 and DGL are corners of one square::
+Both truncations are gates between 0 (truncate) and 1 (let through), so vanilla training, constant-weight G-Blending,
+the ablations of Table 3 and DGL are corners of one square::
 
     encoder m  receives  alpha * grad L_m          +  encoder_gate * grad L_multi
     fusion     receives  grad L_multi              +  fusion_gate * alpha * sum_m grad L_m
@@ -17,15 +17,12 @@ G-Blending, the ablations of Table 3 and DGL are corners of one square::
     + MT                          0              1        > 0
     + UT                          1              0        > 0
     DGL (MT + UT)                 0              0        > 0
-
-The official code reaches the DGL corner by two backward passes with the fusion gradients cleared in between. Here one
-backward pass leaves the right gradient everywhere, which is what makes it correct under DistributedDataParallel,
-gradient accumulation and ``torch.compile``.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import ClassVar, NamedTuple
@@ -57,16 +54,10 @@ class Losses(NamedTuple):
 
 
 def gate(tensor: Tensor, openness: float) -> Tensor:
-    """Leave the values as they are and multiply the gradient by ``openness`` in the backward pass.
-
-    0 is ``detach`` (the paper's truncation), 1 changes nothing. Plain arithmetic on purpose: it works under
-    compilation, autocast, functorch and double backward without a custom autograd function.
-    """
-    if openness == 1.0:
-        return tensor
-    if openness == 0.0:
-        return tensor.detach()
-    constant = tensor.detach()
+    """Keep the values and multiply the gradient by ``openness``: 0 is ``detach`` (truncation), 1 changes nothing."""
+    if openness in (0.0, 1.0):
+        return tensor if openness else tensor.detach()
+    constant = tensor.detach()  # plain arithmetic works under compilation, autocast, functorch and double backward
     return constant + openness * (tensor - constant)
 
 
@@ -74,17 +65,11 @@ def frozen(module: nn.Module, prefix: str = "", openness: float = 0.0) -> dict[s
     """Gate the parameters and copy the buffers, to run ``module`` by ``functional_call`` without a trace.
 
     A pass with these leaves no gradient on the parameters (``openness`` 0) and does not move batch-norm statistics,
-    yet the input still receives its full gradient. ``requires_grad`` is never touched: toggling it breaks full-graph
-    compilation and hides parameters from DistributedDataParallel.
-
-    Args:
-        module: any module, for example the fusion module.
-        prefix: put before every name, for example ``"fusion."``, when the call goes to a parent of ``module``.
-        openness: gate for the gradient of the parameters.
+    yet the input receives its full gradient. ``requires_grad`` is not touched, for compilation and DDP. ``prefix`` is
+    put before every name, for example ``"fusion."`` when the call goes to a parent of ``module``.
     """
-    held = {prefix + name: gate(parameter, openness) for name, parameter in module.named_parameters()}
-    held |= {prefix + name: buffer.detach().clone() for name, buffer in module.named_buffers()}
-    return held
+    parameters = {prefix + name: gate(parameter, openness) for name, parameter in module.named_parameters()}
+    return parameters | {prefix + name: buffer.detach().clone() for name, buffer in module.named_buffers()}
 
 
 class DisentangledObjective(nn.Module):
@@ -94,23 +79,21 @@ class DisentangledObjective(nn.Module):
         model: a ``MultimodalModel``: ``encoders`` (one module per modality), ``fusion`` (classifier included) and
             ``model(inputs, keep)``. With ``encode`` as well (late fusion), each encoder runs once per step.
         alpha: weight of the unimodal losses, >= 0; the paper uses 4 on CREMA-D and 2 elsewhere. 0 skips them.
-        encoder_gate: share of the multimodal gradient that reaches the encoders, in [0, 1]; DGL: 0. One number for all
-            of them, or modality -> share. May be set anew between steps.
-        fusion_gate: share of the unimodal gradient that reaches the fusion module, in [0, 1]. DGL: 0.
+        encoder_gate: share of the multimodal gradient that reaches the encoders, in [0, 1]; DGL: 0. One number, or
+            modality -> share. May be set anew between steps.
+        fusion_gate: share of the unimodal gradient that reaches the fusion module, in [0, 1]; DGL: 0.
         criterion: ``criterion(logits, target) -> scalar``; cross-entropy, mean over the batch, by default.
 
     Raises:
-        ValueError: gates outside [0, 1] or for other modalities, an alpha that is negative or infinite, a criterion
-            that cannot be called, a model that ``check_partition`` refuses; in ``forward``, with the default criterion,
-            logits that are no floating-point tensor and targets that are no class indices of the model.
+        ValueError: a gate, alpha, criterion or model that does not fit; logits or targets that cross-entropy mistakes.
 
     **Source.** Eq. 9-15 and Algorithm 1; official ``main_dgl.py`` (two backward passes, then ``fusion.grad = None``).
 
-    **Difference.** (1) One backward pass, equal to the last bit on one process. (2) Parameters are told apart by the
-    module that holds them, not by a substring of their name (``main_dgl.py``, which silently fails without
-    ``DataParallel``).
+    **Difference.** (1) One backward pass, equal to the last bit on one process, and right under several processes,
+    accumulation and ``torch.compile`` too. (2) Parameters are told apart by the module that holds them, not by a
+    substring of their name, which silently fails without ``DataParallel``.
 
-    Activation checkpointing works inside encoders. Inside the fusion torch refuses it with a ``CheckpointError``,
+    Activation checkpointing works inside encoders; inside the fusion torch refuses it with a ``CheckpointError``,
     because masked passes call the fusion with other parameters than its own.
     """
 
@@ -131,15 +114,13 @@ class DisentangledObjective(nn.Module):
         each = encoder_gate if isinstance(encoder_gate, Mapping) else dict.fromkeys(model.encoders, encoder_gate)
         if set(each) != set(model.encoders):
             raise ValueError(f"encoder_gate names {sorted(each)}; the model has the modalities {list(model.encoders)}.")
-        for name, values in (("encoder_gate", each.values()), ("fusion_gate", [fusion_gate])):
-            for value in values:
-                if not isinstance(value, Real) or not 0.0 <= value <= 1.0:
-                    raise ValueError(f"{name} is {value!r}; a gate is between 0 (truncate) and 1 (let through).")
+        for name, value in [*(("encoder_gate", value) for value in each.values()), ("fusion_gate", fusion_gate)]:
+            if not isinstance(value, Real) or not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} is {value!r}; a gate is between 0 (truncate) and 1 (let through).")
         if not callable(criterion):
             raise ValueError(f"criterion is {criterion!r}; give a function of logits and target, or leave it out.")
-        self.model = model
+        self.model, self.criterion = model, criterion
         self.alpha, self.encoder_gate, self.fusion_gate = float(alpha), encoder_gate, float(fusion_gate)
-        self.criterion = criterion
 
     def share(self, m: str) -> float:
         """Give the share of the multimodal gradient that reaches the encoder of modality ``m``."""
@@ -151,8 +132,8 @@ class DisentangledObjective(nn.Module):
         logits = self._late_fusion(inputs) if late else {branch: self.run(branch, inputs) for branch in self.branches}
         if self.criterion is F.cross_entropy:
             _check_classes(logits[FUSED], target)
-        multimodal = self.criterion(logits[FUSED], target)
-        unimodal = {m: self.criterion(logits[m], target) for m in logits if m != FUSED}
+        unimodal = {branch: self.criterion(x, target) for branch, x in logits.items()}
+        multimodal = unimodal.pop(FUSED)
         total = multimodal + self.alpha * sum(unimodal.values()) if unimodal else multimodal
         return Losses(total, multimodal, unimodal, logits)
 
@@ -174,16 +155,12 @@ class DisentangledObjective(nn.Module):
         return (FUSED, *self.model.encoders) if self.alpha else (FUSED,)
 
     def run(self, branch: str, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Run one pass of a model whose modalities mix inside, so that its loss trains just what it shall train.
-
-        There the truncation sits on the parameters (METHODS 3.4, option P). The multimodal pass alone moves batch-norm
-        statistics; masked passes work on copies.
-        """
+        """Run one pass of a model whose modalities mix inside, truncated at the parameters (METHODS 3.4, option P)."""
         model = self.model
         held = {name: gate(p, self.openness(branch, self.owner(name))) for name, p in model.named_parameters()}
         if branch == FUSED:
             return functional_call(model, held, (inputs,), self.MULTIMODAL)
-        held |= {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+        held |= {name: buffer.detach().clone() for name, buffer in model.named_buffers()}  # statistics do not move
         return functional_call(model, held, (inputs,), {"keep": (branch,)})
 
     def owner(self, parameter: str) -> str:
@@ -210,10 +187,7 @@ def disentangled_loss(
     fusion_gate: float = 0.0,
     criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> Losses:
-    """Compute DGL's losses in one line, for a plain (not DDP-wrapped, not compiled) model in anyone's own loop.
-
-    Call ``.total.backward()`` on the result, once.
-    """
+    """Compute DGL's losses of a plain (not wrapped or compiled) model in anyone's loop; call ``.total.backward()``."""
     return DisentangledObjective(model, alpha, encoder_gate, fusion_gate, criterion)(inputs, target)
 
 
@@ -221,23 +195,21 @@ def disentangled_logits(features: Mapping[str, Tensor], head: nn.Linear) -> dict
     """Compute logits whose gradients never mix: DGL on plain tensors, for concatenation and a linear head.
 
     One backward pass of ``L_multi + alpha * sum_m L_m``, each a loss of one of these logits, leaves DGL's gradients in
-    ``head`` and in whatever made the features. A sum of one linear head per modality is the same function, with their
-    weights side by side and their biases added.
+    ``head`` and in whatever made the features. One linear head per modality, summed, is the same function.
 
     Args:
         features: modality -> [B, D_m], in the order in which ``head`` takes them.
         head: the fusion, ``Linear(sum_m D_m, K)``.
 
     Returns:
-        ``{"fused": [B, K], m: [B, K], ...}``. The fused entry has no gradient path to any feature, and the entry of a
-        modality none to ``head`` or to the other features, which are zero there.
+        ``{"fused": [B, K], m: [B, K], ...}``. The fused entry has no gradient path to any feature, that of a modality
+        none to ``head`` or to the other features, which are zero there.
 
     Raises:
-        ValueError: features that are not [B, D_m], whose widths do not add up to ``head.in_features``, or that use the
-            name ``"fused"`` or another reserved one.
+        ValueError: features that are not [B, D_m], that do not fit ``head``, or that use a reserved name.
 
-    **Source.** Eq. 9-15; official ``models/fusion_modules.py:ConcatFusion_DGL`` and ``main_dgl.py`` (two backward
-    passes, then ``fusion.grad = None``). **Difference.** One backward pass; equal to the last bit.
+    **Source.** Eq. 9-15; official ``models/fusion_modules.py:ConcatFusion_DGL`` and ``main_dgl.py``. **Difference.**
+    One backward pass; equal to the last bit.
     """
     shapes = {m: tuple(z.shape) for m, z in features.items()}
     if any(len(shape) != 2 for shape in shapes.values()) or sum(s[-1] for s in shapes.values()) != head.in_features:
@@ -245,21 +217,15 @@ def disentangled_logits(features: Mapping[str, Tensor], head: nn.Linear) -> dict
                          "modality whose widths D_m add up to that.")  # fmt: skip
     _check_names(features)
     fixed = {m: z.detach() for m, z in features.items()}
-    bias = None if head.bias is None else head.bias.detach()
     logits = {FUSED: head(torch.cat(list(fixed.values()), dim=1))}
     for m, z in features.items():
         alone = torch.cat([z if j == m else torch.zeros_like(other) for j, other in fixed.items()], dim=1)
-        logits[m] = F.linear(alone, head.weight.detach(), bias)
+        logits[m] = functional_call(head, frozen(head), (alone,))
     return logits
 
 
 def check_partition(model: nn.Module) -> None:
-    """Check that every parameter is in exactly one encoder or in the fusion module, and no buffer in two of them.
-
-    Raises:
-        ValueError: naming a parameter that is in no group or in several, a buffer that is in several, a reserved name,
-            or the missing part of the model.
-    """
+    """Raise a ``ValueError`` unless each parameter is in one encoder or in the fusion, and no buffer in two of them."""
     encoders, fusion = getattr(model, "encoders", None), getattr(model, "fusion", None)
     if not isinstance(encoders, nn.ModuleDict) or not isinstance(fusion, nn.Module) or not len(encoders):
         raise ValueError(
@@ -267,25 +233,23 @@ def check_partition(model: nn.Module) -> None:
             "nn.Module, the classifier included). Build it with dgl_core.models.LateFusion or subclass MultimodalModel."
         )
     _check_names(encoders)
-    owners: dict[int, list[str]] = {}
+    owners: dict[int, list[str]] = defaultdict(list)
     for owner, part in [*encoders.items(), ("fusion", fusion)]:
         for tensor in [*part.parameters(), *part.buffers()]:
-            owners.setdefault(id(tensor), []).append(owner)
+            owners[id(tensor)].append(owner)
     for name, buffer in model.named_buffers():
-        if len(groups := owners.get(id(buffer), [])) > 1:
+        if len(groups := owners[id(buffer)]) > 1:
             raise ValueError(f"Buffer {name!r} is in several groups {groups}: a batch-norm layer they share would mix "
                              "their statistics; give each its own.")  # fmt: skip
     for name, parameter in model.named_parameters():
-        groups = owners.get(id(parameter), [])
-        if len(groups) != 1:
+        if len(groups := owners[id(parameter)]) != 1:
             where = f"in several groups {groups}" if groups else "in no encoder and not in the fusion module"
             raise ValueError(f"Parameter {name!r} is {where}; each parameter must be trained by exactly one group.")
 
 
 def _check_names(modalities: Iterable[str]) -> None:
-    for m in modalities:
-        if m in RESERVED:
-            raise ValueError(f"{m!r} names {RESERVED[m]}; give that modality another name.")
+    for m in (m for m in modalities if m in RESERVED):
+        raise ValueError(f"{m!r} names {RESERVED[m]}; give that modality another name.")
 
 
 def _check_classes(logits: Tensor, target: Tensor) -> None:
@@ -294,8 +258,8 @@ def _check_classes(logits: Tensor, target: Tensor) -> None:
         kind = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"The logits are {kind}; cross-entropy needs floating-point numbers [B, K, ...]: let the "
                          "fusion return that, or give a criterion of your own.")  # fmt: skip
-    if not isinstance(target, Tensor) or target.dtype not in (torch.int64, torch.uint8):
-        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
+    kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
+    if kind not in (torch.int64, torch.uint8):
         raise ValueError(
             f"The target is {kind}; cross-entropy needs class indices, int64, and takes floats for probabilities: give "
             "target.long(), or, if several labels may be right at once, criterion=F.binary_cross_entropy_with_logits."
@@ -306,11 +270,10 @@ def _check_classes(logits: Tensor, target: Tensor) -> None:
     if target.device.type != "cpu" or torch.compiler.is_compiling():  # elsewhere it would have to wait
         return
     known = target[target != IGNORED]
-    if known.numel() and int(known.min()) < 0:
-        raise ValueError(f"The target has class {int(known.min())}; number the classes from 0, or mark what has none "
-                         f"by {IGNORED}.")  # fmt: skip
-    if known.numel() and (largest := int(known.max())) >= logits.shape[1]:
-        raise ValueError(
-            f"The target has class {largest}, but the model tells {logits.shape[1]} classes apart: make its fusion "
-            f"with classes={largest + 1} or more."
-        )
+    smallest, largest = (int(known.min()), int(known.max())) if known.numel() else (0, 0)
+    if smallest < 0:
+        raise ValueError(f"The target has class {smallest}; number the classes from 0, or mark what has none by "
+                         f"{IGNORED}.")  # fmt: skip
+    if largest >= logits.shape[1]:
+        raise ValueError(f"The target has class {largest}, but the model tells {logits.shape[1]} classes apart: make "
+                         f"its fusion with classes={largest + 1} or more.")  # fmt: skip

@@ -18,21 +18,14 @@ def log_odds(logits: Tensor, target: Tensor) -> Tensor:
     """Compute the log odds of the target class, ``log p_y / (1 - p_y)``; ``1 - p_y`` is a sum over the others.
 
     Subtracting ``p_y`` from one would lose every digit once the model is confident; the sum of the others keeps them.
-
-    Args:
-        logits: [..., K] with K >= 2, any floating type; computed in float64.
-        target: [...] class indices, int64.
-
-    Returns:
-        [...] float64.
+    From logits [..., K >= 2] and class indices [...] it makes [...] float64.
 
     Raises:
         ValueError: if there are fewer than two classes or ``target`` is not one index per row of ``logits``.
     """
     if logits.shape[-1] < 2 or logits.shape[:-1] != target.shape:
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and target {tuple(target.shape)}: expected [..., K] with K >= 2 and [...]"
-        )
+        shapes = f"logits {tuple(logits.shape)} and target {tuple(target.shape)}"
+        raise ValueError(f"{shapes}: expected [..., K] with K >= 2 and [...]")
     logits, index = logits.double(), target.unsqueeze(-1)
     others = logits.scatter(-1, index, -torch.inf).logsumexp(-1)
     return logits.gather(-1, index).squeeze(-1) - others
@@ -46,15 +39,12 @@ def suppression_ratio(fused_logits: Tensor, unimodal_logits: Tensor, target: Ten
     model believes of them; it equals the ratio of the two odds of the target, which is how it is computed. Always
     ``R = s_bar / (p + (1 - p) s_bar)`` with ``p = p_y^uni``, and ``R < 1`` exactly when ``s_bar < 1``.
 
-    Assumptions: finite logits, K >= 2; nothing else. Any number of modalities: ``v`` is fused minus unimodal.
-
     Args:
-        fused_logits: [B, K] logits of all modalities, ``u + v``.
-        unimodal_logits: [B, K] logits with every other modality zero, ``u``.
+        fused_logits, unimodal_logits: [B, K], finite, of all modalities (``u + v``) and with the others zero (``u``).
         target: [B] class indices.
 
     Returns:
-        ``(R, s_bar)``, each [B] float64. Differentiable; wrap in ``torch.no_grad()`` when only measuring.
+        ``(R, s_bar)``, each [B] float64, differentiable.
 
     **Source:** Eq. 4, 7, 8. **Difference:** the paper bounds every ``s_k``; only their weighted mean decides.
     """
@@ -72,17 +62,13 @@ def suppression_columns(fused: Tensor, unimodal: Mapping[str, Tensor], target: T
     """Measure how much fusion shrinks each modality's residual, over a set of samples (METHODS T2, T3; Fig. 3a).
 
     Args:
-        fused: [N, K] logits of all modalities together.
-        unimodal: modality -> [N, K] logits with every other modality zero.
-        target: [N] class indices.
+        fused, unimodal, target: as for ``suppression_ratio``, one entry of ``unimodal`` a modality.
 
     Returns:
-        ``<modality>/R_mean`` and quartiles ``R_q25``, ``R_q50``, ``R_q75`` of R = (1 - p_fused) / (1 - p_unimodal),
-        ``s_bar_q50``, ``suppressed`` (share of samples with s-bar < 1, where the joint residual is smaller) and
-        ``all_margins`` (share where every s_k < 1, k != y: the paper's condition, Eq. 5).
+        ``<modality>/R_mean``, quartiles ``R_q25``, ``R_q50``, ``R_q75`` of R, ``s_bar_q50``, ``suppressed`` (share of
+        samples with s-bar < 1) and ``all_margins`` (share where every s_k < 1, k != y: the paper's condition, Eq. 5).
     """
-    out = {}
-    fused = fused.double()
+    out, fused = {}, fused.double()
     quartiles = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=fused.device)
     for m, logits in unimodal.items():
         ratio, s_bar = suppression_ratio(fused, logits.double(), target)

@@ -1,43 +1,52 @@
-"""Serve every room: errors that name the remedy, typed options, folders of the project, atomic files, progress.
+"""Serve every room: errors that name the remedy, typed options, folders of the project, progress.
 
 No torch and nothing of the house is imported here, so every file may use it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import errno
 import hashlib
 import importlib
 import math
 import numbers
+import operator
 import os
-import re
 import reprlib
 import shutil
-import socket
 import sys
-import tempfile
 import threading
 import time
 from collections import UserDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TEMPORARY = ".tmp"  # end of the names of files and folders that are being written
-HALF_WRITTEN = 3600.0  # seconds after which a temporary file or folder belongs to nobody, wherever it was made
-REMEDIES = {
-    errno.ENOSPC: "Free some space there",
-    errno.EDQUOT: "Free some space there",
-    errno.EROFS: "Make it writable",
-    errno.EACCES: "Make it writable",
-    errno.EPERM: "Make it writable",
-}
-STORE_REMEDY = ", or name another folder in DGL_RESULTS"
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, or where the package is installed
+
+
+def project_root() -> Path:
+    """Name the folder of the checked-out project, or the current one where the package is installed elsewhere."""
+    return ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
+
+
+def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
+    """List the folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
+    if root:
+        return [Path(root)]
+    named = os.environ.get("DGL_DATA")
+    return ([Path(named)] if named else []) + [project_root() / "data"]
+
+
+def results_root() -> Path:
+    """Name the folder of this machine's records: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
+    return Path(os.environ.get("DGL_RESULTS") or ROOT / "results" / "runs")
+
+
+def reference_root() -> Path:
+    """Name the folder of the committed records: ``results/reference``."""
+    return ROOT / "results" / "reference"
 
 
 def derive_seed(*parts: object) -> int:
@@ -54,14 +63,7 @@ def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:
 
 
 def check_modality_names(names: Iterable[object]) -> None:
-    """Refuse names of modalities that the house itself uses, or that would split a column, a path or a parameter name.
-
-    Args:
-        names: of the modalities of one data set or model.
-
-    Raises:
-        ValueError: naming the first one that will not do, and the rule.
-    """
+    """Refuse a modality's name that the house itself uses, or that would split a column, a path or a parameter name."""
     for name in names:
         text = isinstance(name, str) and bool(name)
         taken = text and (name in {"fused", "fusion", "heads"} or name.startswith(("without_", "official_")))
@@ -97,28 +99,23 @@ def coerce(name: str, value: object, default: object) -> object:
     Raises:
         ValueError: if the value cannot be meant as that type (text for a number, 1.5 for an integer).
     """
+    kind = type(default)
     try:
-        if isinstance(default, bool):
-            if not isinstance(value, bool):
+        if isinstance(default, bool | str):
+            if not isinstance(value, kind):
                 raise TypeError
-            return value
-        if isinstance(default, (int, float)):
-            if isinstance(value, (str, bool)):
-                raise TypeError
-            number = type(default)(value)
-            if isinstance(default, int) and number != value:
+        elif isinstance(default, int | float):
+            number = kind(value)
+            if isinstance(value, str | bool) or isinstance(default, int) and number != value:
                 raise TypeError
             return number
-        if isinstance(default, tuple):
+        elif isinstance(default, tuple):
             if isinstance(value, str):
                 raise TypeError
             return tuple(coerce(name, item, default[0]) if default else item for item in value)
-        if isinstance(default, str) and not isinstance(value, str):
-            raise TypeError
         return value
     except (TypeError, ValueError, OverflowError):
-        wanted = type(default).__name__
-        raise ValueError(f"{name} is {value!r}; it must be of type {wanted} (default {default!r}).") from None
+        raise ValueError(f"{name} is {value!r}; it must be of type {kind.__name__} (default {default!r}).") from None
 
 
 def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[str, object]) -> dict[str, object]:
@@ -132,6 +129,14 @@ def resolve_options(owner: str, given: Mapping[str, object], declared: Mapping[s
         if value != declared[name]:
             resolved[name] = value
     return resolved
+
+
+ENDS = {  # of a range: words and comparison
+    "low": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "high": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
 
 
 @dataclass(frozen=True)
@@ -150,8 +155,7 @@ class Range:
     choices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        ends = {"at least": self.low, "above": self.above, "at most": self.high, "below": self.below}
-        said = [f"{words} {end:g}" for words, end in ends.items() if end is not None]
+        said = [f"{ENDS[name][0]} {end:g}" for name, end in self._ends()]
         return " and ".join(said if len(said) > 1 else [*said, "finite"])
 
     def check(self, name: str, value: object) -> None:
@@ -162,22 +166,16 @@ class Range:
             if not self.choices and not self._holds(item):
                 raise ValueError(f"{name} is {value}; {'each' if isinstance(value, tuple) else 'it'} must be {self}.")
 
-    def _holds(self, number: float) -> bool:
-        return (
-            isinstance(number, int | float)
-            and (isinstance(number, int) or math.isfinite(number))
-            and (self.low is None or number >= self.low)
-            and (self.above is None or number > self.above)
-            and (self.high is None or number <= self.high)
-            and (self.below is None or number < self.below)
-        )
+    def _holds(self, number: object) -> bool:
+        finite = isinstance(number, int) or isinstance(number, float) and math.isfinite(number)
+        return finite and all(ENDS[name][1](number, end) for name, end in self._ends())
+
+    def _ends(self) -> list[tuple[str, float]]:
+        return [(name, end) for name in ENDS if (end := getattr(self, name)) is not None]
 
 
 class Registry(UserDict):
-    """Things by name, of which one written as "module:thing" is imported when it is first asked for.
-
-    So a list of everything costs nothing to read, and whoever asks for one entry does not load its neighbours.
-    """
+    """Things by name; one written as "module:thing" is imported when it is first asked for, alone."""
 
     def __getitem__(self, name: str) -> Any:
         found = super().__getitem__(name)
@@ -185,127 +183,6 @@ class Registry(UserDict):
             module, _, thing = found.partition(":")
             found = self[name] = getattr(importlib.import_module(module), thing)
         return found
-
-
-def write_atomic(path: str | Path, content: str | bytes, remedy: str = "") -> Path:
-    """Write a file atomically: a full disk or an interrupt never leaves half of it.
-
-    Args:
-        path: the file; missing folders above it are made.
-        content: text (UTF-8) or bytes.
-        remedy: what else helps where the disk refuses the file, as for ``explained``.
-
-    Returns:
-        The path.
-
-    Raises:
-        OSError: the disk is full, read-only, ...; the message names the folder and the remedy. The previous file, if
-            any, is untouched.
-    """
-    path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
-    with explained(path.parent, remedy):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_me()}-", suffix=TEMPORARY)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())  # or a power cut after the move leaves an empty file under the right name
-            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-    return path
-
-
-def _me() -> str:
-    """Name this process in a few characters: its host, in digits, and its number there."""
-    return f"{derive_seed(socket.gethostname()):014x}-{os.getpid()}"
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process of this host has not ended."""
-    if os.name == "nt":
-        return True  # no way to ask there: signal 0 would interrupt the process
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def temporary(path: Path) -> Path:
-    """Name a hidden folder beside ``path`` in which it is made; the name says which process is at it."""
-    return path.with_name(f".{path.name}.{_me()}-{time.monotonic_ns():x}{TEMPORARY}")
-
-
-def abandoned(path: Path) -> bool:
-    """Tell whether a ``temporary``, or that of ``write_atomic``, is of a process that has ended here, or too old."""
-    host = _me().partition("-")[0]
-    made = re.search(rf"\.{host}-(\d+)-\w+{re.escape(TEMPORARY)}$", path.name)
-    return bool(made and not alive(int(made[1]))) or time.time() - path.stat().st_mtime > HALF_WRITTEN
-
-
-def remove_abandoned(folder: Path, names: str = ".*") -> None:
-    """Remove what killed processes left half-made in a folder; what cannot be removed stays.
-
-    Args:
-        names: a pattern of the hidden names that may go.
-    """
-    for path in folder.glob(names):
-        with contextlib.suppress(OSError):
-            if abandoned(path):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a move in a folder durable, where the system lets a folder be opened (not on Windows)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network folders that know no such call
-            raise
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def explained(folder: Path, remedy: str = "") -> Iterator[None]:
-    """Explain in one sentence why a folder cannot be written to, with the remedy.
-
-    Args:
-        remedy: what else the reader can do, for example name another folder; put behind the general advice.
-    """
-    try:
-        yield
-    except OSError as error:
-        advice = REMEDIES.get(error.errno)
-        if advice is None or isinstance(error, CannotWrite):
-            raise
-        reason = os.strerror(error.errno)
-        raise CannotWrite(error.errno, f"cannot write to {folder}: {reason}. {advice}{remedy}.") from error
-
-
-class CannotWrite(OSError):
-    """Raised where the disk refuses a file; the message names the folder and the remedy."""
-
-
-def set_aside(path: Path) -> str:
-    """Move a damaged file beside itself (``.damaged``); returns a sentence that says where it is."""
-    aside = path.with_name(f"{path.name}.damaged")
-    try:
-        path.replace(aside)
-    except OSError as error:
-        return f"It stays where it is ({error.strerror})."
-    return f"Moved to {aside.name}."
 
 
 TERMINAL_INTERVAL = 0.5  # seconds between rewritings of the line
@@ -322,10 +199,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Says what is going on while a block runs.
-
-    ``with Progress(lambda: "3 of 8 runs") as progress:`` asks for the status text again and again: in a terminal it
-    rewrites one line, elsewhere it prints a line now and then. ``progress.say(text)`` adds a line that stays.
+    """Says what is going on while a block runs: in a terminal it rewrites one line, elsewhere it prints one at times.
 
     Args:
         status: returns the current status, without line breaks.
@@ -373,21 +247,19 @@ class Clock:
 
     Args:
         total: estimated seconds of all work, if done by one worker.
-        workers: how many work at the same time.
-        now: the clock, in seconds.
+        workers: how many work at the same time. now: the clock, in seconds.
     """
 
     def __init__(self, total: float, workers: int = 1, now: Callable[[], float] = time.monotonic):
-        self.total, self.workers, self.now = total, workers, now
-        self.done, self.started = 0.0, now()
-        self.last = self.started  # when a piece of work was finished last
+        self.total, self.workers, self.now, self.done = total, workers, now, 0.0
+        self.started = self.last = now()  # last: when a piece of work was finished
 
     def finished(self, estimate: float) -> None:
-        """A piece of work that was estimated at so many seconds is done."""
+        """Count a piece of work as done that was estimated at so many seconds."""
         self.done, self.last = self.done + estimate, self.now()
 
     def left(self) -> float:
-        """Seconds until everything is done; the measured pace counts as much as there is work behind it."""
+        """Estimate the seconds left; the measured pace counts as much as there is work behind it."""
         if self.total <= 0:
             return 0.0
         share = min(1.0, self.done / self.total)
@@ -397,29 +269,6 @@ class Clock:
         return max(0.0, (self.total - self.done) * pace - (self.now() - self.last))
 
     def says(self) -> str:
-        """The time left in words; an estimate that was too short is called that."""
+        """Write the time left in words; an estimate that was too short is called that."""
         left = self.left()
         return f"about {duration(left)} left" if left >= 1 else "longer than estimated"
-
-
-def project_root() -> Path:
-    """Name the folder of the checked-out project, or the current one where the package is installed elsewhere."""
-    return ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
-
-
-def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
-    """List the folders where real data are looked for: the given one alone, else ``$DGL_DATA``, then ``data`` here."""
-    if root:
-        return [Path(root)]
-    named = os.environ.get("DGL_DATA")
-    return ([Path(named)] if named else []) + [project_root() / "data"]
-
-
-def results_root() -> Path:
-    """Name the folder of this machine's records: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
-    return Path(os.environ.get("DGL_RESULTS") or ROOT / "results" / "runs")
-
-
-def reference_root() -> Path:
-    """Name the folder of the committed records: ``results/reference``."""
-    return ROOT / "results" / "reference"

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from tiny import batch, dense, late
 from torch import nn
 
-from dgl_core.diagnosis import diagnose, main
+from dgl_core.diagnosis import diagnose
 from dgl_core.figures.diagnosis import panels
 from dgl_core.figures.style import Picture
 from dgl_core.gradients import FUSED, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion, MultimodalModel
 from dgl_core.paper.theory import feature, residual
 from dgl_core.paper.theory import toy as theory_toy
+from dgl_core.reproduce.diagnose import main
 from dgl_core.suppression import suppression_columns
 
 BUILT = [lambda: late(2), lambda: late(3), lambda: late(2, "gated"), lambda: dense(2), lambda: dense(3)]

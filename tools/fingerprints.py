@@ -17,7 +17,8 @@ from pathlib import Path
 
 from dgl_core import data
 from dgl_core.data.dense import DenseDataset
-from dgl_core.utils import reference_root, write_atomic
+from dgl_core.data.files.atomic import write_atomic
+from dgl_core.utils import reference_root
 
 
 def earlier(dataset: data.Dataset) -> str:

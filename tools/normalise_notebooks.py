@@ -15,8 +15,8 @@ import tomllib
 
 import nbformat
 
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.reproduce.execute import NOTEBOOKS, merge_streams, tags, text
-from dgl_core.utils import write_atomic
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # "commit    5da6340a" of ``dgl_core.provenance`` and what a committed notebook says in its place.

@@ -16,11 +16,12 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.paper import experiments
 from dgl_core.reproduce.execute import NOTEBOOKS, NotebookFailed, execute, kernel_environment, notebook_names, text
 from dgl_core.runs import run
 from dgl_core.runs.workers import local_workers, with_variables
-from dgl_core.utils import Progress, write_atomic
+from dgl_core.utils import Progress
 from tools.normalise_notebooks import normalise
 
 WORKERS = 2

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from dgl_core import utils
 from dgl_core.data.catalogue import licences
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import curves, style
 from dgl_core.paper.claims import judging, records
 from dgl_core.paper.tables import equal_budget
 from dgl_core.paper.tables.results import markdown_table
-from dgl_core.utils import write_atomic
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "claims", "data")}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -101,3 +102,19 @@ class LateFusion(MultimodalModel):
     def all_logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         features = self.encode(inputs)
         return {FUSED: self.fuse(features)} | {m: self.fuse(features, (m,)) for m in features}
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a while, then restore the mode of every part and all buffers."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = {buffer: buffer.clone() for buffer in model.buffers()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        with torch.no_grad():
+            for buffer, before in buffers.items():
+                buffer.copy_(before)

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from dgl_core.data.files.atomic import CannotWrite
 from dgl_core.paper.experiments import profiles
 from dgl_core.reproduce import outputs
 from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_names
@@ -30,7 +31,7 @@ from dgl_core.runs import run
 from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import ROOT, CannotWrite, Clock, Progress, duration, results_root
+from dgl_core.utils import ROOT, Clock, Progress, duration, results_root
 
 TOGETHER = 2  # notebooks that execute at the same time
 

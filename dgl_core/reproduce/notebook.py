@@ -17,12 +17,13 @@ import numpy
 import pandas
 import torch
 
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.paper.experiments.profiles import profile_named
 from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.training.environment import commit, is_portable
-from dgl_core.utils import ROOT, results_root, write_atomic
+from dgl_core.utils import ROOT, results_root
 from dgl_core.verdicts.statistics import Verdict, judge
 
 

@@ -22,12 +22,12 @@ from importlib import metadata
 from pathlib import Path
 
 from dgl_core import utils
+from dgl_core.data.files.atomic import remove_abandoned, write_atomic
 from dgl_core.reproduce.execute import NOTEBOOKS, ROOT, NotebookFailed, execute, kernel_environment, text
 from dgl_core.runs import keys
 from dgl_core.runs.run import here
 from dgl_core.training.environment import utc_now
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import write_atomic
 
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
@@ -164,7 +164,7 @@ def sweep(out: Path) -> None:
     for folder in (out, *(out / name for name in ("notebooks", "tables", "figures"))):
         for path in folder.glob(".*.*.*"):
             if LEFT.fullmatch(path.name) and path.is_file():
-                utils.remove_abandoned(folder, path.name)  # a name of letters, digits, dots and dashes is a pattern
+                remove_abandoned(folder, path.name)  # a name of letters, digits, dots and dashes is a pattern
 
 
 def record_failure(out: Path, name: str, where: str, error: str) -> Result:

@@ -26,6 +26,7 @@ import torch
 from dgl_core import methods, models
 from dgl_core.data.dataset import Dataset
 from dgl_core.data.files import cache
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.recipe import facts
 from dgl_core.data.transforms import PerFrame, RandomResizedCrop, Standardise, TimeCrop
 from dgl_core.paper.experiments import late_fusion, profiles
@@ -37,7 +38,7 @@ from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import duration, unknown_name, write_atomic
+from dgl_core.utils import duration, unknown_name
 
 LABEL = "REHEARSAL on random data"
 WARM_UP, STEPS = 5, 30

@@ -28,9 +28,6 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
 
     Args:
         count: how many records. seed: which ones. say: receives one line per record.
-
-    Raises:
-        ValueError: there are no reference records, or none is asked for, so nothing can be said of them.
     """
     if count < 1:
         raise ValueError(f"count is {count}; it must be at least 1.")

@@ -2,7 +2,7 @@
 
     python -m dgl_core train dataset=cremad method=dgl method_options.alpha=4 precision=bf16 [--compile]
     python -m dgl_core train spec.json seed=1
-    torchrun --nproc-per-node 4 -m dgl_core.runs.command dataset=vggsound method=dgl method_options.alpha=2
+    torchrun --nproc-per-node 4 -m dgl_core train dataset=vggsound method=dgl method_options.alpha=2
 
 A specification is a JSON file, ``field=value`` pairs, or a file and pairs that change it; the fields are those of
 ``RunSpec``, whose defaults are the paper's. The record goes where notebooks and ``make reproduce`` look for it. An
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,16 +42,15 @@ def read_spec(words: Sequence[str]) -> RunSpec:
     values: dict = {}
     for number, word in enumerate(words):
         name, equals, text = word.partition("=")
-        if equals:
-            field, _, option = name.partition(".")
-            if option:
-                held = values.get(field, {})
-                if not isinstance(held, dict):
-                    raise ValueError(f"{word!r} sets an option, but {field} is {held!r}; write for example "
-                                     "method_options.alpha=4.")  # fmt: skip
-                values[field] = held | {option: _value(text)}
-            else:
-                values[field] = _value(text)
+        field, _, option = name.partition(".")
+        if equals and option:
+            held = values.get(field, {})
+            if not isinstance(held, dict):
+                raise ValueError(f"{word!r} sets an option, but {field} is {held!r}; write for example "
+                                 "method_options.alpha=4.")  # fmt: skip
+            values[field] = held | {option: _value(text)}
+        elif equals:
+            values[field] = _value(text)
         elif number == 0:
             values = _object(word)
         else:
@@ -82,11 +80,8 @@ def _object(path: str) -> dict:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="dgl train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="dgl train", description=__doc__, formatter_class=raw)
     parser.add_argument("spec", nargs="+", metavar="SPEC", help="a JSON file and/or field=value pairs")
     parser.add_argument("--recompute", action="store_true", help="train again even if the run is recorded")
     parser.add_argument("--device", default="", help="cuda, cuda:1 or cpu; a GPU if there is one")
@@ -97,11 +92,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
-    """Find or make the record; the first process returns it, the others None.
-
-    Raises:
-        ValueError: something was asked for that does not exist, or another worker is at this run.
-    """
+    """Find or make the record; the first process returns it, the others None."""
     wanted = resolve(read_spec(options.spec))
     spec = wanted.spec
     chosen = {"compile": options.compile, "deterministic": options.deterministic, "data": options.data_on}
@@ -153,17 +144,6 @@ def scores(record: RunRecord) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0 done, 1 the run failed, 2 asked for something that does not exist, 130 interrupted."""
-    options = parse(arguments)
-    try:
-        run(options)
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
-        return 130
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (ArithmeticError, RuntimeError, OSError) as error:  # diverged, out of memory, disk
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    """Run the command; ``dgl_core.__main__`` says in a line what went wrong."""
+    run(parse(arguments))
     return 0

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import operator
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dgl_core.runs.store import Store
-from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.training.records import RunSpec
 
 GUESS = 0.5  # seconds an epoch of a run of which nothing is known
-
-Likeness = tuple[str, str, str]  # data set, model, precision
-
-
-def likeness(spec: RunSpec) -> Likeness:
-    """Name what runs must have in common to cost about the same, the method aside."""
-    return spec.dataset, spec.model, spec.precision
+LIKE = operator.attrgetter("dataset", "model", "precision")  # what runs that cost about the same have in common
 
 
 class Estimates:
@@ -31,23 +27,19 @@ class Estimates:
     """
 
     def __init__(self, stores: Iterable[Path], rehearsals: Path):
-        self._recorded: dict[Likeness, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        self._rehearsed: dict[Likeness, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for store in stores:
-            for record in Store(store).records():
-                self._add(record)
+        self._recorded: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._rehearsed: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for record in (record for store in stores for record in Store(store).records()):
+            self._recorded[LIKE(record.spec)][record.spec.method].append(record.cost["seconds"] / record.spec.epochs)
         for report in reports(rehearsals):
             if report["scale"] == 1:
                 about = report["dataset"], report["model"], report["precision"]
                 for method, cost in report["methods"].items():
                     self._rehearsed[about][method].append(cost["seconds_per_epoch"])
 
-    def _add(self, record: RunRecord) -> None:
-        self._recorded[likeness(record.spec)][record.spec.method].append(record.cost["seconds"] / record.spec.epochs)
-
     def seconds(self, spec: RunSpec) -> float | None:
         """Estimate the seconds of a run by the same method on the same data, else by other methods; None: not known."""
-        for known in (self._recorded.get(likeness(spec)), self._rehearsed.get(likeness(spec))):
+        for known in (self._recorded.get(LIKE(spec)), self._rehearsed.get(LIKE(spec))):
             if known:
                 each = known.get(spec.method) or [seconds for values in known.values() for seconds in values]
                 return spec.epochs * sum(each) / len(each)
@@ -68,13 +60,11 @@ def reports(folder: Path) -> list[Mapping]:
     """Read all rehearsal reports that are as they were written, the latest of a configuration last."""
     found = []
     for path in sorted(folder.glob("*.json")):
-        try:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             report = json.loads(path.read_text(encoding="utf-8"))
             if report["checksum"] == _checksum(report):
                 found.append(report)
                 continue
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            pass
         said = "is not used: it is damaged or of another version; rehearse again, or delete it."
         print(f"Rehearsal report {path.name} {said}", file=sys.stderr)
     return found

@@ -12,13 +12,7 @@ from dgl_core.utils import resolve_options, unknown_name
 
 @dataclass(frozen=True)
 class Run:
-    """A run by its one name.
-
-    Attributes:
-        spec: the specification in its one spelling (``canonical``).
-        key: SHA-256 of that specification and the revisions, the same on every machine.
-        revisions: revision numbers of everything that makes the numbers of the run.
-    """
+    """A run by its one name: its ``canonical`` specification, its key (SHA-256 of that and the revisions), these."""
 
     spec: RunSpec
     key: str
@@ -32,11 +26,7 @@ class Run:
 
 
 def resolve(spec: RunSpec | Run) -> Run:
-    """Find the one name of a specification; a ``Run`` comes back as it is.
-
-    Raises:
-        ValueError: unknown data set, model, method or option, with the nearest right name.
-    """
+    """Find the one name of a specification; a ``Run`` comes back as it is. Errors are those of ``canonical``."""
     if isinstance(spec, Run):
         return spec
     plain, made_by = canonical(spec), revisions(spec)

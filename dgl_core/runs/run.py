@@ -50,11 +50,7 @@ def find(spec: RunSpec | Run, root: Path | None = None) -> RunRecord | None:
 
 
 def here(device: torch.device | None = None, processes: int = 1) -> Store:
-    """Open this machine's store for the runs that this process makes: with its numerics, on so many processes.
-
-    Args:
-        device: where runs train, ``train.default_device()`` if not given.
-    """
+    """Open this machine's store for the runs that this process makes: with its numerics, on so many processes."""
     portable = is_portable() and (device is None or device.type == "cpu")
     return Store(results_root(), making(portable, processes))
 
@@ -67,16 +63,15 @@ def find_or_make(
     device: torch.device | None = None,
     team: Team | None = None,
 ) -> tuple[str, RunRecord | None]:
-    """Find a record, or claim the run, train it, keep its record and drop its checkpoint.
+    """Find a record, or claim the run, train it by ``make(checkpoint)``, keep its record and drop its checkpoint.
 
     Args:
-        make: trains the run, from the checkpoint it is given if there is one.
         recompute: train even if the run is recorded, and from the start.
         device: where it trains. team: the processes that train together; the first one alone looks at the store.
 
     Returns:
-        ``("recorded", record)``, ``("made", record)``, or ``("held", None)`` while another living worker is at the run.
-        Processes after the first get no record.
+        ``("recorded", record)``, ``("made", record)``, or ``("held", None)`` while another living worker is at the run;
+        no record for processes after the first.
     """
     store = here(device, team.size if team else 1)
     checkpoint = store.path(wanted.spec, wanted.key).with_suffix(".checkpoint")
@@ -106,10 +101,9 @@ def find_or_make(
 
 
 def run(spec: RunSpec | Run, recompute: bool = False, wait: bool = True) -> RunRecord | None:
-    """Find or make the record of one run, here and now.
+    """Find or make the record of one run, here and now; None if another living worker holds it and ``wait`` is unset.
 
-    A run that another living worker holds is waited for (``wait``), or None is returned. An interrupted run goes on
-    from its last checkpoint and ends with the same record (times and memory aside).
+    An interrupted run goes on from its last checkpoint and ends with the same record (times and memory aside).
     """
     wanted = resolve(spec)
 
@@ -142,8 +136,8 @@ def run_all(
 
     Args:
         client: None runs them one after another in this process, first those that no other runner is at. Anything with
-            ``submit(function, *arguments)`` that returns futures spreads them: a ``dask.distributed.Client`` on a
-            cluster, a ``ProcessPoolExecutor`` here. Workers share the store, so only the specification travels.
+            ``submit(function, *arguments)`` spreads them: a ``dask.distributed.Client``, a ``ProcessPoolExecutor``.
+            Workers share the store, so only the specification travels.
         recompute: make the runs again even if they are recorded.
         progress: called as ``progress(done, total, spec, seconds)`` after each run.
 
@@ -192,23 +186,14 @@ def _fingerprint(dataset: str, options: tuple, roots: tuple[Path, ...]) -> str:
 
 
 def same_data(record: RunRecord | None) -> RunRecord | None:
-    """Compare the fingerprint of a record with the real data that are here now; returns the record.
-
-    Generated data are part of the key by their revision; where real data are absent there is nothing to compare with.
-
-    Raises:
-        ValueError: the data here are not those that the record was made from.
-    """
-    if record is None or data.DATASETS[record.spec.dataset].generated:
-        return record
-    if data.DATASETS[record.spec.dataset].available(None):
+    """Raise a ``ValueError`` if a record was made from other real data than those here now; else return it."""
+    recipe = data.DATASETS[record.spec.dataset] if record is not None else None
+    if recipe and not recipe.generated and recipe.available(None):  # the revision of generated data is in the key
         spec = record.spec
         found = _fingerprint(spec.dataset, tuple(spec.dataset_options.items()), tuple(data_roots()))
         if found != record.data["fingerprint"]:
-            raise ValueError(
-                f"{record.spec.method} on {record.spec.dataset}, seed {record.spec.seed}, was recorded on other data "
-                "than those here now: run again with recompute=True, or restore the data."
-            )
+            raise ValueError(f"{spec.method} on {spec.dataset}, seed {spec.seed}, was recorded on other data than "
+                             "those here now: run again with recompute=True, or restore the data.")  # fmt: skip
     return record
 
 
@@ -235,13 +220,10 @@ def reference(specs):
 
 def publish_reference(specs: Iterable[RunSpec]) -> int:
     """Copy this machine's records of ``specs`` to the committed reference folder; returns how many."""
-    count = 0
-    for spec in specs:
-        record = find(spec)
-        if record is not None:
-            Store(reference_root() / spec.dataset).replace(record)
-            count += 1
-    return count
+    records = [record for spec in specs if (record := find(spec)) is not None]
+    for record in records:
+        Store(reference_root() / record.spec.dataset).replace(record)
+    return len(records)
 
 
 def rehearsal_root() -> Path:

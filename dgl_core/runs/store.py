@@ -15,8 +15,8 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+from dgl_core.data.files.atomic import STORE_REMEDY, alive, explained, remove_abandoned, set_aside, write_atomic
 from dgl_core.training.records import CorruptRecord, RunRecord, RunSpec
-from dgl_core.utils import STORE_REMEDY, alive, explained, remove_abandoned, set_aside, write_atomic
 
 HEARTBEAT = 10.0  # seconds between signs of life of a worker
 STALE = 60.0  # a claim without a sign of life for this long is taken over
@@ -32,8 +32,7 @@ class Store:
 
     Args:
         root: the folder; made when the first record is written.
-        making: how its records must have been made (``environment.making``). Those of another making have other files
-            and are never loaded; by default all records are one kind.
+        making: how its records must have been made (``environment.making``); by default all are one kind.
     """
 
     def __init__(self, root: Path, making: str = ANY):
@@ -69,10 +68,7 @@ class Store:
 
     def save(self, record: RunRecord) -> RunRecord:
         """Write the record unless another worker finished the same run first; returns the one that stands."""
-        standing = self.load(record.spec, record.key)
-        if standing is not None:
-            return standing
-        return self.replace(record)
+        return self.load(record.spec, record.key) or self.replace(record)
 
     def replace(self, record: RunRecord) -> RunRecord:
         """Write the record over an older one (a run that was asked to be made again)."""
@@ -126,10 +122,7 @@ class Store:
         """Remove what killed workers left behind and nobody will use: half-written files, claims, checkpoints.
 
         A claim goes when it is stale; a checkpoint when its record is there or it is a month old, and no claim holds
-        its run. A folder that cannot be written to is left as it is.
-
-        Args:
-            run: the stem of a record: only what belongs to this run.
+        its run. ``run`` is the stem of a record: only what belongs to that goes.
         """
         remove_abandoned(self.root, f".{run}*")
         order = {".taking": 0, ".claim": 1}  # a dead worker's attempt holds the claim, and that the checkpoint
@@ -146,11 +139,7 @@ class Store:
 
 
 def _read(path: Path) -> RunRecord:
-    """Read a record.
-
-    Raises:
-        FileNotFoundError: there is none. CorruptRecord: no regular file, too large, unreadable, or no record.
-    """
+    """Read a record; ``FileNotFoundError`` if there is none, ``CorruptRecord`` if it cannot be read."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever, a device never end

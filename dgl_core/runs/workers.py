@@ -18,28 +18,24 @@ FIRST_WORKER = 60.0  # seconds that the first worker of a Dask cluster gets to j
 @contextmanager
 def with_variables(variables: dict[str, str]) -> Iterator[None]:
     """Set environment variables for the processes that are started inside the block."""
-    before = {name: os.environ.get(name) for name in variables}
+    before = dict(os.environ)
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in variables:
+            os.environ.pop(name, None)
+        os.environ.update({name: before[name] for name in variables if name in before})
 
 
 @contextmanager
 def local_workers(count: int, gpus: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
     """Start a pool of ``count`` fresh processes; however the block is left, none of them outlives it.
 
-    They are spawned, not forked, so that each reads this process's environment before it imports torch.
-
     Args:
         gpus: dealt out in turn, one to each process, which sees no other; several processes may get the same.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("spawn")  # each reads this process's environment before it imports torch
     places = context.SimpleQueue() if gpus else None
     for worker in range(count if gpus else 0):
         places.put(gpus[worker % len(gpus)])
@@ -93,10 +89,9 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def dask_workers(address: str) -> Iterator:
-    """Connect to a running Dask scheduler. A worker process trains one run at a time, whatever its threads.
+    """Connect to a running Dask scheduler; a ``ValueError`` says that nobody answers or that it has no workers.
 
-    Raises:
-        ValueError: nobody answers at that address, or it has no workers.
+    A worker process trains one run at a time, whatever its threads.
     """
     from dask.distributed import Client
 
@@ -104,13 +99,10 @@ def dask_workers(address: str) -> Iterator:
         client = Client(address, timeout="5s")
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address!r}: {error}") from None
-    try:
+    with client:
         try:
             client.wait_for_workers(1, timeout=FIRST_WORKER)
         except TimeoutError:
-            raise ValueError(
-                f"the Dask scheduler at {address!r} has no workers: start some, then run this again"
-            ) from None
+            said = f"the Dask scheduler at {address!r} has no workers: start some, then run this again"
+            raise ValueError(said) from None
         yield client
-    finally:
-        client.close()

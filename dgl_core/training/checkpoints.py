@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from dgl_core.utils import STORE_REMEDY, set_aside, write_atomic
+from dgl_core.data.files.atomic import STORE_REMEDY, set_aside, write_atomic
 
 PARTS = {"epoch", "model", "heads", "optimizer", "method", "curves", "best", "seconds"}
 DIGEST = hashlib.sha256().digest_size  # bytes of the checksum in front of the state
@@ -27,11 +26,7 @@ def save(state: Mapping[str, object], path: Path) -> None:
 
 
 def restore(path: Path, device: torch.device) -> dict[str, object] | None:
-    """Read a state, with its tensors on ``device``; None if there is none, or none that is as it was written.
-
-    Raises:
-        OSError: the file is there and cannot be read.
-    """
+    """Read a state, with its tensors on ``device``; None if there is none, or none that is as it was written."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -45,18 +40,8 @@ def restore(path: Path, device: torch.device) -> dict[str, object] | None:
     return state if isinstance(state, dict) and set(state) == PARTS else reject(path, "another version wrote it")
 
 
-def resume(
-    path: Path,
-    device: torch.device,
-    load: Callable[[Mapping[str, object]], None],
-    parts: Sequence[nn.Module | torch.optim.Optimizer],
-    method: object,
-) -> bool:
-    """Go on from a checkpoint; one that does not fit is set aside, and everything is as it was before.
-
-    Args:
-        load: takes the state; may fail half-way. parts, method: what it changes.
-    """
+def resume(path: Path, device: torch.device, load: Callable, parts: Sequence, method: object) -> bool:
+    """Go on from a checkpoint by ``load``; if it does not fit, set it aside and ``parts`` and ``method`` back."""
     state = restore(path, device)
     if state is None:
         return False

@@ -1,8 +1,7 @@
 """Train one run on several processes (``torchrun``): each takes its part of every batch, all make the same update.
 
-The update follows the mean of the parts' gradients. For a model without batch statistics that is the gradient of the
-whole batch. Batch-norm sees a part only: on GPUs it is made to see the whole batch (``SyncBatchNorm``), on CPUs, where
-torch offers no such thing, the gradient is the mean over the parts and running statistics are averaged once an epoch.
+The update follows the mean of the parts' gradients: without batch statistics, that of the whole batch. Batch-norm is
+made to see the whole batch on GPUs (``SyncBatchNorm``); on CPUs running statistics are averaged once an epoch.
 
 OGM, PMR, AGM, MMPareto and MLA steer their gradients by scores that each process takes from its own part. The update is
 then the mean of steered gradients, which is not the method on the whole batch; ``processes`` in the record shows it.
@@ -13,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,10 +44,8 @@ class Team:
         """Raise a ``ValueError`` unless a batch can be cut into equal parts."""
         if spec.batch_size % self.size:
             fits = spec.batch_size - spec.batch_size % self.size or self.size
-            raise ValueError(
-                f"batch_size {spec.batch_size} cannot be cut into {self.size} equal parts, one a process: use another "
-                f"number of processes, or for example batch_size={fits}."
-            )
+            raise ValueError(f"batch_size {spec.batch_size} cannot be cut into {self.size} equal parts, one a process: "
+                             f"use another number of processes, or for example batch_size={fits}.")  # fmt: skip
 
     def part(self, rows: Tensor) -> Tensor:
         """Take this process's rows of a batch: [B] -> [B / size]."""
@@ -63,9 +61,8 @@ class Team:
     def wrap(self, objective: nn.Module, method: Method, heads: nn.Module) -> tuple[nn.Module, bool]:
         """Wrap the objective in DistributedDataParallel where possible; also says whether that averages the gradients.
 
-        DDP averages the first backward pass through the objective and wants every parameter in it. So it is with the
-        plain step and ``DisentangledObjective`` (vanilla, DGL and all of Table 3); methods with several passes, heads
-        of their own, parameters left alone or gradients that they change have the result averaged in ``update``.
+        DDP averages one backward pass and wants every parameter in it, as the plain step of a ``DisentangledObjective``
+        has it (vanilla, DGL and all of Table 3); other methods have their gradients averaged in ``update``.
         """
         plain = type(method).step is Method.step and not any(True for _ in heads.parameters())
         if self.size > 1 and plain and isinstance(getattr(objective, "_orig_mod", objective), DisentangledObjective):
@@ -75,8 +72,8 @@ class Team:
     def sees_whole_batch(self, model: nn.Module, task: Task, averaged: bool) -> bool:
         """Tell whether the update is that of the whole batch, up to the order of additions.
 
-        It is, where DistributedDataParallel averages the gradients of a plain objective (``averaged``), the loss of a
-        batch is the mean over its samples, and batch-norm, if there is any, sees all parts.
+        It is, where DDP averages the gradients of a plain objective (``averaged``), the loss of a batch is the mean
+        over its samples, and batch-norm, if there is any, sees all parts.
         """
         parts = (m for m in model.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm))
         return self.size == 1 or (averaged and task.by_sample and next(parts, None) is None)
@@ -85,10 +82,10 @@ class Team:
         """Replace each tensor by its mean over the processes, in place, in few messages."""
         if self.size == 1:
             return
-        by_kind: dict[torch.dtype, list[Tensor]] = {}
+        by_kind: dict[torch.dtype, list[Tensor]] = defaultdict(list)
         for tensor in tensors:
             if tensor is not None and tensor.is_floating_point():
-                by_kind.setdefault(tensor.dtype, []).append(tensor)
+                by_kind[tensor.dtype].append(tensor)
         for group in by_kind.values():
             flat = torch.cat([tensor.reshape(-1) for tensor in group])
             dist.all_reduce(flat)
@@ -107,23 +104,20 @@ class Team:
 
 @contextmanager
 def team(device: torch.device) -> Iterator[Team]:
-    """Join the processes that ``torchrun`` started, by NCCL between GPUs and gloo between CPUs; otherwise stay alone.
-
-    Processes that have met already stay together.
-    """
-    if dist.is_initialized():
-        yield Team(dist.get_rank(), dist.get_world_size())
-        return
-    if "WORLD_SIZE" not in os.environ or os.environ["WORLD_SIZE"] == "1":
+    """Join the processes that ``torchrun`` started, by NCCL between GPUs, gloo between CPUs; otherwise stay alone."""
+    met = dist.is_initialized()
+    if not met and os.environ.get("WORLD_SIZE", "1") == "1":
         yield Team()
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    if not met:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), dist.get_world_size())
     finally:
-        dist.destroy_process_group()
+        if not met:
+            dist.destroy_process_group()
 
 
 def own_device(device: torch.device) -> torch.device:

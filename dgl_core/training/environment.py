@@ -31,9 +31,6 @@ def making(portable: bool, processes: int = 1) -> str:
     """Name what moves the numbers of a run and is no part of its key; "" for native numerics on one process.
 
     Records of one key and different makings are different runs: each has its own file and never stands in for another.
-
-    Args:
-        portable: made with portable numerics. processes: how many trained together on parts of each batch.
     """
     return ".".join(["portable"] * portable + [f"{processes}processes"] * (processes > 1))
 

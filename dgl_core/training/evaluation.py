@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -12,43 +12,36 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dgl_core.data.tasks.classes import Tally, Task
 from dgl_core.gradients import FUSED
-from dgl_core.methods.base import Batch, Method, State
-from dgl_core.models.multimodal import MultimodalModel
+from dgl_core.methods.base import Method, State
+from dgl_core.models.multimodal import untouched
 from dgl_core.training.records import pack, pack_array
 
 PROBE = 256  # at most about this many training samples are scored
 STATISTICS = 32  # training batches that batch-norm statistics under a mask are measured on
 
-Branches = Callable[[Mapping[str, Tensor], str], Mapping[str, Tensor]]  # inputs, part -> branch -> outputs
-Batches = Callable[..., Iterable[Batch]]  # as ``State.batches``, with ``probe``
-
 
 @torch.no_grad()
-def evaluate(
-    branches: Branches, batches: Batches, task: Task, model: MultimodalModel
-) -> tuple[dict[str, float], dict[str, dict[str, str]]]:
-    """Score the present model on train (an evenly spaced probe), val and test.
+def evaluate(method: Method, state: State, task: Task) -> tuple[dict[str, float], dict[str, dict[str, str]]]:
+    """Score the present model, in evaluation mode, on train (an evenly spaced probe), val and test.
 
     Args:
-        branches: gives the outputs of every branch for a batch of a part (``branches_of`` of a method).
-        batches: ``batches(part, probe=n)`` gives the samples of a part in order, about ``n`` of them;
-            ``batches(part, training=True, limit=n)`` at most ``n`` shuffled and augmented batches.
-        task: what the scores are. model: in evaluation mode; used alone for statistics under a mask.
+        state: its ``batches`` also takes ``probe=n``: about ``n`` samples of a part, evenly spaced.
+        task: what the scores are.
 
     Returns:
         Columns of ``RunRecord.curves`` with their values, and what the task keeps of every branch on test, packed.
     """
     columns: dict[str, float] = {}
-    modalities, packed = list(model.encoders), {}
+    modalities, packed = list(state.model.encoders), {}
     for part in ("train", "val", "test"):
-        probe = PROBE if part == "train" else None
-        tallies = score(((branches(b.inputs, part), b.target) for b in batches(part, probe=probe)), task)
+        batches = state.batches(part, probe=PROBE if part == "train" else None)
+        tallies = score(((branches_of(method, state, b.inputs, part), b.target) for b in batches), task)
         if part == "train" and len(modalities) > 1:
-            compared = task.compare(tallies[FUSED], {m: tallies[m] for m in tallies if m in model.encoders})
+            compared = task.compare(tallies[FUSED], {m: tallies[m] for m in tallies if m in modalities})
             columns |= {f"suppression/{name}": value for name, value in compared.items()}
         if part == "test":
             if task.reestimate and len(modalities) > 1:
-                tallies |= {f"{m}_reestimated": score_reestimated(model, m, batches, task) for m in modalities}
+                tallies |= {f"{m}_reestimated": score_reestimated(state, m, task) for m in modalities}
             for branch, tally in tallies.items():
                 packed[branch] = {k: pack(v) if k == "predicted" else pack_array(v) for k, v in tally.arrays().items()}
         for branch, tally in tallies.items():
@@ -71,11 +64,7 @@ def branches_of(method: Method, state: State, inputs: Mapping[str, Tensor], part
 
 
 def score(scored: Iterable[tuple[Mapping[str, Tensor], Tensor]], task: Task) -> dict[str, Tally]:
-    """Collect the outputs of every branch, batch by batch, in the task's tallies.
-
-    Args:
-        scored: for each batch ``{branch: outputs}`` and the target.
-    """
+    """Collect outputs, given for each batch as ``{branch: outputs}`` and the target, in one tally a branch."""
     tallies: dict[str, Tally] = defaultdict(task.tally)
     for branches, target in scored:
         for branch, outputs in branches.items():
@@ -83,11 +72,11 @@ def score(scored: Iterable[tuple[Mapping[str, Tensor], Tensor]], task: Task) -> 
     return dict(tallies)
 
 
-def score_reestimated(model: MultimodalModel, modality: str, batches: Batches, task: Task) -> Tally:
+def score_reestimated(state: State, modality: str, task: Task) -> Tally:
     """Score one modality on the test part, with batch-norm statistics measured on passes with this modality alone."""
-    measured = (batch.inputs for batch in batches("train", training=True, limit=STATISTICS))
-    with reestimated(model, measured, (modality,)) as alone:
-        scored = (({modality: alone(b.inputs, keep=(modality,))}, b.target) for b in batches("test"))
+    measured = (batch.inputs for batch in state.batches("train", training=True, limit=STATISTICS))
+    with reestimated(state.model, measured, (modality,)) as alone:
+        scored = (({modality: alone(b.inputs, keep=(modality,))}, b.target) for b in state.batches("test"))
         return score(scored, task)[modality]
 
 
@@ -98,35 +87,28 @@ def reestimated(
     """Measure batch-norm statistics anew on passes with ``keep``, yield the model in evaluation mode, put all back.
 
     A network that was trained on fused maps is scored under a mask with statistics of something else, which alone
-    changes the result several-fold; this separates the two.
+    changes the result several-fold; this separates the two. Raises a ``ValueError`` if ``batches`` is empty.
 
     Args:
-        model: any ``MultimodalModel``.
-        batches: inputs of training batches; the statistics are plain means over them.
+        model: any ``MultimodalModel``. batches: inputs of training batches; the statistics are plain means over them.
         keep: modalities that survive, as in ``model(inputs, keep)``.
-
-    Raises:
-        ValueError: if ``batches`` is empty.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    before = [(n, n.momentum, {k: b.clone() for k, b in n.named_buffers()}) for n in norms]
-    training, seen = model.training, 0
+    momenta, seen = [norm.momentum for norm in norms], 0
     try:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # cumulative mean
-        model.train()
-        with torch.no_grad():
-            for inputs in batches:
-                model(inputs, keep=keep)
-                seen += 1
-        if not seen:
-            raise ValueError("No batch to measure batch-norm statistics on; give at least one.")
-        model.eval()
-        yield model
+        with untouched(model):
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # cumulative mean
+            model.train()
+            with torch.no_grad():
+                for inputs in batches:
+                    model(inputs, keep=keep)
+                    seen += 1
+            if not seen:
+                raise ValueError("No batch to measure batch-norm statistics on; give at least one.")
+            model.eval()
+            yield model
     finally:
-        for norm, momentum, buffers in before:
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-            for name, buffer in norm.named_buffers():
-                buffer.copy_(buffers[name])
-        model.train(training)

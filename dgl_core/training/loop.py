@@ -6,7 +6,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,9 +15,10 @@ from dgl_core import data
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method
 from dgl_core.models.convolution import make_safe
-from dgl_core.training import checkpoints, optimizer, recording, streaming
+from dgl_core.training import checkpoints, optimizer, streaming
 from dgl_core.training.distributed import Team
-from dgl_core.training.evaluation import branches_of, evaluate
+from dgl_core.training.environment import describe, peak_memory_mb, utc_now
+from dgl_core.training.evaluation import evaluate
 from dgl_core.training.machine import Machine
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.utils import derive_seed
@@ -54,9 +54,8 @@ class Trainer:
 
     Args:
         spec: what to run; ``spec.model`` and ``spec.dataset`` only name things here.
-        method, model, dataset: the objects themselves. The model is trained in place.
-        device: where to train. machine: numerical settings of this computer; they never change a run's key.
-        team: the processes that train together.
+        method, model, dataset: the objects themselves. The model is trained in place, on ``device``.
+        machine: numerical settings of this computer, no part of a run's key. team: the processes that train together.
 
     Attributes:
         curves: column -> one value per epoch, as in ``RunRecord``.
@@ -164,15 +163,9 @@ class Trainer:
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     def fit(self, checkpoint: Path | None = None, every: float = 30.0, log: Log | None = None) -> None:
-        """Train all epochs, from the checkpoint if there is one.
-
-        Args:
-            checkpoint: file to resume from and to save to at most ``every`` seconds; deleted by the caller.
-            log: called with one line per epoch.
-        """
+        """Train all epochs; the checkpoint is resumed from, saved to every so many seconds, deleted by the caller."""
         parts = (self.model, self.heads, self.optimizer)
-        load = self.load_state_dict
-        if not (checkpoint and checkpoints.resume(checkpoint, self.device, load, parts, self.method)):
+        if not (checkpoint and checkpoints.resume(checkpoint, self.device, self.load_state_dict, parts, self.method)):
             self.method.on_start(self)
         saved = time.perf_counter()
         for epoch in range(self.epoch, self.epochs):
@@ -191,7 +184,7 @@ class Trainer:
                 checkpoints.save(self.state_dict(), checkpoint)
                 saved = now
             if first and log is not None and scored:
-                log(recording.epoch_line(self.curves, self.epoch, self.epochs, self.task, self.model.encoders))
+                log(self._epoch_line())
 
     def _train_epoch(self) -> None:
         spec, rank = self.spec, self.team.rank
@@ -235,7 +228,7 @@ class Trainer:
     def _evaluate_epoch(self) -> None:
         self.model.eval()
         self.heads.eval()
-        columns, kept = evaluate(partial(branches_of, self.method, self), self.batches, self.task, self.model)
+        columns, kept = evaluate(self.method, self, self.task)
         loss = columns[f"train/{FUSED}/loss"]
         if not math.isfinite(loss):  # the last step broke the weights
             raise self._diverged(f"the loss of the trained model is {loss} after epoch {self.epoch}")
@@ -246,6 +239,13 @@ class Trainer:
         for protocol, score in scores.items():
             if protocol == "last" or protocol not in self.best or score > self.best[protocol][0]:
                 self.best[protocol] = (score, kept)
+
+    def _epoch_line(self) -> str:
+        """Say in a line how the epoch went: training loss, validation score of every branch."""
+        columns = {b: f"val/{b}/{self.task.score}" for b in (FUSED, *self.model.encoders)}
+        scores = ", ".join(f"{b} {100 * self.curves[c][-1]:.1f}" for b, c in columns.items() if c in self.curves)
+        loss = self.curves[f"train/{FUSED}/loss"][-1]
+        return f"epoch {self.epoch + 1:3d}/{self.epochs}: loss {loss:.3f}, validation {self.task.score} % {scores}"
 
     def _diverged(self, what: str) -> TrainingDiverged:
         spec = self.spec
@@ -274,9 +274,42 @@ class Trainer:
 
     def record(self, key: str, revisions: Mapping[str, int]) -> RunRecord:
         """Make the record of the run, after its last epoch."""
-        about = recording.data_of(self.dataset, self.method, list(self.model.encoders))
-        cost = recording.cost_of(self.curves, self.seconds, (self.model, self.heads), self.device)
-        where = recording.environment_of(self.device, self.machine, self.data_on, self.team.size)
-        if self.team.size > 1 and self.team.sees_whole_batch(self.model, self.task, self._averaged):
-            where["whole_batch"] = True
-        return recording.record_of(self.spec, key, revisions, about, self.curves, self.best, cost, where)
+        dataset, method, curves, training = self.dataset, self.method, self.curves, self.curves["seconds/training"]
+        kept = {protocol: arrays for protocol, (_, arrays) in self.best.items()}
+        return RunRecord(
+            spec=self.spec,
+            key=key,
+            revisions=dict(revisions),
+            data={
+                "fingerprint": dataset.fingerprint,
+                "source": dataset.source,
+                "generated": dataset.generated,
+                "counts": {part: dataset.split.count(part) for part in data.PARTS},
+                "classes": list(dataset.classes),
+                "modalities": list(self.model.encoders),
+                "score": self.task.score,
+                "unimodal": {"zero mask": method.ZERO_MASK, "official": method.OFFICIAL},
+            },
+            curves={column: [float(f"{v:.6g}") for v in values] for column, values in sorted(curves.items())},
+            predictions={p: {b: a["predicted"] for b, a in by.items() if "predicted" in a} for p, by in kept.items()},
+            arrays={p: by for p, by in kept.items() if not any("predicted" in a for a in by.values())},
+            cost={
+                "seconds": round(self.seconds, 3),
+                "seconds_per_epoch": round(sum(training) / len(training), 4),
+                "peak_memory_mb": peak_memory_mb(self.device),
+                "parameters": sum(p.numel() for module in (self.model, self.heads) for p in module.parameters()),
+            },
+            environment=self._environment(),
+            created=utc_now(),
+        )
+
+    def _environment(self) -> dict[str, object]:
+        """State where the run was made (``RunRecord.environment``): device, versions, unusual settings."""
+        where = describe(self.device) | self.machine.describe(self.device)
+        if self.device.type == "cuda":
+            where["data_on"] = self.data_on
+        if self.team.size > 1:
+            where["processes"] = self.team.size
+            if self.team.sees_whole_batch(self.model, self.task, self._averaged):
+                where["whole_batch"] = True
+        return where

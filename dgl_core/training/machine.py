@@ -1,8 +1,7 @@
 """Set how this machine computes a run: precision switches, compilation, determinism, memory.
 
-A ``RunSpec`` says what is computed, precision included, and names the run. A ``Machine`` holds the numerical settings
-of this machine; they never change a run's key, because compiling, another device or another order of additions moves
-the last digits and means nothing else. The record states them (``RunRecord.environment``).
+A ``RunSpec`` names a run and says what is computed, precision included. A ``Machine`` holds what moves the last digits
+and means nothing else; it never changes a run's key, and the record states it (``RunRecord.environment``).
 """
 
 from __future__ import annotations
@@ -64,12 +63,8 @@ class Machine:
             raise ValueError(f"DGL_DETERMINISTIC is {switch!r}; it must be 0 or 1.")
         if not per_gpu.isdecimal():
             raise ValueError(f"DGL_PER_GPU is {per_gpu!r}; it must be a whole number, 1 or more.")
-        return cls(
-            {"0": "", "1": "inductor"}.get(compiler, compiler),
-            SWITCH[switch],
-            given.get("DGL_DATA_ON", "") or "auto",
-            int(per_gpu),
-        )
+        compiler = {"0": "", "1": "inductor"}.get(compiler, compiler)
+        return cls(compiler, SWITCH[switch], given.get("DGL_DATA_ON", "") or "auto", int(per_gpu))
 
     def variables(self) -> dict[str, str]:
         """Write the settings as environment variables, for worker processes."""
@@ -92,10 +87,7 @@ class Machine:
         """Set precision and determinism of this process while a run trains; everything is put back afterwards.
 
         "fp32" is fp32 in matrix products and in convolutions (torch alone would use TF32 in convolutions); "tf32" and
-        "bf16" let what is left in fp32 use TF32 tensor cores.
-
-        Raises:
-            ValueError: "tf32" where there is none.
+        "bf16" let what is left in fp32 use TF32 tensor cores, and "tf32" where there is none is a ``ValueError``.
         """
         check_precision(spec, device)
         tf32 = spec.precision in ("tf32", "bf16") and device.type == "cuda"
@@ -123,17 +115,17 @@ class Machine:
             yield
         except torch.OutOfMemoryError as error:
             total = f", {torch.cuda.mem_get_info(device)[1] / 2**30:.0f} GiB" if torch.cuda.is_available() else ""
-            half = max(1, spec.batch_size // 2)
-            advice = [
-                f"Set batch_size={half} and accumulate={2 * spec.accumulate} (the same mean gradient; batch-norm then "
-                "sees smaller batches)"
-            ]
-            advice += ["precision='bf16'"] if spec.precision != "bf16" else []
-            advice += ["leave the data in host memory (DGL_DATA_ON=host)"] if self.data != "host" else []
-            advice += [f"run fewer trainings per GPU (now {self.per_gpu})"] if self.per_gpu > 1 else []
+            smaller = f"batch_size={max(1, spec.batch_size // 2)} and accumulate={2 * spec.accumulate}"
+            advice = {
+                f"Set {smaller} (the same mean gradient; batch-norm then sees smaller batches)": True,
+                "precision='bf16'": spec.precision != "bf16",
+                "leave the data in host memory (DGL_DATA_ON=host)": self.data != "host",
+                f"run fewer trainings per GPU (now {self.per_gpu})": self.per_gpu > 1,
+            }
             raise OutOfMemory(
                 f"{spec.method} on {spec.dataset}, seed {spec.seed}: out of memory on {device.type}{total} with "
-                f"batch_size {spec.batch_size} in {spec.precision}. {', or '.join(advice)}. Checkpoints are kept."
+                f"batch_size {spec.batch_size} in {spec.precision}. {', or '.join(filter(advice.get, advice))}. "
+                "Checkpoints are kept."
             ) from error
 
     def describe(self, device: torch.device) -> dict[str, object]:

@@ -14,14 +14,12 @@ from dgl_core.training.records import RunSpec
 def optimizer_of(spec: RunSpec, groups: Mapping[str, Sequence[nn.Parameter]]) -> torch.optim.Optimizer:
     """Make one optimiser over named groups of parameters: encoders by modality, "fusion", "heads"; empty ones left out.
 
-    Every group keeps its name and its ``scale``, by which the learning rate of the epoch is multiplied:
-    ``spec.encoder_lr_scale`` for encoders, 1 for the rest.
+    Every group keeps its name and its ``scale`` of the epoch's rate: ``spec.encoder_lr_scale`` for encoders, else 1.
     """
-    scales = dict.fromkeys(("fusion", "heads"), 1.0)
     named = [
-        {"params": list(parameters), "name": name, "scale": scales.get(name, spec.encoder_lr_scale)}
-        for name, parameters in groups.items()
-        if parameters
+        {"params": list(each), "name": name, "scale": 1.0 if name in ("fusion", "heads") else spec.encoder_lr_scale}
+        for name, each in groups.items()
+        if each
     ]
     if spec.optimizer == "sgd":
         sgd = torch.optim.SGD(named, spec.lr, spec.momentum, 0, spec.weight_decay, spec.nesterov, fused=True)
@@ -52,14 +50,9 @@ def start_epoch(optimizer: torch.optim.Optimizer, spec: RunSpec, epoch: int) -> 
 
 
 def one_cycle(epoch: int, epochs: int, peak: float) -> tuple[float, float]:
-    """Compute rate and momentum of a one-cycle epoch: up by cosine in the first tenth, down by cosine in the rest.
+    """Compute rate and momentum of a 0-based one-cycle epoch: up by cosine in the first tenth, down in the rest.
 
-    Args:
-        epoch: 0-based; the values hold for the whole epoch. epochs: how many there are.
-        peak: highest learning rate; 0.01 x batch size / 8 as published.
-
-    Returns:
-        Rate: peak/25 -> peak -> peak/250 000. Momentum: .95 -> .85 -> .95, which overrides the .9 that is configured.
+    The rate goes peak/25 -> peak -> peak/250 000, the momentum .95 -> .85 -> .95, which overrides the configured one.
 
     Source: ESANet ``train.py``: torch's OneCycleLR with pct_start .1, stepped once per epoch. Difference: ten epochs or
     fewer start at the peak (torch divides by zero at ten).

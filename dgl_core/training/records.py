@@ -18,8 +18,6 @@ from dgl_core.utils import coerce, unknown_name
 
 SCHEMA = 1
 PROTOCOLS = ("last", "best_val", "best_test")  # last epoch; best on validation (ours); best on test (the paper's)
-
-
 MANY = 10**6  # epochs, samples or batches: more is a slip of the keyboard
 RANGES = {  # field -> lowest and highest value, both allowed
     **dict.fromkeys(("lr", "encoder_lr_scale", "weight_decay", "clip"), (0, MANY)),
@@ -28,14 +26,18 @@ RANGES = {  # field -> lowest and highest value, both allowed
     "milestones": (0, MANY),
     "seed": (0, 2**63 - 1),
 }
+CHOICES = {
+    "optimizer": ("sgd", "adam", "adamw"),
+    "precision": ("fp32", "tf32", "bf16", "fp64"),
+    "schedule": ("step", "one_cycle"),
+}
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """Specify one training run by everything that decides its outcome: plain values, no profile, no device, no path.
 
-    Defaults are the paper's (METHODS 1.4): SGD, learning rate 2e-3, momentum 0.9, weight decay 1e-4, x 0.1 at epoch 70
-    of 100, batch 64, gradient norm clipped at 40 (an undocumented setting of the official code).
+    Defaults are the paper's (METHODS 1.4); the clip at 40 is an undocumented setting of the official code.
 
     Attributes:
         dataset, model, method: registered names; their options as dictionaries.
@@ -43,11 +45,10 @@ class RunSpec:
             its place this is the learning-rate control, because under SGD alpha does nothing else to an encoder.
         milestones, decay: the rate is multiplied by ``decay`` from each of these epochs (0-based) on.
         accumulate: batches whose gradients are averaged before one update.
-        precision: "fp32" (in convolutions too), "tf32" (NVIDIA tensor cores, 10 bits of mantissa), "bf16" (autocast) or
-            "fp64".
+        clip: largest norm of all gradients together; 0: none.
+        precision: "fp32" (in convolutions too), "tf32" (NVIDIA tensor cores), "bf16" (autocast) or "fp64".
         schedule: "step" (milestones, decay) or "one_cycle" (lr is the peak; momentum is cycled .95-.85-.95).
-        nesterov: Nesterov momentum, SGD only.
-        evaluate_every: score the model after every so many epochs, and after the last.
+        nesterov: of SGD only. evaluate_every: score the model after so many epochs, and after the last.
     """
 
     dataset: str
@@ -74,35 +75,33 @@ class RunSpec:
     evaluate_every: int = 1
 
     def __post_init__(self):
-        for f in fields(self):
-            default = f.default_factory() if f.default is dataclasses.MISSING and f.name != "dataset" else f.default
-            value = getattr(self, f.name)
+        for name, default in self._defaults().items():
+            value = getattr(self, name)
             if isinstance(default, dict):
                 if not isinstance(value, Mapping):
-                    raise ValueError(f"{f.name} is {value!r}; it must be a dictionary of options.")
+                    raise ValueError(f"{name} is {value!r}; it must be a dictionary of options.")
                 value = {k: tuple(v) if isinstance(v, list) else v for k, v in sorted(value.items())}
-            elif f.name != "dataset":
-                value = coerce(f.name, value, default)
-            object.__setattr__(self, f.name, value)
+            else:
+                value = coerce(name, value, default)
+            object.__setattr__(self, name, value)
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
-                if not one >= low:
-                    raise ValueError(f"{name} is {value}; it must be at least {low}.")
-                if not one <= high:
-                    raise ValueError(f"{name} is {value}; it must be at most {high:,}.")
+                if not low <= one <= high:
+                    bound = f"at least {low}" if not one >= low else f"at most {high:,}"
+                    raise ValueError(f"{name} is {value}; it must be {bound}.")
         if self.momentum == 1:
             raise ValueError("momentum is 1; it must be below 1, or old gradients never fade.")
-        for name in ("dataset", "method", "model"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one registered name, as text.")
-        for name, choices in (
-            ("optimizer", ("sgd", "adam", "adamw")),
-            ("precision", ("fp32", "tf32", "bf16", "fp64")),
-            ("schedule", ("step", "one_cycle")),
-        ):
+        if not isinstance(self.dataset, str):
+            raise ValueError(f"dataset is {self.dataset!r}; it must be one registered name, as text.")
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise unknown_name(name, getattr(self, name), choices)
+
+    @classmethod
+    def _defaults(cls) -> dict[str, object]:
+        """List the fields that have a default, with it."""
+        return {f.name: {} if f.default is dataclasses.MISSING else f.default for f in fields(cls)[1:]}
 
     def __hash__(self):
         return hash((self.dataset, self.method, self.model, self.seed, self.lr))  # 4 == 4.0 among the options
@@ -113,12 +112,8 @@ class RunSpec:
 
     def plain(self) -> dict[str, object]:
         """List the fields that differ from their default, as JSON values."""
-        out: dict[str, object] = {"dataset": self.dataset}
-        for f in fields(self)[1:]:
-            default = f.default_factory() if f.default is dataclasses.MISSING else f.default
-            if getattr(self, f.name) != default:
-                out[f.name] = getattr(self, f.name)
-        return json.loads(json.dumps(out))
+        own = {name: value for name, default in self._defaults().items() if (value := getattr(self, name)) != default}
+        return json.loads(json.dumps({"dataset": self.dataset} | own))
 
     def identity(self) -> str:
         """Write the canonical text: defaults left out (a new field orphans nothing), keys sorted."""
@@ -127,9 +122,8 @@ class RunSpec:
     @classmethod
     def from_plain(cls, values: Mapping[str, object]) -> RunSpec:
         names = {f.name for f in fields(cls)}
-        for name in values:
-            if name not in names:
-                raise unknown_name("field of a run specification", name, names)
+        for name in (name for name in values if name not in names):
+            raise unknown_name("field of a run specification", name, names)
         return cls(**values)
 
 
@@ -148,9 +142,8 @@ class RunRecord:
         curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
             fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
             steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
-        predictions: protocol -> branch -> predicted class of every test sample, packed (see ``unpack``).
-        arrays: protocol -> branch -> name -> what the task keeps for tables and pictures, packed (see
-            ``unpack_array``); segmentation: ``confusion`` [K, K] and the first predicted ``maps`` [n, H, W].
+        predictions: protocol -> branch -> predicted class of every test sample (see ``unpack``).
+        arrays: protocol -> branch -> name -> what the task keeps for tables and pictures (see ``unpack_array``).
         cost: seconds, seconds_per_epoch, peak_memory_mb, parameters.
         environment: device, threads, portable, versions, commit; ``processes`` where several trained together, and
             ``whole_batch`` if their update is that of the whole batch all the same.
@@ -169,18 +162,16 @@ class RunRecord:
     arrays: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
 
     def epoch(self, protocol: str = "last") -> int:
-        """Find the 0-based epoch that a protocol selects; ties go to the earliest.
-
-        ``best_test`` is the paper's protocol: it looks at the test set and is shown only to measure what that is worth.
-        """
+        """Find the 0-based epoch that a protocol selects; ties go to the earliest."""
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
         part = {"best_val": "val", "best_test": "test"}.get(protocol)
+        if not part:
+            return len(self.curves["lr"]) - 1
         column = f"{part}/fused/{self.selecting}"
-        if part and column not in self.curves:
+        if column not in self.curves:
             raise ValueError(f"This {self.spec.method} run has no {part!r} part, so no {protocol!r} epoch.")
-        curve = self.curves[column] if part else self.curves["lr"]
-        return int(np.nanargmax(curve)) if part else len(curve) - 1  # NaN: not scored after that epoch
+        return int(np.nanargmax(self.curves[column]))  # NaN: not scored after that epoch
 
     def score(self, branch: str = "fused", protocol: str = "last", part: str = "test", metric: str = "") -> float:
         """Read one number, a fraction, at the epoch of ``protocol``; by default the score that selects epochs."""
@@ -190,11 +181,7 @@ class RunRecord:
         return self.curves[column][self.epoch(protocol)]
 
     def branches(self) -> list[str]:
-        """List the branches with a test score.
-
-        They are "fused", the modalities, "without_<modality>" where there are three or more, and
-        "official_<modality>" where a method has one.
-        """
+        """List the branches with a test score, as ``evaluation.branches_of`` names them."""
         return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith(f"/{self.selecting}")]
 
     @property
@@ -215,9 +202,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, text: str) -> RunRecord:
-        """Raises:
-        CorruptRecord: not JSON, of another schema or version, or not what was written.
-        """
+        """Read a record; one that is not as it was written, or of another version, raises a ``CorruptRecord``."""
         try:
             body = json.loads(text)
             checksum = body.pop("checksum")

@@ -1,8 +1,7 @@
 """Keep the data of a run in GPU memory if they fit, else stream them from memory-mapped files.
 
-Streaming: a side thread gathers the stored rows of the next batches (bytes, half-precision) into page-locked memory; a
-second CUDA stream copies them while the GPU computes; augmentation and conversion happen on the GPU, as for resident
-data, and draw the same random numbers.
+A side thread then gathers the stored rows of the next batches into page-locked memory; a second CUDA stream copies
+them while the GPU computes; augmentation happens on the GPU, as for resident data, with the same random numbers.
 """
 
 from __future__ import annotations
@@ -30,12 +29,10 @@ def stored_bytes(dataset: Dataset) -> int:
 
 
 def resident(needed: int, free: int, total: int, machine: Machine) -> bool:
-    """Tell whether data of ``needed`` bytes are kept in a GPU memory of ``total`` bytes, ``free`` of them free now.
-
-    Runs that share a GPU start at different times, so each counts on its share of the whole, not on what is free.
-    """
+    """Tell whether data of ``needed`` bytes are kept in a GPU memory of ``total`` bytes, ``free`` of them free now."""
     if machine.data != "auto":
         return machine.data == "device"
+    # Runs that share a GPU start at different times, so each counts on its share of the whole, not on what is free.
     return needed <= DATA_SHARE * min(free, total / machine.per_gpu)
 
 
@@ -58,12 +55,7 @@ def batches(dataset: Dataset, index: Iterable[Tensor], generator: torch.Generato
 
 
 class Streamed(Dataset):
-    """Leave the arrays of a data set where they are and bring its batches to ``device``.
-
-    Args:
-        dataset: on the CPU, memory-mapped as a rule.
-        device: where batches go.
-    """
+    """Leave the arrays of a data set on the CPU, memory-mapped as a rule, and bring its batches to ``device``."""
 
     def __init__(self, dataset: Dataset, device: torch.device | str):
         self.__dict__.update(vars(dataset))

@@ -14,6 +14,7 @@ from torch import nn
 
 from dgl_core import data, methods, models
 from dgl_core.gradients import check_partition
+from dgl_core.models.multimodal import untouched
 from dgl_core.training.distributed import Team
 from dgl_core.training.environment import is_portable
 from dgl_core.training.loop import REVISION, Log, Trainer, TrainingDiverged
@@ -24,33 +25,24 @@ from dgl_core.utils import Range, coerce, unknown_name
 __all__ = ["REVISION", "OutOfMemory", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
 
 
-_TURN = threading.RLock()
+_TURN = threading.RLock()  # threads of one process (Dask) share its random state, so they take turns
 
 
 @contextlib.contextmanager
-def own_random_state():
-    """Give the caller its random state back; threads of one process (Dask) take turns, as they share that state."""
-    with _TURN, torch.random.fork_rng(devices=[]):
-        yield
+def prepared(spec: RunSpec, device: torch.device, machine: Machine, one_thread: bool = True):
+    """Set random state and precision for one run alone; explain running out of memory.
 
-
-@contextlib.contextmanager
-def one_thread(device: torch.device):
-    """Use one thread on a CPU: two trainings side by side beat one with two threads, and digits stay the same."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def prepared(spec: RunSpec, device: torch.device, machine: Machine):
-    """Set random state, threads and precision for one run alone; explain running out of memory."""
-    with own_random_state(), one_thread(device), machine.numerics(spec, device), machine.explained(spec, device):
-        yield
+    On a CPU it uses one thread: two trainings side by side beat one with two threads, and digits stay the same.
+    """
+    with _TURN, torch.random.fork_rng(devices=[]), machine.numerics(spec, device), machine.explained(spec, device):
+        threads = torch.get_num_threads()
+        if one_thread and device.type == "cpu":
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
 
 
 @functools.lru_cache(maxsize=4)
@@ -64,37 +56,24 @@ def default_device() -> torch.device:
 
 
 def device_named(name: str) -> torch.device:
-    """Find the device of a name, "" for a GPU if there is one.
-
-    Raises:
-        ValueError: no such device here.
-    """
+    """Find the device of a name, "" for a GPU if there is one; raises a ``ValueError`` if there is no such device."""
     if not name:
         return default_device()
-    gpus = torch.cuda.device_count()
-    try:
-        device = torch.device(name)
-        here = device.type == "cpu" or device.type == "cuda" and (device.index or 0) < gpus
-    except (RuntimeError, TypeError):  # no name of a device at all
-        here = False
-    if not here:
-        choices = ", ".join(["cpu", *(f"cuda:{number}" for number in range(gpus))])
-        raise ValueError(f"device {name!r} is not here; choose one of: {choices}.")
-    return device
+    choices = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if str(name) not in choices and not (str(name) == "cuda" and len(choices) > 1):
+        raise ValueError(f"device {name!r} is not here; choose one of: {', '.join(choices)}.")
+    return torch.device(name)
 
 
 @torch.no_grad()
 def check_outputs(trainer: Trainer) -> None:
-    """Send one sample through the model, so that what does not fit is one sentence before the first epoch.
-
-    Raises:
-        ValueError: the model cannot take the data, or gives no logits of at least so many classes.
-    """
+    """Raise a ``ValueError`` unless the model takes a sample of the data and gives logits of at least their classes."""
     model, batch = trainer.model, trainer.batch(trainer.train_index[:1])
     shapes = ", ".join(f"{m} {list(x.shape[1:])}" for m, x in batch.inputs.items())
-    name, training = f"model {trainer.spec.model!r}", model.training
+    name = f"model {trainer.spec.model!r}"
     try:
-        logits = model.eval()(batch.inputs)
+        with untouched(model):
+            logits = model(batch.inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -103,16 +82,12 @@ def check_outputs(trainer: Trainer) -> None:
             f"{name} cannot take a sample of data set {trainer.dataset.name!r} ({shapes}): {reason}. "
             "Choose another model, or give its encoders and fusion these widths."
         ) from error
-    finally:
-        model.train(training)
     if not isinstance(logits, torch.Tensor) or logits.dim() < 2 or len(logits) != 1 or not logits.is_floating_point():
         kind = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(f"{name} returns {kind} for one sample; it must return floating-point logits [B, K, ...].")
     if logits.shape[1] < trainer.classes:
-        raise ValueError(
-            f"{name} gives {logits.shape[1]} logits a sample; data set {trainer.dataset.name!r} has {trainer.classes} "
-            "classes: give its fusion that many."
-        )
+        raise ValueError(f"{name} gives {logits.shape[1]} logits a sample; data set {trainer.dataset.name!r} has "
+                         f"{trainer.classes} classes: give its fusion that many.")  # fmt: skip
 
 
 def train(
@@ -128,15 +103,11 @@ def train(
     machine: Machine | None = None,
     team: Team = Team(),  # noqa: B008 (frozen)
 ) -> RunRecord:
-    """Run one specification from start (or from its checkpoint) to end.
-
-    Args:
-        machine: numerical settings of this machine; by default as the environment says.
+    """Run one specification from start (or from its checkpoint) to end, by default with this machine's settings.
 
     Raises:
         ValueError: unknown names or options, or data that the method cannot use.
-        TrainingDiverged: a loss is not finite.
-        OutOfMemory: the GPU is too small; the message says what to lower.
+        TrainingDiverged: a loss is not finite. OutOfMemory: the GPU is too small.
     """
     device, machine = device or default_device(), machine or Machine.from_environment()
     method = methods.build(spec.method, spec.method_options)
@@ -156,10 +127,8 @@ def fit(
     """Train your own model on your own data with any method, in place; nothing is cached.
 
     Args:
-        model: a ``LateFusion`` or any ``MultimodalModel``.
-        method: a name in ``dgl_core.methods.METHODS``.
-        dataset: for example ``ArrayDataset``.
-        log: print a line every ``log`` epochs (0: nothing).
+        model: a ``LateFusion`` or any ``MultimodalModel``. method: a name in ``dgl_core.methods.METHODS``.
+        dataset: for example ``ArrayDataset``. log: print a line every ``log`` epochs (0: nothing).
         device: for example ``"cuda"``; by default a GPU if there is one.
         **options: options of the method (``alpha=4.0``) and fields of ``RunSpec`` (``epochs=20, lr=0.01, seed=0``).
     """
@@ -167,8 +136,7 @@ def fit(
         raise ValueError(f"dataset is of type {type(dataset).__name__}; give a Dataset, for example ArrayDataset(...).")
     if not isinstance(method, str):
         raise ValueError(f"method is {method!r}; it must be one registered name, as text.")
-    log = coerce("log", log, 0)
-    Range(low=0).check("log", log)
+    Range(low=0).check("log", log := coerce("log", log, 0))
     declared = methods.build(method).options()
     chosen = {name: options.pop(name) for name in list(options) if name in declared}
     settings = {f.name for f in dataclasses.fields(RunSpec)} - {"dataset", "method", "model", "method_options"}
@@ -190,7 +158,7 @@ def fit(
             print(line)
 
     where, machine = device_named(device), Machine.from_environment()
-    with own_random_state(), machine.numerics(spec, where), machine.explained(spec, where):
+    with prepared(spec, where, machine, one_thread=False):
         trainer = Trainer(spec, built, model, dataset, where, machine)
         check_outputs(trainer)
         trainer.fit(log=show)

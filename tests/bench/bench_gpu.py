@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dgl_core import methods, models
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.gradients import DisentangledObjective
 from dgl_core.paper.experiments import late_fusion
 from dgl_core.reproduce import rehearse
@@ -39,7 +40,7 @@ from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import duration, write_atomic
+from dgl_core.utils import duration
 
 ALPHA, CLIP, CLIPS, EPOCHS = 4.0, 40.0, 6698, 100
 RATIO, SECONDS, GAIN = 1.03, 180.0, 10.0  # aims

@@ -23,12 +23,12 @@ import torch
 
 from dgl_core import methods, models
 from dgl_core.data import ArrayDataset
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.paper.costs import TRAINING_COSTS
 from dgl_core.paper.experiments import late_fusion
 from dgl_core.training.environment import describe
 from dgl_core.training.loop import Trainer
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import write_atomic
 
 ROOM = 1.15
 EPOCHS = 20  # as in the profiles for two cores; some methods act a fixed number of times in a run

@@ -24,11 +24,11 @@ import torch
 from counters import floor, graph_bytes, operations
 
 from dgl_core import models
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.tasks.label_maps import Segmentation
 from dgl_core.methods.dense_dgl import DenseObjective
 from dgl_core.paper.costs import SEGMENTATION_COSTS
 from dgl_core.training.environment import describe
-from dgl_core.utils import write_atomic
 
 CLASSES, BATCH, SIZE = 40, 8, (64, 96)
 MEMORY, OPERATIONS = 1.10, 1.01  # promises: times vanilla, times the floor

@@ -17,12 +17,12 @@ from PIL import Image
 from dgl_core import data
 from dgl_core.data import command
 from dgl_core.data.files import arrays, cache
+from dgl_core.data.files.atomic import temporary
 from dgl_core.data.generated.emotions import emotion_files
 from dgl_core.data.generated.emotions.acting import EMOTIONS
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import FORMS, spectrogram
 from dgl_core.data.sets import cremad
-from dgl_core.utils import temporary
 
 
 @pytest.fixture(autouse=True)

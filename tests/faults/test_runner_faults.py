@@ -12,10 +12,10 @@ import time
 import pytest
 
 from conftest import HEADER
-from dgl_core import utils
+from dgl_core.data.files import atomic
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.reproduce import command, outputs
 from dgl_core.training.environment import PORTABLE_NUMERICS
-from dgl_core.utils import write_atomic
 
 
 def alive(project) -> list[str]:
@@ -166,7 +166,7 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
     def full(*unused):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(utils.os, "replace", full)
+    monkeypatch.setattr(atomic.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         write_atomic(path, "new")
     assert path.read_text() == "old" and [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from dgl_core import utils
 from dgl_core.data import DATASETS, ArrayDataset, Recipe
+from dgl_core.data.files import atomic
 from dgl_core.data.recipe import Facts
 from dgl_core.methods import METHODS
 from dgl_core.models import ConcatFusion, LateFusion
@@ -241,7 +241,7 @@ def full_disk(monkeypatch, suffix: str) -> list[str]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return replace(source, target)
 
-    monkeypatch.setattr(utils.os, "replace", full)
+    monkeypatch.setattr(atomic.os, "replace", full)
     return refused
 
 
@@ -257,7 +257,7 @@ def test_a_disk_that_is_full_when_a_record_is_written(workplace, monkeypatch):
         load_or_run([spec(), spec(seed=1)])
     assert len(refused) == 1 and len(epochs) == 3
     assert sorted(p.suffix for p in workplace.iterdir()) == [".checkpoint", ".json"]
-    monkeypatch.setattr(utils.os, "replace", os.rename)
+    monkeypatch.setattr(atomic.os, "replace", os.rename)
     both = load_or_run([spec(), spec(seed=1)])
     assert both[0] == first and len(epochs) == 4, "only the last epoch is trained again"
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 import dgl_core
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import style
 from dgl_core.paper.tables.results import markdown_table
 from dgl_core.reproduce import notebook
 from dgl_core.training.environment import PORTABLE_NUMERICS
-from dgl_core.utils import write_atomic
 
 
 def test_start_seeds_every_generator_and_takes_one_thread():

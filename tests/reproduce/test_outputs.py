@@ -9,7 +9,7 @@ import threading
 import nbformat
 import pytest
 
-from dgl_core import utils
+from dgl_core.data.files import atomic
 from dgl_core.reproduce import outputs
 from dgl_core.reproduce.report import page
 
@@ -131,10 +131,10 @@ def test_what_a_killed_runner_left_half_written_is_removed(report, monkeypatch):
     def killed(*unused):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(utils.os, "replace", killed)
-    monkeypatch.setattr(utils.Path, "unlink", lambda *unused, **options: None)
+    monkeypatch.setattr(atomic.os, "replace", killed)
+    monkeypatch.setattr(atomic.Path, "unlink", lambda *unused, **options: None)
     with pytest.raises(KeyboardInterrupt):
-        utils.write_atomic(report.table, "new")
+        atomic.write_atomic(report.table, "new")
     (name,) = (path.name for path in report.table.parent.iterdir() if path.name not in (report.table.name, other.name))
     assert outputs.LEFT.fullmatch(name), "the pattern is that of the temporary files of write_atomic"
 

@@ -14,6 +14,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from tiny import arrays, images, pictures
 
+from dgl_core import __main__ as dgl
 from dgl_core import methods
 from dgl_core.methods import METHODS
 from dgl_core.runs import command as train
@@ -69,7 +70,7 @@ def state(run: Trainer) -> dict[str, torch.Tensor]:
 def command(arguments: list[str]) -> tuple[int, str]:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        status = train.main(arguments)
+        status = dgl.main(["train", *arguments])
     return status, out.getvalue()
 
 

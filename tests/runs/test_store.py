@@ -14,7 +14,7 @@ import time
 import pytest
 from training.test_records import record
 
-from dgl_core import utils
+from dgl_core.data.files import atomic
 from dgl_core.runs import store
 from dgl_core.runs.store import Store
 
@@ -233,7 +233,7 @@ def read_only(path, *_, **__):
 def test_a_full_disk_when_the_record_is_written(kept, monkeypatch):
     made = record()
     kept.save(made)
-    monkeypatch.setattr(utils.os, "replace", no_space)
+    monkeypatch.setattr(atomic.os, "replace", no_space)
     other = record(created="later")
     with pytest.raises(OSError, match="No space left on device.*DGL_RESULTS") as caught:
         kept.replace(other)
@@ -291,8 +291,8 @@ def test_reading_needs_no_writing(kept, monkeypatch):
 def test_files_are_flushed_to_the_disk_before_they_get_their_name(kept, monkeypatch):
     """Or a power cut leaves an empty file under the right name: the file first, then the move, then the folder."""
     done, fsync, replace = [], os.fsync, os.replace
-    monkeypatch.setattr(utils.os, "fsync", lambda handle: done.append("fsync") or fsync(handle))
-    monkeypatch.setattr(utils.os, "replace", lambda *paths: done.append("move") or replace(*paths))
+    monkeypatch.setattr(atomic.os, "fsync", lambda handle: done.append("fsync") or fsync(handle))
+    monkeypatch.setattr(atomic.os, "replace", lambda *paths: done.append("move") or replace(*paths))
     kept.save(record())
     assert done == ["fsync", "move", "fsync"]
 
@@ -302,7 +302,7 @@ def test_whatever_is_written_says_where_and_what_to_do(tmp_path, monkeypatch, co
     def refused(*_, **__):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(utils.tempfile, "mkstemp", refused)
-    with pytest.raises(utils.CannotWrite, match=f"cannot write to .*{os.strerror(code)}. (Free|Make) .*") as caught:
-        utils.write_atomic(tmp_path / "figure.png", b"x")
+    monkeypatch.setattr(atomic.tempfile, "mkstemp", refused)
+    with pytest.raises(atomic.CannotWrite, match=f"cannot write to .*{os.strerror(code)}. (Free|Make) .*") as caught:
+        atomic.write_atomic(tmp_path / "figure.png", b"x")
     assert str(tmp_path) in str(caught.value) and caught.value.errno == code

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from dgl_core.utils import project_root, remove_abandoned, temporary, write_atomic
+from dgl_core.data.files.atomic import remove_abandoned, temporary, write_atomic
+from dgl_core.utils import project_root
 
 MANIFEST = "MANIFEST.sha256"
 _remembering = True  # whether files that were right before are read again only if they have changed

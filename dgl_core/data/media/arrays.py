@@ -23,10 +23,10 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from dgl_core.data.files import cache
 from dgl_core.data.files.arrays import new_array, problem
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.media.reader import TYPES, VERSION, ClipReader, Source, check_names, opened, read_all
 from dgl_core.data.media.spectrogram import Form
 from dgl_core.data.media.video import Frames, is_video, pyav
-from dgl_core.utils import write_atomic
 
 REPORT = "unreadable.csv"
 

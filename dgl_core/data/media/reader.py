@@ -24,11 +24,12 @@ import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor, cpu_count  # processes without torch and the caller's script
 
 from dgl_core.data.files import cache
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.media.pictures import picture_files, read_picture
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import Form, spectrogram
 from dgl_core.data.media.video import Frames, is_video, read_video
-from dgl_core.utils import Clock, Progress, write_atomic
+from dgl_core.utils import Clock, Progress
 
 VERSION = 2  # raised when the same media give other arrays, or the folder has another layout
 FEW = 64  # clips that are read in this process

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import jinja2
 
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.reproduce import outputs
 from dgl_core.reproduce.execute import notebook_names
 from dgl_core.reproduce.report.cells import Builder, Page, read_cells
 from dgl_core.reproduce.report.prose import unbroken
 from dgl_core.training.environment import commit, utc_now
-from dgl_core.utils import duration, write_atomic
+from dgl_core.utils import duration
 
 HERE = Path(__file__).parent
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib", "papermill")

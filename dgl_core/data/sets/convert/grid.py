@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from dgl_core.data.files import cache
+from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.media.reader import check_names
 from dgl_core.data.media.video import VIDEO, pictures, read_video
 from dgl_core.data.sets.grid import LETTERS, NUMERALS
-from dgl_core.utils import Progress, write_atomic
+from dgl_core.utils import Progress
 
 TICKS = 25000  # of an alignment, in a second
 RATE, HOP, WINDOW, FFT = 16000, 160, 400, 512  # 10 ms steps, 25 ms windows

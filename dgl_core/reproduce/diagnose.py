@@ -1,0 +1,55 @@
+"""Measure how far fusion suppresses each encoder of the reader's own model: ``python -m dgl_core diagnose``."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from dgl_core.diagnosis import diagnose
+
+
+def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Tensor]]]:
+    """Call the function that ``FILE.py:NAME`` names; it returns a model and a loader.
+
+    Raises:
+        ValueError: a place of another form, a file or a function that is not there, or another result.
+    """
+    file, _, name = place.rpartition(":")
+    if not file.endswith(".py") or not Path(file).is_file():
+        raise ValueError(f"{place!r} names no file; write FILE.py:NAME, NAME being a function in it.")
+    try:
+        made = runpy.run_path(file, run_name=Path(file).stem).get(name)
+    except SyntaxError as error:
+        raise ValueError(f"{file} cannot be imported: SyntaxError: {error}.") from None
+    if not callable(made):
+        raise ValueError(f"{file} has no function {name!r}; write one that returns (model, loader).")
+    found = made()
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], nn.Module):
+        raise ValueError(f"{place} returned {type(found).__name__}; it must return (model, loader), see 'diagnose'.")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``dgl diagnose FILE.py:NAME``; 0 is done, 2 means that something does not exist or does not work."""
+    parser = argparse.ArgumentParser(prog="dgl diagnose", description="How far does fusion suppress each encoder?")
+    parser.add_argument("place", metavar="FILE.py:NAME", help="a function that returns (model, loader)")
+    parser.add_argument("--share", type=float, default=0.125, help="of every batch on which gradients are measured")
+    options = parser.parse_args(arguments)
+    try:
+        found = diagnose(*load(options.place), share=options.share)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # whatever goes wrong in the reader's own model or loader
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        said = next(iter(str(error).splitlines()), "")
+        print(f"error: {type(error).__name__} at {last.filename}:{last.lineno}: {said}", file=sys.stderr)
+        return 2
+    print(found.table().to_string(), found, sep="\n\n")
+    return 0
