@@ -16,6 +16,7 @@ from dgl_core.suppression import suppression_ratio
 TWO = {"easy": 4.0, "hard": 2.0}
 THREE = {"easy": 4.0, "medium": 2.8, "hard": 2.0}
 WIDTH = 4  # of every feature
+Curves = dict[str, list[float]]  # column -> one value per step that is shown
 
 
 class Toy(NamedTuple):
@@ -98,7 +99,7 @@ def train_toy(
     steps: int = 300,
     every: int = 10,
     optimizer: str = "sgd",
-) -> dict[str, list[float]]:
+) -> Curves:
     """Train in place on the full batch with the real objective; no clipping, no decay.
 
     Args:
@@ -114,7 +115,7 @@ def train_toy(
         {"params": model.fusion.parameters(), "lr": lr},
     ]
     update = torch.optim.SGD(groups, momentum=0.9) if optimizer == "sgd" else torch.optim.Adam(groups, eps=1e-12)
-    curves: dict[str, list[float]] = {}
+    curves: Curves = {}
     for step in range(steps + 1):
         if every and (step % every == 0 or step == steps):
             for name, value in ({"step": float(step)} | measure(model, data)).items():
