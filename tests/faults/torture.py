@@ -27,7 +27,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dgl_core.reproduce.execute import kernel_environment
@@ -69,12 +69,16 @@ class Kind:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one case went: ``how`` is "" or one of ``HOW``, or "broken" where the instrument itself failed."""
+    """How one case went: ``how`` is "" or one of ``HOW``, or "broken" where the instrument itself failed.
+
+    ``seconds`` are those of the case, without what all cases of its kind start from.
+    """
 
     kind: str
     number: int
     how: str
     what: str
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -167,9 +171,10 @@ class Campaign:
             os.waitpid(pid, 0)
             del self.running[pid]
             try:
-                outcomes.append(pickle.loads((folder / "outcome").read_bytes()))
+                outcome = pickle.loads((folder / "outcome").read_bytes())
             except OSError:
-                outcomes.append(Outcome(kind.name, number, "lost", f"still at it after {kind.seconds:.0f} s"))
+                outcome = Outcome(kind.name, number, "lost", f"still at it after {kind.seconds:.0f} s")
+            outcomes.append(replace(outcome, seconds=time.monotonic() - started))
             if (folder / "disk").is_dir():
                 os.system(f"umount -l '{folder / 'disk'}' 2>/dev/null")
             shutil.rmtree(folder, ignore_errors=True)
@@ -189,11 +194,13 @@ class Campaign:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """A line a kind: how many were tried, and how many failed in which way."""
-    tried = Counter(outcome.kind for outcome in outcomes)
+    """A line a kind: how many were tried, how many failed in which way, and the seconds a case took on average."""
+    tried, took = Counter(outcome.kind for outcome in outcomes), Counter()
+    for outcome in outcomes:
+        took[outcome.kind] += outcome.seconds
     failed = Counter((outcome.kind, outcome.how) for outcome in outcomes)
-    rows = [["kind", "tried", *HOW]]
-    rows += [[kind, tried[kind], *(failed[kind, how] for how in HOW)] for kind in tried]
+    rows = [["kind", "tried", *HOW, "seconds"]]
+    rows += [[k, tried[k], *(failed[k, how] for how in HOW), f"{took[k] / tried[k]:.1f}"] for k in tried]
     for group, words in (("all kills", "kill-"), ("all damaged files", "damage-"), ("all bad inputs", "input-")):
         alike = [kind for kind in tried if kind.startswith(words)]
         if len(alike) > 1:
