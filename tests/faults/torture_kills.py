@@ -320,7 +320,7 @@ NOTEBOOKS = {"01_first": 3, "02_second": 1}
 
 
 def make_project(root: Path) -> Project:
-    """A project of two notebooks and four runs."""
+    """A project of two notebooks and three runs."""
     project = Project(root)
     for name, runs in NOTEBOOKS.items():
         project.notebook(name, CELLS.format(name=name), "1 + 1", runs=runs)
