@@ -33,7 +33,7 @@ from pathlib import Path
 from dgl_core.reproduce.execute import kernel_environment
 
 HOW = ("lost", "silent", "obscure", "left")
-TOGETHER = 2  # cases at the same time
+TOGETHER = 2  # cases at the same time, each on a core
 COUNT = 1800  # cases by default: over 200 kills, over 400 damaged files, every bad input
 
 
@@ -108,14 +108,21 @@ class Campaign:
         self.running: dict[int, tuple[Kind, int, Path, float]] = {}
 
     def __enter__(self) -> Campaign:
+        import torch
+
         from tests.faults.torture_process import adopt_orphans
 
         adopt_orphans()
+        self.threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         return self
 
     def __exit__(self, *error) -> None:
+        import torch
+
         from tests.faults.torture_process import descendants, end
 
+        torch.set_num_threads(self.threads)
         end(descendants(os.getpid()) if self.running else [])
         for pid in self.running:
             with contextlib.suppress(ChildProcessError):
