@@ -14,9 +14,9 @@ SHARE = {  # kind -> how many of its cases
     "damage-record": 2, "damage-checkpoint": 2, "damage-claim": 2, "damage-rehearsal": 2, "damage-emotions-media": 1,
     "damage-emotions-verify": 1, "damage-rooms": 2, "damage-folder-arrays": 2, "damage-folder-media": 1,
     "damage-nyuv2": 1, "damage-mosi": 1, "damage-report": 1,
-    "input-claims": 4, "input-arrays": 5, "input-splits": 3, "input-models": 3, "input-model-options": 5,
-    "input-methods": 5, "input-objectives": 5, "input-fit": 5, "input-diagnosis": 5, "input-specifications": 5,
-    "input-training": 4, "input-commands": 6, "input-data": 5, "input-make": 1,
+    "input-claims": 3, "input-arrays": 4, "input-splits": 2, "input-models": 2, "input-model-options": 3,
+    "input-methods": 3, "input-objectives": 3, "input-fit": 4, "input-diagnosis": 4, "input-specifications": 3,
+    "input-training": 2, "input-commands": 4, "input-data": 3, "input-make": 1,
     "disk-full": 2, "disk-read-only": 2, "two-trainings": 1,
 }  # fmt: skip
 # They start whole runners or wait for a minute: test_runner_faults.py and ``make torture`` have them.
