@@ -57,12 +57,20 @@ def test_a_wav_with_a_lying_header_is_refused(tmp_path, lie):
     refused(tmp_path / "lie.wav", bytes(data), message, lambda p: read_wav(p, 22050))
 
 
+@pytest.mark.parametrize("missing", [1, 2, 99, 255])
+def test_a_wav_that_lacks_a_few_bytes_is_refused(tmp_path, missing):
+    data = write_wav(tmp_path / "a.wav", tone(1.0, 22050), 22050).read_bytes()
+    refused(tmp_path / "cut.wav", data[:-missing], f"truncated at {44144 - missing} byt", lambda p: read_wav(p, 22050))
+
+
 def test_harmless_headers_pass(tmp_path):
     data = bytearray(write_wav(tmp_path / "a.wav", tone(1.0, 22050), 22050).read_bytes())
     piped = data[:40] + b"\xff" * 4 + data[44:]  # of a program that writes into a pipe
     tagged = data + b"LIST" + (1000).to_bytes(4, "little") + bytes(1000)
     careless = data[:40] + len(data).to_bytes(4, "little") + data[44:]  # the length of the file, not of the samples
-    for content in (piped, tagged, careless, data + b"\0"):
+    unpadded = tagged[:-1000] + bytes(999)
+    unpadded[-1003:-999] = (999).to_bytes(4, "little")
+    for content in (piped, tagged, careless, data + b"\0", unpadded):
         (tmp_path / "b.wav").write_bytes(content)
         assert np.array_equal(read_wav(tmp_path / "b.wav", 22050)[:22050], read_wav(tmp_path / "a.wav", 22050))
 

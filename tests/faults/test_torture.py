@@ -10,13 +10,13 @@ from tests.faults.torture import COUNT, Campaign, kinds, lines
 
 SEED = 14
 SHARE = {  # kind -> how many of its cases
-    "kill-run": 3, "kill-preparation": 2,
-    "damage-record": 2, "damage-checkpoint": 3, "damage-claim": 2, "damage-rehearsal": 2, "damage-emotions-media": 2,
+    "kill-run": 2, "kill-preparation": 2,
+    "damage-record": 2, "damage-checkpoint": 2, "damage-claim": 2, "damage-rehearsal": 2, "damage-emotions-media": 1,
     "damage-emotions-verify": 1, "damage-rooms": 2, "damage-folder-arrays": 2, "damage-folder-media": 1,
     "damage-nyuv2": 1, "damage-mosi": 1, "damage-report": 1,
-    "input-claims": 6, "input-arrays": 8, "input-splits": 4, "input-models": 4, "input-model-options": 6,
-    "input-methods": 6, "input-objectives": 6, "input-fit": 8, "input-diagnosis": 8, "input-specifications": 6,
-    "input-training": 4, "input-commands": 8, "input-data": 6, "input-make": 1,
+    "input-claims": 3, "input-arrays": 4, "input-splits": 2, "input-models": 2, "input-model-options": 3,
+    "input-methods": 3, "input-objectives": 3, "input-fit": 4, "input-diagnosis": 4, "input-specifications": 3,
+    "input-training": 2, "input-commands": 4, "input-data": 3, "input-make": 1,
     "disk-full": 2, "disk-read-only": 2, "two-trainings": 1,
 }  # fmt: skip
 # They start whole runners or wait for a minute: test_runner_faults.py and ``make torture`` have them.

@@ -27,13 +27,13 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dgl_core.reproduce.execute import kernel_environment
 
 HOW = ("lost", "silent", "obscure", "left")
-TOGETHER = 2  # cases at the same time
+TOGETHER = 2  # cases at the same time, each on a core
 COUNT = 1800  # cases by default: over 200 kills, over 400 damaged files, every bad input
 
 
@@ -69,12 +69,17 @@ class Kind:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one case went: ``how`` is "" or one of ``HOW``, or "broken" where the instrument itself failed."""
+    """How one case went: ``how`` is "" or one of ``HOW``, or "broken" where the instrument itself failed.
+
+    ``seconds`` are those of the case, without what all cases of its kind start from; ``work`` are those of a core.
+    """
 
     kind: str
     number: int
     how: str
     what: str
+    seconds: float = 0.0
+    work: float = 0.0
 
     @property
     def name(self) -> str:
@@ -103,14 +108,21 @@ class Campaign:
         self.running: dict[int, tuple[Kind, int, Path, float]] = {}
 
     def __enter__(self) -> Campaign:
+        import torch
+
         from tests.faults.torture_process import adopt_orphans
 
         adopt_orphans()
+        self.threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         return self
 
     def __exit__(self, *error) -> None:
+        import torch
+
         from tests.faults.torture_process import descendants, end
 
+        torch.set_num_threads(self.threads)
         end(descendants(os.getpid()) if self.running else [])
         for pid in self.running:
             with contextlib.suppress(ChildProcessError):
@@ -164,12 +176,14 @@ class Campaign:
                 if time.monotonic() - started < kind.seconds * patience():
                     continue
                 end([*descendants(pid), pid])
-            os.waitpid(pid, 0)
+            _, _, used = os.wait4(pid, 0)
             del self.running[pid]
             try:
-                outcomes.append(pickle.loads((folder / "outcome").read_bytes()))
+                outcome = pickle.loads((folder / "outcome").read_bytes())
             except OSError:
-                outcomes.append(Outcome(kind.name, number, "lost", f"still at it after {kind.seconds:.0f} s"))
+                outcome = Outcome(kind.name, number, "lost", f"still at it after {kind.seconds:.0f} s")
+            took = {"seconds": time.monotonic() - started, "work": used.ru_utime + used.ru_stime}
+            outcomes.append(replace(outcome, **took))
             if (folder / "disk").is_dir():
                 os.system(f"umount -l '{folder / 'disk'}' 2>/dev/null")
             shutil.rmtree(folder, ignore_errors=True)
@@ -189,17 +203,25 @@ class Campaign:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """A line a kind: how many were tried, and how many failed in which way."""
-    tried = Counter(outcome.kind for outcome in outcomes)
+    """A line a kind: how many were tried and how many failed in which way; seconds a case, and those of a core."""
+    tried, took, work = Counter(outcome.kind for outcome in outcomes), Counter(), Counter()
+    for outcome in outcomes:
+        took[outcome.kind] += outcome.seconds
+        work[outcome.kind] += outcome.work
     failed = Counter((outcome.kind, outcome.how) for outcome in outcomes)
-    rows = [["kind", "tried", *HOW]]
-    rows += [[kind, tried[kind], *(failed[kind, how] for how in HOW)] for kind in tried]
+
+    def row(name: str, kinds: Sequence[str]) -> list[object]:
+        count = sum(tried[kind] for kind in kinds)
+        times = (f"{sum(seconds[k] for k in kinds) / max(count, 1):.1f}" for seconds in (took, work))
+        return [name, count, *(sum(failed[kind, how] for kind in kinds) for how in HOW), *times]
+
+    rows = [["kind", "tried", *HOW, "seconds", "of a core"], *(row(kind, [kind]) for kind in tried)]
     for group, words in (("all kills", "kill-"), ("all damaged files", "damage-"), ("all bad inputs", "input-")):
         alike = [kind for kind in tried if kind.startswith(words)]
         if len(alike) > 1:
-            rows.append([group, sum(tried[k] for k in alike), *(sum(failed[k, how] for k in alike) for how in HOW)])
-    rows.append(["everything", len(outcomes), *(sum(failed[kind, how] for kind in tried) for how in HOW)])
-    return "\n".join(f"{row[0]:<22}" + "".join(f"{value:>9}" for value in row[1:]) for row in rows)
+            rows.append(row(group, alike))
+    rows.append(row("everything", list(tried)))
+    return "\n".join(f"{line[0]:<22}" + "".join(f"{value:>10}" for value in line[1:]) for line in rows)
 
 
 def lines(outcome: Outcome, seed: int) -> str:
@@ -253,6 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             end_of_line = "\r\x1b[K" if terminal else ""
             said = lines(outcome, options.seed) if outcome.how else f"ok  {outcome.name}: {outcome.what}"
             print(end_of_line + said, flush=True)
+        if not terminal and len(done) % 100 == 0:
+            print(f"{len(done)} of {len(cases)} cases, {sum(bad.values())} failed, {outcome.kind}", flush=True)
         if terminal:
             text = f"{len(done)} of {len(cases)} cases, {sum(bad.values())} failed, {outcome.kind}"
             print(f"\r\x1b[K{text}"[: shutil.get_terminal_size().columns], end="", flush=True)

@@ -116,7 +116,7 @@ FILES: dict[str, Callable[[Path], object]] = {
 
 
 def prepare(root: Path) -> None:
-    """Three methods with four seeds each, and what the ledger says of them."""
+    """Three methods with three seeds each, and what the ledger says of them."""
     place = root / "mine"
     if place.exists():
         return

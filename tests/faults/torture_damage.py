@@ -20,8 +20,8 @@ from tests.faults.torture_kills import (
     differences,
     load_here,
     make_media,
-    make_project,
     plain,
+    prepare_project,
     records,
     report_of,
     run_words,
@@ -277,7 +277,7 @@ def _claim(place: Path) -> None:
 
 def _mine(place: Path) -> None:
     for method in ("vanilla", "dgl", "ogm_ge"):
-        for seed in range(4):
+        for seed in range(3):
             _train(place, method, seed)
 
 
@@ -419,11 +419,10 @@ def _nothing(place: Path) -> None:
 
 
 def _report(place: Path) -> None:
-    """A finished report of the fake project; its sources are copied by each case."""
-    project = make_project(place / "project")
-    ended = project.reproduce()
-    if ended.returncode:
-        raise RuntimeError(ended.stderr)
+    """The finished report of the fake project; its sources are copied by each case."""
+    root = place.parents[2]
+    prepare_project(root)
+    shutil.copytree(root / "project", place / "project")
 
 
 def _reproduce(place: Path) -> object:

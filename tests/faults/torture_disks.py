@@ -17,13 +17,13 @@ from tests.faults.torture import Kind
 from tests.faults.torture_damage import obscurity
 from tests.faults.torture_kills import (
     SETS,
-    _prepare_project,
-    _prepare_runs,
     differences,
     leftovers,
     load_here,
     make_project,
     plain,
+    prepare_project,
+    prepare_runs,
     prepare_sets,
     records,
     report_of,
@@ -281,7 +281,7 @@ def two_trainings(rng: random.Random, folder: Path, number: int) -> str:
 
 
 def _prepare_all(root: Path) -> None:
-    for prepare in (_prepare_runs, prepare_sets, _prepare_project):
+    for prepare in (prepare_runs, prepare_sets, prepare_project):
         prepare(root)
 
 

@@ -36,7 +36,8 @@ def _lengths(path: Path, data: mmap.mmap) -> tuple[int, int]:
     """Find where the content ends by its own account, and how many bytes come after that."""
     if data[:4] == b"RIFF":
         end = _riff(path, data)
-        return max(end - SLOPPY, 12), len(data) - end if data[8:12] == b"WAVE" else 0
+        wave = data[8:12] == b"WAVE"
+        return max(end if wave else end - SLOPPY, 12), len(data) - end if wave else 0
     if data[:4] == b"OggS":
         page = data[(last := data.rfind(b"OggS")) :]
         ended = len(page) > 27 and page[5] & 4  # flag of the last page
@@ -51,14 +52,16 @@ def _lengths(path: Path, data: mmap.mmap) -> tuple[int, int]:
 def _riff(path: Path, data: mmap.mmap) -> int:
     """Find the end of the last chunk of a wav or avi file."""
     place = 12 if data[8:12] == b"WAVE" else 0  # avi: of the outer chunks, of which large files have several
+    start = size = 0
     while place + 8 <= len(data) and data[place : place + 4].isascii() and data[place : place + 4].strip(b"\0 "):
         name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
         if size == UNKNOWN:
             return len(data)
         if name == b"fmt ":
             _check_rates(path, data[place + 8 : place + 24])
-        place += 8 + size + size % 2
-    return place - (place == len(data) + 1)  # the last byte of padding is often forgotten
+        start, place = place + 8, place + 8 + size + size % 2
+    # The last byte of padding is often forgotten, and the length of the file often given as that of its samples.
+    return len(data) if place - len(data) in (size % 2, start, start - 8) else place
 
 
 def _check_rates(path: Path, header: bytes) -> None:
