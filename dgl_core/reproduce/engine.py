@@ -1,8 +1,7 @@
 """Execute one notebook with papermill, in a process that ends with its parent, and without live widgets.
 
-Nobody moves a slider while a notebook is executed headless. But the client would still answer a widget's messages, on
-the same channel on which it waits for the end of the cell, and now and then it waits for ever (nbclient issue 312).
-Without an answer a widget is displayed and does nothing, and ``interact`` prints into its cell.
+The client would answer a widget's messages on the channel on which it waits for the end of the cell, and now and then
+it waits for ever (nbclient issue 312). Without an answer a widget is displayed and does nothing.
 """
 
 from __future__ import annotations

@@ -167,9 +167,8 @@ def merge_streams(notebook: NotebookNode) -> NotebookNode:
     for cell in notebook.cells:
         merged: list[Any] = []
         for output in cell.get("outputs", ()):
-            before = merged[-1] if merged else {}
-            if output["output_type"] == "stream" and output["name"] == before.get("name"):
-                before["text"] += output["text"]
+            if output["output_type"] == "stream" and merged and output["name"] == merged[-1].get("name"):
+                merged[-1]["text"] += output["text"]
             else:
                 merged.append(output)
         if cell.cell_type == "code":

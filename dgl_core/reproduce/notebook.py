@@ -29,12 +29,12 @@ from dgl_core.verdicts.statistics import Verdict, judge
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked parameters of one notebook execution."""
+    """Checked parameters of one notebook execution, as ``start`` takes them, and the device."""
 
-    profile: str  # smoke | cpu | paper
+    profile: str
     seed: int
-    recompute: bool  # True: train again even where this machine has a record
-    data_root: Path | None  # the folder that the user gave, None: DGL_DATA, ./data or generated
+    recompute: bool
+    data_root: Path | None
     device: str  # cpu | cuda
 
 
@@ -83,9 +83,7 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
 def check(title: str, ok: Any, detail: str = "") -> None:
     """Assert a piece of mathematics or a contract: prints ``PASS  title (detail)`` or raises AssertionError.
 
-    Args:
-        title: what holds, with the number of its section ("2.2a fused loss does not reach the encoders").
-        ok: one truth value. detail: the measured bound, rounded so that it reads the same on every machine.
+    ``detail`` is the measured bound, rounded so that it reads the same on every machine.
     """
     text = f"{title} ({detail})" if detail else title
     if not bool(ok):
@@ -107,7 +105,6 @@ def verdict(
 
 def provenance() -> None:
     """Print which code, versions, device and data this execution used; never a path of this machine."""
-
     versions = {name: metadata.version(name).split("+")[0] for name in ("torch", "numpy", "pandas", "matplotlib")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
     given = os.environ.get("DGL_DATA", "")
@@ -126,11 +123,8 @@ def provenance() -> None:
 def publish(name: str, thing: Any) -> Any:
     """Return ``thing``; under the runner also write it into the report ($DGL_REPORT).
 
-    A ``Picture`` becomes figures/name.png and .svg, a DataFrame tables/name.csv and .md.
-
-    Raises:
-        ValueError: the name is not of lower-case letters, digits and single underscores ("figure_3_1a").
-        TypeError: neither a Picture nor a DataFrame.
+    A ``Picture`` becomes figures/name.png and .svg, a DataFrame tables/name.csv and .md; TypeError for anything else,
+    ValueError for a name that is not of lower-case letters, digits and single underscores ("figure_3_1a").
     """
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")

@@ -1,11 +1,11 @@
 """Draw Fig. 2 from the truth: which loss trains which part, read off the autograd graph of a real objective.
 
-An arrow is drawn where a gradient different from zero arrives. A red cross is drawn where none arrives although there
-would be a path in the graph if the same loss were computed by calling the model plainly, without truncation.
+Arrows are gradients that arrive; red crosses stand where none does, but one would if nothing were truncated.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: T
     """Measure every pair of loss and part of a copy of ``objective`` (as ``DisentangledObjective``) on one batch."""
     objective = deepcopy(objective)
     model = objective.model
-    parts = {m: list(encoder.parameters()) for m, encoder in model.encoders.items()}
-    parts[FUSION] = list(model.fusion.parameters())
+    modules = dict(model.encoders.items()) | {FUSION: model.fusion}
+    parts = {name: list(module.parameters()) for name, module in modules.items()}
     returned = objective(inputs, target)
     edges = []
     for name, loss in ({FUSED: returned.multimodal} | dict(returned.unimodal)).items():
@@ -115,9 +115,7 @@ def _draw(axes, edges: list[Edge]) -> None:
     lane = {FUSED: 0.5} | height  # L_m at the height of its encoder, L_multi between two of them
     if len(modalities) % 2 and len(losses) > 1:
         lane[FUSED] += 0.5 / len(modalities)
-    color = {FUSED: BLACK} | {
-        m: LOOK[m]["color"] if m in LOOK else CYCLE[i % len(CYCLE)] for i, m in enumerate(modalities)
-    }
+    color = {FUSED: BLACK} | dict(zip(modalities, itertools.cycle(CYCLE))) | {m: LOOK[m]["color"] for m in LOOK}
     axes.set(xlim=(-0.02, 1.03), ylim=(-0.14, 1.02), xticks=[], yticks=[])
     axes.set_axis_off()
     for m in modalities:

@@ -58,16 +58,14 @@ def training(runs: Mapping[str, Curves]) -> Picture:
     return Picture(figure, "; ".join(parts) + ".")
 
 
-def gates(
-    settings: Mapping[str, tuple[float, float, float]], loudness: Mapping[str, float] | None = None, steps: int = 300
-) -> Picture:
+def gates(settings: Mapping[str, tuple[float, float, float]], steps: int = 300) -> Picture:
     """Train the toy model at each ``(alpha, encoder_gate, fusion_gate)`` and draw accuracy and training loss."""
     single = len(settings) == 1
     size = {"width": 3.3, "height": 2.4} if single else {"width": 2.55, "height": 1.9, "sharey": "row"}
     figure, axes = new(*((1, 2) if single else (2, len(settings))), sharex=True, squeeze=False, **size)
     axes, parts = axes.reshape(2, -1), []
     for column, (title, (alpha, encoder_gate, fusion_gate)) in zip(axes.T, settings.items(), strict=True):
-        data = toy_data(loudness)
+        data = toy_data()
         curves = train_toy(toy_model(data), data, alpha=alpha, encoder_gate=encoder_gate, fusion_gate=fusion_gate,
                            steps=steps, every=max(1, steps // 30))  # fmt: skip
         parts.append(f"{title}: {_accuracies(column[0], curves)}")
@@ -92,8 +90,8 @@ def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
     for panel, (method, jacobian) in zip(axes[0], jacobians.items(), strict=True):
         difference = (jacobian - jacobian.T).abs()
         image = panel.imshow(difference, cmap=shades, vmin=0, vmax=top, interpolation="nearest")
-        for line in (panel.axhline, panel.axvline):
-            line(encoders - 0.5, color=BLACK, linewidth=1)
+        panel.axhline(encoders - 0.5, color=BLACK, linewidth=1)
+        panel.axvline(encoders - 0.5, color=BLACK, linewidth=1)
         ticks = [encoders / 2, (encoders + len(jacobian)) / 2]
         panel.set(xticks=ticks, xticklabels=["encoders", "fusion"], title=method)
         panel.set_yticks(ticks, ["encoders", "fusion"], rotation=90, va="center")
