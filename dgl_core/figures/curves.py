@@ -80,7 +80,7 @@ def branch_curves(panels: Panels) -> Picture:
     return _curves(panels, "test accuracy (%)", lines, "Test accuracy (%) of vanilla training at the last epoch")
 
 
-def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla",)) -> Picture:
+def encoder_curves(panels: Panels, modality: str, rows_shown: Sequence[str]) -> Picture:
     """Draw Fig. 1(b): one modality trained alone against the same modality's branch inside joint models."""
     what = f"{modality} test accuracy (%)"
     lines = [("alone", f"{modality} alone", "test/fused/accuracy", LINES["alone"])]
@@ -88,9 +88,7 @@ def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence
     return _curves(panels, what, lines, f"{what.capitalize()} at the last epoch")
 
 
-def gradient_curves(
-    panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("alone", "vanilla")
-) -> Picture:
+def gradient_curves(panels: Panels, modality: str, rows_shown: Sequence[str] = ("alone", "vanilla")) -> Picture:
     """Draw Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
     lines, rows = [], next(iter(panels.values()))
     for shown in rows_shown:
@@ -101,7 +99,7 @@ def gradient_curves(
     return _curves(panels, f"gradient norm, {modality} encoder", lines, text, log=True)
 
 
-def suppression_curves(panels: Panels, modality: str = "audio") -> Picture:
+def suppression_curves(panels: Panels, modality: str) -> Picture:
     """Draw Fig. 3(a) by s-bar (METHODS T2): how much the partner modality shrinks this one's residual.
 
     Below: share of training samples with s-bar < 1, and (dotted) with every s_k < 1, as the paper claims for all.
@@ -133,7 +131,7 @@ def suppression_curves(panels: Panels, modality: str = "audio") -> Picture:
     return Picture(figure, f"Suppression at the {modality} encoder, last epoch. " + ". ".join(said) + ".")
 
 
-def ratio_curves(panels: Panels, modality: str = "audio") -> Picture:
+def ratio_curves(panels: Panels, modality: str) -> Picture:
     """Draw median and quartiles over training samples of R = (1 - p_fused) / (1 - p_unimodal) per epoch."""
     figure, axes = _row(panels, f"R at the {modality} branch")
     said = []
@@ -177,8 +175,7 @@ def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "v
             return percent(records) if label.startswith(f"{branch} ") else []
         return percent(records, branch)
 
-    size = {"width": 3.4, "height": 0.32}
-    figure, found = dot_chart(panels, map(style.heading, panels), branches, scores, 0.2, False, **size)
+    figure, found = dot_chart(panels, map(style.heading, panels), branches, scores, 0.2, False, width=3.4, height=0.32)
     said = [f"{title}, {label}: fused {means[0]:.1f}" for title, rows in found.items()
             for label, means in rows.items() if means and " alone" not in label]  # fmt: skip
     return Picture(figure, "Last-epoch test accuracy (%). " + "; ".join(said) + ".")

@@ -55,8 +55,7 @@ def gate_square(rows: statistics.Rows, title: str) -> Picture:
     last, labels = axes[-1], [beyond.point(0, 0), *beyond.MOVING_GATES]
     for place, label in enumerate(labels):
         for offset, branch in zip(np.linspace(-0.2, 0.2, len(branches)), branches, strict=True):
-            scores = statistics.percent(rows[label], branch) if rows.get(label) else []
-            if scores:
+            if scores := statistics.percent(rows.get(label, ()), branch):
                 mean = style.dots(last, place + offset, scores, style.MODALITY[branch][0])
                 said.append(f"{label} {branch} {mean:.1f}")
     names = ["DGL", *(label.replace(" ", "\n", 1) for label in beyond.MOVING_GATES)]

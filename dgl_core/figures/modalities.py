@@ -40,8 +40,8 @@ def _mean(axes, position: float, values: Sequence[float], colour: str, marker: s
 def _frame(panels: Panels, lines: Mapping[str, float] | None, height: float):
     """Lay out one axes per panel with all labels on the y axis; ``lines`` (title -> a constant's score) are dashed."""
     labels = list(dict.fromkeys(label for rows in panels.values() for label in rows))
-    size = {"width": 3.7, "height": height * len(labels) + 1.3}
-    figure, axes = style.row(map(style.heading, panels), "test accuracy (%)", **size, sharey=True)
+    height, headings = height * len(labels) + 1.3, map(style.heading, panels)
+    figure, axes = style.row(headings, "test accuracy (%)", width=3.7, height=height, sharey=True)
     for ax, title in zip(axes, panels, strict=True):
         if title in (lines or {}):
             ax.axvline(lines[title], color="grey", linestyle="--", linewidth=0.9)
@@ -81,8 +81,8 @@ def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -
             ax.plot([min(means.values()), max(means.values())], [place] * 2, color="grey", linewidth=0.6, zorder=0)
             lost = ", ".join(f"without {m} {v:.1f}" for m, v in means.items() if m != "fused")
             said.append(f"{title}, {label}: all {means['fused']:.1f}, {lost}")
-    fused, *others = marks(modalities_of(next(iter(shown.values())))).items()
-    named = {"all modalities": fused[1]} | {f"without {name}": mark for name, mark in others}
+    looks = marks(modalities_of(next(iter(shown.values()))))
+    named = {"all modalities" if name == "fused" else f"without {name}": mark for name, mark in looks.items()}
     style.legend(figure, named, most=2 * len(axes))
     return Picture(figure, "Mean test accuracy (%) with a modality missing. " + "; ".join(said) + ".")
 

@@ -9,7 +9,6 @@ import numpy as np
 from dgl_core.figures import style
 from dgl_core.figures.curves import Panels, dot_chart
 from dgl_core.figures.style import Picture
-from dgl_core.training.records import RunRecord
 from dgl_core.verdicts.statistics import percent
 
 
@@ -23,19 +22,15 @@ def _leave_out_the_far_left(axes, means: Sequence[float]) -> None:
             axes.text(edge, position + 0.15, f" ◂ {mean:.1f}", color=style.BLUE, fontsize=8, va="center")
 
 
-def all_methods(
-    panels: Panels,
-    tuned: Mapping[str, Mapping[str, tuple[float, Sequence[RunRecord]]]],
-    cost: Mapping[str, float],
-) -> Picture:
+def all_methods(panels: Panels, tuned: Mapping[str, Mapping[str, tuple]], cost: Mapping[str, float]) -> Picture:
     """Draw all methods at the common learning rate and at each one's own, and what training with each costs.
 
-    ``panels`` have the common rate, ``tuned`` (data set -> row) the one chosen on validation; vanilla's ``cost`` is 1.
+    ``tuned``: data set -> row -> (rate chosen on validation, its records). ``cost``: relative to vanilla.
     """
     labels = [row for row in next(iter(panels.values())) if all(rows.get(row) for rows in panels.values())]
     order = sorted(labels, key=lambda row: sum(np.mean(percent(rows[row])) for rows in panels.values()))
-    size = {"width": 9.0 / (len(panels) + 1), "height": 0.32 * len(order) + 1.0}
-    figure, axes = style.new(1, len(panels) + 1, **size, sharey=True)
+    columns = len(panels) + 1
+    figure, axes = style.new(1, columns, width=9.0 / columns, height=0.32 * len(order) + 1.0, sharey=True)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=False):
         means = {}
@@ -92,8 +87,7 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
 
 def rows_as_dots(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
     """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval."""
-    size = {"width": 3.6, "height": 0.36}
-    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, **size)
+    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, width=3.6, height=0.36)
     said = [f"{title}, {label}: {'/'.join(f'{mean:.1f}' for mean in means)}" for title, rows in found.items()
             for label, means in rows.items()]  # fmt: skip
     return Picture(figure, f"Test accuracy (%), {'/'.join(branches)}. " + "; ".join(said) + ".")

@@ -119,8 +119,8 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
 
     threads = max(1, (os.cpu_count() or 1) // options.workers) if options.profile == "paper" else 1
     variables = kernel_environment(options.portable, threads) | {"DGL_PER_GPU": str(options.per_gpu)}
-    local = local_workers(min(options.workers, len(todo)), options.gpus)
-    workers = dask_workers(options.dask) if options.dask else local
+    count = min(options.workers, len(todo))
+    workers = dask_workers(options.dask) if options.dask else local_workers(count, options.gpus)
     try:
         with with_variables(variables), workers as client, Progress(status) as progress:
             clock.workers = len(client.nthreads()) if options.dask else options.workers

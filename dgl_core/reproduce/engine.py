@@ -53,8 +53,7 @@ def run(
 ) -> None:
     """Execute a notebook in a folder; answer with it and the reason why papermill gave up ("" if a cell says it).
 
-    The notebook in the answer is None before its first cell. ``variables`` are the kernel's environment; ``scratch`` is
-    removed if the parent is killed.
+    It is None before its first cell. ``variables`` go to the kernel; ``scratch`` is removed if the parent is killed.
     """
     with open(os.devnull, "w") as nowhere:  # papermill's log and the kernel's own messages
         for stream in (1, 2):

@@ -198,5 +198,4 @@ def _trust(name: str, notebook: NotebookNode | None, reason: str) -> None:
 
 
 def _first_line(text: str) -> str:
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()
-    return lines[0] if lines else "(empty)"
+    return next(iter(re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()), "(empty)")

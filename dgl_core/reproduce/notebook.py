@@ -59,9 +59,9 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed = {seed} must be in 0 .. 2**32 - 1")
     folder = Path(data_root).expanduser().resolve() if data_root else None
-    if folder is not None:
-        if not folder.is_dir():
-            raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
+    if folder and not folder.is_dir():
+        raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
+    if folder:
         os.environ["DGL_DATA"] = str(folder)
 
     random.seed(seed)
@@ -94,10 +94,7 @@ def check(title: str, ok: Any, detail: str = "") -> None:
 def verdict(
     claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
 ) -> Verdict:
-    """Judge a claim of the paper from paired differences (``verdicts.statistics.judge``) and print one line.
-
-    It never raises for a claim that does not hold: that is a result.
-    """
+    """Judge a claim by paired differences (``statistics.judge``) and print one line; one that fails does not raise."""
     result = judge(claim, differences, unit=unit, comparisons=comparisons, threshold=threshold)
     print(result)
     return result
@@ -130,13 +127,11 @@ def publish(name: str, thing: Any) -> Any:
         raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
     if not isinstance(thing, Picture | pandas.DataFrame):
         raise TypeError(f"publish({name!r}): expected a Picture or a pandas DataFrame, not {type(thing).__name__}")
-    report = os.environ.get("DGL_REPORT", "")
-    if report and isinstance(thing, Picture):
-        files = {f"figures/{name}.png": thing.png(), f"figures/{name}.svg": thing.svg()}
-    elif report:
-        files = {f"tables/{name}.csv": flat(thing).to_csv(), f"tables/{name}.md": markdown_table(thing)}
-    else:
-        files = {}
-    for file, content in files.items():
-        write_atomic(Path(report) / file, content)
+    if report := os.environ.get("DGL_REPORT"):
+        if isinstance(thing, Picture):
+            files = {f"figures/{name}.png": thing.png(), f"figures/{name}.svg": thing.svg()}
+        else:
+            files = {f"tables/{name}.csv": flat(thing).to_csv(), f"tables/{name}.md": markdown_table(thing)}
+        for file, content in files.items():
+            write_atomic(Path(report) / file, content)
     return thing

@@ -79,8 +79,7 @@ def table(plan: Plan) -> list[str]:
     for name, specs in plan.absent.items():
         where = f"not here: 'python -m dgl_core data status {name}' says how to get it"
         where = where if name in data.DATASETS else "not here: this version does not read it"
-        title = profiles.TITLES.get(name, name)
-        rows.append((title, str(len(specs)), "-", "-", _time(specs, plan.known), where))
+        rows.append((profiles.TITLES.get(name, name), str(len(specs)), "-", "-", _time(specs, plan.known), where))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     form = "  " + "  ".join(f"{{:{side}{width}}}" for side, width in zip("<>>><<", widths, strict=True))
     return [form.format(*row).rstrip() for row in rows]

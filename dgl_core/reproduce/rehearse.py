@@ -35,7 +35,7 @@ from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import duration, unknown_name
+from dgl_core.utils import duration
 
 LABEL = "REHEARSAL on random data"
 WARM_UP, STEPS = 5, 30
@@ -87,8 +87,6 @@ SIZES = {
 
 def random_dataset(name: str, size: str = "1") -> Dataset:
     """Make random data in the size of a set, memory-mapped as prepared media are; written on first use."""
-    if name not in SIZES:
-        raise unknown_name("data set to rehearse", name, SIZES)
     shape = SIZES[name].scaled(size)
     count, folder = sum(shape.counts), cache.cache_root() / "rehearsal" / f"{name}-{size}"
     if not (folder / "done").exists():
@@ -123,8 +121,7 @@ def _write(folder: Path, name: str, shape: Size) -> None:
     sound = generator.normal(-5, 2, (min(BLOCK, count), *shape.audio)).astype(np.float16)
     pictures = generator.integers(0, 256, (min(BLOCK, count), *shape.visual), dtype=np.uint8)
     for modality, block in (("audio", sound), ("visual", pictures)):
-        path = folder / f"{modality}.npy"
-        array = np.lib.format.open_memmap(path, "w+", block.dtype, (count, *block.shape[1:]))
+        array = np.lib.format.open_memmap(folder / f"{modality}.npy", "w+", block.dtype, (count, *block.shape[1:]))
         for start in range(0, count, len(block)):
             array[start : start + len(block)] = block[: count - start]
         array.flush()
@@ -137,7 +134,6 @@ def measure(specs: Sequence[RunSpec], size: str, steps: int) -> dict[str, object
     data, full = random_dataset(first.dataset, size), SIZES[first.dataset]
     if size == "small":
         first = first.but(model="small", model_options={"width": 2}, batch_size=8)
-    shapes, classes = data.shapes, len(data.classes)
 
     def cost(step: float) -> dict[str, float]:
         of_an_epoch = step * (full.counts[0] // first.batch_size)
@@ -151,8 +147,8 @@ def measure(specs: Sequence[RunSpec], size: str, steps: int) -> dict[str, object
         timed = {"vanilla": {}} | {m: s.method_options for m, s in by_method.items() if m not in DERIVED}
         for name, options in timed.items():
             method, spec = methods.build(name, options), first.but(method=name)
-            used = {m: shapes[m] for m in method.modalities(data.modalities)}
-            model = models.build(spec.model, used, classes, spec.seed, **spec.model_options)
+            shapes = {m: data.shapes[m] for m in method.modalities(data.modalities)}
+            model = models.build(spec.model, shapes, len(data.classes), spec.seed, **spec.model_options)
             run = Trainer(spec, method, model, data, device, machine)
             seconds = _step_seconds(run, steps)
             costs[name] = cost(seconds)

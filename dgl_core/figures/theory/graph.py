@@ -98,10 +98,6 @@ def _box(axes, x: float, y: float, width: float, height: float, text: str) -> No
     axes.text(x, y, text, ha="center", va="center", fontsize=9, zorder=5)
 
 
-def _cross(axes, where: tuple[float, float]) -> None:
-    axes.plot(*where, "x", color=RED, markersize=11, markeredgewidth=3, zorder=6)
-
-
 def _arrow(axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
     arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", end, start, arrowprops=arrow, zorder=3)
@@ -116,6 +112,7 @@ def _draw(axes, edges: list[Edge]) -> None:
     if len(modalities) % 2 and len(losses) > 1:
         lane[FUSED] += 0.5 / len(modalities)
     color = {FUSED: BLACK} | dict(zip(modalities, itertools.cycle(CYCLE))) | {m: LOOK[m]["color"] for m in LOOK}
+    cross = {"color": RED, "markersize": 11, "markeredgewidth": 3, "zorder": 6}
     axes.set(xlim=(-0.02, 1.03), ylim=(-0.14, 1.02), xticks=[], yticks=[])
     axes.set_axis_off()
     for m in modalities:
@@ -133,7 +130,7 @@ def _draw(axes, edges: list[Edge]) -> None:
                 axes.plot(0.63, y, "o", color=ink, markersize=9, zorder=6)
                 axes.text(0.63, y + 0.045, f"{edge.norm:.2f}", ha="center", color=ink, fontsize=8, zorder=6)
             elif edge.cut:
-                _cross(axes, (0.63, y))
+                axes.plot(0.63, y, "x", **cross)
             continue
         apart = 0.06 if edge.loss == FUSED and len(losses) > 1 else 0.0  # L_multi arrives beside L_m, not on top of it
         start, end = (0.55, y), (0.26, height[edge.part] + (apart if y > height[edge.part] else -apart))
@@ -144,4 +141,4 @@ def _draw(axes, edges: list[Edge]) -> None:
                       bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8})  # fmt: skip
         elif edge.cut:
             axes.plot([start[0], end[0]], [start[1], end[1]], ":", color=ink, linewidth=1.5, alpha=0.6, zorder=3)
-            _cross(axes, (start[0] + 0.6 * (end[0] - start[0]), start[1] + 0.6 * (end[1] - start[1])))
+            axes.plot(start[0] + 0.6 * (end[0] - start[0]), start[1] + 0.6 * (end[1] - start[1]), "x", **cross)

@@ -97,14 +97,14 @@ def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, C
                    + "; ".join(parts) + "; the quadrant of Eq. 5 is 25 %.")  # fmt: skip
 
 
-def ratio_curves(s_bars: Sequence[float] = (0.05, 0.2, 0.5, 1.0, 2.0)) -> Picture:
+def ratio_curves() -> Picture:
     """Draw R against p for fixed s-bar, R against s-bar for fixed p, and the gap p^multi - p^uni (T3)."""
     figure, axes = new(1, 3, width=3.2, height=2.7)
     p = torch.linspace(0.0, 1.0, 401, dtype=torch.float64)
     s = torch.logspace(-2, 1, 301, dtype=torch.float64)
-    looks = [(BLUE, "-"), (SKY, "--"), (GREEN, "-."), (GREY, ":"), (RED, "-")]
+    looks = {0.05: (BLUE, "-"), 0.2: (SKY, "--"), 0.5: (GREEN, "-."), 1.0: (GREY, ":"), 2.0: (RED, "-")}
     peaks = []
-    for s_bar, (color, style) in zip(s_bars, looks, strict=True):
+    for s_bar, (color, style) in looks.items():
         ratio = closed_form_ratio(p, torch.tensor(s_bar, dtype=torch.float64))
         gap = (1 - p) * (1 - ratio)
         axes[0].plot(p, ratio, color=color, linestyle=style, label=f"{s_bar:g}")
@@ -134,9 +134,8 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
     parts = []
     for panel, (title, drawn) in zip(axes[0], panels.items(), strict=True):
         ratio, norm_ratio, marked = drawn["ratio"], drawn["norm_ratio"], drawn["marked"]
-        dots = {"marker": ".", "linestyle": "", "markersize": 3.5, "rasterized": True}
-        panel.plot(ratio[~marked], norm_ratio[~marked], color=ORANGE, alpha=0.5, **dots)
-        panel.plot(ratio[marked], norm_ratio[marked], color=BLUE, alpha=0.6, **dots)
+        for at, color, alpha in ((~marked, ORANGE, 0.5), (marked, BLUE, 0.6)):
+            panel.plot(ratio[at], norm_ratio[at], ".", color=color, alpha=alpha, markersize=3.5, rasterized=True)
         line = torch.tensor([1e-2, 10.0])
         panel.plot(line, line, color=BLACK, linewidth=0.8, zorder=1)
         if title in limit:

@@ -19,12 +19,12 @@ def _modalities(curves: Curves) -> list[str]:
     return [name.split("/")[1] for name in curves if name.endswith("/share")]
 
 
-def _accuracies(axis, curves: Curves) -> str:
-    """Draw the test accuracy of every branch, and say where each one ends."""
-    names = [*_modalities(curves), "fused"]
-    for name in names:
-        axis.plot(curves["step"], curves[f"test/{name}/accuracy"], **LOOK[name], label=name)
-    return "accuracy ends at " + ", ".join(f"{name} {curves[f'test/{name}/accuracy'][-1]:.2f}" for name in names)
+def _branches(axis, curves: Curves, column: str) -> str:
+    """Draw one column ("test/{}/accuracy") of every branch, and say where each one ends."""
+    drawn = {name: curves[column.format(name)] for name in (*_modalities(curves), "fused")}
+    for name, values in drawn.items():
+        axis.plot(curves["step"], values, **LOOK[name], label=name)
+    return ", ".join(f"{name} {values[-1]:.2f}" for name, values in drawn.items())
 
 
 def training(runs: Mapping[str, Curves]) -> Picture:
@@ -39,14 +39,14 @@ def training(runs: Mapping[str, Curves]) -> Picture:
             row[1].plot(step, curves[f"suppression/{m}/R_total"], **LOOK[m], label=m)
             row[2].plot(step, curves[f"gradient/{m}/multimodal"], **LOOK[m])
             row[2].plot(step, curves[f"gradient/{m}/unimodal"], **(LOOK[m] | own))
-        ends = _accuracies(row[3], curves)
+        ends = _branches(row[3], curves, "test/{}/accuracy")
         row[0].set(ylabel=method, ylim=(0.35, 1.03))
         row[1].set(yscale="log")
         row[1].axhline(1, color=GREY, linewidth=1)
         row[2].set(yscale="log")
         row[3].set(ylim=(0.15, 1.02))
         totals = ", ".join(f"{m} {curves[f'suppression/{m}/R_total'][-1]:.2f}" for m in modalities)
-        parts.append(f"{method}: R of the batch ends at {totals}; {ends}")
+        parts.append(f"{method}: R of the batch ends at {totals}; accuracy ends at {ends}")
     titles = (r"share of samples with $\bar s<1$", "$R$ of the batch", "gradient at the encoder", "test accuracy")
     for top, bottom, title in zip(axes[0], axes[-1], titles, strict=True):
         top.set_title(title)
@@ -68,9 +68,8 @@ def gates(settings: Mapping[str, tuple[float, float, float]], steps: int = 300) 
         data = toy_data()
         curves = train_toy(toy_model(data), data, alpha=alpha, encoder_gate=encoder_gate, fusion_gate=fusion_gate,
                            steps=steps, every=max(1, steps // 30))  # fmt: skip
-        parts.append(f"{title}: {_accuracies(column[0], curves)}")
-        for name in [*_modalities(curves), "fused"]:
-            column[1].plot(curves["step"], curves[f"train/{name}/loss"], **LOOK[name])
+        parts.append(f"{title}: accuracy ends at {_branches(column[0], curves, 'test/{}/accuracy')}")
+        _branches(column[1], curves, "train/{}/loss")
         column[0].set(ylim=(0.15, 1.02), title=title, xlabel="step" if single else None)
         column[1].set(yscale="log", xlabel="step")
     axes[0, 0].set_ylabel("test accuracy")
@@ -80,10 +79,7 @@ def gates(settings: Mapping[str, tuple[float, float, float]], steps: int = 300) 
 
 
 def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
-    """Draw ``|J - J^T|`` of each update field; white everywhere if the update is the gradient of some function (D5).
-
-    ``jacobians``: method -> [P, P], where ``encoders`` parameters of the encoders come first.
-    """
+    """Draw ``|J - J^T|`` [P, P] of each update, the ``encoders`` parameters first; a gradient's is white (D5)."""
     figure, axes = new(1, len(jacobians), width=3.0, height=2.9, squeeze=False)
     shades = LinearSegmentedColormap.from_list("asymmetry", ["white", RED])
     parts, top = [], max((j - j.T).abs().max().item() for j in jacobians.values())
