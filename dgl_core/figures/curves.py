@@ -1,7 +1,6 @@
 """Draw Figures 1 and 3 of the paper from run records: branches, encoders, gradients, suppression.
 
-Every function takes ``panels``: title -> rows, where rows map a row label of ``experiments.branches`` to one record per
-seed. Lines are means over seeds, bands reach from the lowest to the highest seed.
+``panels`` are title -> row label -> one record per seed. Lines are means over seeds, bands the range of the seeds.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ LINES = {
     "DGL": (style.BLUE, "-."),
     "G-Blending": (style.PURPLE, ":"),
 }
+COMPARED = ("vanilla", "DGL")
 
 
 def side_by_side(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]:
@@ -53,11 +53,6 @@ def _row(panels: Panels, ylabel: str):
     return style.row([style.heading(*panel) for panel in seeds.items()], "epoch", ylabel, height=2.6)
 
 
-def _log_axis(axes) -> None:
-    axes.set_yscale("log")
-    style.plain_numbers(axes.yaxis)
-
-
 def _curves(panels: Panels, ylabel: str, lines: Sequence[tuple], text: str, log: bool = False) -> Picture:
     """Draw ``lines`` (label, row, column of its curves, look) in each panel, and say where each of them ends."""
     figure, axes = _row(panels, ylabel)
@@ -69,7 +64,8 @@ def _curves(panels: Panels, ylabel: str, lines: Sequence[tuple], text: str, log:
             band(ax, values, *look, label)
             ends.append(f"{label.partition(' (')[0]} {values[:, -1].mean():.{2 if log else 1}f}")
         if log:
-            _log_axis(ax)
+            ax.set_yscale("log")
+            style.plain_numbers(ax.yaxis)
         else:
             ax.set_ylim(0, 100)
         said.append(f"{title}: {', '.join(ends)}")
@@ -77,14 +73,14 @@ def _curves(panels: Panels, ylabel: str, lines: Sequence[tuple], text: str, log:
     return Picture(figure, f"{text}. {'; '.join(said)}.")
 
 
-def branch_curves(panels: Panels, row: str = "vanilla") -> Picture:
+def branch_curves(panels: Panels) -> Picture:
     """Draw Fig. 1(a): accuracy of the fused model and of its zero-masked branches during training."""
-    branches = ("fused", *next(iter(panels.values()))[row][0].data["modalities"])
-    lines = [(branch, row, f"test/{branch}/accuracy", style.MODALITY[branch]) for branch in branches]
-    return _curves(panels, "test accuracy (%)", lines, f"Test accuracy (%) of {row} training at the last epoch")
+    branches = ("fused", *next(iter(panels.values()))["vanilla"][0].data["modalities"])
+    lines = [(branch, "vanilla", f"test/{branch}/accuracy", style.MODALITY[branch]) for branch in branches]
+    return _curves(panels, "test accuracy (%)", lines, "Test accuracy (%) of vanilla training at the last epoch")
 
 
-def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla",)) -> Picture:
+def encoder_curves(panels: Panels, modality: str, rows_shown: Sequence[str]) -> Picture:
     """Draw Fig. 1(b): one modality trained alone against the same modality's branch inside joint models."""
     what = f"{modality} test accuracy (%)"
     lines = [("alone", f"{modality} alone", "test/fused/accuracy", LINES["alone"])]
@@ -92,9 +88,7 @@ def encoder_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence
     return _curves(panels, what, lines, f"{what.capitalize()} at the last epoch")
 
 
-def gradient_curves(
-    panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("alone", "vanilla")
-) -> Picture:
+def gradient_curves(panels: Panels, modality: str, rows_shown: Sequence[str] = ("alone", "vanilla")) -> Picture:
     """Draw Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
     lines, rows = [], next(iter(panels.values()))
     for shown in rows_shown:
@@ -105,20 +99,17 @@ def gradient_curves(
     return _curves(panels, f"gradient norm, {modality} encoder", lines, text, log=True)
 
 
-def suppression_curves(
-    panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla", "DGL")
-) -> Picture:
-    """Draw Fig. 3(a) by s-bar: how much the partner modality shrinks this one's residual, for how many samples.
+def suppression_curves(panels: Panels, modality: str) -> Picture:
+    """Draw Fig. 3(a) by s-bar (METHODS T2): how much the partner modality shrinks this one's residual.
 
-    Upper row: median over samples of s-bar, the exact form of the paper's s (METHODS T2). Lower row: share of training
-    samples with s-bar < 1, and (dotted) with every s_k < 1, which is what the paper claims for all samples.
+    Below: share of training samples with s-bar < 1, and (dotted) with every s_k < 1, as the paper claims for all.
     """
     figure, axes = style.new(2, len(panels), height=2.2, squeeze=False, sharex="col")
     said = []
     for column, (title, rows) in enumerate(panels.items()):
         upper, lower = axes[:, column]
         ends = []
-        for row in rows_shown:
+        for row in COMPARED:
             colour, line = LINES[row]
             middle = series(rows[row], f"suppression/{modality}/s_bar_q50")
             share = 100 * series(rows[row], f"suppression/{modality}/suppressed")
@@ -128,9 +119,9 @@ def suppression_curves(
             lower.plot(np.arange(1, every.shape[1] + 1), every.mean(0), ":", color=colour, label=f"{row}: all s_k < 1")
             ends.append(f"{row} s-bar {np.median(middle[:, -1]):.2g}, suppressed {share[:, -1].mean():.0f} %")
         upper.axhline(1.0, color="grey", linewidth=0.8)
-        _log_axis(upper)
-        upper.set_ylim(0.05, 20.0)
-        upper.set_title(style.heading(title, len(rows[rows_shown[0]])), fontsize=9)
+        upper.set(yscale="log", ylim=(0.05, 20.0))
+        style.plain_numbers(upper.yaxis)
+        upper.set_title(style.heading(title, len(rows["vanilla"])), fontsize=9)
         lower.set(ylim=(0, 102), xlabel="epoch")
         said.append(f"{title}: {'; '.join(ends)}")
     axes[0, 0].set_ylabel("median s-bar")
@@ -140,13 +131,13 @@ def suppression_curves(
     return Picture(figure, f"Suppression at the {modality} encoder, last epoch. " + ". ".join(said) + ".")
 
 
-def ratio_curves(panels: Panels, modality: str = "audio", rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
+def ratio_curves(panels: Panels, modality: str) -> Picture:
     """Draw median and quartiles over training samples of R = (1 - p_fused) / (1 - p_unimodal) per epoch."""
     figure, axes = _row(panels, f"R at the {modality} branch")
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         ends = []
-        for row in rows_shown:
+        for row in COMPARED:
             quartiles = [series(rows[row], f"suppression/{modality}/R_q{q}").mean(0) for q in (25, 50, 75)]
             band(ax, np.stack(quartiles), *LINES[row], row, centre=np.median)
             low, middle, high = (quartile[-1] for quartile in quartiles)
@@ -184,8 +175,7 @@ def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "v
             return percent(records) if label.startswith(f"{branch} ") else []
         return percent(records, branch)
 
-    size = {"width": 3.4, "height": 0.32}
-    figure, found = dot_chart(panels, map(style.heading, panels), branches, scores, 0.2, False, **size)
+    figure, found = dot_chart(panels, map(style.heading, panels), branches, scores, 0.2, False, width=3.4, height=0.32)
     said = [f"{title}, {label}: fused {means[0]:.1f}" for title, rows in found.items()
             for label, means in rows.items() if means and " alone" not in label]  # fmt: skip
     return Picture(figure, "Last-epoch test accuracy (%). " + "; ".join(said) + ".")

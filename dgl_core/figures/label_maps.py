@@ -1,7 +1,4 @@
-"""Draw dense prediction: scenes, predicted label maps, learning curves, classes that gain and lose.
-
-Records come in as rows: row label -> one record per seed (``experiments.table5``); ``panels`` map titles to rows.
-"""
+"""Draw dense prediction: scenes, predicted label maps, learning curves, classes that gain and lose (Table 5)."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from matplotlib.patches import Patch
 
 from dgl_core.data.tasks.label_maps import VOID, class_iou
 from dgl_core.figures import style
-from dgl_core.figures.curves import LINES, Panels, Rows, band, series
+from dgl_core.figures.curves import COMPARED, LINES, Panels, Rows, band, series
 from dgl_core.figures.style import Photograph, Picture
 from dgl_core.paper.scenes import Scene
 from dgl_core.training.records import RunRecord, unpack_array
@@ -36,9 +33,7 @@ def _legend(figure, classes: Sequence[str], shown: np.ndarray) -> None:
     """Explain the colours of the classes that occur in ``shown``, to the right of everything."""
     colours = palette(len(classes))
     present = np.unique(shown)
-    patches = [Patch(color=colours[k], label=classes[k]) for k in present if k < len(classes)]
-    if VOID in present:
-        patches.append(Patch(color=colours[VOID], label="void"))
+    patches = [Patch(color=colours[k], label="void" if k == VOID else classes[k]) for k in present]
     figure.legend(handles=patches, loc="outside right center", fontsize=7, handlelength=1.0)
 
 
@@ -72,14 +67,11 @@ def kept_maps(record: RunRecord, branch: str, shape: tuple[int, int]) -> np.ndar
     return unpack_array(record.arrays["last"][branch]["maps"])[:, : shape[0], : shape[1]]
 
 
-def predictions(scenes: Sequence[Scene], rows: Rows, count: int = 4) -> Photograph:
-    """Draw RGB | depth | truth | vanilla | DGL | DGL from RGB alone | DGL from depth alone, first seed, last epoch.
-
-    The masked columns are those with re-estimated batch-norm statistics.
-    """
+def predictions(scenes: Sequence[Scene], rows: Rows) -> Photograph:
+    """Draw RGB | depth | truth | vanilla | DGL | DGL from RGB alone | from depth alone (statistics re-estimated)."""
     shown = {"vanilla": ("vanilla", "fused"), "DGL": ("DGL", "fused")}
     shown |= {f"DGL, {m} only": ("DGL", f"{m}_reestimated") for m in ("rgb", "depth")}
-    scenes = scenes[:count]
+    scenes = scenes[:4]
     shape, classes = scenes[0].label.shape, rows["DGL"][0].data["classes"]
     figure, axes = _grid(len(scenes), ("RGB", "depth", "truth", *shown), shape, 1.25)
     colours, hits = palette(len(classes)), dict.fromkeys(shown, 0)
@@ -89,8 +81,8 @@ def predictions(scenes: Sequence[Scene], rows: Rows, count: int = 4) -> Photogra
             place.imshow(image)
     for column, (title, (row, branch)) in enumerate(shown.items(), start=3):
         maps = kept_maps(rows[row][0], branch, shape)[: len(scenes)]
-        for axis, image in zip(axes[:, column], maps, strict=True):
-            axis.imshow(colours[image])
+        for axis, image in zip(axes[:, column], colours[maps], strict=True):
+            axis.imshow(image)
         hits[title] = (maps == truths)[truths != VOID].mean()
     _legend(figure, classes, truths)
     said = ", ".join(f"{title} {100 * share:.0f} %" for title, share in hits.items())
@@ -117,14 +109,14 @@ def agreement(scenes: Sequence[Scene], rows: Rows) -> Photograph:
     return Photograph(figure, f"Labelled pixels of {len(scenes)} test pictures: {said}.")
 
 
-def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
+def learning_curves(panels: Panels) -> Picture:
     """Draw validation mIoU at the epochs that measured it, mean and range over seeds, and test at the last epoch."""
-    headings = [style.heading(title, len(rows[rows_shown[0]])) for title, rows in panels.items()]
+    headings = [style.heading(title, len(rows["vanilla"])) for title, rows in panels.items()]
     figure, axes = style.row(headings, "epoch", "mIoU (%)", height=2.6)
     said = []
     for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         ends = []
-        for row in rows_shown:
+        for row in COMPARED:
             values = 100 * series(rows[row], "val/fused/miou")  # [seeds, epochs], NaN where not measured
             epochs = np.flatnonzero(~np.isnan(values[0]))
             values, test = values[:, epochs], 100 * series(rows[row], "test/fused/miou")[:, -1]
@@ -137,17 +129,17 @@ def learning_curves(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL
     return Picture(figure, "mIoU (%) at the last epoch. " + ". ".join(said) + ".")
 
 
-def iou_differences(rows: Rows, better: str = "DGL", worse: str = "vanilla"):
-    """Subtract the IoU of one row from another's: class -> points per seed, classes without test pixels left out."""
-    partner = {record.spec.seed: record for record in rows[worse]}
-    pairs = [(record, partner[record.spec.seed]) for record in rows[better] if record.spec.seed in partner]
+def iou_differences(rows: Rows) -> dict[str, list[float]]:
+    """Subtract vanilla's IoU from DGL's: class -> points per seed, classes without test pixels left out."""
+    partner = {record.spec.seed: record for record in rows["vanilla"]}
+    pairs = [(record, partner[record.spec.seed]) for record in rows["DGL"] if record.spec.seed in partner]
 
     def iou(record: RunRecord) -> np.ndarray:
         return class_iou(unpack_array(record.arrays["last"]["fused"]["confusion"]))
 
     values = 100 * np.array([iou(a) - iou(b) for a, b in pairs])  # [seeds, K]
     names = pairs[0][0].data["classes"]
-    return {names[k]: values[:, k].tolist() for k in range(len(names)) if np.isfinite(values[:, k]).all()}
+    return {name: points.tolist() for name, points in zip(names, values.T, strict=True) if np.isfinite(points).all()}
 
 
 def class_differences(panels: Panels) -> Picture:
@@ -170,18 +162,19 @@ def class_differences(panels: Panels) -> Picture:
     return Picture(figure, "IoU of DGL minus vanilla in points. " + "; ".join(said) + ".")
 
 
-def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Picture:
+def masked(panels: Panels) -> Picture:
     """Draw each modality's own test mIoU: statistics as trained (hollow), re-estimated under the mask (filled)."""
-    headings = [style.heading(title, len(rows[rows_shown[0]])) for title, rows in panels.items()]
+    headings = [style.heading(title, len(rows["vanilla"])) for title, rows in panels.items()]
     figure, axes = style.row(headings, ylabel="test mIoU (%)", height=2.4, sharey=True)
     said = []
     for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         names, ends = [], []
-        for m in rows[rows_shown[0]][0].data["modalities"]:
-            for row in rows_shown:
+        for m in rows["vanilla"][0].data["modalities"]:
+            colour = style.MODALITY[m][0]
+            for row in COMPARED:
                 means = []
-                for branch, fill in ((m, "none"), (f"{m}_reestimated", style.MODALITY[m][0])):
-                    values, colour = percent(rows[row], branch), style.MODALITY[m][0]
+                for branch, fill in ((m, "none"), (f"{m}_reestimated", colour)):
+                    values = percent(rows[row], branch)
                     means.append(float(np.mean(values)))
                     axis.plot([len(names)] * len(values), values, "o", color=colour, markerfacecolor=fill, markersize=6)
                 axis.plot([len(names)] * 2, means, "-", color="grey", linewidth=0.8, zorder=0)
@@ -190,5 +183,5 @@ def masked(panels: Panels, rows_shown: Sequence[str] = ("vanilla", "DGL")) -> Pi
         axis.set_xticks(range(len(names)), names, fontsize=8)
         axis.set_ylim(bottom=0)
         said.append(f"{title}: {', '.join(ends)}")
-    text = "Test mIoU (%) of one modality, from statistics as trained to re-estimated ones. "
-    return Picture(figure, text + "; ".join(said) + ".")
+    text = "Test mIoU (%) of one modality, from statistics as trained to re-estimated ones"
+    return Picture(figure, f"{text}. {'; '.join(said)}.")

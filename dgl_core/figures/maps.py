@@ -15,14 +15,12 @@ from dgl_core.paper.tables import protocols
 from dgl_core.verdicts import statistics
 
 
-def rate_maps(
-    rows: statistics.Rows, title: str, rates: tuple[Sequence[float], Sequence[float]], path: float = 0.0
-) -> Picture:
+def rate_maps(rows: statistics.Rows, title: str, rates: Sequence[Sequence[float]], path: float = 0.0) -> Picture:
     """Map fused test accuracy over encoder rate (across) and fusion rate (up): vanilla, DGL, G-Blending on one scale.
 
-    ``rates``: of the fusion module and of the encoders. ``path``: fusion rate along which alpha runs in the paper.
+    ``path``: the fusion rate along which alpha runs in the paper.
     """
-    y, x = rates
+    y, x = rates  # of the fusion module, of the encoders
     maps = {m: protocols.mean_scores(rows, [[beyond.cell(m, e, f) for e in x] for f in y]) for m in beyond.MAPPED}
     limits = style.limits(maps.values())
     figure, axes = style.row(maps, "encoder rate", "fusion rate", width=2.9, height=2.6, sharey=True)
@@ -35,8 +33,8 @@ def rate_maps(
             at = np.interp(np.log(path * np.arange(1.0, 6.0)), np.log(x), np.arange(len(x)))
             height = np.interp(np.log(path), np.log(y), np.arange(len(y))) + 0.32
             ax.plot(at, [height] * 5, "o-", color=style.RED, markersize=3, linewidth=1)
-            ax.text(at[0], height + 0.06, "alpha 1", fontsize=7, color=style.RED, ha="center")
-            ax.text(at[-1], height + 0.06, "5", fontsize=7, color=style.RED, ha="center")
+            for place, text in ((at[0], "alpha 1"), (at[-1], "5")):
+                ax.text(place, height + 0.06, text, fontsize=7, color=style.RED, ha="center")
     figure.colorbar(image, ax=list(axes), label="test accuracy (%)", shrink=0.8)
     figure.suptitle(f"{title}, alpha 1", fontsize=9)
     return Picture(figure, f"{title}: fused test accuracy (%) by learning rates; " + "; ".join(said) + ".")
@@ -57,8 +55,7 @@ def gate_square(rows: statistics.Rows, title: str) -> Picture:
     last, labels = axes[-1], [beyond.point(0, 0), *beyond.MOVING_GATES]
     for place, label in enumerate(labels):
         for offset, branch in zip(np.linspace(-0.2, 0.2, len(branches)), branches, strict=True):
-            scores = statistics.percent(rows[label], branch) if rows.get(label) else []
-            if scores:
+            if scores := statistics.percent(rows.get(label, ()), branch):
                 mean = style.dots(last, place + offset, scores, style.MODALITY[branch][0])
                 said.append(f"{label} {branch} {mean:.1f}")
     names = ["DGL", *(label.replace(" ", "\n", 1) for label in beyond.MOVING_GATES)]

@@ -1,7 +1,4 @@
-"""Draw Table 2: every branch of every method, what a missing modality costs, accuracy beside macro-F1.
-
-``panels``: title -> rows, rows: label -> one record per seed, as in ``dgl_core.figures.curves``.
-"""
+"""Draw Table 2: every branch of every method, what a missing modality costs, accuracy beside macro-F1."""
 
 from __future__ import annotations
 
@@ -21,8 +18,9 @@ OTHERS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY)
 
 def marks(modalities: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Choose colour and marker of the fused model and of each modality; known modalities keep their colour."""
-    colours = {m: style.MODALITY[m][0] if m in style.MODALITY else c for m, c in zip(modalities, OTHERS, strict=False)}
-    return dict(zip(("fused", *modalities), zip((style.BLACK, *colours.values()), MARKERS, strict=False), strict=True))
+    others = dict(zip(modalities, OTHERS, strict=False))
+    colours = [style.MODALITY[m][0] if m in style.MODALITY else others[m] for m in ("fused", *modalities)]
+    return dict(zip(("fused", *modalities), zip(colours, MARKERS, strict=False), strict=True))
 
 
 def modalities_of(rows: Rows) -> list[str]:
@@ -40,10 +38,10 @@ def _mean(axes, position: float, values: Sequence[float], colour: str, marker: s
 
 
 def _frame(panels: Panels, lines: Mapping[str, float] | None, height: float):
-    """Lay out one axes per panel: all labels on the y axis, a dashed line where a constant prediction would be."""
+    """Lay out one axes per panel with all labels on the y axis; ``lines`` (title -> a constant's score) are dashed."""
     labels = list(dict.fromkeys(label for rows in panels.values() for label in rows))
-    size = {"width": 3.7, "height": height * len(labels) + 1.3}
-    figure, axes = style.row(map(style.heading, panels), "test accuracy (%)", **size, sharey=True)
+    height, headings = height * len(labels) + 1.3, map(style.heading, panels)
+    figure, axes = style.row(headings, "test accuracy (%)", width=3.7, height=height, sharey=True)
     for ax, title in zip(axes, panels, strict=True):
         if title in (lines or {}):
             ax.axvline(lines[title], color="grey", linestyle="--", linewidth=0.9)
@@ -52,18 +50,14 @@ def _frame(panels: Panels, lines: Mapping[str, float] | None, height: float):
 
 
 def branch_dots(panels: Panels, lines: Mapping[str, float] | None = None) -> Picture:
-    """Draw every row's mean accuracy, fused and of each modality under the zero mask, with 95 % intervals.
-
-    ``lines``: title -> accuracy of naming the most frequent class, drawn dashed.
-    """
+    """Draw every row's mean accuracy, fused and of each modality under the zero mask, with 95 % intervals."""
     figure, axes, labels = _frame(panels, lines, 0.36)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
-        modalities = modalities_of(rows)
-        offsets = np.linspace(-0.27, 0.27, len(modalities) + 1)
+        looks = marks(modalities_of(rows))
         for label, records in rows.items():
             means = {}
-            for offset, (branch, mark) in zip(offsets, marks(modalities).items(), strict=True):
+            for offset, (branch, mark) in zip(np.linspace(-0.27, 0.27, len(looks)), looks.items(), strict=True):
                 known = records and branch in records[0].branches()
                 if known and not (branch == "fused" and label.endswith(" alone")):
                     means[branch] = _mean(ax, labels.index(label) + offset, percent(records, branch), *mark)
@@ -78,18 +72,17 @@ def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -
     figure, axes, labels = _frame(shown, lines, 0.28)
     said = []
     for ax, (title, rows) in zip(axes, shown.items(), strict=True):
-        modalities = modalities_of(rows)
         for label, records in rows.items():
             place, means = labels.index(label), {}
-            for name, (colour, marker) in marks(modalities).items():
+            for name, (colour, marker) in marks(modalities_of(rows)).items():
                 values = [100 * (r.score() if name == "fused" else without(r, name)) for r in records]
                 means[name] = float(np.mean(values))
                 ax.plot(means[name], place, marker, color=colour, markersize=6, fillstyle="none", markeredgewidth=1.5)
             ax.plot([min(means.values()), max(means.values())], [place] * 2, color="grey", linewidth=0.6, zorder=0)
             lost = ", ".join(f"without {m} {v:.1f}" for m, v in means.items() if m != "fused")
             said.append(f"{title}, {label}: all {means['fused']:.1f}, {lost}")
-    fused, *others = marks(modalities_of(next(iter(shown.values())))).items()
-    named = {"all modalities": fused[1]} | {f"without {name}": mark for name, mark in others}
+    looks = marks(modalities_of(next(iter(shown.values()))))
+    named = {"all modalities" if name == "fused" else f"without {name}": mark for name, mark in looks.items()}
     style.legend(figure, named, most=2 * len(axes))
     return Picture(figure, "Mean test accuracy (%) with a modality missing. " + "; ".join(said) + ".")
 
@@ -99,29 +92,23 @@ def accuracy_and_f1(
 ) -> Picture:
     """Place each branch of every method by accuracy and macro-F1: which of them say more than one class?
 
-    Args:
-        constants: class -> accuracy and macro-F1 in per cent of naming that class always.
-        paper: modality -> the paper's accuracies in per cent, drawn as ticks on the accuracy axis.
+    In per cent: ``constants``, class -> both scores of naming it always; ``paper``, modality -> its accuracies (ticks).
     """
     figure, ax = style.new(width=5.6, height=3.8)
-    said, reach = [], [x for x, _ in constants.values()]
+    said, reach, metrics = [], [x for x, _ in constants.values()], ("accuracy", "macro_f1")
     for name, (colour, marker) in marks(modalities_of(rows)).items():
         known = [v for k, v in rows.items() if v and name in v[0].branches() and (name != "fused" or " alone" not in k)]
-        x, y = (
-            np.array([100 * np.mean([r.score(name, metric=metric) for r in v]) for v in known])
-            for metric in ("accuracy", "macro_f1")
-        )
+        x, y = 100 * np.array([[np.mean([r.score(name, metric=m) for r in v]) for v in known] for m in metrics])
         ax.plot(x, y, marker, color=colour, fillstyle="none", label=name)
         said.append(f"{name} accuracy {x.min():.1f} to {x.max():.1f}, macro-F1 {y.min():.1f} to {y.max():.1f}")
         ticks = paper.get(name, ())
         ax.vlines(ticks, 0, 0.05, transform=ax.get_xaxis_transform(), color=colour, linewidth=1.2)
         reach += [*x, *ticks]
-    ax.set_xlim(min(reach) - 2, max(reach) + 2)
+    ax.set(xlim=(min(reach) - 2, max(reach) + 2), ylabel="macro-F1 (%)")
     for (name, (x, y)), colour in zip(constants.items(), (style.RED, "grey", *OTHERS), strict=False):
         ax.plot(x, y, "*", color=colour, markersize=12, label=f"always {name}")
         ax.axvline(x, color=colour, linestyle="--", linewidth=0.9)
         said.append(f"always {name} {x:.1f} and {y:.1f}")
     ax.set_xlabel("test accuracy (%)" + ("; ticks: the paper's" if any(paper.values()) else ""))
-    ax.set_ylabel("macro-F1 (%)")
     ax.legend(fontsize=8, loc="center right")
     return Picture(figure, f"Accuracy and macro-F1 (%) of every branch over methods: {'; '.join(said)}.")

@@ -9,48 +9,40 @@ import numpy as np
 from dgl_core.figures import style
 from dgl_core.figures.curves import Panels, dot_chart
 from dgl_core.figures.style import Picture
-from dgl_core.training.records import RunRecord
 from dgl_core.verdicts.statistics import percent
 
 
-def _leave_out_the_far_left(axes, means: Mapping[str, float]) -> None:
+def _leave_out_the_far_left(axes, means: Sequence[float]) -> None:
     """Start the axis where the ranking is close; a mean (circle) further left becomes a number at the edge."""
-    middle = float(np.median(list(means.values())))
-    edge = middle - 1.5 * (max(means.values()) - middle + 1)
-    if edge <= axes.get_xlim()[0]:
-        return
+    middle = float(np.median(means))
+    edge = max(axes.get_xlim()[0], middle - 1.5 * (max(means) - middle + 1))
     axes.set_xlim(left=edge)
-    for position, mean in enumerate(means.values()):
+    for position, mean in enumerate(means):
         if mean < edge:
             axes.text(edge, position + 0.15, f" ◂ {mean:.1f}", color=style.BLUE, fontsize=8, va="center")
 
 
-def all_methods(
-    panels: Panels,
-    tuned: Mapping[str, Mapping[str, tuple[float, Sequence[RunRecord]]]],
-    cost: Mapping[str, float],
-) -> Picture:
+def all_methods(panels: Panels, tuned: Mapping[str, Mapping[str, tuple]], cost: Mapping[str, float]) -> Picture:
     """Draw all methods at the common learning rate and at each one's own, and what training with each costs.
 
-    Args:
-        panels: data set -> row -> records at the common rate. cost: row -> cost relative to vanilla.
-        tuned: data set -> row -> (rate chosen on validation, its records).
+    ``tuned``: data set -> row -> (rate chosen on validation, its records). ``cost``: relative to vanilla.
     """
     labels = [row for row in next(iter(panels.values())) if all(rows.get(row) for rows in panels.values())]
     order = sorted(labels, key=lambda row: sum(np.mean(percent(rows[row])) for rows in panels.values()))
-    size = {"width": 9.0 / (len(panels) + 1), "height": 0.32 * len(order) + 1.0}
-    figure, axes = style.new(1, len(panels) + 1, **size, sharey=True)
+    columns = len(panels) + 1
+    figure, axes = style.new(1, columns, width=9.0 / columns, height=0.32 * len(order) + 1.0, sharey=True)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=False):
+        means = {}
         for position, row in enumerate(order):
-            mean = style.dots(ax, position + 0.15, percent(rows[row]), style.BLUE, judged=True)
-            text = f"{row} {mean:.1f}"
+            means[row] = style.dots(ax, position + 0.15, percent(rows[row]), style.BLUE, judged=True)
+            text = f"{row} {means[row]:.1f}"
             if row in tuned.get(title, {}):
                 rate, records = tuned[title][row]
                 own = style.dots(ax, position - 0.15, percent(records), style.ORANGE, "D", judged=True)
                 text += f" (own rate {rate:g}: {own:.1f})"
             said.append(f"{title}, {text}")
-        _leave_out_the_far_left(ax, {row: float(np.mean(percent(rows[row]))) for row in order})
+        _leave_out_the_far_left(ax, list(means.values()))
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("fused test accuracy (%)")
     axes[-1].barh(range(len(order)), [cost.get(row, 0.0) for row in order], color=style.SKY, height=0.6)
@@ -66,11 +58,13 @@ def all_methods(
 def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
     """Draw Table 4: accuracy against alpha for DGL, G-Blending, and vanilla with the encoder rate times alpha.
 
-    The upper axis is what alpha really sets under SGD: the learning rate of the encoders. All points of a panel are
-    means over the same seeds, those that every row has.
+    The upper axis is the encoders' rate, which alpha really sets under SGD; means are over seeds that every row has.
     """
-    kinds = {"DGL": ("DGL, alpha {:g}", style.BLUE, "-o"), "G-Blending": ("G-Blending, alpha {:g}", style.PURPLE, ":s")}
-    kinds["vanilla, rate x alpha"] = ("vanilla, rate x {:g}", style.RED, "--^")
+    kinds = {
+        "DGL": ("DGL, alpha {:g}", style.BLUE, "-o"),
+        "G-Blending": ("G-Blending, alpha {:g}", style.PURPLE, ":s"),
+        "vanilla, rate x alpha": ("vanilla, rate x {:g}", style.RED, "--^"),
+    }
     alphas = np.arange(1.0, 6.0)
     figure, axes = style.row(panels, "alpha", f"{branch} test accuracy (%)", height=3.0)
     said = []
@@ -78,11 +72,11 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
         shared = set.intersection(*({record.spec.seed for record in records} for records in rows.values()))
         for name, (form, colour, line) in kinds.items():
             values = [percent([r for r in rows[form.format(a)] if r.spec.seed in shared], branch) for a in alphas]
-            means = [np.mean(v) for v in values]
+            means = np.mean(values, axis=1)
             ax.plot(alphas, means, line, color=colour, label=name, markersize=4)
-            if len(values[0]) > 1:
-                spread = [np.std(v, ddof=1) for v in values]
-                ax.fill_between(alphas, np.subtract(means, spread), np.add(means, spread), color=colour, alpha=0.12)
+            if len(shared) > 1:
+                spread = np.std(values, axis=1, ddof=1)
+                ax.fill_between(alphas, means - spread, means + spread, color=colour, alpha=0.12)
             said.append(f"{title}, {name}: " + ", ".join(f"{m:.1f}" for m in means))
         lr = next(iter(rows.values()))[0].spec.lr
         upper = ax.secondary_xaxis("top", functions=(lambda a, lr=lr: a * lr, lambda r, lr=lr: r / lr))
@@ -93,8 +87,7 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
 
 def rows_as_dots(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
     """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval."""
-    size = {"width": 3.6, "height": 0.36}
-    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, **size)
+    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, width=3.6, height=0.36)
     said = [f"{title}, {label}: {'/'.join(f'{mean:.1f}' for mean in means)}" for title, rows in found.items()
             for label, means in rows.items()]  # fmt: skip
     return Picture(figure, f"Test accuracy (%), {'/'.join(branches)}. " + "; ".join(said) + ".")

@@ -40,27 +40,24 @@ def forms(sound: np.ndarray, rate: int, official: np.ndarray, paper: np.ndarray)
         axis.grid(False)
         axis.set(title=f"{title}: {picture.shape[0]} x {picture.shape[1]}", xlabel="window", ylabel="frequency bin")
     figure.colorbar(image, ax=axes[2], label="ln(|S| + 1e-7)")
-    return Picture(
-        figure,
-        f"A voice of {len(sound) / rate:.1f} s; its spectrogram has {official.shape[1]} windows as the official code "
-        f"makes it and {paper.shape[1]} as the paper describes it, {official.shape[0]} frequencies both.",
-    )
+    text = f"A voice of {len(sound) / rate:.1f} s; its spectrogram has {official.shape[1]} windows as the official code"
+    both = f"{paper.shape[1]} as the paper describes it, {official.shape[0]} frequencies both."
+    return Picture(figure, f"{text} makes it and {both}")
 
 
 def difficulty(faces: Mapping[float, Mapping[str, np.ndarray]]) -> Photograph:
     """Draw the same clips, difficulty -> class -> uint8 ``[H, W, 3]``: one row a difficulty, one column a class."""
     columns = list(next(iter(faces.values())))
     figure, axes = style.new(len(faces), len(columns), width=0.85, height=0.9)
-    for row, (level, pictures) in enumerate(faces.items()):
-        for axis, name in zip(axes[row], columns, strict=True):
+    plain, steps = faces[min(faces)], []
+    for row, (level, pictures) in zip(axes, faces.items(), strict=True):
+        for axis, name in zip(row, columns, strict=True):
             _picture(axis, pictures[name])
-            axis.set_title(name if row == 0 else "")
-        axes[row, 0].set_ylabel(f"{level:g}")
-    plain = faces[min(faces)]
-    steps = []
-    for level, pictures in faces.items():
+        row[0].set_ylabel(f"{level:g}")
         change = np.mean([np.abs(pictures[n].astype(float) - plain[n]).mean() for n in columns])
         steps.append(f"{level:g}: {change:.0f}")
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name)
     text = f"The same {len(columns)} faces at {len(faces)} difficulties; mean change of a pixel: "
     return Photograph(figure, f"{text}{', '.join(steps)} of 255.")
 
@@ -68,9 +65,9 @@ def difficulty(faces: Mapping[float, Mapping[str, np.ndarray]]) -> Photograph:
 def augmented(picture: np.ndarray, crops: Sequence[np.ndarray]) -> Photograph:
     """Draw a stored picture, uint8 ``[H, W, 3]``, and what training makes of it, several uint8 ``[h, w, 3]``."""
     figure, axes = style.new(1, len(crops) + 1, width=1.0, height=1.15)
-    for axis, image, title in zip(axes, (picture, *crops), ("stored", *(["cropped"] * len(crops))), strict=True):
+    for axis, image in zip(axes, (picture, *crops), strict=True):
         _picture(axis, image)
-        axis.set_title(title)
+        axis.set_title("stored" if image is picture else "cropped")
     text = f"One face of {picture.shape[0]} pixels and {len(crops)} random resized crops of {crops[0].shape[0]}."
     return Photograph(figure, text)
 

@@ -136,10 +136,7 @@ def bare(axis) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished figure and its text alternative, made from the plotted numbers: what a notebook cell ends with.
-
-    A strict comparison of notebook outputs compares the text, which changes with the plotted data.
-    """
+    """A finished figure and its text alternative, made from the plotted numbers: what a notebook cell ends with."""
 
     figure: Figure
     alt: str

@@ -1,8 +1,5 @@
 """Make every notebook, table and figure with one command.
 
-    python -m dgl_core reproduce --profile cpu [--only 03] [--out reports/mine] [--workers 2] [--dask tcp://...]
-    python -m dgl_core reproduce --profile paper [--per-gpu 2] [--rehearse [1|0.05|small]]
-
 It plans which runs the notebooks need, trains those that are not recorded, executes the notebooks (one is kept when
 nothing that it depends on has changed) and writes a report. Interrupted, the same command goes on from there.
 """
@@ -58,16 +55,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.only and not only:
         raise ValueError("--only names no notebook; give some, as in --only 03 04, or leave it out for all")
     options.names = notebook_names(only)
-    if options.per_gpu < 1:
-        raise ValueError(f"--per-gpu is {options.per_gpu}; it must be at least 1")
+    for name, count in (("per-gpu", options.per_gpu), ("workers", options.workers)):
+        if count is not None and count < 1:
+            raise ValueError(f"--{name} is {count}; it must be at least 1")
     if options.rehearse and options.profile != "paper":
         raise ValueError(f"--rehearse is of the paper profile; the {options.profile} profile is short enough to run")
     options.gpus = visible_gpus() if options.profile == "paper" and not options.dask else []
     if options.workers is None:
         paper = options.per_gpu * max(1, len(options.gpus))
         options.workers = paper if options.profile == "paper" else min(2, os.cpu_count() or 1)
-    if options.workers < 1:
-        raise ValueError(f"--workers is {options.workers}; it must be at least 1")
     options.out = Path(options.out or ROOT / "reports" / options.profile).resolve()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -97,10 +93,9 @@ def reproduce(options: argparse.Namespace) -> int:
     failures += [f"{result.name}, {result.where}\n  {result.error}" for result in results if result.error]
     for failure in failures:
         print(f"FAILED  {failure}", file=sys.stderr)
-    failed = sum(result.error != "" for result in results)
-    recorded = len(plan.every) - len(plan.todo)
-    page = report.write(options.out, options.profile, trained=len(plan.todo) - len(missing), recorded=recorded)
-    total = len(options.names)
+    trained, recorded = len(plan.todo) - len(missing), len(plan.every) - len(plan.todo)
+    page = report.write(options.out, options.profile, trained, recorded)
+    failed, total = sum(result.error != "" for result in results), len(options.names)
     state = f"{failed} of {total} notebooks failed" if failed else f"all {total} notebooks are good"
     where = os.path.relpath(page) if page.is_relative_to(Path.cwd()) else page
     print(f"Done in {duration(time.monotonic() - started)}: {state}. Report: {where}")
@@ -124,8 +119,8 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
 
     threads = max(1, (os.cpu_count() or 1) // options.workers) if options.profile == "paper" else 1
     variables = kernel_environment(options.portable, threads) | {"DGL_PER_GPU": str(options.per_gpu)}
-    local = local_workers(min(options.workers, len(todo)), options.gpus)
-    workers = dask_workers(options.dask) if options.dask else local
+    count = min(options.workers, len(todo))
+    workers = dask_workers(options.dask) if options.dask else local_workers(count, options.gpus)
     try:
         with with_variables(variables), workers as client, Progress(status) as progress:
             clock.workers = len(client.nthreads()) if options.dask else options.workers
@@ -178,13 +173,9 @@ def execute_all(names: Sequence[str], specs: dict, options: argparse.Namespace) 
     return results
 
 
-def _interrupt(number: int, frame) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command: 0 everything is good, 1 something failed, 2 it was asked for something that does not exist."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options = parse(arguments)
         if options.rehearse:

@@ -15,11 +15,7 @@ from dgl_core.diagnosis import diagnose
 
 
 def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Tensor]]]:
-    """Call the function that ``FILE.py:NAME`` names; it returns a model and a loader.
-
-    Raises:
-        ValueError: a place of another form, a file or a function that is not there, or another result.
-    """
+    """Call the function that ``FILE.py:NAME`` names, which returns a model and a loader; ValueError if it does not."""
     file, _, name = place.rpartition(":")
     if not file.endswith(".py") or not Path(file).is_file():
         raise ValueError(f"{place!r} names no file; write FILE.py:NAME, NAME being a function in it.")

@@ -1,8 +1,7 @@
 """Execute one notebook with papermill, in a process that ends with its parent, and without live widgets.
 
-Nobody moves a slider while a notebook is executed headless. But the client would still answer a widget's messages, on
-the same channel on which it waits for the end of the cell, and now and then it waits for ever (nbclient issue 312).
-Without an answer a widget is displayed and does nothing, and ``interact`` prints into its cell.
+The client would answer a widget's messages on the channel on which it waits for the end of the cell, and now and then
+it waits for ever (nbclient issue 312). Without an answer a widget is displayed and does nothing.
 """
 
 from __future__ import annotations
@@ -54,8 +53,7 @@ def run(
 ) -> None:
     """Execute a notebook in a folder; answer with it and the reason why papermill gave up ("" if a cell says it).
 
-    The notebook in the answer is None before its first cell. ``variables`` are the kernel's environment; ``scratch`` is
-    removed if the parent is killed.
+    It is None before its first cell. ``variables`` go to the kernel; ``scratch`` is removed if the parent is killed.
     """
     with open(os.devnull, "w") as nowhere:  # papermill's log and the kernel's own messages
         for stream in (1, 2):

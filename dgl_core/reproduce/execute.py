@@ -167,9 +167,8 @@ def merge_streams(notebook: NotebookNode) -> NotebookNode:
     for cell in notebook.cells:
         merged: list[Any] = []
         for output in cell.get("outputs", ()):
-            before = merged[-1] if merged else {}
-            if output["output_type"] == "stream" and output["name"] == before.get("name"):
-                before["text"] += output["text"]
+            if output["output_type"] == "stream" and merged and output["name"] == merged[-1].get("name"):
+                merged[-1]["text"] += output["text"]
             else:
                 merged.append(output)
         if cell.cell_type == "code":
@@ -199,5 +198,4 @@ def _trust(name: str, notebook: NotebookNode | None, reason: str) -> None:
 
 
 def _first_line(text: str) -> str:
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()
-    return lines[0] if lines else "(empty)"
+    return next(iter(re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()), "(empty)")

@@ -29,12 +29,12 @@ from dgl_core.verdicts.statistics import Verdict, judge
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked parameters of one notebook execution."""
+    """Checked parameters of one notebook execution, as ``start`` takes them, and the device."""
 
-    profile: str  # smoke | cpu | paper
+    profile: str
     seed: int
-    recompute: bool  # True: train again even where this machine has a record
-    data_root: Path | None  # the folder that the user gave, None: DGL_DATA, ./data or generated
+    recompute: bool
+    data_root: Path | None
     device: str  # cpu | cuda
 
 
@@ -59,9 +59,9 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed = {seed} must be in 0 .. 2**32 - 1")
     folder = Path(data_root).expanduser().resolve() if data_root else None
-    if folder is not None:
-        if not folder.is_dir():
-            raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
+    if folder and not folder.is_dir():
+        raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
+    if folder:
         os.environ["DGL_DATA"] = str(folder)
 
     random.seed(seed)
@@ -83,9 +83,7 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
 def check(title: str, ok: Any, detail: str = "") -> None:
     """Assert a piece of mathematics or a contract: prints ``PASS  title (detail)`` or raises AssertionError.
 
-    Args:
-        title: what holds, with the number of its section ("2.2a fused loss does not reach the encoders").
-        ok: one truth value. detail: the measured bound, rounded so that it reads the same on every machine.
+    ``detail`` is the measured bound, rounded so that it reads the same on every machine.
     """
     text = f"{title} ({detail})" if detail else title
     if not bool(ok):
@@ -96,10 +94,7 @@ def check(title: str, ok: Any, detail: str = "") -> None:
 def verdict(
     claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
 ) -> Verdict:
-    """Judge a claim of the paper from paired differences (``verdicts.statistics.judge``) and print one line.
-
-    It never raises for a claim that does not hold: that is a result.
-    """
+    """Judge a claim by paired differences (``statistics.judge``) and print one line; one that fails does not raise."""
     result = judge(claim, differences, unit=unit, comparisons=comparisons, threshold=threshold)
     print(result)
     return result
@@ -107,7 +102,6 @@ def verdict(
 
 def provenance() -> None:
     """Print which code, versions, device and data this execution used; never a path of this machine."""
-
     versions = {name: metadata.version(name).split("+")[0] for name in ("torch", "numpy", "pandas", "matplotlib")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
     given = os.environ.get("DGL_DATA", "")
@@ -126,23 +120,18 @@ def provenance() -> None:
 def publish(name: str, thing: Any) -> Any:
     """Return ``thing``; under the runner also write it into the report ($DGL_REPORT).
 
-    A ``Picture`` becomes figures/name.png and .svg, a DataFrame tables/name.csv and .md.
-
-    Raises:
-        ValueError: the name is not of lower-case letters, digits and single underscores ("figure_3_1a").
-        TypeError: neither a Picture nor a DataFrame.
+    A ``Picture`` becomes figures/name.png and .svg, a DataFrame tables/name.csv and .md; TypeError for anything else,
+    ValueError for a name that is not of lower-case letters, digits and single underscores ("figure_3_1a").
     """
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
     if not isinstance(thing, Picture | pandas.DataFrame):
         raise TypeError(f"publish({name!r}): expected a Picture or a pandas DataFrame, not {type(thing).__name__}")
-    report = os.environ.get("DGL_REPORT", "")
-    if report and isinstance(thing, Picture):
-        files = {f"figures/{name}.png": thing.png(), f"figures/{name}.svg": thing.svg()}
-    elif report:
-        files = {f"tables/{name}.csv": flat(thing).to_csv(), f"tables/{name}.md": markdown_table(thing)}
-    else:
-        files = {}
-    for file, content in files.items():
-        write_atomic(Path(report) / file, content)
+    if report := os.environ.get("DGL_REPORT"):
+        if isinstance(thing, Picture):
+            files = {f"figures/{name}.png": thing.png(), f"figures/{name}.svg": thing.svg()}
+        else:
+            files = {f"tables/{name}.csv": flat(thing).to_csv(), f"tables/{name}.md": markdown_table(thing)}
+        for file, content in files.items():
+            write_atomic(Path(report) / file, content)
     return thing

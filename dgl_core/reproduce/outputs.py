@@ -123,8 +123,7 @@ def refresh(
     with tempfile.TemporaryDirectory(prefix="dgl_report_") as work:
         variables = kernel_environment(portable) | {"DGL_REPORT": work}
         try:
-            parameters = {"profile": profile}
-            notebook = execute(source, parameters=parameters, environment=variables, stop=stop, scratch=work)
+            notebook = execute(source, parameters={"profile": profile}, environment=variables, stop=stop, scratch=work)
         except NotebookFailed as failure:
             if failure.notebook is not None:
                 write_atomic(paths(out, name)[0], text(failure.notebook))
@@ -142,8 +141,7 @@ def refresh(
 def _remove(out: Path, name: str, stale: Iterable[str]) -> None:
     """Delete files that a notebook made before and no longer makes, unless another notebook does."""
     others = [load(out, path.stem) for path in (out / "notebooks").glob("*.json") if path.stem != name]
-    listed = {file for other in others if other for file in other.files}
-    for file in set(stale) - listed:
+    for file in set(stale).difference(*(other.files for other in others if other)):
         if not (out / file).parent.is_symlink():  # or a file of another folder would go
             (out / file).unlink(missing_ok=True)
 
@@ -154,8 +152,7 @@ def _write(out: Path, result: Result, made: Mapping[str, bytes]) -> None:
         for file, content in made.items():
             write_atomic(out / file, content)
         write_atomic(paths(out, result.name)[1], json.dumps(asdict(result), indent=1))
-        there = load(out, result.name)
-        if there is not None and not changed(out, there):
+        if (there := load(out, result.name)) is not None and not changed(out, there):
             return
 
 

@@ -74,15 +74,12 @@ def table(plan: Plan) -> list[str]:
         left = [spec for spec in specs if spec.identity() in todo]
         time = _time(left, plan.known) if left else "-"
         where = "made here" if data.DATASETS[name].generated else "here"
-        rows.append((_title(name), *map(str, (len(specs), len(specs) - len(left), len(left))), time, where))
+        counts = map(str, (len(specs), len(specs) - len(left), len(left)))
+        rows.append((profiles.TITLES[name], *counts, time, where))
     for name, specs in plan.absent.items():
         where = f"not here: 'python -m dgl_core data status {name}' says how to get it"
         where = where if name in data.DATASETS else "not here: this version does not read it"
-        rows.append((_title(name), str(len(specs)), "-", "-", _time(specs, plan.known), where))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        rows.append((profiles.TITLES.get(name, name), str(len(specs)), "-", "-", _time(specs, plan.known), where))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     form = "  " + "  ".join(f"{{:{side}{width}}}" for side, width in zip("<>>><<", widths, strict=True))
     return [form.format(*row).rstrip() for row in rows]
-
-
-def _title(name: str) -> str:
-    return profiles.TITLES.get(name) or (data.DATASETS[name].facts.title if name in data.DATASETS else name)

@@ -1,8 +1,5 @@
 """Rehearse the real training on random data of a data set's true size, to know times and memory before the data come.
 
-    python -m dgl_core rehearse cremad [--size 1] [--precision bf16] [--methods vanilla dgl] [--steps 30]
-    make reproduce PROFILE=paper REHEARSE=1
-
 The size is a share of the clips in their true shapes, or ``small``: few tiny clips and a tiny network, which measures
 nothing. The report is kept in ``rehearsal/*.json`` beside the store of runs; no run record is written.
 """
@@ -38,7 +35,7 @@ from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import duration, unknown_name
+from dgl_core.utils import duration
 
 LABEL = "REHEARSAL on random data"
 WARM_UP, STEPS = 5, 30
@@ -76,8 +73,8 @@ class Size:
             columns = min(self.columns, 12)
             return replace(self, counts=(48, 8, 8), classes=3, audio=(32, 24), columns=columns, side=28)
         if not re.fullmatch(r"\d*\.?\d+", size) or not 0 < float(size) <= 1:
-            wrong = f"the size of a rehearsal is {size!r}; give 1 (all clips), a share such as 0.05, or 'small'."
-            raise ValueError(wrong)
+            right = "give 1 (all clips), a share such as 0.05, or 'small'."
+            raise ValueError(f"the size of a rehearsal is {size!r}; {right}")
         return replace(self, counts=tuple(max(round(float(size) * n), 64) for n in self.counts))
 
 
@@ -90,8 +87,6 @@ SIZES = {
 
 def random_dataset(name: str, size: str = "1") -> Dataset:
     """Make random data in the size of a set, memory-mapped as prepared media are; written on first use."""
-    if name not in SIZES:
-        raise unknown_name("data set to rehearse", name, SIZES)
     shape = SIZES[name].scaled(size)
     count, folder = sum(shape.counts), cache.cache_root() / "rehearsal" / f"{name}-{size}"
     if not (folder / "done").exists():
@@ -126,21 +121,19 @@ def _write(folder: Path, name: str, shape: Size) -> None:
     sound = generator.normal(-5, 2, (min(BLOCK, count), *shape.audio)).astype(np.float16)
     pictures = generator.integers(0, 256, (min(BLOCK, count), *shape.visual), dtype=np.uint8)
     for modality, block in (("audio", sound), ("visual", pictures)):
-        path = folder / f"{modality}.npy"
-        array = np.lib.format.open_memmap(path, "w+", block.dtype, (count, *block.shape[1:]))
+        array = np.lib.format.open_memmap(folder / f"{modality}.npy", "w+", block.dtype, (count, *block.shape[1:]))
         for start in range(0, count, len(block)):
             array[start : start + len(block)] = block[: count - start]
         array.flush()
     (folder / "done").touch()
 
 
-def measure(specs: Sequence[RunSpec], size: str = "1", steps: int = STEPS, say=print) -> dict[str, object]:
+def measure(specs: Sequence[RunSpec], size: str, steps: int) -> dict[str, object]:
     """Time some steps of every method among the runs (one data set, one network), and one evaluation; report it."""
     first, machine, device = specs[0], Machine.from_environment(), train.default_device()
     data, full = random_dataset(first.dataset, size), SIZES[first.dataset]
     if size == "small":
         first = first.but(model="small", model_options={"width": 2}, batch_size=8)
-    gigabytes = round(full.scaled(size).bytes / 1e9, 3)
 
     def cost(step: float) -> dict[str, float]:
         of_an_epoch = step * (full.counts[0] // first.batch_size)
@@ -153,10 +146,13 @@ def measure(specs: Sequence[RunSpec], size: str = "1", steps: int = STEPS, say=p
             torch.cuda.reset_peak_memory_stats(device)
         timed = {"vanilla": {}} | {m: s.method_options for m, s in by_method.items() if m not in DERIVED}
         for name, options in timed.items():
-            run = _trainer(first.but(method=name), options, data, device)
+            method, spec = methods.build(name, options), first.but(method=name)
+            shapes = {m: data.shapes[m] for m in method.modalities(data.modalities)}
+            model = models.build(spec.model, shapes, len(data.classes), spec.seed, **spec.model_options)
+            run = Trainer(spec, method, model, data, device, machine)
             seconds = _step_seconds(run, steps)
             costs[name] = cost(seconds)
-            say(f"  {name:12s} {1000 * seconds:9.1f} ms a step {costs[name]['clips_per_second']:9.0f} clips/s")
+            print(f"  {name:12s} {1000 * seconds:9.1f} ms a step {costs[name]['clips_per_second']:9.0f} clips/s")
             if name == "vanilla":
                 share = sum(data.counts[part] for part in ("val", "test")) / sum(full.counts[1:])
                 evaluation, data_on = _seconds(run, run._evaluate_epoch) / share, run.data_on
@@ -167,17 +163,10 @@ def measure(specs: Sequence[RunSpec], size: str = "1", steps: int = STEPS, say=p
     return {
         "label": LABEL, "dataset": specs[0].dataset, "scale": 0 if size == "small" else float(size),
         "model": specs[0].model, "precision": first.precision, "batch_size": first.batch_size,
-        "clips": len(data), "gigabytes": gigabytes, "data_on": data_on,
+        "clips": len(data), "gigabytes": round(full.scaled(size).bytes / 1e9, 3), "data_on": data_on,
         "evaluation_seconds": evaluation, "peak_memory_mb": peak_memory_mb(device), "methods": costs,
         "machine": machine.variables(), "environment": describe(device), "created": utc_now(),
     }  # fmt: skip
-
-
-def _trainer(spec: RunSpec, options: Mapping[str, object], data: Dataset, device: torch.device) -> Trainer:
-    method = methods.build(spec.method, options)
-    shapes = {m: data.shapes[m] for m in method.modalities(data.modalities)}
-    model = models.build(spec.model, shapes, len(data.classes), spec.seed, **spec.model_options)
-    return Trainer(spec, method, model, data, device, Machine.from_environment())
 
 
 def _step_seconds(run: Trainer, steps: int) -> float:
@@ -209,7 +198,7 @@ def write(report: Mapping, folder: Path) -> Path:
     return path
 
 
-def rehearse(specs: Iterable[RunSpec], size: str, steps: int = STEPS, say=print) -> list[dict]:
+def rehearse(specs: Iterable[RunSpec], size: str, steps: int = STEPS) -> list[dict]:
     """Measure and report every data set and network among the runs."""
     groups: dict[tuple[str, str], list[RunSpec]] = {}
     for spec in specs:
@@ -217,13 +206,11 @@ def rehearse(specs: Iterable[RunSpec], size: str, steps: int = STEPS, say=print)
     found = []
     for (name, model), alike in groups.items():
         full = SIZES[name].scaled(size)
-        say(f"{LABEL}: {profiles.TITLES[name]}, {sum(full.counts)} clips, {full.bytes / 1e9:.1f} GB, {model}, "
-            f"{alike[0].precision}")  # fmt: skip
-        report = measure(alike, size, steps, say)
-        path = write(report, runs.rehearsal_root())
-        memory, evaluation = report["peak_memory_mb"], report["evaluation_seconds"]
-        where = f"data on {report['data_on']}; report {path}"
-        say(f"  evaluation {evaluation:.1f} s, peak memory {memory:.0f} MiB, {where}")
+        stored = f"{sum(full.counts)} clips, {full.bytes / 1e9:.1f} GB"
+        print(f"{LABEL}: {profiles.TITLES[name]}, {stored}, {model}, {alike[0].precision}")
+        report = measure(alike, size, steps)
+        cost = f"evaluation {report['evaluation_seconds']:.1f} s, peak memory {report['peak_memory_mb']:.0f} MiB"
+        print(f"  {cost}, data on {report['data_on']}; report {write(report, runs.rehearsal_root())}")
         found.append(report)
     return found
 

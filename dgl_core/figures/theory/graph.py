@@ -1,11 +1,11 @@
 """Draw Fig. 2 from the truth: which loss trains which part, read off the autograd graph of a real objective.
 
-An arrow is drawn where a gradient different from zero arrives. A red cross is drawn where none arrives although there
-would be a path in the graph if the same loss were computed by calling the model plainly, without truncation.
+Arrows are gradients that arrive; red crosses stand where none does, but one would if nothing were truncated.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ def gradient_edges(objective: nn.Module, inputs: Mapping[str, Tensor], target: T
     """Measure every pair of loss and part of a copy of ``objective`` (as ``DisentangledObjective``) on one batch."""
     objective = deepcopy(objective)
     model = objective.model
-    parts = {m: list(encoder.parameters()) for m, encoder in model.encoders.items()}
-    parts[FUSION] = list(model.fusion.parameters())
+    modules = dict(model.encoders.items()) | {FUSION: model.fusion}
+    parts = {name: list(module.parameters()) for name, module in modules.items()}
     returned = objective(inputs, target)
     edges = []
     for name, loss in ({FUSED: returned.multimodal} | dict(returned.unimodal)).items():
@@ -98,10 +98,6 @@ def _box(axes, x: float, y: float, width: float, height: float, text: str) -> No
     axes.text(x, y, text, ha="center", va="center", fontsize=9, zorder=5)
 
 
-def _cross(axes, where: tuple[float, float]) -> None:
-    axes.plot(*where, "x", color=RED, markersize=11, markeredgewidth=3, zorder=6)
-
-
 def _arrow(axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
     arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", end, start, arrowprops=arrow, zorder=3)
@@ -115,9 +111,8 @@ def _draw(axes, edges: list[Edge]) -> None:
     lane = {FUSED: 0.5} | height  # L_m at the height of its encoder, L_multi between two of them
     if len(modalities) % 2 and len(losses) > 1:
         lane[FUSED] += 0.5 / len(modalities)
-    color = {FUSED: BLACK} | {
-        m: LOOK[m]["color"] if m in LOOK else CYCLE[i % len(CYCLE)] for i, m in enumerate(modalities)
-    }
+    color = {FUSED: BLACK} | dict(zip(modalities, itertools.cycle(CYCLE))) | {m: LOOK[m]["color"] for m in LOOK}
+    cross = {"color": RED, "markersize": 11, "markeredgewidth": 3, "zorder": 6}
     axes.set(xlim=(-0.02, 1.03), ylim=(-0.14, 1.02), xticks=[], yticks=[])
     axes.set_axis_off()
     for m in modalities:
@@ -135,7 +130,7 @@ def _draw(axes, edges: list[Edge]) -> None:
                 axes.plot(0.63, y, "o", color=ink, markersize=9, zorder=6)
                 axes.text(0.63, y + 0.045, f"{edge.norm:.2f}", ha="center", color=ink, fontsize=8, zorder=6)
             elif edge.cut:
-                _cross(axes, (0.63, y))
+                axes.plot(0.63, y, "x", **cross)
             continue
         apart = 0.06 if edge.loss == FUSED and len(losses) > 1 else 0.0  # L_multi arrives beside L_m, not on top of it
         start, end = (0.55, y), (0.26, height[edge.part] + (apart if y > height[edge.part] else -apart))
@@ -146,4 +141,4 @@ def _draw(axes, edges: list[Edge]) -> None:
                       bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8})  # fmt: skip
         elif edge.cut:
             axes.plot([start[0], end[0]], [start[1], end[1]], ":", color=ink, linewidth=1.5, alpha=0.6, zorder=3)
-            _cross(axes, (start[0] + 0.6 * (end[0] - start[0]), start[1] + 0.6 * (end[1] - start[1])))
+            axes.plot(start[0] + 0.6 * (end[0] - start[0]), start[1] + 0.6 * (end[1] - start[1]), "x", **cross)

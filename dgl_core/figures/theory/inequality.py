@@ -66,9 +66,7 @@ def printed_against_exact(case: Case) -> Picture:
 def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, Case], limit: float = 3.0) -> Picture:
     """Map where in the plane of margins fusion shrinks the residual, K = 3, for several unimodal beliefs ``p^uni``.
 
-    Args:
-        beliefs: (p_y, p_2, p_3) of each panel; only p_2 : p_3 matters.
-        cases: label -> sample, drawn in the first panel that has its p_2 : p_3.
+    A belief is (p_y, p_2, p_3), but only p_2 : p_3 matters; a case is drawn in the first panel that has its p_2 : p_3.
     """
     figure, axes = new(1, len(beliefs), width=3.1, height=3.0, sharey=True, squeeze=False)
     grid = torch.linspace(-limit, limit, 301, dtype=torch.float64)
@@ -89,25 +87,24 @@ def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, C
                            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5})  # fmt: skip
         panel.set(xlabel="margin $v_y - v_2$", aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
         panel.set_title(rf"$q = ({q:.2f},\ {1 - q:.2f})$")
+        panel.text(2.2, 2.3, "Eq. 5", ha="center", va="center", bbox={"facecolor": "white", "alpha": 0.85, "lw": 0})
         panel.grid(False)
         parts.append(f"belief {q:.2f} to {1 - q:.2f} among the wrong classes: {100 * inside.mean().item():.0f} %")
     axes[0, 0].set_ylabel("margin $v_y - v_3$")
-    for panel in axes[0]:
-        panel.text(2.2, 2.3, "Eq. 5", ha="center", va="center", bbox={"facecolor": "white", "alpha": 0.85, "lw": 0})
-    axes[0, -1].text(1.7, -1.2, r"$\bar s<1$" + "\nsuppressed", fontsize=9, ha="center", va="center", color=BLUE)
-    axes[0, -1].text(-1.6, -1.2, r"$\bar s>1$" + "\namplified", fontsize=9, ha="center", va="center", color=RED)
+    for x, text, color in ((1.7, "$\\bar s<1$\nsuppressed", BLUE), (-1.6, "$\\bar s>1$\namplified", RED)):
+        axes[0, -1].text(x, -1.2, text, fontsize=9, ha="center", va="center", color=color)
     return Picture(figure, "Share of the drawn square of margins in which fusion shrinks the residual, "
                    + "; ".join(parts) + "; the quadrant of Eq. 5 is 25 %.")  # fmt: skip
 
 
-def ratio_curves(s_bars: Sequence[float] = (0.05, 0.2, 0.5, 1.0, 2.0)) -> Picture:
+def ratio_curves() -> Picture:
     """Draw R against p for fixed s-bar, R against s-bar for fixed p, and the gap p^multi - p^uni (T3)."""
     figure, axes = new(1, 3, width=3.2, height=2.7)
     p = torch.linspace(0.0, 1.0, 401, dtype=torch.float64)
     s = torch.logspace(-2, 1, 301, dtype=torch.float64)
-    looks = [(BLUE, "-"), (SKY, "--"), (GREEN, "-."), (GREY, ":"), (RED, "-")]
+    looks = {0.05: (BLUE, "-"), 0.2: (SKY, "--"), 0.5: (GREEN, "-."), 1.0: (GREY, ":"), 2.0: (RED, "-")}
     peaks = []
-    for s_bar, (color, style) in zip(s_bars, looks, strict=True):
+    for s_bar, (color, style) in looks.items():
         ratio = closed_form_ratio(p, torch.tensor(s_bar, dtype=torch.float64))
         gap = (1 - p) * (1 - ratio)
         axes[0].plot(p, ratio, color=color, linestyle=style, label=f"{s_bar:g}")
@@ -131,17 +128,14 @@ def ratio_curves(s_bars: Sequence[float] = (0.05, 0.2, 0.5, 1.0, 2.0)) -> Pictur
 def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mapping[str, float]) -> Picture:
     """Draw the norm ratio of feature gradients against R, a dot a draw: diagonal where vectors follow the scalar.
 
-    Args:
-        panels: title -> ``ratio``, ``norm_ratio``, ``marked`` ([draws] each; marked draws satisfy a stated condition).
-        limit: title -> ``D / delta`` of T7 where the head is the same for all draws.
+    A panel has ``ratio``, ``norm_ratio`` and ``marked`` [draws] (a condition holds); ``limit`` is ``D / delta`` of T7.
     """
     figure, axes = new(1, len(panels), width=3.2, height=3.0, sharey=True, squeeze=False)
     parts = []
     for panel, (title, drawn) in zip(axes[0], panels.items(), strict=True):
         ratio, norm_ratio, marked = drawn["ratio"], drawn["norm_ratio"], drawn["marked"]
-        dots = {"marker": ".", "linestyle": "", "markersize": 3.5, "rasterized": True}
-        panel.plot(ratio[~marked], norm_ratio[~marked], color=ORANGE, alpha=0.5, **dots)
-        panel.plot(ratio[marked], norm_ratio[marked], color=BLUE, alpha=0.6, **dots)
+        for at, color, alpha in ((~marked, ORANGE, 0.5), (marked, BLUE, 0.6)):
+            panel.plot(ratio[at], norm_ratio[at], ".", color=color, alpha=alpha, markersize=3.5, rasterized=True)
         line = torch.tensor([1e-2, 10.0])
         panel.plot(line, line, color=BLACK, linewidth=0.8, zorder=1)
         if title in limit:
@@ -152,10 +146,9 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
         panel.axvline(1, color=GREY, linewidth=1)
         panel.fill_between([1e-2, 1], 1, 10, color=RED, alpha=0.08, linewidth=0)
         panel.set(xscale="log", yscale="log", xlim=(0.03, 8), ylim=(0.03, 8), xlabel="$R$, residual", title=title)
-        grown = ((ratio < 1) & (norm_ratio > 1)).sum() / (ratio < 1).sum()
-        among = ((ratio < 1) & marked & (norm_ratio > 1)).sum() / ((ratio < 1) & marked).sum()
-        parts.append(f"{title}: of the draws with R < 1 the norm grows in {100 * grown:.0f} %, "
-                     f"of the marked ones among them in {100 * among:.0f} %")  # fmt: skip
+        grown, among = (100 * (norm_ratio[draws] > 1).double().mean() for draws in (ratio < 1, (ratio < 1) & marked))
+        parts.append(f"{title}: of the draws with R < 1 the norm grows in {grown:.0f} %, "
+                     f"of the marked ones among them in {among:.0f} %")  # fmt: skip
     axes[0, 0].set_ylabel(r"$\|g^{multi}\| / \|g^{uni}\|$, feature")
     return Picture(figure, "; ".join(parts) + ".")
 
@@ -205,10 +198,10 @@ def counterexamples(c1: Case, c2: Mapping[str, Tensor], c3: tuple[Tensor, Tensor
     axes[1].legend(fontsize=8, loc="upper left")
     axes[1].set_ylim(top=axes[1].get_ylim()[1] * 1.35)
     before, after = c3
-    places = [0, -1, -2]
+    places = np.array([0, -1, -2])
     for values, shift, color, label in ((before, 0.17, BLUE, "alone"), (after, -0.17, BLACK, "fused")):
         lengths = [*values.tolist(), values.sum().item()]
-        axes[2].barh([place + shift for place in places], lengths, 0.3, color=color, label=label)
+        axes[2].barh(places + shift, lengths, 0.3, color=color, label=label)
         for place, length in zip(places, lengths, strict=True):
             axes[2].annotate(f"{length + 0.0:.1f}", (length, place + shift), textcoords="offset points", fontsize=8,
                              xytext=(-12 if length < 0 else 12, 0), ha="center", va="center", color=color)  # fmt: skip

@@ -19,12 +19,12 @@ def _modalities(curves: Curves) -> list[str]:
     return [name.split("/")[1] for name in curves if name.endswith("/share")]
 
 
-def _accuracies(axis, curves: Curves) -> str:
-    """Draw the test accuracy of every branch, and say where each one ends."""
-    names = [*_modalities(curves), "fused"]
-    for name in names:
-        axis.plot(curves["step"], curves[f"test/{name}/accuracy"], **LOOK[name], label=name)
-    return "accuracy ends at " + ", ".join(f"{name} {curves[f'test/{name}/accuracy'][-1]:.2f}" for name in names)
+def _branches(axis, curves: Curves, column: str) -> str:
+    """Draw one column ("test/{}/accuracy") of every branch, and say where each one ends."""
+    drawn = {name: curves[column.format(name)] for name in (*_modalities(curves), "fused")}
+    for name, values in drawn.items():
+        axis.plot(curves["step"], values, **LOOK[name], label=name)
+    return ", ".join(f"{name} {values[-1]:.2f}" for name, values in drawn.items())
 
 
 def training(runs: Mapping[str, Curves]) -> Picture:
@@ -39,14 +39,14 @@ def training(runs: Mapping[str, Curves]) -> Picture:
             row[1].plot(step, curves[f"suppression/{m}/R_total"], **LOOK[m], label=m)
             row[2].plot(step, curves[f"gradient/{m}/multimodal"], **LOOK[m])
             row[2].plot(step, curves[f"gradient/{m}/unimodal"], **(LOOK[m] | own))
-        ends = _accuracies(row[3], curves)
+        ends = _branches(row[3], curves, "test/{}/accuracy")
         row[0].set(ylabel=method, ylim=(0.35, 1.03))
         row[1].set(yscale="log")
         row[1].axhline(1, color=GREY, linewidth=1)
         row[2].set(yscale="log")
         row[3].set(ylim=(0.15, 1.02))
         totals = ", ".join(f"{m} {curves[f'suppression/{m}/R_total'][-1]:.2f}" for m in modalities)
-        parts.append(f"{method}: R of the batch ends at {totals}; {ends}")
+        parts.append(f"{method}: R of the batch ends at {totals}; accuracy ends at {ends}")
     titles = (r"share of samples with $\bar s<1$", "$R$ of the batch", "gradient at the encoder", "test accuracy")
     for top, bottom, title in zip(axes[0], axes[-1], titles, strict=True):
         top.set_title(title)
@@ -58,21 +58,18 @@ def training(runs: Mapping[str, Curves]) -> Picture:
     return Picture(figure, "; ".join(parts) + ".")
 
 
-def gates(
-    settings: Mapping[str, tuple[float, float, float]], loudness: Mapping[str, float] | None = None, steps: int = 300
-) -> Picture:
+def gates(settings: Mapping[str, tuple[float, float, float]], steps: int = 300) -> Picture:
     """Train the toy model at each ``(alpha, encoder_gate, fusion_gate)`` and draw accuracy and training loss."""
     single = len(settings) == 1
     size = {"width": 3.3, "height": 2.4} if single else {"width": 2.55, "height": 1.9, "sharey": "row"}
     figure, axes = new(*((1, 2) if single else (2, len(settings))), sharex=True, squeeze=False, **size)
     axes, parts = axes.reshape(2, -1), []
     for column, (title, (alpha, encoder_gate, fusion_gate)) in zip(axes.T, settings.items(), strict=True):
-        data = toy_data(loudness)
+        data = toy_data()
         curves = train_toy(toy_model(data), data, alpha=alpha, encoder_gate=encoder_gate, fusion_gate=fusion_gate,
                            steps=steps, every=max(1, steps // 30))  # fmt: skip
-        parts.append(f"{title}: {_accuracies(column[0], curves)}")
-        for name in [*_modalities(curves), "fused"]:
-            column[1].plot(curves["step"], curves[f"train/{name}/loss"], **LOOK[name])
+        parts.append(f"{title}: accuracy ends at {_branches(column[0], curves, 'test/{}/accuracy')}")
+        _branches(column[1], curves, "train/{}/loss")
         column[0].set(ylim=(0.15, 1.02), title=title, xlabel="step" if single else None)
         column[1].set(yscale="log", xlabel="step")
     axes[0, 0].set_ylabel("test accuracy")
@@ -82,18 +79,15 @@ def gates(
 
 
 def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
-    """Draw ``|J - J^T|`` of each update field; white everywhere if the update is the gradient of some function (D5).
-
-    ``jacobians``: method -> [P, P], where ``encoders`` parameters of the encoders come first.
-    """
+    """Draw ``|J - J^T|`` [P, P] of each update, the ``encoders`` parameters first; a gradient's is white (D5)."""
     figure, axes = new(1, len(jacobians), width=3.0, height=2.9, squeeze=False)
     shades = LinearSegmentedColormap.from_list("asymmetry", ["white", RED])
     parts, top = [], max((j - j.T).abs().max().item() for j in jacobians.values())
     for panel, (method, jacobian) in zip(axes[0], jacobians.items(), strict=True):
         difference = (jacobian - jacobian.T).abs()
         image = panel.imshow(difference, cmap=shades, vmin=0, vmax=top, interpolation="nearest")
-        for line in (panel.axhline, panel.axvline):
-            line(encoders - 0.5, color=BLACK, linewidth=1)
+        panel.axhline(encoders - 0.5, color=BLACK, linewidth=1)
+        panel.axvline(encoders - 0.5, color=BLACK, linewidth=1)
         ticks = [encoders / 2, (encoders + len(jacobian)) / 2]
         panel.set(xticks=ticks, xticklabels=["encoders", "fusion"], title=method)
         panel.set_yticks(ticks, ["encoders", "fusion"], rotation=90, va="center")

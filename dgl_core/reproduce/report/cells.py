@@ -19,11 +19,8 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
 VERDICT_CELL = re.compile(r"<td>(reproduced|contradicted|undecided): ")
 # The name of a table's rows stands in a line of its own below the names of its columns.
-INDEX_NAME = re.compile(
-    r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
-    r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>",
-    re.DOTALL,
-)
+INDEX_NAME = re.compile(r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
+                        r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>", re.DOTALL)  # fmt: skip
 LINE = re.compile(r"^((?:PASS|REPRODUCED|CONTRADICTED|UNDECIDED)  .+)\n?", re.MULTILINE)  # a check or a verdict
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
@@ -82,9 +79,8 @@ class Builder:
         captions = set()
         for number, cell in enumerate(self.cells):
             if cell["cell_type"] == "code":
-                after = self._caption(number)
-                used = self._code_cell(cell, self._prose(self.cells[after]["source"]) if after else "")
-                captions |= {after} if used else set()
+                captions.add(after := self._caption(number))
+                self._code_cell(cell, self._prose(self.cells[after]["source"]) if after else "")
             elif cell["cell_type"] == "markdown" and number not in captions:
                 self._prose_cell(cell["source"], first=number == 0)
         self._add("")
@@ -94,11 +90,12 @@ class Builder:
 
     def _caption(self, number: int) -> int:
         """Find the caption of a figure cell, below it, maybe with a widget between; 0 if there is none."""
-        for after in range(number + 1, len(self.cells)):
-            cell = self.cells[after]
-            if "nbval-skip" not in tags(cell):
-                return after if cell["cell_type"] == "markdown" and cell["source"].startswith("**Figure") else 0
-        return 0
+        shown = {kind for output in self.cells[number]["outputs"] for kind in output.get("data", ())}
+        if "image/png" not in shown or WIDGET_VIEW in shown:
+            return 0
+        rest = enumerate(self.cells[number + 1 :], number + 1)
+        after, cell = next(((n, cell) for n, cell in rest if "nbval-skip" not in tags(cell)), (0, None))
+        return after if after and cell["cell_type"] == "markdown" and cell["source"].startswith("**Figure") else 0
 
     def _prose_cell(self, source: str, first: bool) -> None:
         limits = re.search(r"^[#*\s]*What this does not show", source, flags=re.MULTILINE)
@@ -107,24 +104,22 @@ class Builder:
         text = re.sub(r"\n(?=\*\*(?:Claim|Claims|Runtime))", "\n\n", source) if first else source
         self._add(f'<div class="{kind}">{self._prose(text)}</div>')
 
-    def _code_cell(self, cell: dict, caption: str) -> bool:
-        """Append source and outputs; returns whether the caption was used."""
-        source, used = cell["source"].rstrip(), False
+    def _code_cell(self, cell: dict, caption: str) -> None:
+        """Append source and outputs; the first picture gets the caption."""
+        source = cell["source"].rstrip()
         self._folded.append(source)
         self._setup |= "parameters" in tags(cell)
         published = PUBLISHED.findall(source)
-        shown = [output for output in cell["outputs"] if {"image/png", "text/html"} & set(output.get("data", {}))]
-        files = dict(zip(map(id, shown), published, strict=False)) if len(shown) == len(published) else {}
-        if any(WIDGET_VIEW in output.get("data", {}) for output in cell["outputs"]):
-            self._add(
-                '<p class="note">Interactive in JupyterLab (<code>make lab</code>); above it stands what it shows.</p>'
-            )
-            return False
-        for output in cell["outputs"]:
-            used_here = "image/png" in output.get("data", {}) and not used
-            self._output(output, files.get(id(output)), caption if used_here else "", "provenance(" in source)
-            used |= used_here and bool(caption)
-        return used
+        kinds = [set(output.get("data", {})) for output in cell["outputs"]]
+        if any(WIDGET_VIEW in shown for shown in kinds):
+            where = "Interactive in JupyterLab (<code>make lab</code>); above it stands what it shows."
+            self._add(f'<p class="note">{where}</p>')
+            return
+        pictures = [i for i, shown in enumerate(kinds) if shown & {"image/png", "text/html"}]
+        files = dict(zip(pictures, published, strict=True)) if len(pictures) == len(published) else {}
+        for i, output in enumerate(cell["outputs"]):
+            self._output(output, files.get(i), caption, "provenance(" in source)
+            caption = "" if "image/png" in kinds[i] else caption
 
     def _add(self, block: str) -> None:
         """Append a block that stays visible, after folding the sources that came before it."""
@@ -133,9 +128,8 @@ class Builder:
             label = "Setup" if self._setup else f"<code>{escape(self._folded[0].strip().splitlines()[0])}</code>"
             more = f" &nbsp;{lines} lines" if lines > 1 else ""
             sources = "".join(f"<pre>{code(source)}</pre>" for source in self._folded)
-            extra = f"<pre>{escape(self._where)}</pre>" if self._where else ""
-            fold = f'<details class="code"><summary>{label}{more}</summary>{sources}{extra}</details>'
-            self.page.blocks.append(fold)
+            sources += f"<pre>{escape(self._where)}</pre>" if self._where else ""
+            self.page.blocks.append(f'<details class="code"><summary>{label}{more}</summary>{sources}</details>')
         self._folded, self._setup, self._where = [], False, ""
         self.page.blocks.append(block)
 
@@ -149,24 +143,23 @@ class Builder:
             self._data({kind: joined(value) for kind, value in output["data"].items()}, file, caption)
 
     def _data(self, data: dict[str, str], file: str | None, caption: str) -> None:
-        add = self._add
         if "image/png" in data:
             self.page.figures += 1
             alt = escape(data.get("text/plain", ""))
             picture = f'<img src="data:image/png;base64,{"".join(data["image/png"].split())}" alt="{alt}">'
             links = _links("figures", file, ("png", "svg")) if file else ""
             under = f"<figcaption>{caption}{links}</figcaption>" if caption or links else ""
-            add(f'<figure id="{file or f"{self.page.name}-{self.page.figures}"}">{picture}{under}</figure>')
+            self._add(f'<figure id="{file or f"{self.page.name}-{self.page.figures}"}">{picture}{under}</figure>')
         elif "text/html" in data:
-            add(self._html(data["text/html"], file))
+            self._add(self._html(data["text/html"], file))
             if file:
-                add(_links("tables", file, ("csv", "md")))
+                self._add(_links("tables", file, ("csv", "md")))
         elif "text/markdown" in data:
-            add(f'<div class="prose">{self._prose(data["text/markdown"])}</div>')
+            self._add(f'<div class="prose">{self._prose(data["text/markdown"])}</div>')
         elif "text/latex" in data:
-            add(formula_or_source(data["text/latex"].strip("$ \n"), display=True))
+            self._add(formula_or_source(data["text/latex"].strip("$ \n"), display=True))
         else:
-            add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
+            self._add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
 
     def _html(self, source: str, file: str | None) -> str:
         """Strip a pandas table of its own styles and colour the verdicts in its cells."""
@@ -204,10 +197,9 @@ class Builder:
     def _verdict(self, outcome: str, claim: str, numbers: str) -> str:
         name = f"{self.page.name}-verdict-{len(self.page.verdicts) + 1}"
         self.page.verdicts.append((outcome.lower(), claim, numbers, name))
-        text = (
-            f'<span class="tag">{outcome.capitalize()}</span> {escape(claim)}<small>{unbroken(escape(numbers))}</small>'
-        )
-        return f'<div class="verdict {outcome.lower()}" id="{name}">{text}</div>'
+        text = f"{escape(claim)}<small>{unbroken(escape(numbers))}</small>"
+        tag = f'<span class="tag">{outcome.capitalize()}</span>'
+        return f'<div class="verdict {outcome.lower()}" id="{name}">{tag} {text}</div>'
 
     def _check(self, title: str, detail: str | None) -> str:
         self.page.checks += 1

@@ -21,7 +21,6 @@ from dgl_core.training.environment import commit, utc_now
 from dgl_core.utils import duration
 
 HERE = Path(__file__).parent
-PACKAGES = ("torch", "numpy", "pandas", "matplotlib", "papermill")
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined)
 TEMPLATES.filters |= {
     "date": lambda text: datetime.datetime.fromisoformat(text).strftime("%d %B %Y, %H:%M UTC"),
@@ -31,12 +30,7 @@ TEMPLATES.filters |= {
 
 
 def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
-    """Build ``index.html`` from all notebooks that were executed into ``out``; return its path.
-
-    Args:
-        out: the report folder. profile: smoke | cpu | paper.
-        trained, recorded: how many runs this command made, and found.
-    """
+    """Build ``index.html`` from all notebooks executed into ``out``; say how many runs were made now, and found."""
     results = [result for name in notebook_names() if (result := outputs.load(out, name)) is not None]
     entries = [_entry(out, result) for result in results]
     pages, failed = [page for _, page in entries], sum(bool(result.error) for result, _ in entries)
@@ -55,7 +49,7 @@ def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
         "Written": utc_now().replace("+00:00", " UTC").replace("T", " "),
         "Commit": commit(),
         "Python": f"{platform.python_version()} on {platform.system()} ({platform.machine()}), {os.cpu_count()} cores",
-        "Packages": ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES),
+        "Packages": ", ".join(f"{name} {metadata.version(name)}" for name in (*outputs.PACKAGES, "papermill")),
     }
     text = TEMPLATES.get_template("page.html").render(
         title="Disentangled gradient learning",

@@ -45,10 +45,7 @@ def formula_or_source(latex: str, display: bool) -> str:
 
 
 class Renderer(mistune.HTMLRenderer):
-    """Give headings an anchor that begins with the notebook's ``name``, one level down; collect title and sections.
-
-    Links to files of the project are made relative to the report folder ``out``.
-    """
+    """Give headings anchors that begin with ``name``, collect title and sections, make links relative to ``out``."""
 
     def __init__(self, name: str, out: Path):
         super().__init__(escape=False)
