@@ -24,10 +24,7 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
 
     On a machine that computes as the one of the record did, every digit must come back. On another one native numerics
     take another path; then the fused test accuracy must lie among those of the record's sister seeds (within four of
-    their standard deviations, at least three points).
-
-    Args:
-        count: how many records. seed: which ones. say: receives one line per record.
+    their standard deviations, at least three points). ``seed`` chooses the sample.
     """
     if count < 1:
         raise ValueError(f"count is {count}; it must be at least 1.")
@@ -64,11 +61,8 @@ def audit(count: int = 3, seed: int = 0, say: Callable[[str], None] = print) -> 
 
 def _sisters(one: RunSpec, other: RunSpec) -> bool:
     """Tell whether two specifications are one run up to seed and fold."""
-
-    def plain(spec: RunSpec) -> RunSpec:
-        return spec.but(seed=0, dataset_options={k: v for k, v in spec.dataset_options.items() if k != "fold"})
-
-    return plain(one) == plain(other)
+    options = [{k: v for k, v in spec.dataset_options.items() if k != "fold"} for spec in (one, other)]
+    return one.but(seed=0, dataset_options=options[0]) == other.but(seed=0, dataset_options=options[1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,10 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="which ones; by default other ones every day")
     options = parser.parse_args(arguments)
     count, seed = options.count, datetime.date.today().toordinal() if options.seed is None else options.seed
-    print(
-        f"Auditing {count} reference records, chosen by seed {seed} (again: dgl audit {count} --seed {seed})",
-        flush=True,
-    )
+    again = f"dgl audit {count} --seed {seed}"
+    print(f"Auditing {count} reference records, chosen by seed {seed} (again: {again})", flush=True)
     try:
         differences = audit(count, seed)
     except ValueError as error:

@@ -35,9 +35,7 @@ def read_spec(words: Sequence[str]) -> RunSpec:
     """Read the specification that a JSON file and ``field=value`` pairs describe; the later word counts.
 
     Values are JSON (``4``, ``[70]``, ``true``) or else text; ``method_options.alpha=4`` reaches into a dictionary.
-
-    Raises:
-        ValueError: a word of another form, a file that is no JSON object, or a field that does not exist.
+    Raises ValueError for a word of another form, a file that is no JSON object, or a field that does not exist.
     """
     values: dict = {}
     for number, word in enumerate(words):

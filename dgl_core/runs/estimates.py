@@ -9,6 +9,7 @@ import operator
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 
 from dgl_core.runs.store import Store
@@ -19,17 +20,12 @@ LIKE = operator.attrgetter("dataset", "model", "precision")  # what runs that co
 
 
 class Estimates:
-    """Collect the times per epoch of what is recorded and rehearsed; the folders are read once.
-
-    Args:
-        stores: folders of run records.
-        rehearsals: folder of rehearsal reports (``dgl_core.reproduce.rehearse``); those of full size count.
-    """
+    """Collect the times per epoch of the records in ``stores`` and of the full-size reports in ``rehearsals``, once."""
 
     def __init__(self, stores: Iterable[Path], rehearsals: Path):
         self._recorded: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._rehearsed: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for record in (record for store in stores for record in Store(store).records()):
+        for record in chain.from_iterable(Store(store).records() for store in stores):
             self._recorded[LIKE(record.spec)][record.spec.method].append(record.cost["seconds"] / record.spec.epochs)
         for report in reports(rehearsals):
             if report["scale"] == 1:
@@ -48,12 +44,8 @@ class Estimates:
 
 def signed(report: Mapping) -> dict[str, object]:
     """Add its checksum to a rehearsal report, as ``reports`` expects it."""
-    return {**report, "checksum": _checksum(report)}
-
-
-def _checksum(report: Mapping) -> str:
     content = {name: value for name, value in report.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return content | {"checksum": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
 
 def reports(folder: Path) -> list[Mapping]:
@@ -62,7 +54,7 @@ def reports(folder: Path) -> list[Mapping]:
     for path in sorted(folder.glob("*.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             report = json.loads(path.read_text(encoding="utf-8"))
-            if report["checksum"] == _checksum(report):
+            if report["checksum"] == signed(report)["checksum"]:
                 found.append(report)
                 continue
         said = "is not used: it is damaged or of another version; rehearse again, or delete it."

@@ -22,7 +22,7 @@ class Run:
         return hash(self.key)
 
     def __str__(self):
-        return f"{self.spec.method} on {self.spec.dataset}, seed {self.spec.seed}"
+        return str(self.spec)
 
 
 def resolve(spec: RunSpec | Run) -> Run:
@@ -75,5 +75,4 @@ def revisions(spec: RunSpec) -> dict[str, int]:
 
 
 def key(spec: RunSpec) -> str:
-    """Name a specification: the key of its ``Run``."""
     return resolve(spec).key

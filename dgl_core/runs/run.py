@@ -25,13 +25,6 @@ if TYPE_CHECKING:
 POLL = 0.2  # seconds between looks at the workers
 
 
-def _training():
-    """Import ``training.train`` where it is needed: the plan of a report is made without torch."""
-    from dgl_core.training import train
-
-    return train
-
-
 class RunsFailed(RuntimeError):
     """Raised after all runs of a batch if some failed; the others are recorded. ``failures``: (spec, error) pairs."""
 
@@ -39,8 +32,7 @@ class RunsFailed(RuntimeError):
         self.failures = failures
         spec, error = failures[0]
         more = f" ({len(failures) - 1} more failed)" if len(failures) > 1 else ""
-        run = f"{spec.method} on {spec.dataset}, seed {spec.seed}"
-        super().__init__(f"{run}: {error}{more}. Finished runs are recorded.")
+        super().__init__(f"{spec}: {error}{more}. Finished runs are recorded.")
 
 
 def find(spec: RunSpec | Run, root: Path | None = None) -> RunRecord | None:
@@ -65,9 +57,8 @@ def find_or_make(
 ) -> tuple[str, RunRecord | None]:
     """Find a record, or claim the run, train it by ``make(checkpoint)``, keep its record and drop its checkpoint.
 
-    Args:
-        recompute: train even if the run is recorded, and from the start.
-        device: where it trains. team: the processes that train together; the first one alone looks at the store.
+    ``recompute`` trains even if the run is recorded, and from the start; of a ``team`` of processes that train together
+    the first one alone looks at the store.
 
     Returns:
         ``("recorded", record)``, ``("made", record)``, or ``("held", None)`` while another living worker is at the run;
@@ -105,10 +96,12 @@ def run(spec: RunSpec | Run, recompute: bool = False, wait: bool = True) -> RunR
 
     An interrupted run goes on from its last checkpoint and ends with the same record (times and memory aside).
     """
+    from dgl_core.training.train import train  # here, because the plan of a report is made without torch
+
     wanted = resolve(spec)
 
     def made(checkpoint: Path) -> RunRecord:
-        return _training().train(wanted.spec, checkpoint=checkpoint, key=wanted.key, revisions=wanted.revisions)
+        return train(wanted.spec, checkpoint=checkpoint, key=wanted.key, revisions=wanted.revisions)
 
     while True:
         state, record = find_or_make(wanted, made, recompute=recompute)
@@ -182,7 +175,9 @@ def run_all(
 @functools.lru_cache(maxsize=256)
 def _fingerprint(dataset: str, options: tuple, roots: tuple[Path, ...]) -> str:
     """Fingerprint a data set; cached, because loading takes seconds. ``roots`` tells apart where the data lie."""
-    return _training().load(dataset, None, options).fingerprint
+    from dgl_core.training.train import load
+
+    return load(dataset, None, options).fingerprint
 
 
 def same_data(record: RunRecord | None) -> RunRecord | None:
@@ -192,8 +187,8 @@ def same_data(record: RunRecord | None) -> RunRecord | None:
         spec = record.spec
         found = _fingerprint(spec.dataset, tuple(spec.dataset_options.items()), tuple(data_roots()))
         if found != record.data["fingerprint"]:
-            raise ValueError(f"{spec.method} on {spec.dataset}, seed {spec.seed}, was recorded on other data than "
-                             "those here now: run again with recompute=True, or restore the data.")  # fmt: skip
+            raise ValueError(f"{spec}, was recorded on other data than those here now: run again with recompute=True, "
+                             "or restore the data.")  # fmt: skip
     return record
 
 
@@ -214,8 +209,7 @@ def reference(specs):
     """Find committed records in the shape of ``specs``; runs without one are left out."""
     if isinstance(specs, Mapping):
         return {name: reference(group) for name, group in specs.items()}
-    found = (find(spec, reference_root() / spec.dataset) for spec in specs)
-    return [record for record in found if record is not None]
+    return [record for spec in specs if (record := find(spec, reference_root() / spec.dataset)) is not None]
 
 
 def publish_reference(specs: Iterable[RunSpec]) -> int:
@@ -239,5 +233,4 @@ def estimates(specs: Iterable[RunSpec]) -> Estimates:
 
 def estimate_seconds(spec: RunSpec) -> float:
     """Estimate the training time of one run, a guess where nothing is known; for many runs ask ``estimates`` once."""
-    known = estimates([spec]).seconds(spec)
-    return spec.epochs * GUESS if known is None else known
+    return estimates([spec]).seconds(spec) or spec.epochs * GUESS

@@ -26,13 +26,10 @@ ANY = "any"  # records however they were made
 
 
 class Store:
-    """Keep the run records of one machine, one JSON file each.
+    """Keep the run records of one machine, one JSON file each, in ``root``, made when the first one is written.
 
     Nothing locks: a run is claimed by a file that only one worker can create; the first finished record wins.
-
-    Args:
-        root: the folder; made when the first record is written.
-        making: how its records must have been made (``environment.making``); by default all are one kind.
+    ``making`` says how its records must have been made (``environment.making``); by default all are one kind.
     """
 
     def __init__(self, root: Path, making: str = ANY):
@@ -187,8 +184,9 @@ def _is_stale(path: Path) -> bool:
         age = time.time() - path.stat().st_mtime
         if age < -STALE:
             os.utime(path)  # a living owner beats again; of a dead one the claim is stale in a minute
-            said = f"Claim {path.name} is dated {-age:.0f} s in the future; from now on it counts as new."
-            print(said, file=sys.stderr)
+            print(
+                f"Claim {path.name} is dated {-age:.0f} s in the future; from now on it counts as new.", file=sys.stderr
+            )
     except FileNotFoundError:
         return False  # released at this moment
     try:

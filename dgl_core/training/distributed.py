@@ -70,11 +70,7 @@ class Team:
         return objective, self.size == 1
 
     def sees_whole_batch(self, model: nn.Module, task: Task, averaged: bool) -> bool:
-        """Tell whether the update is that of the whole batch, up to the order of additions.
-
-        It is, where DDP averages the gradients of a plain objective (``averaged``), the loss of a batch is the mean
-        over its samples, and batch-norm, if there is any, sees all parts.
-        """
+        """Tell whether the update is that of the whole batch: losses averaged, batch-norm over all parts."""
         parts = (m for m in model.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm))
         return self.size == 1 or (averaged and task.by_sample and next(parts, None) is None)
 

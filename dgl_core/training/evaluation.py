@@ -24,9 +24,7 @@ STATISTICS = 32  # training batches that batch-norm statistics under a mask are 
 def evaluate(method: Method, state: State, task: Task) -> tuple[dict[str, float], dict[str, dict[str, str]]]:
     """Score the present model, in evaluation mode, on train (an evenly spaced probe), val and test.
 
-    Args:
-        state: its ``batches`` also takes ``probe=n``: about ``n`` samples of a part, evenly spaced.
-        task: what the scores are.
+    ``state.batches`` also takes ``probe=n``: about ``n`` samples of a part, evenly spaced.
 
     Returns:
         Columns of ``RunRecord.curves`` with their values, and what the task keeps of every branch on test, packed.
@@ -87,11 +85,8 @@ def reestimated(
     """Measure batch-norm statistics anew on passes with ``keep``, yield the model in evaluation mode, put all back.
 
     A network that was trained on fused maps is scored under a mask with statistics of something else, which alone
-    changes the result several-fold; this separates the two. Raises a ``ValueError`` if ``batches`` is empty.
-
-    Args:
-        model: any ``MultimodalModel``. batches: inputs of training batches; the statistics are plain means over them.
-        keep: modalities that survive, as in ``model(inputs, keep)``.
+    changes the result several-fold; this separates the two. The statistics are plain means over ``batches``, inputs of
+    training batches; a ``ValueError`` is raised if there is none. ``keep`` is that of ``model(inputs, keep)``.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     momenta, seen = [norm.momentum for norm in norms], 0

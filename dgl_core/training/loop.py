@@ -35,22 +35,7 @@ class TrainingDiverged(ArithmeticError):
 class Trainer:
     """Train one model on one data set by one method; it is also the ``State`` that methods see.
 
-    It knows no method, task or data set by name. Features, each with its switch:
-
-    - accumulation of gradients: ``spec.accumulate`` batches an update, averaged;
-    - gradient clipping by the norm over all parameters: ``spec.clip`` (0: none);
-    - precision: ``spec.precision``, fp32, tf32, bf16 (autocast) or fp64;
-    - learning rates: ``spec.schedule`` (steps or one cycle), encoders times ``spec.encoder_lr_scale``;
-    - scores of every branch after each ``spec.evaluate_every`` epochs, and after the last;
-    - checkpoints with exact resume: ``fit(checkpoint, every)``;
-    - compilation, deterministic algorithms, data in GPU memory or streamed: ``machine``;
-    - several processes that share every batch: ``team``.
-
-    Forbidden, each a ``ValueError`` that says what to change:
-
-    - ``accumulate > 1`` with a method that updates more than once a batch (``Method.UPDATES``);
-    - a batch larger than the training part, or one that the processes of ``team`` cannot share equally;
-    - ``tf32`` without an NVIDIA GPU of the Ampere generation or newer (``machine.numerics``).
+    It knows no method, task or data set by name; its features are switched by the fields of ``spec`` and ``machine``.
 
     Args:
         spec: what to run; ``spec.model`` and ``spec.dataset`` only name things here.
@@ -60,6 +45,9 @@ class Trainer:
     Attributes:
         curves: column -> one value per epoch, as in ``RunRecord``.
         best: protocol -> (score, what the task keeps of every branch on test at the epoch of that score).
+
+    Raises:
+        ValueError: settings that do not go with the method, the data, the model or ``team``; says what to change.
     """
 
     def __init__(
@@ -80,18 +68,9 @@ class Trainer:
         self.epochs, self.epoch, self.step, self.seconds = spec.epochs, 0, 0, 0.0
         self.curves: dict[str, list[float]] = defaultdict(list)
         self.best: dict[str, tuple[float, dict[str, dict[str, str]]]] = {}
-        self._set_up_model(model)
-        self._set_up_data(dataset)
-        self._set_up_objective()
-        self._set_up_optimizer()
-
-    def _set_up_model(self, model: nn.Module) -> None:
-        """Move the model to the device, in the layout that convolutions run fastest in."""
         self.model = self.team.prepare(model, self.device).to(self.device, self.dtype)
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
-                make_safe(module)  # in that layout, a narrow strided one would end the process
+        self._set_up_data(dataset)
+        self._set_up_updates()
 
     def _set_up_data(self, dataset: data.Dataset) -> None:
         """Move the data to where they are trained on; count the steps of an epoch."""
@@ -102,14 +81,15 @@ class Trainer:
         if not self.steps_per_epoch:
             raise ValueError(f"batch_size {size} exceeds the {len(self.train_index)} training samples.")
 
-    def _set_up_objective(self) -> None:
-        """Make the method's heads and the module that gives the losses; compile it, wrap it for several processes."""
+    def _set_up_updates(self) -> None:
+        """Lay out the model for speed; make heads, the module that gives the losses, and one optimiser."""
+        for module in self.model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)  # the layout that convolutions run fastest in
+                make_safe(module)  # in that layout, a narrow strided one would end the process
         self.heads = self.method.heads(self.model, self.classes).to(self.device, self.dtype)
         objective = self.machine.compiled(self.method.objective(self.model, self.task.criterion))
         self.objective, self._averaged = self.team.wrap(objective, self.method, self.heads)
-
-    def _set_up_optimizer(self) -> None:
-        """Make one optimiser over the encoders by modality, the fusion and the heads."""
         groups = {name: self.parameters(name) for name in (*self.model.encoders, "fusion", "heads")}
         if not any(p.requires_grad for group in groups.values() for p in group):
             raise ValueError(f"model {self.spec.model!r} has no parameter to train: all are frozen; thaw some with "
@@ -129,8 +109,7 @@ class Trainer:
             (loss / together).backward(retain_graph=retain_graph)
 
     def update(self, groups: Sequence[str] | None = None) -> None:
-        last = self.step + 1 == self.steps_per_epoch
-        if (self.step + 1) % self.spec.accumulate and not last:
+        if (self.step + 1) % self.spec.accumulate and self.step + 1 < self.steps_per_epoch:
             return
         if not self._averaged:
             self.team.average(p.grad for group in self.optimizer.param_groups for p in group["params"])
@@ -152,10 +131,7 @@ class Trainer:
         if training:
             generator, size = self.generator(f"batches/{part}"), self.spec.batch_size
             index = index[torch.randperm(len(index), generator=generator)]
-        for number, rows in enumerate(index.split(size)):
-            if limit is not None and number >= limit:
-                return
-            yield self.batch(rows, generator)
+        yield from (self.batch(rows, generator) for rows in index.split(size)[:limit])
 
     def generator(self, purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(self.spec.seed, self.epoch, self.step, purpose))
@@ -164,7 +140,7 @@ class Trainer:
 
     def fit(self, checkpoint: Path | None = None, every: float = 30.0, log: Log | None = None) -> None:
         """Train all epochs; the checkpoint is resumed from, saved to every so many seconds, deleted by the caller."""
-        parts = (self.model, self.heads, self.optimizer)
+        parts, first = (self.model, self.heads, self.optimizer), self.team.rank == 0
         if not (checkpoint and checkpoints.resume(checkpoint, self.device, self.load_state_dict, parts, self.method)):
             self.method.on_start(self)
         saved = time.perf_counter()
@@ -173,14 +149,14 @@ class Trainer:
             started = time.perf_counter()
             self._train_epoch()
             trained = time.perf_counter()
-            scored = (epoch + 1) % self.spec.evaluate_every == 0 or epoch + 1 == self.epochs
+            last = epoch + 1 == self.epochs
+            scored = last or (epoch + 1) % self.spec.evaluate_every == 0
             if scored:
                 self._evaluate_epoch()
             now = time.perf_counter()
             self.curves["seconds/training"].append(trained - started)
             self.seconds += now - started
-            first = self.team.rank == 0
-            if first and checkpoint is not None and now - saved >= every and self.epoch + 1 < self.epochs:
+            if first and checkpoint is not None and now - saved >= every and not last:
                 checkpoints.save(self.state_dict(), checkpoint)
                 saved = now
             if first and log is not None and scored:
@@ -214,10 +190,9 @@ class Trainer:
         together = {name: torch.stack(values).double() for name, values in logs.items()}
         self.team.average([*together.values(), *self.model.buffers(), *self.heads.buffers()])
         losses = {name: values.cpu() for name, values in together.items()}
-        wild = {name: (~values.isfinite()).nonzero() for name, values in losses.items()}
-        first = min(((steps[0].item(), name) for name, steps in wild.items() if len(steps)), default=None)
-        if first:
-            step, name = first
+        wild = [(step.item(), name) for name, values in losses.items() for step in (~values.isfinite()).nonzero()]
+        if wild:
+            step, name = min(wild)
             raise self._diverged(f"the {name} loss is {losses[name][step].item()} at epoch {self.epoch}, step {step}")
         for name, values in losses.items():
             self.curves[f"loss/{name}"].append(values.mean().item())
@@ -248,9 +223,8 @@ class Trainer:
         return f"epoch {self.epoch + 1:3d}/{self.epochs}: loss {loss:.3f}, validation {self.task.score} % {scores}"
 
     def _diverged(self, what: str) -> TrainingDiverged:
-        spec = self.spec
-        advice = f"Lower lr (now {spec.lr:g}); the last good checkpoint is kept."
-        return TrainingDiverged(f"{spec.method} on {spec.dataset}, seed {spec.seed}: {what}. {advice}")
+        advice = f"Lower lr (now {self.spec.lr:g}); the last good checkpoint is kept."
+        return TrainingDiverged(f"{self.spec}: {what}. {advice}")
 
     def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
         return self._batch(*self.dataset.batch(rows, generator))

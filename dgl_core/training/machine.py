@@ -123,9 +123,8 @@ class Machine:
                 f"run fewer trainings per GPU (now {self.per_gpu})": self.per_gpu > 1,
             }
             raise OutOfMemory(
-                f"{spec.method} on {spec.dataset}, seed {spec.seed}: out of memory on {device.type}{total} with "
-                f"batch_size {spec.batch_size} in {spec.precision}. {', or '.join(filter(advice.get, advice))}. "
-                "Checkpoints are kept."
+                f"{spec}: out of memory on {device.type}{total} with batch_size {spec.batch_size} in {spec.precision}. "
+                f"{', or '.join(filter(advice.get, advice))}. Checkpoints are kept."
             ) from error
 
     def describe(self, device: torch.device) -> dict[str, object]:

@@ -32,17 +32,12 @@ def optimizer_of(spec: RunSpec, groups: Mapping[str, Sequence[nn.Parameter]]) ->
     return kind(named, spec.lr, betas=(spec.momentum, 0.999), weight_decay=spec.weight_decay, fused=True)
 
 
-def schedule(spec: RunSpec, epoch: int) -> tuple[float, float]:
-    """Compute learning rate and momentum of a 0-based epoch."""
-    if spec.schedule == "one_cycle":
-        return one_cycle(epoch, spec.epochs, spec.lr)
-    passed = sum(epoch >= milestone for milestone in spec.milestones)
-    return spec.lr * spec.decay**passed, spec.momentum
-
-
 def start_epoch(optimizer: torch.optim.Optimizer, spec: RunSpec, epoch: int) -> float:
-    """Set the rate and the momentum of an epoch; returns the rate."""
-    rate, momentum = schedule(spec, epoch)
+    """Set the rate and the momentum of a 0-based epoch; returns the rate."""
+    passed = sum(epoch >= milestone for milestone in spec.milestones)
+    rate, momentum = spec.lr * spec.decay**passed, spec.momentum
+    if spec.schedule == "one_cycle":
+        rate, momentum = one_cycle(epoch, spec.epochs, spec.lr)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
         group |= {"momentum": momentum} if "momentum" in group else {"betas": (momentum, group["betas"][1])}
@@ -68,21 +63,18 @@ def one_cycle(epoch: int, epochs: int, peak: float) -> tuple[float, float]:
     return tuple(end + (start - end) * blend for start, end in (rates, momenta))
 
 
-def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """Compute the L2 norm of all gradients that are present, 0-d on their device (no waiting); 0 if none is."""
-    grads = [p.grad for p in parameters if p.grad is not None]
-    return torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
-
-
 def gradient_norms(optimizer: torch.optim.Optimizer, groups: Sequence[str] | None = None) -> dict[str, Tensor]:
-    """Measure the gradient of every group that has one; with ``groups``, drop the gradients of all others first."""
+    """Measure the L2 norm of every group's gradient, if it has one, 0-d on its device (no waiting).
+
+    With ``groups``, the gradients of all others are dropped first.
+    """
     norms = {}
     for group in optimizer.param_groups:
         if groups is not None and group["name"] not in groups:
             for parameter in group["params"]:
                 parameter.grad = None
-        if any(p.grad is not None for p in group["params"]):
-            norms[group["name"]] = gradient_norm(group["params"])
+        if grads := [p.grad for p in group["params"] if p.grad is not None]:
+            norms[group["name"]] = torch.nn.utils.get_total_norm(grads)
     return norms
 
 

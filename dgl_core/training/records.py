@@ -106,6 +106,9 @@ class RunSpec:
     def __hash__(self):
         return hash((self.dataset, self.method, self.model, self.seed, self.lr))  # 4 == 4.0 among the options
 
+    def __str__(self):
+        return f"{self.method} on {self.dataset}, seed {self.seed}"
+
     def but(self, **changes) -> RunSpec:
         """Copy the specification with some fields changed."""
         return dataclasses.replace(self, **changes)

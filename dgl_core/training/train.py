@@ -24,7 +24,6 @@ from dgl_core.utils import Range, coerce, unknown_name
 
 __all__ = ["REVISION", "OutOfMemory", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
 
-
 _TURN = threading.RLock()  # threads of one process (Dask) share its random state, so they take turns
 
 

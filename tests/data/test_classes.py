@@ -11,7 +11,7 @@ from torch import nn
 
 from dgl_core.data.tasks.classes import classification
 from dgl_core.suppression import suppression_columns
-from dgl_core.training.optimizer import gradient_norm
+from dgl_core.training.optimizer import gradient_norms
 
 
 def logits_of(predicted: list[int], classes: int) -> torch.Tensor:
@@ -94,8 +94,9 @@ def test_no_partner_no_suppression():
 
 def test_gradient_norm():
     layer = nn.Linear(3, 2)
-    assert gradient_norm(layer.parameters()).item() == 0.0
+    optimizer = torch.optim.SGD([{"params": list(layer.parameters()), "name": "layer"}], lr=0.1)
+    assert gradient_norms(optimizer) == {}
     layer.weight.grad = torch.full((2, 3), 2.0)
-    assert gradient_norm(layer.parameters()).item() == pytest.approx(math.sqrt(24))
+    assert gradient_norms(optimizer)["layer"].item() == pytest.approx(math.sqrt(24))
     layer.bias.grad = torch.full((2,), 1.0)
-    assert gradient_norm(layer.parameters()).item() == pytest.approx(math.sqrt(26))
+    assert gradient_norms(optimizer)["layer"].item() == pytest.approx(math.sqrt(26))

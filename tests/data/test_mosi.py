@@ -21,6 +21,12 @@ from dgl_core.data.transforms import LIMIT, StandardiseFeatures, group_folds
 VIDEOS = {"train": 8, "test": 10}
 WORDS = "FILM GOOD BAD STORY ACTOR LOVE HATE BORING GREAT END".split()
 
+
+def videos(dataset: data.Dataset) -> list[str]:
+    """Name the video of every sample, from its id."""
+    return [name.rpartition("_")[0] for name in dataset.ids]
+
+
 # -- utterance features -----------------------------------------------------------------------------------------------
 
 
@@ -66,7 +72,7 @@ def test_nested_protocol_keeps_videos_together_inside_the_official_test_part(roo
     tested = []
     for fold in range(mosi.FOLDS):
         dataset = data.load("mosi", root, fold=fold)
-        parts = {p: {mosi.videos(dataset)[i] for i in dataset.indices(p)} for p in data.PARTS}
+        parts = {p: {videos(dataset)[i] for i in dataset.indices(p)} for p in data.PARTS}
         assert (
             not parts["train"] & parts["val"]
             and not parts["train"] & parts["test"]
@@ -80,7 +86,7 @@ def test_nested_protocol_keeps_videos_together_inside_the_official_test_part(roo
 
 def test_official_protocol(root):
     dataset = data.load("mosi", root, protocol="official")
-    for video, part in zip(mosi.videos(dataset), dataset.split, strict=True):
+    for video, part in zip(videos(dataset), dataset.split, strict=True):
         assert part == ("val" if video in ("train_0", "train_1") else video.partition("_")[0])
     assert dataset.classes == ("negative", "positive") and dataset.modalities == ("audio", "visual", "text")
     assert dataset.shapes == {"audio": (73,), "visual": (100,), "text": (100,)}
@@ -235,7 +241,7 @@ def test_the_real_set():
     learnt = [i for i, part in enumerate(official.split) if part != "test"]
     for rows, part in ((official.indices("test"), "test"), (torch.tensor(learnt), "train")):
         assert tuple(torch.bincount(official.target[rows]).tolist()) == mosi.COUNTS[part]
-    assert len(set(mosi.videos(official))) == 93
+    assert len(set(videos(official))) == 93
     sizes = [data.load("mosi", fold=fold).counts["test"] for fold in range(mosi.FOLDS)]
     assert sum(sizes) == 752 and max(sizes) - min(sizes) < 15
 

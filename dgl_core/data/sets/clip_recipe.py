@@ -38,11 +38,9 @@ def clip_recipe(
     choices: Mapping[str, tuple] | None = None,
     verify: Callable[[Path | None], str] | None = None,
 ) -> Recipe:
-    """Return the recipe of a set of clips.
+    """Return the recipe of a set of clips with these ``options``, seed and those of a ``View``.
 
-    Args:
-        listed: ``listed(root, **own) -> Listing``; ``own`` are the options that no ``View`` has.
-        options: those of this set with their defaults; seed and the options of a ``View`` come to them.
+    ``listed(root, **own)`` lists the clips; ``own`` are the options that no ``View`` has.
     """
     of_view = {f.name for f in fields(View)}
 
@@ -77,11 +75,7 @@ def cut_training(labels: Sequence, parts: Sequence[str], val: float, seed: int, 
 
 
 def read_rows(path: Path, fits: Callable[[list[str]], bool], form: str) -> list[list[str]]:
-    """Read a list of clips, one a line.
-
-    Raises:
-        ValueError: a line that does not fit; the message has file, line number and the ``form`` of a right one.
-    """
+    """Read a list of clips, one a line; a ``ValueError`` has the line that does not fit, and a right one's ``form``."""
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     for number, row in enumerate(rows, start=1):

@@ -36,11 +36,8 @@ def verify_cremad(root: Path | None) -> str:
     """Check that every clip of the official lists has a sound and a picture, and that no clip is listed twice."""
     clips = listed(root, 0).clips
     names = [source.clip for source in clips.sources]
-    for name, after in pairwise(names):
-        if name == after:
-            raise ValueError(
-                f"clip {name!r} is listed twice in the train and test lists of CREMA-D; fetch the lists again"
-            )
+    for name in (name for name, after in pairwise(names) if name == after):
+        raise ValueError(f"clip {name!r} is listed twice in the train and test lists of CREMA-D; fetch the lists again")
     absent = [s.clip for s in clips.sources if not (Path(s.sound).is_file() and Path(s.pictures).exists())]
     if absent:
         raise FileNotFoundError(
@@ -61,9 +58,8 @@ def _source(folder: Path, name: str) -> Source:
 
 def _list_file(folder: Path, part: str) -> Path:
     places = [folder / f"{part}.csv", folder.parent / "split_lists" / f"cremad_{part}.csv"]
-    for path in places:
-        if path.is_file():
-            return path
+    for path in filter(Path.is_file, places):
+        return path
     raise FileNotFoundError(
         f"the official {part} list of CREMA-D (clip,label) is missing: put it at {places[0]}, or let "
         "'python -m dgl_core data fetch cremad' get it"

@@ -36,7 +36,7 @@ def verify_grid(root: Path | None) -> str:
     return "{} words of {} utterances, {} classes, checksums as in the manifest".format(*counts)
 
 
-def load_words(root: Path | None, *, frames: int, augment: str) -> data.Dataset:
+def load_words(root: Path | None, **view) -> data.Dataset:
     """Load all 51 words; 200 of 1000 utterances test, as the set's own list says; validation is cut by utterance."""
     folder = WORDS.find(root)
     rows = _samples(folder)
@@ -46,15 +46,15 @@ def load_words(root: Path | None, *, frames: int, augment: str) -> data.Dataset:
     val = {training[place]["utterance"] for place in places}
     parts = ["val" if row["utterance"] in val else row["split"] for row in rows]
     classes = sorted({(int(row["label51"]), row["word"]) for row in rows})
-    return _dataset(folder, "words", rows, tuple(word for _, word in classes), parts, frames, augment)
+    return _dataset(folder, "words", rows, tuple(word for _, word in classes), parts, **view)
 
 
-def load_fold(root: Path | None, task: str, *, fold: int, frames: int, augment: str) -> data.Dataset:
+def load_fold(root: Path | None, task: str, *, fold: int, **view) -> data.Dataset:
     """Load 25 letters, 40 utterances each, or 10 digits, 100 each; ``fold`` is the fifth of them that tests."""
     folder = WORDS.find(root)
     rows = [row for row in _samples(folder) if row["slot"] == str(SLOT[task])]
     classes = NUMERALS if task == "digits" else tuple(sorted({row["word"] for row in rows}))
-    return _dataset(folder, task, rows, classes, fold_parts([row["word"] for row in rows], fold), frames, augment)
+    return _dataset(folder, task, rows, classes, fold_parts([row["word"] for row in rows], fold), **view)
 
 
 def fold_parts(words: Sequence[str], fold: int) -> list[str]:
@@ -98,13 +98,7 @@ def _lips(folder: Path) -> np.ndarray:
 
 
 def _dataset(
-    folder: Path,
-    task: str,
-    rows: Sequence[dict],
-    classes: Sequence[str],
-    parts: Sequence[str],
-    frames: int,
-    augment: str,
+    folder: Path, task: str, rows: Sequence[dict], classes: Sequence[str], parts: list[str], frames: int, augment: str
 ) -> data.Dataset:
     import torch
 

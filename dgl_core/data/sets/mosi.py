@@ -39,9 +39,6 @@ def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> data
         fold: 0 to 4, the fifth of the videos that tests; the next one validates. Nested protocol only.
         text: "features", or "transcripts": TF-IDF of the words spoken, learned on the training part of this split and
             free of labels. A linear first layer on it is an embedding bag.
-
-    Raises:
-        FileNotFoundError, ValueError: see ``Recipe.find``; also a bad fold, or contents not as described above.
     """
     if protocol == "official" and fold:
         raise ValueError(f"fold is {fold}; give 0 with protocol='official', which has one split")
@@ -67,16 +64,8 @@ def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> data
         inputs["text"] = torch.from_numpy(tfidf([row["transcript"] for row in rows], train))
         transforms.pop("text")
         source += ", text from the transcripts"
-
-    ids = [f"{row['video_id']}_{row['segment']}" for row in rows]
-    return data.Dataset(
-        inputs, target, parts, name="mosi", classes=CLASSES, ids=ids, source=source, transforms=transforms
-    )
-
-
-def videos(dataset: data.Dataset) -> list[str]:
-    """Return the video of every sample, from its id."""
-    return [name.rpartition("_")[0] for name in dataset.ids]
+    about = {"ids": [f"{row['video_id']}_{row['segment']}" for row in rows], "source": source}
+    return data.Dataset(inputs, target, parts, name="mosi", classes=CLASSES, transforms=transforms, **about)
 
 
 def _table(folder: Path) -> list[dict[str, str]]:
@@ -103,18 +92,15 @@ def _features(folder: Path, rows: Sequence[dict[str, str]]) -> dict[str, np.ndar
                 if name not in stored:
                     raise ValueError(f"{path} has no array {name!r}; copy the file again")
                 wanted = (len(labels), WIDTHS[name]) if name in WIDTHS else (len(labels),)
-                if stored[name].shape != wanted:
-                    raise ValueError(
-                        f"{path}: {name} has shape {stored[name].shape}, not {wanted} as {TABLE} and bc-LSTM say; copy "
-                        "the file again"
-                    )
+                shape = stored[name].shape
+                if shape != wanted:
+                    said = f"not {wanted} as {TABLE} and bc-LSTM say; copy the file again"
+                    raise ValueError(f"{path}: {name} has shape {shape}, {said}")
                 arrays[name].append(stored[name])
-        wrong = np.flatnonzero(arrays["label"][-1] != labels)
-        if len(wrong):
-            raise ValueError(
-                f"{path}: label {arrays['label'][-1][wrong[0]]} in row {wrong[0]} is {labels[wrong[0]]} in {TABLE}; "
-                "copy both files again"
-            )
+        here = arrays["label"][-1]
+        for row in np.flatnonzero(here != labels):
+            said = f"label {here[row]} in row {row} is {labels[row]} in {TABLE}; copy both files again"
+            raise ValueError(f"{path}: {said}")
     return {name: np.concatenate(values) for name, values in arrays.items()}
 
 

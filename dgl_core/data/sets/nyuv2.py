@@ -45,11 +45,10 @@ def stored_size(folder: Path, number: int) -> tuple[int, int]:
 
 
 def read_members(folder: Path, kind: str, numbers: Sequence[int], classes: int) -> Iterator[np.ndarray]:
-    """Yield decoded pictures of one kind ("rgb", "depth", "label"), uint8 [H, W, 3] or [H, W], each checked.
+    """Yield decoded pictures of one kind ("rgb", "depth", "label"), uint8 [H, W, 3] or [H, W].
 
-    Raises:
-        ValueError: a zip or a member is missing, unreadable, of another size than the first label map or of another bit
-            depth, or a label is neither a class nor void; the message names zip, member and remedy.
+    Raises a ``ValueError`` for a picture that is missing, unreadable, of another size than the first label map or of
+    another bit depth, and for a label that is neither a class nor void.
     """
     height, width = stored_size(folder, numbers[0])
     file, ending = ZIPS[kind]
@@ -60,11 +59,8 @@ def read_members(folder: Path, kind: str, numbers: Sequence[int], classes: int) 
             array = _decode(archive, name, "RGB" if kind == "rgb" else "L")
             if array.shape[:2] != (height, width):
                 raise ValueError(f"{place} is {array.shape[1]} x {array.shape[0]}, not {width} x {height}; {REMEDY}")
-            strange = array[(array >= classes) & (array != VOID)]
-            if kind == "label" and strange.size:
-                raise ValueError(
-                    f"{place} has label {strange[0]}, which is neither 0..{classes - 1} nor void; {REMEDY}"
-                )
+            for strange in array[(array >= classes) & (array != VOID)] if kind == "label" else ():
+                raise ValueError(f"{place} has label {strange}, which is neither 0..{classes - 1} nor void; {REMEDY}")
             yield array
 
 
@@ -140,10 +136,8 @@ def load_nyuv2(
     names = read_classes(folder / "classes.csv")
     stored = stored_size(folder, numbers[0])
     if not (8 <= height <= stored[0] and 8 <= width <= stored[1]):
-        raise ValueError(
-            f"height and width are {height} and {width}; give at least 8 and at most {stored[0]} and {stored[1]}, the "
-            "stored size"
-        )
+        most = f"{stored[0]} and {stored[1]}, the stored size"
+        raise ValueError(f"height and width are {height} and {width}; give at least 8 and at most {most}")
     target, rgb, depth = (
         torch.from_numpy(decoded(folder, numbers, len(names), kind, stored if kind == "label" else (height, width)))
         for kind in ("label", "rgb", "depth")

@@ -16,7 +16,6 @@ from dgl_core.data.sets.clip_recipe import Listing, clip_recipe, cut_training
 from dgl_core.utils import data_roots
 
 PARTS = ("train", "val", "test")
-LENGTHS = ("3s", "10s")
 
 
 def find_own(root: Path | None, name: str) -> Path:
@@ -51,4 +50,4 @@ def listed(root: Path | None, folder: str, seed: int, length: str) -> Listing:
     return Listing(clips, f"folder {folder!r}", f"folder-{here.name}-{place}", long=length == "10s")
 
 
-RECIPE = clip_recipe("folder", listed, {"folder": "", "length": "3s", "frames": 1}, choices={"length": LENGTHS})
+RECIPE = clip_recipe("folder", listed, {"folder": "", "length": "3s", "frames": 1}, choices={"length": ("3s", "10s")})

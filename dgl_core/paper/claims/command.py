@@ -79,12 +79,13 @@ def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, 
         print(f"  test: mean difference per seed or fold above {claim.threshold:g} {claim.unit}, from {DECIDING} on;")
         number, where = judging.comparisons_of(claim, together), claim.family or "the ledger"
         print(f"        95 % interval, corrected for {number} in {where} (Bonferroni); the weakest part decides")
-    print(f"  rests on: {judging.rests_on(claim)}")
+    names = ", ".join(EXPERIMENTS[name].paper_name for name in claim.experiments)
+    print(f"  rests on: {names or 'a computation in float64'}")
     for part in claim.parts:
         print(f"    {part.label + ': ' if part.label else ''}rows {', '.join(map(repr, part.rows))}")
     for title, found in judged.items():
-        names = sorted({_file(record, rerun) for record in found.records})
-        print(f"  records, {title}: {len(names)}", *names, sep="\n    ")
+        files = sorted({_file(record, rerun) for record in found.records})
+        print(f"  records, {title}: {len(files)}", *files, sep="\n    ")
     print(f"  again: python -m dgl_core claims {claim.id} --rerun")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas
 
 from dgl_core.paper.claims.ledger import CLAIMS, NOT_IN_THE_PAPER, Claim
-from dgl_core.paper.claims.records import COLUMNS, EXPERIMENTS, GivenRecords, Records, reference_records
+from dgl_core.paper.claims.records import COLUMNS, GivenRecords, Records, reference_records
 from dgl_core.paper.tables.results import ABSENT
 from dgl_core.training.records import RunRecord
 from dgl_core.verdicts import statistics
@@ -117,8 +117,3 @@ def family_table(family: str, records: Records) -> pandas.DataFrame:
             line[1:] = f"{mean} [{low}, {high}]" if found.verdict.n > 1 else ABSENT, str(found.verdict.n)
         lines[f"{claim.text} ({'our control' if claim.place == NOT_IN_THE_PAPER else claim.place})"] = line
     return pandas.DataFrame.from_dict(lines, orient="index", columns=["verdict", "difference in points", "pairs"])
-
-
-def rests_on(claim: Claim) -> str:
-    """Name the experiments behind a claim, as the paper calls them."""
-    return ", ".join(EXPERIMENTS[name].paper_name for name in claim.experiments) or "a computation in float64"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,23 +40,15 @@ class Claim:
         return tuple(dict.fromkeys(part.experiment for part in self.parts))
 
 
-def _parts(compare: Sequence[str] = (), label: str = "", each_head: bool = False, **entry) -> Iterator[Part]:
+def _parts(*, each_head: bool = False, **entry) -> list[Part]:
     """Make the part of an entry, or one for each registered fusion head, whose name then stands for ``{}``."""
-    for head in head_names() if each_head else ("{}",):
-        yield _part([row.replace("{}", head) for row in compare], label.replace("{}", head), **entry)
+    return [_part(head, **entry) for head in (head_names() if each_head else ("{}",))]
 
 
-def _part(
-    compare: Sequence[str],
-    label: str,
-    experiment: str = "branches",
-    measure: str = "paired",
-    rows: Sequence[str] = (),
-    **options,
-) -> Part:
-    function = getattr(measures, measure)
+def _part(head: str, compare=(), label="", experiment="branches", measure="paired", rows=(), **options) -> Part:
+    function, compare = getattr(measures, measure), [row.replace("{}", head) for row in compare]
     needed = at_rates(compare, GRIDS[measure]) if measure in GRIDS else (*compare, *rows)
-    return Part(experiment, needed, lambda found: function(found, *compare, **options), label)
+    return Part(experiment, needed, lambda found: function(found, *compare, **options), label.replace("{}", head))
 
 
 def _claim(parts: Sequence[dict] = (), check: dict | None = None, **entry) -> Claim:

@@ -65,8 +65,7 @@ def records_in(folder: Path) -> Folder:
     """
     if not folder.is_dir():
         raise ValueError(f"No run records in {str(folder)!r}: it is no folder that can be read.")
-    found = Folder()
-    usable: dict[str, RunRecord] = {}
+    found, usable = Folder(), {}
     for path in _paths(folder, found):
         name = str(path.relative_to(folder))
         try:
@@ -99,7 +98,7 @@ def _without_copies(usable: dict[str, RunRecord], found: Folder) -> dict[str, Ru
     """Keep one record of each run: a copy, or the same run made once more, is no further seed."""
     first: dict[tuple, str] = {}
     for name, record in usable.items():
-        run = (record.spec.identity(), *_made_of(record), _content(record), tuple(record.data["modalities"]))
+        run = (record.spec.identity(), *_made_of(record), record.data["fingerprint"], tuple(record.data["modalities"]))
         if first.setdefault(run, name) != name:
             found.unused[name] = f"it is the same run as {first[run]}"
     return {name: usable[name] for name in first.values()}
@@ -116,10 +115,6 @@ def _made_of(record: RunRecord) -> tuple:
 Files = Sequence[tuple[str, RunRecord]]
 
 
-def _content(record: RunRecord) -> str:
-    return record.data["fingerprint"]
-
-
 def _sorted(files: Iterable[tuple[str, RunRecord]], key: Callable[[RunRecord], Any]) -> dict[Any, Files]:
     """Sort files by what their records have in common, in order."""
     groups = defaultdict(list)
@@ -133,7 +128,9 @@ def _groups(records: dict[str, RunRecord], found: Folder) -> dict[str, Files]:
     groups: dict[tuple, Files] = {}
     for made_of, files in _sorted(records.items(), _made_of).items():
         folded = any("fold" in record.spec.dataset_options for _, record in files)
-        contents = {"": _one_content_a_fold(files, found)} if folded else _sorted(files, _content)
+        contents = (
+            {"": _one_content_a_fold(files, found)} if folded else _sorted(files, lambda r: r.data["fingerprint"])
+        )
         for content, of in contents.items():
             for modalities, together in _by_modalities(of).items():
                 groups[*made_of, content, modalities] = together
@@ -145,7 +142,7 @@ def _one_content_a_fold(files: Files, found: Folder) -> Files:
     contents: dict[int, set[object]] = defaultdict(set)
     folds: dict[int, set[int]] = defaultdict(set)
     for _, record in files:
-        contents[fold_of(record)].add(_content(record))
+        contents[fold_of(record)].add(record.data["fingerprint"])
         folds[record.spec.seed].add(fold_of(record))
     kept = []
     for name, record in files:
@@ -195,10 +192,9 @@ def labels_of(record: RunRecord) -> list[str]:
     if spec.method == "unimodal":
         base = f"{record.data['modalities'][0]} alone"
         return [base if spec.encoder_lr_scale == 1 else f"{base}, rate x alpha"]
-    if spec.method == "vanilla" and spec.encoder_lr_scale == 1:
-        return ["vanilla"]
     if spec.method == "vanilla":
-        return [RATE_CONTROL, f"vanilla, rate x {spec.encoder_lr_scale:g}"]
+        scale = spec.encoder_lr_scale
+        return ["vanilla"] if scale == 1 else [RATE_CONTROL, f"vanilla, rate x {scale:g}"]
     if spec.method in ("dgl", "dgl_dense", "gblend"):
         label = "G-Blending" if spec.method == "gblend" else "DGL"
         return [label, f"{label}, alpha {alpha:g}"]

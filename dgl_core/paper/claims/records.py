@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dgl_core import utils
 from dgl_core.paper.claims.measures import Part
 from dgl_core.paper.experiments import late_fusion, table2, table5
 from dgl_core.paper.experiments.profiles import REFERENCE_DATASETS, REFERENCE_SEEDS, TITLES, Experiment
-from dgl_core.runs import keys, run
+from dgl_core.runs import run
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.verdicts.selection import AT
 from dgl_core.verdicts.statistics import Rows, consistent
@@ -120,18 +121,15 @@ class Records:
 
 
 class GivenRecords(Records):
-    """Rows that are already in hand: ``late_fusion.branches`` of a notebook, or a folder of the reader's own.
+    """Rows that are already in hand: of a notebook, or a folder of the reader's own. They serve ``experiments``."""
 
-    They serve every experiment that has such rows, or only those named.
-    """
-
-    def __init__(self, title: str, rows: Rows, experiments: tuple[str, ...] | None = None):
+    def __init__(self, title: str, rows: Rows, experiments: Collection[str] = EXPERIMENTS):
         super().__init__(title, lambda spec: None)
         self._given, self._experiments = rows, experiments
 
     def rows(self, experiment: str, labels: Sequence[str]) -> Rows:
-        fits = self._experiments is None or experiment in self._experiments
-        return {label: list(self._given.get(label, ())) if fits else [] for label in labels}
+        given = self._given if experiment in self._experiments else {}
+        return {label: list(given.get(label, ())) for label in labels}
 
     def covers(self, experiment: str) -> bool:
         return True
@@ -145,13 +143,10 @@ class GivenRecords(Records):
 
 def reference_records() -> dict[str, Records]:
     """Open the reference records, column by column."""
-    cache: dict[str, RunRecord | None] = {}
 
+    @functools.cache
     def find(spec: RunSpec) -> RunRecord | None:
-        key = keys.key(spec)
-        if key not in cache:
-            cache[key] = next(iter(run.reference([spec])), None)
-        return cache[key]
+        return next(iter(run.reference([spec])), None)
 
     return {column: Records(column, find) for column in COLUMNS}
 

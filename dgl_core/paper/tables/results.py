@@ -32,9 +32,7 @@ def results_table(
 ) -> pandas.DataFrame:
     """Show accuracies in per cent as strings: the paper's, the reference runs' and this run's, for each branch.
 
-    Args:
-        paper: ``paper_rows``, or empty. this_run: an empty list is shown as not run because its data are not present.
-        protocol: last | best_val | best_test.
+    An empty list in ``this_run`` is shown as not run because its data are not present.
     """
     labels = list(dict.fromkeys([*this_run, *reference, *paper]))
 

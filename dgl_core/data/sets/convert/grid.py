@@ -110,17 +110,14 @@ def read_utterance(video: Path, template: np.ndarray) -> Utterance:
     sight = np.stack(list(pictures(video)))  # [F, H, W]
     end = words[-1][2]
     if len(sight) < round(end * 25) - 1:
-        raise ValueError(
-            f"{video}: truncated, {len(sight)} frames, but the last word ends at {end:.2f} s; copy it again"
-        )
+        said = f"{len(sight)} frames, but the last word ends at {end:.2f} s"
+        raise ValueError(f"{video}: truncated, {said}; copy it again")
     if sight.shape[1:] != template.shape:
         raise ValueError(f"{video}: pictures are {sight.shape[2]} x {sight.shape[1]}, not as in the first video")
     sound = read_video(video, None, sound=True).mono(video, RATE)
     if len(sound) < (end - SLACK) * RATE:
-        stop = len(sound) / RATE
-        raise ValueError(
-            f"{video}: truncated, its sound ends at {stop:.2f} s, the last word at {end:.2f} s; copy it again"
-        )
+        said = f"its sound ends at {len(sound) / RATE:.2f} s, the last word at {end:.2f} s"
+        raise ValueError(f"{video}: truncated, {said}; copy it again")
     move, steps = find_head(sight[0], template), log_mel(sound)
     mel = np.stack([word_steps(steps, start, end) for _, start, end in words])
     lips = np.stack([word_lips(sight, start, end, move) for _, start, end in words])

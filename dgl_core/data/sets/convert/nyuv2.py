@@ -57,9 +57,8 @@ def convert(labeled: Path, mapping: Path, splits: Path, out: Path, full: bool = 
         for part, chosen in parts.items():
             (folder / f"{part}.txt").write_text("".join(f"{n:04d}\n" for n in sorted(chosen)), encoding="utf-8")
         with open(folder / "classes.csv", "w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(
-                [("label", "name"), *enumerate(names), (VOID, "void (unlabelled: ignore)")]
-            )
+            rows = [("label", "name"), *enumerate(names), (VOID, "void (unlabelled: ignore)")]
+            csv.writer(file, lineterminator="\n").writerows(rows)
         cache.write_manifest(folder, map(Path, RECIPE.facts.manifest))
         RECIPE.checksums(folder)
         for kind in ZIPS:
