@@ -345,3 +345,15 @@ def test_short_sounds_are_repeated(home):
     Image.new("RGB", (4, 4)).save(home / "f" / "0.png")
     sound, _, _ = read_clip(Source("a", str(wav), str(home / "f")), FORM, FRAMES)
     assert sound.shape == (9, 10) and np.isfinite(sound).all()
+
+
+def test_ctrl_c_is_for_the_process_that_reads_and_not_for_its_workers():
+    """In a terminal it reaches all of them; a worker would answer with a traceback of its own."""
+
+    class Asked:
+        def __call__(self) -> bool:
+            return signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+    heard = []
+    assert reader._in_processes(Asked(), [()], 1, heard.append) == []
+    assert heard == [True] and signal.getsignal(signal.SIGINT) != signal.SIG_IGN

@@ -8,6 +8,7 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -172,8 +173,8 @@ def _in_processes(reader: ClipReader, tasks: list[tuple], processes: int, note: 
     waiting, reading = iter(tasks), {}
     try:
         while True:
-            for task in islice(waiting, 2 * processes - len(reading)):
-                reading[pool.submit(reader, *task)] = task
+            with _without_interrupts():
+                reading |= {pool.submit(reader, *task): task for task in islice(waiting, 2 * processes - len(reading))}
             if not reading:
                 return []
             for future in wait(reading, return_when=FIRST_COMPLETED).done:
@@ -183,6 +184,19 @@ def _in_processes(reader: ClipReader, tasks: list[tuple], processes: int, note: 
         return [task for task in reading.values() if not reader.result(*task)]
     finally:
         pool.shutdown(kill_workers=True)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; a process that is started meanwhile ignores it for good, and its parent ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_with(parent: int) -> None:
