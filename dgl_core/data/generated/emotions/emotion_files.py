@@ -146,7 +146,8 @@ def _write_parallel(settings: Settings, folder: Path, shares: int) -> None:
     """Start one plain process per share, which scripts, notebooks and daemonic workers alike can do."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", __spec__.name, json.dumps(asdict(settings)), folder]
-    workers = [subprocess.Popen([*command, str(share), str(shares)], env=environment) for share in range(shares)]
+    apart = {"env": environment, "start_new_session": True}  # Ctrl-C reaches this process, which then ends them
+    workers = [subprocess.Popen([*command, str(share), str(shares)], **apart) for share in range(shares)]
     try:
         failed = [code for code in [worker.wait() for worker in workers] if code]
     finally:
