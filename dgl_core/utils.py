@@ -5,6 +5,7 @@ No torch and nothing of the house is imported here, so every file may use it.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
@@ -14,11 +15,12 @@ import operator
 import os
 import reprlib
 import shutil
+import signal
 import sys
 import threading
 import time
 from collections import UserDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,19 @@ class Range:
 
     def _ends(self) -> list[tuple[str, float]]:
         return [(name, end) for name in ENDS if (end := getattr(self, name)) is not None]
+
+
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; a process that is started meanwhile ignores it for good, and its parent ends it."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may set signals
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Registry(UserDict):

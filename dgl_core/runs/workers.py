@@ -11,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
+from dgl_core.utils import without_interrupts
+
 GRACE = 3.0  # seconds that a worker gets to release its claim
 FIRST_WORKER = 60.0  # seconds that the first worker of a Dask cluster gets to join; others may come later
 
@@ -41,6 +43,9 @@ def local_workers(count: int, gpus: Sequence[str] = ()) -> Iterator[ProcessPoolE
         places.put(gpus[worker % len(gpus)])
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(places,))
     try:
+        with without_interrupts():  # workers start here, and leave Ctrl-C to this process from their first moment
+            for _ in range(count):
+                pool.submit(os.getpid)
         yield pool
     except BaseException:
         processes = list((pool._processes or {}).values())

@@ -8,7 +8,6 @@ import io
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -30,7 +29,7 @@ from dgl_core.data.media.pictures import picture_files, read_picture
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import Form, spectrogram
 from dgl_core.data.media.video import Frames, is_video, read_video
-from dgl_core.utils import Clock, Progress
+from dgl_core.utils import Clock, Progress, without_interrupts
 
 VERSION = 2  # raised when the same media give other arrays, or the folder has another layout
 FEW = 64  # clips that are read in this process
@@ -173,7 +172,7 @@ def _in_processes(reader: ClipReader, tasks: list[tuple], processes: int, note: 
     waiting, reading = iter(tasks), {}
     try:
         while True:
-            with _without_interrupts():
+            with without_interrupts():
                 reading |= {pool.submit(reader, *task): task for task in islice(waiting, 2 * processes - len(reading))}
             if not reading:
                 return []
@@ -184,19 +183,6 @@ def _in_processes(reader: ClipReader, tasks: list[tuple], processes: int, note: 
         return [task for task in reading.values() if not reader.result(*task)]
     finally:
         pool.shutdown(kill_workers=True)
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment; a process that is started meanwhile ignores it for good, and its parent ends it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _end_with(parent: int) -> None:
