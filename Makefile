@@ -1,7 +1,8 @@
 # make reproduce [PROFILE=smoke|cpu|paper] [ONLY="02 03"] [OUT=folder]   every notebook, table and figure, one report
 # make reproduce PROFILE=paper REHEARSE=1      its times and memory, on random data of true size (0.05: a share; small)
 # make test                                                              unit, contract and fault tests, notebook outputs
-# make notebooks [ONLY=03]    re-execute the committed notebooks         make audit   are the committed results true?
+# make notebooks [ONLY=03]    re-execute the committed notebooks
+# make audit [COUNT=3] [SEED=today]      are the committed results true? other records every day
 # make torture [COUNT=1800] [SEED=0]    kills, damaged files, bad inputs: is anything lost, silent, obscure or left?
 # make bench                  the measured promises                      make lab     JupyterLab, whose kernels give
 #                                                                        the committed numbers               make clean
@@ -48,7 +49,7 @@ notebooks: $(VENV)/.complete
 	@$(BIN)/python -m tools.notebooks $(if $(value ONLY),$(call quoted,ONLY))
 
 audit: $(VENV)/.complete
-	@$(BIN)/python -m tools.audit
+	@$(BIN)/python -m tools.audit $(if $(value COUNT),$(call quoted,COUNT)) $(if $(value SEED),--seed $(call quoted,SEED))
 
 bench: $(VENV)/.complete
 	@for script in tests/bench/bench_*.py; do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done

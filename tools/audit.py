@@ -1,6 +1,6 @@
 """Audit the committed results: execute every notebook and train a sample of the reference records again, compare.
 
-python -m tools.audit [number of records, 3 by default]        (make audit)
+python -m tools.audit [COUNT] [--seed N]: so many records, 3 by default, chosen by this seed or by the day (make audit)
 """
 
 from __future__ import annotations

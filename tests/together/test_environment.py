@@ -128,6 +128,15 @@ def test_make_reproduce_passes_its_variables_on():
     assert dry[-7:] == ["reproduce", "--profile", "smoke", "--only", "02 03", "--out", "a b"]
 
 
+def test_the_audit_takes_a_seed_and_ci_gives_another_one_in_every_run():
+    words = ["make", "-n", "audit", "COUNT=2", "SEED=5"]
+    dry = subprocess.run(words, cwd=ROOT, env=by_hand(), capture_output=True, text=True, check=True).stdout
+    assert shlex.split(dry)[-5:] == ["-m", "tools.audit", "2", "--seed", "5"]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    runs = [step.get("run", "") for step in workflow["jobs"]["test"]["steps"]]
+    assert any("make audit" in run and "SEED=${{ github.run_number }}" in run for run in runs)
+
+
 VARIABLES = {"PROFILE": "--profile", "ONLY": "--only", "OUT": "--out", "REHEARSE": "--rehearse",
              "PER_GPU": "--per-gpu", "DASK": "--dask"}  # fmt: skip
 
