@@ -156,7 +156,7 @@ class Recipe:
                 raise ValueError(f"{folder / cache.MANIFEST} does not list {name}; {remedy}")
         sums = {name: expected[name] for name in needed}
         for name, why in cache.wrong_files(folder, sums).items():
-            raise ValueError(f"{folder / name}: {why} (SHA-256); {remedy}")
+            raise ValueError(f"{folder / name}: {why} (SHA-256 in {cache.MANIFEST}); {remedy}")
         return sums
 
     def _folder(self, root: Path | None) -> Path | None:
