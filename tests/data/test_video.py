@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import librosa
 import numpy as np
 import pytest
 from media_files import FLV, MPG, number_of, tone, write_video, write_wav
 
+from dgl_core.data.media import video
 from dgl_core.data.media.reader import Source, read_clip
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import FORMS, LONG_FORMS, spectrogram
@@ -142,3 +144,22 @@ def test_without_pyav_it_is_said_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.mp4").write_bytes(b"x")
     with pytest.raises(ImportError, match="PyAV.*pip install 'dgl-core.media.'"):
         read_video(Path(tmp_path / "a.mp4"), Frames(), sound=True)
+
+
+def looked_at(path: Path, wanted: list[int], frames: str) -> video._Reader:
+    """Look at frames written as letters: K stands for itself, p is built on the one before, a capital X is damaged."""
+    reader = video._Reader.__new__(video._Reader)
+    reader.path, reader.wanted, reader.kept, reader.number, reader.damaged = path, wanted, [], 0, False
+    for letter in frames:
+        frame = SimpleNamespace(
+            is_corrupt=letter == "X", key_frame=letter == "K", to_image=lambda letter=letter: letter
+        )
+        reader._look(SimpleNamespace(decode=lambda frame=frame: [frame]))
+    return reader
+
+
+def test_a_frame_that_is_built_on_a_damaged_one_is_refused(tmp_path):
+    """Whatever comes before the next frame that stands for itself shows what the damage left."""
+    with pytest.raises(ValueError, match="frame 4 is damaged"):
+        looked_at(tmp_path / "clip.mp4", [0, 4], "KpXppK")
+    assert looked_at(tmp_path / "clip.mp4", [0, 5], "KpXppK").kept == ["K", "K"], "a new picture repairs it"

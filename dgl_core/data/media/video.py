@@ -116,6 +116,7 @@ class _Reader:
             stream.codec_context.thread_count = 1  # clips are read side by side, one on each core
         self.kept: list = []
         self.number = 0  # of the frame that comes next
+        self.damaged = False  # is a frame since the last one that stands for itself?
         self.chunks: list[np.ndarray] = []
         self.sizes: list[int] = []  # of the packets of the sound
         self.broken = 0
@@ -148,7 +149,8 @@ class _Reader:
     def _look(self, packet) -> None:
         for frame in packet.decode():
             times = self.wanted.count(self.number)
-            if times and frame.is_corrupt:
+            self.damaged = frame.is_corrupt or self.damaged and not frame.key_frame  # the next ones are built on it
+            if times and self.damaged:
                 raise ValueError(f"{self.path}: frame {self.number} is damaged; download or copy it again")
             self.kept += [frame.to_image()] * times if times else []
             self.number += 1
