@@ -34,7 +34,7 @@ from dgl_core.data.media.pictures import read_frame, read_picture
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import spectrogram
 from dgl_core.data.recipe import SEEDS, Recipe, random_split
-from dgl_core.utils import ROOT
+from dgl_core.utils import ROOT, without_interrupts
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -146,8 +146,8 @@ def _write_parallel(settings: Settings, folder: Path, shares: int) -> None:
     """Start one plain process per share, which scripts, notebooks and daemonic workers alike can do."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", __spec__.name, json.dumps(asdict(settings)), folder]
-    apart = {"env": environment, "start_new_session": True}  # Ctrl-C reaches this process, which then ends them
-    workers = [subprocess.Popen([*command, str(share), str(shares)], **apart) for share in range(shares)]
+    with without_interrupts():
+        workers = [subprocess.Popen([*command, str(share), str(shares)], env=environment) for share in range(shares)]
     try:
         failed = [code for code in [worker.wait() for worker in workers] if code]
     finally:
