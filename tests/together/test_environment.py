@@ -182,26 +182,22 @@ def test_citation():
     assert f"## {dgl_core.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-# Spelled so that this file does not hold what it looks for.
+# Spelled so that this file does not hold what it looks for. Every match of a pattern holds one of the words before it:
+# they are found in an instant, and a file without them needs no closer look.
 FOREIGN = {
-    "a path of one machine": re.compile(r"(?<![\w.])/(?:work|root|home/(?!reader\b)\w+|Users/\w+)/"),
-    "a package index": re.compile(
-        r"py" + r"pi\.org|python" + r"hosted\.org|download\.py" + r"torch\.org|conda\.ana" + r"conda\.org"
+    "a path of one machine": (
+        ("/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "/Us" + "ers/"),
+        re.compile(r"(?<![\w.])/(?:work|root|home/(?!reader\b)\w+|Users/\w+)/"),
     ),
-    "a private folder": re.compile(r"\.\./sha" + r"red|(?<![\w/])sha" + r"red/(?:data|paper)|\.lib" + r"rary"),
+    "a package index": (
+        ("py" + "pi.org", "python" + "hosted.org", "download.py" + "torch.org", "conda.ana" + "conda.org"),
+        re.compile(r"py" + r"pi\.org|python" + r"hosted\.org|download\.py" + r"torch\.org|conda\.ana" + r"conda\.org"),
+    ),
+    "a private folder": (
+        ("sha" + "red", ".lib" + "rary"),
+        re.compile(r"\.\./sha" + r"red|(?<![\w/])sha" + r"red/(?:data|paper)|\.lib" + r"rary"),
+    ),
 }
-PIECES = (
-    "/wo" + "rk/",
-    "/ro" + "ot/",
-    "/ho" + "me/",
-    "/Us" + "ers/",
-    "py" + "pi",
-    "python" + "hosted",
-    "py" + "torch.org",
-    "conda.ana" + "conda",
-    "sha" + "red",
-    ".lib" + "rary",
-)  # a file without any of them needs no closer look
 ALLOWED = {("Makefile", "a private folder"), (".ci/run", "a private folder")}
 
 
@@ -213,8 +209,8 @@ def test_nothing_names_a_machine_or_a_package_index():
             text = path.read_text()
         except UnicodeDecodeError:
             continue  # pictures and arrays
-        for what, pattern in FOREIGN.items() if any(piece in text for piece in PIECES) else ():
-            match = pattern.search(text)
+        for what, (words, pattern) in FOREIGN.items():
+            match = pattern.search(text) if any(word in text for word in words) else None
             if match and (short, what) not in ALLOWED:
                 found.append(f"{short}: {what}, {match[0]!r}")
     assert not found
