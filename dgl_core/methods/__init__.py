@@ -28,6 +28,8 @@ METHODS: Registry = Registry({
     "mla": "dgl_core.methods.baselines.mla:MLA",
     "mmpareto": "dgl_core.methods.baselines.mmpareto:MMPareto",
     "relearn": "dgl_core.methods.baselines.relearn:Relearn",
+    "ensemble": "dgl_core.methods.baselines.alone:UnimodalEnsemble",
+    "frozen_encoders": "dgl_core.methods.baselines.alone:FrozenEncoders",
     "reconboost": "dgl_core.methods.baselines.reconboost:ReconBoost",
 })  # fmt: skip
 

@@ -1,0 +1,123 @@
+"""Train every encoder alone and join them afterwards: an average of opinions, or a head on frozen features.
+
+They are the null models of DGL, whose encoders see unimodal losses only: what they reach needs no multimodal training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgl_core.gradients import FUSED
+from dgl_core.methods.base import Batch, Method, State
+from dgl_core.methods.heads import collect, encode, feature_widths, vectors
+from dgl_core.methods.scores import JointObjective, check_target, evaluating
+
+DECAYS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # strengths of the penalty that validation chooses from
+
+
+@dataclass
+class UnimodalEnsemble(Method):
+    """Unimodal ensemble: each encoder with its own linear head, trained alone; log-probabilities are averaged.
+
+    **Step.** theta_m and head_m follow grad CE(head_m(z_m), y), for each modality by itself; the model's fusion is not
+    used. Fused logits are the mean over modalities of log softmax(head_m(z_m)), an absent modality left out.
+    **Source.** The late-fusion average of every textbook; the null model of Table 1 that the paper does not have.
+    **Difference.** (1) One run trains all encoders side by side; nothing flows between them.
+    """
+
+    TITLE: ClassVar[str] = "unimodal ensemble"
+    SEVERAL: ClassVar[bool] = True
+    OFFICIAL: ClassVar[str] = "own linear head on z_m, whole bias"
+
+    def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
+        return nn.ModuleDict({m: nn.Linear(width, classes) for m, width in feature_widths(model, self.TITLE).items()})
+
+    def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
+        return JointObjective(model, criterion)  # for its model alone
+
+    def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        check_target(batch.target)
+        logits = self.official_unimodal(state, batch.inputs)
+        losses = {m: F.cross_entropy(values, batch.target) for m, values in logits.items()}
+        state.backward(sum(losses.values()))
+        with torch.no_grad():
+            multimodal = F.cross_entropy(average(logits), batch.target)
+        state.update([*logits, "heads"])
+        return {"multimodal": multimodal} | losses
+
+    def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:
+        return average({m: state.heads[m](z) for m, z in encode(state.model, inputs, keep).items()})
+
+    def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        branches = self.official_unimodal(state, inputs)
+        return {FUSED: average(branches)} | {m: average({m: values}) for m, values in branches.items()}
+
+    def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {m: state.heads[m](z) for m, z in encode(state.model, inputs).items()}
+
+
+def average(logits: Mapping[str, Tensor]) -> Tensor:
+    """Average log-probabilities over modalities, {m: [B, K]} -> [B, K]."""
+    return torch.stack([values.log_softmax(dim=1) for values in logits.values()]).mean(dim=0)
+
+
+@dataclass
+class FrozenEncoders(UnimodalEnsemble):
+    """Frozen unimodal encoders: as ``UnimodalEnsemble``, then the model's fusion is fitted on their features.
+
+    **Step.** After the last epoch the encoders stay as they are. The fusion module, at its first weights until
+    then, is fitted to the features of the training part, without augmentation, by L-BFGS on the mean cross-entropy + decay * |weights|^2 / 2;
+    validation accuracy chooses the decay. Until then the fused logits are those of the ensemble.
+    **Source.** Late-fusion probing, as in the linear probes of self-supervised learning.
+    **Difference.** (1) A missing modality is answered by the heads of those that are there, which knew it alone.
+    """
+
+    TITLE: ClassVar[str] = "frozen unimodal encoders, new head"
+    MEMORY: ClassVar[dict[str, object]] = {"fitted": False}
+
+    def on_epoch_end(self, state: State) -> None:
+        if state.epoch + 1 < state.epochs:
+            return
+        (train, target), (val, wanted) = collect(state, "train"), collect(state, "val")
+        fusion, found = state.model.fusion, []
+        start = {name: value.clone() for name, value in fusion.state_dict().items()}
+        for decay in DECAYS:
+            fusion.load_state_dict(start)
+            fit_fusion(state.model, train, target, decay)
+            with evaluating(state.model), torch.no_grad():
+                right = (state.model.fuse(val).argmax(dim=1) == wanted).double().mean().item()
+            found.append((right, decay, {name: value.clone() for name, value in fusion.state_dict().items()}))
+        fusion.load_state_dict(max(found, key=lambda one: one[0])[2])
+        self.fitted = True
+
+    def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:
+        whole = keep is None or set(keep) == set(state.model.encoders)
+        if self.fitted and whole:
+            return state.model.fuse(vectors(state.model, inputs))
+        return super().logits(state, inputs, keep)
+
+    def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = super().all_logits(state, inputs)
+        return found | {FUSED: self.logits(state, inputs)}
+
+
+def fit_fusion(model: nn.Module, features: Mapping[str, Tensor], target: Tensor, decay: float) -> None:
+    """Fit the fusion module in place to fixed features {m: [N, D_m]} and targets [N]."""
+    weights = list(model.fusion.parameters())
+    optimizer = torch.optim.LBFGS(weights, max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model.fuse(features), target)
+        loss = loss + decay / 2 * sum(weight.square().sum() for weight in weights)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    optimizer.zero_grad(set_to_none=True)

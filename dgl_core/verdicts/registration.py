@@ -1,0 +1,141 @@
+"""Read the registration: the questions, how each will be judged and on how many replicates, fixed before the runs.
+
+``results/registration.toml`` is committed before the first confirming run; what is not in it is exploratory. A later
+look at more replicates is allowed where it is written there, with the level that it spends.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgl_core.utils import ROOT, unknown_name
+from dgl_core.verdicts.families import CORRECTIONS
+
+PATH = ROOT / "results" / "registration.toml"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Judge once with the first ``replicates`` of them, at ``level``; the levels of all looks add up to 5 %."""
+
+    replicates: int
+    level: float
+
+
+@dataclass(frozen=True)
+class Family:
+    """Questions that are judged together on one data set.
+
+    Attributes:
+        correction: a key of ``families.CORRECTIONS``. looks: when it is judged. size: how many questions it has.
+    """
+
+    name: str
+    dataset: str
+    correction: str
+    looks: tuple[Look, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question: is ``row`` better than ``than``, by the score of these branches?
+
+    Attributes:
+        id: as in the ledger. family: name of its family, on every set of ``sets``.
+        row, than: rows of the confirming experiment. branch, other: of either row; "weakest" is the modality that is
+            worst alone in the pilots.
+        delta: smallest difference that anyone would care about, in points.
+        asks: the question in words. says: what the paper says: better, equal, or nothing ("").
+    """
+
+    id: str
+    family: str
+    sets: tuple[str, ...]
+    row: str
+    than: str
+    delta: float
+    asks: str
+    says: str = "better"
+    branch: str = "fused"
+    other: str = "fused"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """All that was fixed before the confirming runs.
+
+    Attributes:
+        pilots: replicates that choose learning rates and are never used again. first: number of the first confirming
+            replicate. rates: data set -> learning rates that every row may choose from.
+    """
+
+    questions: tuple[Question, ...]
+    families: Mapping[tuple[str, str], Family]
+    pilots: tuple[int, ...]
+    first: int
+    rates: Mapping[str, tuple[float, ...]]
+
+    def question(self, name: str) -> Question:
+        """Look up a question by its id.
+
+        Raises:
+            ValueError: it has no family, so nothing may be concluded about it.
+        """
+        for question in self.questions:
+            if question.id == name:
+                return question
+        raise unknown_name("registered question", name, [question.id for question in self.questions])
+
+    def of_family(self, family: Family) -> tuple[Question, ...]:
+        """List the questions of a family, on its data set."""
+        return tuple(q for q in self.questions if q.family == family.name and family.dataset in q.sets)
+
+
+@functools.lru_cache(maxsize=4)
+def registration(path: Path = PATH) -> Registration:
+    """Read the registration.
+
+    Raises:
+        ValueError: a family whose size is not the number of its questions, levels above 5 %, or unknown names.
+    """
+    body = tomllib.loads(path.read_text(encoding="utf-8"))
+    questions = tuple(
+        Question(**question | {"sets": tuple(question["sets"])}) for question in body["questions"]
+    )
+    families = {}
+    for name, block in body["families"].items():
+        for dataset, size in block["sizes"].items():
+            looks = tuple(Look(**look) for look in block["looks"])
+            families[name, dataset] = Family(name, dataset, block["correction"], looks, size)
+    found = Registration(
+        questions, families, tuple(body["pilots"]), body["first"],
+        {dataset: tuple(rates) for dataset, rates in body["rates"].items()},
+    )  # fmt: skip
+    _check(found)
+    return found
+
+
+def _check(found: Registration) -> None:
+    ids = [question.id for question in found.questions]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise ValueError(f"the registration has {ids.count(name)} questions {name!r}; give each an id of its own.")
+    for question in found.questions:
+        for dataset in question.sets:
+            if (question.family, dataset) not in found.families:
+                raise ValueError(f"question {question.id!r} on {dataset!r} has no family; give {question.family!r} a "
+                                 "size there.")  # fmt: skip
+    for family in found.families.values():
+        if family.correction not in CORRECTIONS:
+            raise unknown_name("correction", family.correction, CORRECTIONS)
+        count = len(found.of_family(family))
+        if count != family.size:
+            raise ValueError(f"family {family.name!r} on {family.dataset!r} has {count} questions and a size of "
+                             f"{family.size}; both are fixed before the runs.")  # fmt: skip
+        if round(sum(look.level for look in family.looks), 6) > 0.05:
+            raise ValueError(f"the looks of family {family.name!r} spend more than 5 % in sum.")
