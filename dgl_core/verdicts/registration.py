@@ -104,9 +104,7 @@ def registration(path: Path = PATH) -> Registration:
         ValueError: a family whose size is not the number of its questions, levels above 5 %, or unknown names.
     """
     body = tomllib.loads(path.read_text(encoding="utf-8"))
-    questions = tuple(
-        Question(**question | {"sets": tuple(question["sets"])}) for question in body["questions"]
-    )
+    questions = tuple(Question(**question | {"sets": tuple(question["sets"])}) for question in body["questions"])
     families = {}
     for name, block in body["families"].items():
         for dataset, size in block["sizes"].items():

@@ -132,3 +132,30 @@ def test_agm_official_scores_are_the_shares_in_evaluation_mode():
     both, a, b = model(inputs), model({A: inputs[A], B: zero[B]}), model({A: zero[A], B: inputs[B]})
     found = trainer.method.official_unimodal(trainer, inputs)
     assert torch.allclose(found[A], (both - b + a) / 2) and torch.allclose(found[B], (both - a + b) / 2)
+
+
+@pytest.mark.parametrize("make_model", [lambda: pictures(2), lambda: dense(2)], ids=["late", "dense"])
+def test_batch_statistics_of_masked_passes_leave_the_running_ones_alone(make_model):
+    """The masked passes normalise by their own batch; only the full pass moves the running statistics, once."""
+    data = images(2) if make_model().__class__.__name__ == "LateFusion" else arrays(2)
+    running = []
+    for masked in (True, False):
+        state = without_updates(make("agm", make_model(), data, options={"masked": "batch"}))
+        inputs = state.batch(state.train_index[:6])
+        if masked:
+            state.method.step(state, inputs)
+        else:
+            state.model(inputs.inputs)
+        running.append({n: b.clone() for n, b in state.model.named_buffers() if "running" in n})
+    assert running[0] and all(torch.equal(running[0][n], running[1][n]) for n in running[0])
+
+
+def test_masked_passes_in_training_mode_are_whole_passes_on_zeroed_inputs():
+    model = pictures(2).double().train()
+    data = images(2)
+    inputs = {m: x[:6].double() for m, x in data.inputs.items()}
+    with agm.batch_statistics(model):
+        found = agm.coalition_logits(model, inputs)
+        for s, logits in found.items():
+            blank = {m: inputs[m] if m in s else torch.zeros_like(inputs[m]) for m in inputs}
+            assert torch.allclose(logits, model(blank), rtol=0, atol=1e-10)

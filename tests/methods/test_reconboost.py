@@ -96,3 +96,17 @@ def test_reconboost_scores():
         assert torch.allclose(every[m], 2 * own[m])
     state.epoch = 19
     assert torch.allclose(state.method.logits(state, inputs), 2 * sum(own.values()))
+
+
+def test_pretraining_trains_every_modality_alone_and_shifts_the_stages():
+    state = trainer("reconboost", epochs=10, options={"pretraining": 0.5, "alone": 0.1, "together": 0.1})
+    batch = first_batch(state)
+    h = state.heads["ensemble"](state.model.encode(batch.inputs))
+    expected = sum(F.cross_entropy(values, batch.target) for values in h.values()).item()
+    state.epoch = 4
+    assert state.method.step(state, batch)["objective"].item() == pytest.approx(expected)
+    assert state.method.members(state) == list(NAMES[:2])
+    seen = []
+    for state.epoch in range(5, 9):
+        seen.append(state.method.stage(state))
+    assert seen == [(0, True), (0, False), (1, True), (1, False)]

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from dgl_core.methods.base import Batch, Method, State, option
-from dgl_core.methods.scores import JointObjective, active, check_target, evaluating, target_probability
+from dgl_core.methods.scores import (
+    JointObjective,
+    active,
+    batch_statistics,
+    check_target,
+    evaluating,
+    target_probability,
+)
 
 Coalition = tuple[str, ...]  # modalities that are present, in the order of the model
 FLOOR = 1e-8  # smallest probability in a score
@@ -29,18 +36,21 @@ def coalitions(modalities: Sequence[str], full: bool) -> list[Coalition]:
 def coalition_logits(model: nn.Module, inputs: Mapping[str, Tensor], full: bool = False) -> dict[Coalition, Tensor]:
     """Compute logits [B, K] of every coalition with the *inputs* of the absent modalities set to zero.
 
-    Call it in evaluation mode: samples then do not influence each other, so a late-fusion model encodes each input once
-    and the zero input once, as one more sample.
+    A late-fusion model encodes each input once and the zero input once: in evaluation mode, where samples do not
+    influence each other, as one more sample; in training mode as a batch of its own, whose statistics are its own.
     """
     modalities = tuple(model.encoders)
     wanted = coalitions(modalities, full)
     if not hasattr(model, "encode"):
         blank = {m: torch.zeros_like(inputs[m]) for m in modalities}
         return {s: model({m: (inputs if m in s else blank)[m] for m in modalities}) for s in wanted}
-    padded = {m: torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for m, x in inputs.items()}
-    features = model.encode(padded)  # [B + 1, D_m]
-    given = {m: z[:-1] for m, z in features.items()}
-    blank = {m: z[-1:].expand_as(given[m]) for m, z in features.items()}
+    if model.training:
+        given, none = model.encode(inputs), model.encode({m: x.new_zeros(2, *x.shape[1:]) for m, x in inputs.items()})
+    else:
+        padded = {m: torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for m, x in inputs.items()}
+        features = model.encode(padded)  # [B + 1, D_m]
+        given, none = {m: z[:-1] for m, z in features.items()}, {m: z[-1:] for m, z in features.items()}
+    blank = {m: z[-1:].expand_as(given[m]) for m, z in none.items()}
     return {s: model.fuse({m: (given if m in s else blank)[m] for m in modalities}) for s in wanted}
 
 
@@ -98,9 +108,11 @@ def clip_by_fusion(everything: Sequence[Tensor], fusion: Sequence[Tensor]) -> No
 class ShapleyObjective(JointObjective):
     """Joint loss whose gradient through each modality's Shapley share is scaled."""
 
-    def __init__(self, model: nn.Module, alpha: float, criterion: Callable[[Tensor, Tensor], Tensor]):
+    def __init__(
+        self, model: nn.Module, alpha: float, criterion: Callable[[Tensor, Tensor], Tensor], masked: str = "evaluation"
+    ):
         super().__init__(model, criterion)
-        self.alpha = alpha
+        self.alpha, self.statistics = alpha, batch_statistics if masked == "batch" else evaluating
 
     def forward(
         self, inputs: Mapping[str, Tensor], target: Tensor, running: Tensor | None = None
@@ -111,7 +123,7 @@ class ShapleyObjective(JointObjective):
         if running is None:
             return self.criterion(fused, target), None
         modalities = tuple(self.model.encoders)
-        with evaluating(self.model):
+        with self.statistics(self.model):
             values = coalition_logits(self.model, inputs)
         shares = shapley(values | {modalities: fused}, modalities)
         with torch.no_grad():
@@ -157,17 +169,21 @@ class AGM(Method):
     Args:
         alpha: strength; 1 is the official default (no file gives one for a data set of the paper).
         until: share of the epochs with modulation, the last one included; 1 is all of them (official: epochs 0-20).
+        masked: statistics of batch norm in the masked passes: "evaluation", the running ones, as released, or "batch",
+            those of the pass itself, which leaves the running ones alone. With the running ones a network with batch
+            norm is trained away from them and collapses at our rates (METHODS 10.1).
     """
 
     alpha: float = option(1.0, low=0)
     until: float = option(1.0, low=0, high=1)
+    masked: str = option("evaluation", choices=("evaluation", "batch"))
     TITLE: ClassVar[str] = "AGM"
     SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "Shapley share of the logits over input coalitions, the bias with them"
     MEMORY: ClassVar[dict[str, object]] = {"running": torch.zeros(0), "batches": 0}  # mean scores [M] of so many
 
     def objective(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
-        return ShapleyObjective(model, self.alpha, criterion)
+        return ShapleyObjective(model, self.alpha, criterion, self.masked)
 
     def on_start(self, state: State) -> None:
         self.running, self.batches = torch.zeros(len(state.model.encoders)), 0

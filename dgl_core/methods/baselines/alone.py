@@ -71,9 +71,9 @@ def average(logits: Mapping[str, Tensor]) -> Tensor:
 class FrozenEncoders(UnimodalEnsemble):
     """Frozen unimodal encoders: as ``UnimodalEnsemble``, then the model's fusion is fitted on their features.
 
-    **Step.** After the last epoch the encoders stay as they are. The fusion module, at its first weights until
-    then, is fitted to the features of the training part, without augmentation, by L-BFGS on the mean cross-entropy + decay * |weights|^2 / 2;
-    validation accuracy chooses the decay. Until then the fused logits are those of the ensemble.
+    **Step.** After the last epoch the encoders stay as they are. The fusion module, at its first weights until then, is
+    fitted to the features of the training part, without augmentation, by L-BFGS on the mean cross-entropy +
+    decay * |weights|^2 / 2; validation accuracy chooses the decay. Before that the fused logits are the ensemble's.
     **Source.** Late-fusion probing, as in the linear probes of self-supervised learning.
     **Difference.** (1) A missing modality is answered by the heads of those that are there, which knew it alone.
     """

@@ -79,8 +79,10 @@ class ReconBoost(Method):
     20. As there, scores at the end follow a phase 2: it goes on where the run is too short for another stage. (2) The
     official MSE joins two detached tensors and trains nothing, whatever its weight 0.5; ``alignment`` 0 is that. A
     positive value lets its gradient reach the current modality. (3) Stage 0 has no others, so q is uniform; there it is
-    1 for every sample by a slip of shape (softmax over one column), which only scales the loss. (4) No unimodal
-    pre-training, which the commands of the official README for CREMA-D ask for (``--use_pretrain``). (5) The optimiser
+    1 for every sample by a slip of shape (softmax over one column), which only scales the loss. (4) The commands
+    of the official README start from encoders that were trained alone (``--use_pretrain``, on epochs of their own);
+    with ``pretraining`` the first epochs of the run do this, every modality through h, so that the budget is equal and
+    all modalities are members from stage 0 on. (5) The optimiser
     is that of all methods here and keeps its momentum from stage to stage; there it is made anew. (6) The fusion module
     of the model is not used and not trained. A masked modality is left out of the sum. (7) Any number of modalities; a
     run that ends before every modality had its turn uses those that had.
@@ -88,6 +90,7 @@ class ReconBoost(Method):
     Args:
         w1, w2: weight of the label, 5 on CREMA-D, and of the others, 1; more than w1 would unlearn.
         alone, together: share of the run of each phase 1 and phase 2.
+        pretraining: share of the run in which every modality is first trained alone.
     """
 
     w1: float = option(5.0, low=0)
@@ -95,6 +98,7 @@ class ReconBoost(Method):
     alignment: float = option(0.0, low=0)
     alone: float = option(0.04, low=0, high=1)
     together: float = option(0.04, low=0, high=1)
+    pretraining: float = option(0.0, low=0, high=0.9)
     TITLE: ClassVar[str] = "ReconBoost"
     SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "the shared head on z_m, whole bias"
@@ -115,17 +119,26 @@ class ReconBoost(Method):
     def stage(self, state: State) -> tuple[int, bool]:
         """Find the stage of the present epoch, and whether its modality is trained alone."""
         lengths = (whole_epochs(share, state.epochs) for share in (self.alone, self.together))
-        return stage_of(state.epoch, state.epochs, *lengths)
+        before = self.before(state)
+        return stage_of(max(state.epoch - before, 0), state.epochs - before, *lengths)
+
+    def before(self, state: State) -> int:
+        """Count the epochs of pre-training."""
+        return whole_epochs(self.pretraining, state.epochs) if self.pretraining else 0
 
     def members(self, state: State) -> list[str]:
-        """List the modalities of the ensemble: those that had a turn, the present one included."""
-        return list(state.model.encoders)[: self.stage(state)[0] + 1]
+        """List the modalities of the ensemble: those that had a turn, the present one included, or pre-training."""
+        names = list(state.model.encoders)
+        return names if self.pretraining else names[: self.stage(state)[0] + 1]
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
         check_target(batch.target)
         ensemble, members = state.heads["ensemble"], self.members(state)
         stage, alone = self.stage(state)
-        if alone:
+        if state.epoch < self.before(state):
+            logits = ensemble(encode(state.model, batch.inputs, members))
+            loss, alone = sum(F.cross_entropy(values, batch.target) for values in logits.values()), True
+        elif alone:
             loss, logits = self._alone(state, batch, members, stage)
         else:
             logits = ensemble(encode(state.model, batch.inputs, members))

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dgl_core.models.fusion.attention import AttentionFusion
 from dgl_core.models.fusion.base import Fusion, PlainFusion, check_keep, survivors, zero_mask
 from dgl_core.models.fusion.linear import ConcatFusion, MLPFusion, SumFusion
-from dgl_core.models.fusion.multiplicative import BilinearFusion, FiLMFusion, GatedFusion
+from dgl_core.models.fusion.multiplicative import BilinearFusion, FiLMFusion, GatedFusion, LiteralGatedFusion
 from dgl_core.utils import unknown_name
 
 __all__ = [
-    "FUSIONS", "AttentionFusion", "BilinearFusion", "ConcatFusion", "FiLMFusion", "Fusion", "GatedFusion", "MLPFusion",
+    "FUSIONS", "AttentionFusion", "BilinearFusion", "ConcatFusion", "FiLMFusion", "Fusion", "GatedFusion",
+    "LiteralGatedFusion", "MLPFusion",
     "PlainFusion", "SumFusion", "check_keep", "make_fusion", "survivors", "zero_mask",
 ]  # fmt: skip
 
@@ -24,6 +25,7 @@ FUSIONS: dict[str, type[Fusion]] = {
     "sum": SumFusion,
     "film": FiLMFusion,
     "gated": GatedFusion,
+    "gated_literal": LiteralGatedFusion,
     "bilinear": BilinearFusion,
     "attention": AttentionFusion,
     "mlp": MLPFusion,

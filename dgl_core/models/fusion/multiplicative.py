@@ -110,6 +110,18 @@ class GatedFusion(Fusion):
         return self.head(torch.sigmoid(u) * u)
 
 
+class LiteralGatedFusion(GatedFusion):
+    """``GatedFusion`` with the official masks, and projections that stay at their initial values, as DGL's code has it.
+
+    **Source.** Official ``GatedFusion_DGL``: the multimodal loss sees detached projections, and what the unimodal
+    losses leave on them is cleared before the update.
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int):
+        super().__init__(widths, classes, official=True)
+        self.projections.requires_grad_(False)
+
+
 def _at_least_two(widths: Mapping[str, int], kind: str) -> list[str]:
     if len(widths) < 2:
         raise ValueError(

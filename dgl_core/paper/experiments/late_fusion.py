@@ -179,10 +179,10 @@ def table4(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Ex
 
 
 def head_names() -> tuple[str, ...]:
-    """List the fusion heads that are compared: all that are registered, without that of Table 2's perceptrons."""
+    """List the fusion heads that are compared: all, without that of Table 2's perceptrons and the literal gates."""
     from dgl_core.models.fusion import FUSIONS  # here, because it loads torch, which a plan does not need
 
-    return tuple(name for name in FUSIONS if name != "mlp")
+    return tuple(name for name in FUSIONS if name not in ("mlp", "gated_literal"))
 
 
 def fusion_heads(profile: str, dataset: str, seeds: Iterable[int] | None = None) -> Experiment:
