@@ -17,7 +17,7 @@ import numpy as np
 from dgl_core import data
 from dgl_core.data.generated.emotions.acting import bell
 from dgl_core.data.generated.portable import generator
-from dgl_core.data.recipe import SEEDS, Recipe, random_split
+from dgl_core.data.recipe import SEEDS, Recipe, split_with
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -32,13 +32,16 @@ STRONG, WEAK = 2.0, 1.6  # length of what is shown, where the noise has deviatio
 NOISE = 0.5
 
 
-def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int) -> Dataset:
+def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int, weak: str, test: float) -> Dataset:
     """Load the generated set; ``root`` is not used.
 
     Args:
         samples: how many, as equal as possible over the classes.
         modalities: "strong" and ``modalities - 1`` weak ones ("weak_1", "weak_2", ...), 2 to 5.
         seed: of everything random.
+        weak: how a weak modality shows the class: "products" of signs, which its encoder has to learn, or a
+            "direction" a class, which is there from the start.
+        test: share of the test part.
     """
     import torch
 
@@ -49,18 +52,19 @@ def load_triplet(root: Path | None, *, samples: int, modalities: int, seed: int)
         if number == 0:
             shown = STRONG * _directions(own, len(CLASSES))[label] * (~blind)[:, None]
         else:
-            shown = _weak(own, label, informed=own.random(samples) < np.where(blind, HELP, STRAY))
+            informed = own.random(samples) < np.where(blind, HELP, STRAY)
+            shown = _weak(own, label, informed) if weak == "products" else _plain(own, label, informed)
         values = (shown + NOISE * bell(own, shown.size).reshape(shown.shape)).astype(np.float32)
         inputs[f"weak_{number}" if number else "strong"] = torch.from_numpy(values)
     return data.Dataset(
         inputs,
         torch.from_numpy(label),
-        random_split(label, seed=seed),
+        split_with(label, test, seed),
         name="triplet",
         classes=CLASSES,
         source=f"generated features: {samples} samples, {modalities} modalities, seed {seed}",
         generated=True,
-        version=f"triplet {VERSION} {samples} {modalities} 0 {seed}",  # 0: an option of an earlier form
+        version=f"triplet {VERSION} {samples} {modalities} 0 {seed}" + ("" if weak == "products" else f" {weak}"),
     )
 
 
@@ -85,10 +89,17 @@ def _weak(rng: np.random.Generator, label: np.ndarray, informed: np.ndarray) -> 
     return WEAK * sum(signs[:, k // 2, k % 2, None] * directions[k] for k in range(4))
 
 
+def _plain(rng: np.random.Generator, label: np.ndarray, informed: np.ndarray) -> np.ndarray:
+    """Return one direction per class, that of the label where ``informed``, else of any class, ``[N, SIZE]``."""
+    shown = np.where(informed, label, rng.integers(0, len(CLASSES), len(label)))
+    return WEAK * _directions(rng, len(CLASSES))[shown]
+
+
 RECIPE = Recipe(
     "triplet",
     load_triplet,
-    {"samples": 1500, "modalities": 3, "seed": 0},
+    {"samples": 1500, "modalities": 3, "seed": 0, "weak": "products", "test": 0.2},
     generated=True,
-    limits={"samples": (60, 100_000), "modalities": (2, 5), "seed": SEEDS},
+    choices={"weak": ("products", "direction")},
+    limits={"samples": (60, 100_000), "modalities": (2, 5), "seed": SEEDS, "test": (0.05, 0.9)},
 )

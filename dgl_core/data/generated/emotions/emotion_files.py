@@ -33,7 +33,7 @@ from dgl_core.data.media.clips import View, dataset, read_list
 from dgl_core.data.media.pictures import read_frame, read_picture
 from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import spectrogram
-from dgl_core.data.recipe import SEEDS, Recipe, random_split
+from dgl_core.data.recipe import SEEDS, Recipe, random_split, split_with
 from dgl_core.utils import ROOT, without_interrupts
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 VERSION = 2  # raised when the same settings give other bytes
 ACTORS = tuple(range(1001, 1092))  # as many as CREMA-D has
 LEVELS = ("XX", "LO", "MD", "HI")  # XX, unspecified, first
+TEST = 0.2  # share of the test part
 SIDE = 96  # pixels of a frame
 AUDIO, FRAMES = "AudioWAV", "Image-01-FPS"
 MOST = len(EMOTIONS) * len(ACTORS) * len(SENTENCES) * len(LEVELS)  # clips that differ
@@ -177,22 +178,28 @@ def wav_bytes(samples: np.ndarray) -> bytes:
 
 
 def load_emotions(
-    root: Path | None, *, clips: int, seed: int, audio_difficulty: float, visual_difficulty: float, **view
+    root: Path | None, *, clips: int, seed: int, audio_difficulty: float, visual_difficulty: float, test: float, **view
 ) -> Dataset:
-    """Load the generated set, written on first use; it lives in its own cache, so ``root`` is not used."""
+    """Load the generated set, written on first use; it lives in its own cache, so ``root`` is not used.
+
+    Args:
+        test: share of the test part. view: how the clips are read.
+    """
     settings = Settings(clips, seed, audio_difficulty, visual_difficulty)
     try:
-        return _read(settings, ensure(settings), View(**view))
+        return _read(settings, ensure(settings), test, View(**view))
     except cache.Damaged:
         with cache.afresh():
-            return _read(settings, ensure(settings, read=True), View(**view))
+            return _read(settings, ensure(settings, read=True), test, View(**view))
 
 
-def _read(settings: Settings, folder: Path, view: View) -> Dataset:
+def _read(settings: Settings, folder: Path, test: float, view: View) -> Dataset:
     """Read the set from its media and the arrays beside them; ``Damaged`` if a file differs from the manifest."""
     lists = {part: read_list(folder / f"{part}.csv", EMOTIONS) for part in ("train", "val", "test")}
     rows = sorted((name, label, part) for part, listed in lists.items() for name, label in listed)
     names, labels, parts = zip(*rows, strict=True)
+    if test != TEST:
+        parts = split_with(labels, test, settings.seed)
     sounds = [folder / AUDIO / f"{name}.wav" for name in names]
     pictures = [folder / FRAMES / name / "00000.jpg" for name in names]
     size, form = view.stored.size, view.form
@@ -231,10 +238,10 @@ def _read(settings: Settings, folder: Path, view: View) -> Dataset:
 RECIPE = Recipe(
     "emotions",
     load_emotions,
-    asdict(Settings()) | {"spectrogram": "compact", "frame_size": 48, "augment": "shift"},
+    asdict(Settings()) | {"test": TEST, "spectrogram": "compact", "frame_size": 48, "augment": "shift"},
     generated=True,
     choices={"spectrogram": ("compact", "official", "paper"), "augment": ("none", "shift", "crop")},
-    limits={"clips": (18, MOST), "seed": SEEDS, "frame_size": (16, 512)}
+    limits={"clips": (18, MOST), "seed": SEEDS, "test": (0.05, 0.9), "frame_size": (16, 512)}
     | {"audio_difficulty": (0, 1), "visual_difficulty": (0, 1)},
     verify=lambda root: kept.verify("emotions"),
 )
