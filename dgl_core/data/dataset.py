@@ -38,6 +38,8 @@ class Dataset:
         name: what tables and records call the set.
         classes: class names in label order, two at least; by default the labels themselves.
         ids: one name per sample (default: its number).
+        groups: one name per sample of what it shares with others, a speaker or a video (default: nothing). A verdict
+            draws whole groups, because samples of one group are no independent evidence.
         source: where the values come from, in words for people.
         generated: True for a set that this project computes; such a set never passes for a real one.
         version: generator version and settings, part of the fingerprint of a generated set.
@@ -59,6 +61,7 @@ class Dataset:
         name: str,
         classes: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
         source: str = "",
         generated: bool = False,
         version: str = "",
@@ -76,6 +79,7 @@ class Dataset:
         self.name, self.source, self.generated, self.version = name, source, generated, version
         count = len(self.target)
         self.ids = tuple(str(i) for i in (range(count) if ids is None else ids))
+        self.groups = None if groups is None else tuple(str(group) for group in groups)
         self.classes = _names(classes, self.target, name)
         self.task: Task = Classification()
         self.transforms = {m: (transforms or {}).get(m, ToFloat()) for m in self.modalities}
@@ -95,6 +99,7 @@ class Dataset:
         for modality, x in self.inputs.items():
             _check_modality(modality, x, self.name)
         lengths = {m: len(x) for m, x in self.inputs.items()} | {"split": len(self.split), "ids": len(self.ids)}
+        lengths |= {} if self.groups is None else {"groups": len(self.groups)}
         wrong = {what: n for what, n in lengths.items() if n != count}
         if wrong:
             raise ValueError(f"data set {self.name!r}: target has {count} samples, but " + _listing(wrong))
@@ -131,6 +136,12 @@ class Dataset:
     def __repr__(self) -> str:
         kind, modalities = "generated" if self.generated else "real", " + ".join(self.modalities)
         return f"{self.name} ({kind}): {_listing(self.counts)}, {len(self.classes)} classes, {modalities}"
+
+    def test_groups(self) -> list[int]:
+        """Number the group of every test sample, in order."""
+        named = [self.groups[i] for i in self._indices["test"].tolist()]
+        numbers = {group: number for number, group in enumerate(dict.fromkeys(named))}
+        return [numbers[group] for group in named]
 
     @property
     def counts(self) -> dict[str, int]:

@@ -14,9 +14,10 @@ from dgl_core.data.tasks.classes import Tally, Task
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Method, State
 from dgl_core.models.multimodal import untouched
-from dgl_core.training.records import pack, pack_array
+from dgl_core.training.records import pack, pack_array, pack_bits
 
 PROBE = 256  # at most about this many training samples are scored
+PACKED = {"predicted": pack, "right": pack_bits}  # other arrays by ``pack_array``
 STATISTICS = 32  # training batches that batch-norm statistics under a mask are measured on
 
 
@@ -41,7 +42,7 @@ def evaluate(method: Method, state: State, task: Task) -> tuple[dict[str, float]
             if task.reestimate and len(modalities) > 1:
                 tallies |= {f"{m}_reestimated": score_reestimated(state, m, task) for m in modalities}
             for branch, tally in tallies.items():
-                packed[branch] = {k: pack(v) if k == "predicted" else pack_array(v) for k, v in tally.arrays().items()}
+                packed[branch] = {k: PACKED.get(k, pack_array)(v) for k, v in tally.arrays().items()}
         for branch, tally in tallies.items():
             columns |= {f"{part}/{branch}/{name}": value for name, value in tally.result().items()}
     return columns, packed

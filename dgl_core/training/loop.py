@@ -20,12 +20,17 @@ from dgl_core.training.distributed import Team
 from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.evaluation import evaluate
 from dgl_core.training.machine import Machine
-from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.training.records import RunRecord, RunSpec, pack
 from dgl_core.utils import derive_seed
 
 REVISION = 1  # raise when the numbers of the loop itself change
 STATEFUL = ("model", "heads", "optimizer", "method")  # parts of a checkpoint that keep their own state
 Log = Callable[[str], None]  # receives one line per epoch
+
+
+def _of_branches(kept: Mapping[str, Mapping[str, Mapping[str, str]]], what: str) -> dict[str, dict[str, str]]:
+    """Take one packed array of every branch: protocol -> branch -> text."""
+    return {p: {b: arrays[what] for b, arrays in by.items() if what in arrays} for p, by in kept.items()}
 
 
 class TrainingDiverged(ArithmeticError):
@@ -263,9 +268,11 @@ class Trainer:
                 "modalities": list(self.model.encoders),
                 "score": self.task.score,
                 "unimodal": {"zero mask": method.ZERO_MASK, "official": method.OFFICIAL},
-            },
+            }
+            | ({"groups": pack(dataset.test_groups())} if dataset.groups else {}),
             curves={column: [float(f"{v:.6g}") for v in values] for column, values in sorted(curves.items())},
-            predictions={p: {b: a["predicted"] for b, a in by.items() if "predicted" in a} for p, by in kept.items()},
+            predictions=_of_branches(kept, "predicted"),
+            right=_of_branches(kept, "right"),
             arrays={p: by for p, by in kept.items() if not any("predicted" in a for a in by.values())},
             cost={
                 "seconds": round(self.seconds, 3),

@@ -141,12 +141,14 @@ class RunRecord:
     Attributes:
         spec, key, revisions: what was run; see ``runs.key``.
         data: fingerprint, source, generated (bool), counts per split, classes, modalities, score,
-            unimodal (how branches are scored, and with what share of the bias).
+            unimodal (how branches are scored, and with what share of the bias), and ``groups`` (``pack``), the group
+            of every test sample, where its data set has some.
         curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
             fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
             steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
         predictions: protocol -> branch -> predicted class of every test sample (see ``unpack``).
         arrays: protocol -> branch -> name -> what the task keeps for tables and pictures (see ``unpack_array``).
+        right: protocol -> branch -> one bit for every test sample: was it right? (see ``unpack_bits``).
         cost: seconds, seconds_per_epoch, peak_memory_mb, parameters.
         environment: device, threads, portable, versions, commit; ``processes`` where several trained together, and
             ``whole_batch`` if their update is that of the whole batch all the same.
@@ -163,6 +165,7 @@ class RunRecord:
     environment: dict[str, object]
     created: str
     arrays: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    right: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def epoch(self, protocol: str = "last") -> int:
         """Find the 0-based epoch that a protocol selects; ties go to the earliest."""
@@ -200,6 +203,8 @@ class RunRecord:
 
     def to_json(self) -> str:
         body = {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)} | {"spec": self.spec.plain()}
+        if not self.right:  # segmentation has none, and earlier records had not
+            body.pop("right")
         text = json.dumps(body, sort_keys=True)
         return json.dumps(body | {"checksum": hashlib.sha256(text.encode()).hexdigest()}, sort_keys=True, indent=0)
 
@@ -230,6 +235,16 @@ def pack(labels: np.ndarray) -> str:
 def unpack(text: str) -> np.ndarray:
     """Read class indices (int64) that ``pack`` wrote."""
     return np.frombuffer(base64.b64decode(text), dtype="<u2").astype(np.int64)
+
+
+def pack_bits(bits: np.ndarray) -> str:
+    """Write booleans [N] as base64, eight in a byte."""
+    return base64.b64encode(np.packbits(np.asarray(bits, dtype=bool)).tobytes()).decode()
+
+
+def unpack_bits(text: str, n: int) -> np.ndarray:
+    """Read the ``n`` booleans that ``pack_bits`` wrote."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8), count=n).astype(bool)
 
 
 def pack_array(array: np.ndarray) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,8 @@ class Question:
 
     Attributes:
         id: as in the ledger. family: name of its family, on every set of ``sets``.
-        row, than: rows of the confirming experiment. branch, other: of either row; "weakest" is the modality that is
-            worst alone in the pilots.
-        delta: smallest difference that anyone would care about, in points.
+        row, than: rows of the confirming experiment; several of ``than`` are forms of one rival, of which the best
+            counts. branch, other: of either row; "weakest" is the modality that is worst alone.
         asks: the question in words. says: what the paper says: better, equal, or nothing ("").
     """
 
@@ -57,12 +57,34 @@ class Question:
     family: str
     sets: tuple[str, ...]
     row: str
-    than: str
-    delta: float
+    than: tuple[str, ...]
     asks: str
     says: str = "better"
     branch: str = "fused"
     other: str = "fused"
+
+
+EACH = "each"  # in place of a branch: one question for every modality of a regime, "{m}" standing for it
+
+
+def _questions(block: Mapping, regimes: Mapping[str, Mapping]) -> list[Question]:
+    """Read one block of the registration: a question, or one for every modality of its regimes."""
+    than = (block["than"],) if isinstance(block["than"], str) else tuple(block["than"])
+    whole = Question(**block | {"sets": tuple(block["sets"]), "than": than})
+    if whole.branch != EACH:
+        return [whole]
+    sets = defaultdict(list)
+    for name in whole.sets:
+        for modality in regimes[name]["modalities"]:
+            sets[modality].append(name)
+
+    def of(m: str) -> Question:
+        row, *forms = (text.replace("{m}", m) for text in (whole.row, *than))
+        one, other = ("fused" if side.endswith(" alone") else m for side in (row, forms[0]))
+        return Question(f"{whole.id}-{m}", whole.family, tuple(sets[m]), row, tuple(forms),
+                        whole.asks.replace("{m}", m), whole.says, one, other)  # fmt: skip
+
+    return [of(modality) for modality in sets]
 
 
 @dataclass(frozen=True)
@@ -71,14 +93,14 @@ class Registration:
 
     Attributes:
         pilots: replicates that choose learning rates and are never used again. first: number of the first confirming
-            replicate. rates: data set -> learning rates that every row may choose from.
+            replicate. regimes: the data sets, each with its network and schedule.
     """
 
     questions: tuple[Question, ...]
     families: Mapping[tuple[str, str], Family]
     pilots: tuple[int, ...]
     first: int
-    rates: Mapping[str, tuple[float, ...]]
+    regimes: tuple[str, ...]
 
     def question(self, name: str) -> Question:
         """Look up a question by its id.
@@ -104,16 +126,13 @@ def registration(path: Path = PATH) -> Registration:
         ValueError: a family whose size is not the number of its questions, levels above 5 %, or unknown names.
     """
     body = tomllib.loads(path.read_text(encoding="utf-8"))
-    questions = tuple(Question(**question | {"sets": tuple(question["sets"])}) for question in body["questions"])
+    questions = tuple(q for block in body["questions"] for q in _questions(block, body["regimes"]))
     families = {}
     for name, block in body["families"].items():
         for dataset, size in block["sizes"].items():
             looks = tuple(Look(**look) for look in block["looks"])
             families[name, dataset] = Family(name, dataset, block["correction"], looks, size)
-    found = Registration(
-        questions, families, tuple(body["pilots"]), body["first"],
-        {dataset: tuple(rates) for dataset, rates in body["rates"].items()},
-    )  # fmt: skip
+    found = Registration(questions, families, tuple(body["pilots"]), body["first"], tuple(body["regimes"]))
     _check(found)
     return found
 

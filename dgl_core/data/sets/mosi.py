@@ -64,7 +64,8 @@ def load_mosi(root: Path | None, *, protocol: str, fold: int, text: str) -> data
         inputs["text"] = torch.from_numpy(tfidf([row["transcript"] for row in rows], train))
         transforms.pop("text")
         source += ", text from the transcripts"
-    about = {"ids": [f"{row['video_id']}_{row['segment']}" for row in rows], "source": source}
+    about = {"groups": [row["video_id"] for row in rows]}
+    about |= {"ids": [f"{row['video_id']}_{row['segment']}" for row in rows], "source": source}
     return data.Dataset(inputs, target, parts, name="mosi", classes=CLASSES, transforms=transforms, **about)
 
 

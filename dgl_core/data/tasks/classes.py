@@ -94,8 +94,10 @@ class ClassificationTally:
         return classification(self.logits, self.target)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return ``predicted``: the class of every sample, uint16 [N]."""
-        return {"predicted": self.logits.argmax(1).cpu().numpy().astype("<u2")}
+        """Return ``predicted``, the class of every sample, uint16 [N], and whether it is ``right``, bool [N]."""
+        predicted = self.logits.argmax(1)
+        right = (predicted == self.target).cpu().numpy()
+        return {"predicted": predicted.cpu().numpy().astype("<u2"), "right": right}
 
 
 def classification(logits: Tensor, target: Tensor) -> dict[str, float]:

@@ -1,0 +1,60 @@
+"""Answer every registered question once; each notebook, table, README and report shows these answers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dgl_core.paper.answers.evidence import Find, evidence
+from dgl_core.paper.answers.regimes import confirming_root, regime
+from dgl_core.runs import run
+from dgl_core.verdicts.families import UNDECIDED, Judged, Member, judge
+from dgl_core.verdicts.registration import Family, Question, registration
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The verdict on one question and set.
+
+    Attributes:
+        judged: the words and numbers. look: replicates at which it was decided; 0: no look was reached yet.
+    """
+
+    question: Question
+    dataset: str
+    judged: Judged
+    look: int
+
+
+def answer_family(family: Family, find: Find) -> dict[str, Answer]:
+    """Judge a family at each of its looks; what one look decides, no later one changes.
+
+    A look counts for a question once all rows of its replicates are recorded.
+    """
+    found: dict[str, Answer] = {}
+    for look in family.looks:
+        members = {}
+        for question in registration().of_family(family):
+            known = evidence(question, family.dataset, look.replicates, find)
+            kind = (
+                "fused" if {question.branch, question.other} == {"fused"} and " alone" not in question.row else "branch"
+            )
+            members[question.id] = Member(known, regime(family.dataset).delta[kind])
+        judged = judge(members, family.size, family.correction, look.level)
+        for question in registration().of_family(family):
+            before, now = found.get(question.id), judged[question.id]
+            if before is None or (before.judged.word == UNDECIDED and now.n):
+                found[question.id] = Answer(question, family.dataset, now, look.replicates if now.n else 0)
+    return found
+
+
+@functools.cache
+def answers() -> Mapping[tuple[str, str], Answer]:
+    """Answer all questions from the committed confirming records: (question, regime) -> answer."""
+    found = {}
+    for family in registration().families.values():
+        folder = confirming_root() / family.dataset
+        for name, answer in answer_family(family, lambda spec, folder=folder: run.find(spec, folder)).items():
+            found[name, family.dataset] = answer
+    return found

@@ -1,0 +1,140 @@
+"""Answers: registered rows become runs, records become evidence, a look decides for good."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dgl_core.paper.answers import evidence as answered
+from dgl_core.paper.answers import regimes, verdicts
+from dgl_core.paper.answers.regimes import choose, confirming, pilots, regime
+from dgl_core.training.records import RunRecord, RunSpec, pack, pack_bits
+from dgl_core.verdicts.families import BETTER, UNDECIDED
+from dgl_core.verdicts.inference import Draws, Folds
+from dgl_core.verdicts.registration import registration
+
+ITEMS = 60
+
+
+@pytest.fixture(autouse=True)
+def everything_is_piloted(monkeypatch):
+    found = {"rate": 0.03, "second": 0.01, "val": 0.5}
+    known = {name: dict.fromkeys(regime(name).rows(), found) for name in registration().regimes}
+    known["emotions"] |= {"AGM (first fifth)": found | {"val": 0.6}}
+    monkeypatch.setattr(regimes, "chosen", lambda: known)
+
+
+def record(spec: RunSpec, chance: dict[str, float]) -> RunRecord:
+    """A record whose branches are right with these chances, drawn from the replicate."""
+    rng = np.random.default_rng([spec.seed, len(spec.method), len(str(spec.method_options))])
+    right = {branch: rng.random(ITEMS) < share for branch, share in chance.items()}
+    curves = {"lr": [0.1]} | {f"{p}/{b}/accuracy": [float(v.mean())] for p in ("val", "test") for b, v in right.items()}
+    about = {"fingerprint": f"{spec.dataset}{sorted(spec.dataset_options.items())}", "counts": {"test": ITEMS}}
+    about |= {"groups": pack(np.arange(ITEMS) // 4)} if spec.dataset == "mosi" else {}
+    bits = {"last": {branch: pack_bits(v) for branch, v in right.items()}}
+    return RunRecord(spec, "k", {}, about, curves, {}, {}, {}, "now", right=bits)
+
+
+def finder(better: float):
+    """Find any record: DGL's fused branch is right more often than that of others; alone, the last one is worst."""
+
+    def find(spec: RunSpec) -> RunRecord:
+        if spec.method == "unimodal":
+            return record(spec, {"fused": 0.4 if spec.method_options["modality"] in ("visual", "text") else 0.6})
+        gain = better if spec.method == "dgl" else 0.0
+        names = {"mosi": ("audio", "visual", "text")}.get(spec.dataset, ("audio", "visual"))
+        return record(spec, {"fused": 0.6 + gain} | dict.fromkeys(names, 0.5))
+
+    return find
+
+
+def test_a_replicate_of_a_generated_set_has_data_of_its_own_and_one_of_a_real_set_a_fold():
+    runs = confirming("emotions", ["DGL"], 3)["DGL"]
+    assert [(r.seed, r.dataset_options["seed"]) for r in runs] == [(100, 100), (101, 101), (102, 102)]
+    assert all(r.lr == 0.03 and r.method_options == {"alpha": 4.0} for r in runs)
+    assert [r.dataset_options["fold"] for r in confirming("grid_letters", ["vanilla"], 6)["vanilla"]] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        0,
+    ]
+    assert confirming("emotions", ["DGL"], 1, "second")["DGL"][0].lr == 0.01
+    (control,) = confirming("emotions", ["vanilla, rate x alpha"], 1)["vanilla, rate x alpha"]
+    assert control.method == "vanilla" and control.encoder_lr_scale == 4.0
+
+
+def test_pilots_and_confirming_runs_share_no_replicate():
+    numbers = {s.seed for rows in pilots("emotions", ["DGL"]).values() for specs in rows.values() for s in specs}
+    assert numbers.isdisjoint(s.seed for s in confirming("emotions", ["DGL"], 40)["DGL"])
+
+
+def test_a_row_without_pilots_is_refused(monkeypatch):
+    monkeypatch.setattr(regimes, "chosen", dict)
+    with pytest.raises(ValueError, match="no pilots yet: python -m tools.confirm pilots emotions"):
+        confirming("emotions", ["DGL"], 1)
+    with pytest.raises(ValueError, match="registered row"):
+        regime("emotions").run("DLG", 100, 0.03)
+
+
+def test_validation_chooses_the_rate_and_the_second():
+    grid = {rate: {"A": [record(RunSpec("emotions", seed=s), {"fused": share}) for s in range(5)]}
+            for rate, share in ((0.01, 0.3), (0.03, 0.9), (0.1, 0.6))}  # fmt: skip
+    found = choose(grid, "A")
+    assert (found["rate"], found["second"]) == (0.03, 0.1)
+
+
+def test_generated_sets_give_draws_and_real_ones_folds_with_their_groups():
+    question = registration().question("dgl-vanilla")
+    drawn = answered.evidence(question, "emotions", 15, finder(0.2))
+    assert isinstance(drawn, Draws) and drawn.n == 15 and drawn.mean == pytest.approx(20, abs=8)
+    folded = answered.evidence(question, "mosi", 15, finder(0.2))
+    assert isinstance(folded, Folds) and len(folded.folds) == 5 and folded.n == 15
+    assert len(np.unique(folded.folds[0].clusters)) == ITEMS // 4
+    grid = answered.evidence(question, "grid_letters", 15, finder(0.2))
+    assert len(np.unique(grid.folds[0].clusters)) == ITEMS, "every clip for itself"
+    scores = [100 * (finder(0.2)(a).score() - finder(0.2)(b).score()) for a, b in
+              zip(*confirming("mosi", ["DGL", "vanilla"], 15).values(), strict=True)]  # fmt: skip
+    assert folded.mean == pytest.approx(np.mean(scores)), "items give the difference of the accuracies"
+
+
+def test_the_weakest_branch_is_that_of_the_modality_that_is_worst_alone():
+    question = registration().question("dgl-alone-weakest")
+    found = answered.evidence(question, "emotions", 15, finder(0.0))
+    find = finder(0.0)
+    pairs = zip(*confirming("emotions", ["DGL", "visual alone"], 15).values(), strict=True)
+    assert found.values == pytest.approx([100 * (find(a).score("visual") - find(b).score()) for a, b in pairs])
+
+
+def test_a_rival_is_judged_in_its_best_form():
+    asked = []
+    answered.evidence(registration().question("dgl-agm"), "emotions", 2, lambda s: asked.append(s) or finder(0.0)(s))
+    assert {tuple(s.method_options.items()) for s in asked if s.method == "agm"} == {(("until", 0.2),)}
+
+
+def test_one_missing_replicate_keeps_a_look_closed():
+    question = registration().question("dgl-vanilla")
+    find = finder(0.2)
+    assert answered.evidence(question, "emotions", 15, lambda s: None if s.seed == 107 else find(s)) is None
+
+
+def test_what_a_look_decides_no_later_one_changes():
+    family = registration().families["headline", "emotions"]
+    fifteen = verdicts.answer_family(family, lambda s: finder(0.2)(s) if s.seed < 115 else None)
+    assert fifteen["dgl-vanilla"].judged.word == BETTER and fifteen["dgl-vanilla"].look == 15
+    later = verdicts.answer_family(family, lambda s: finder(0.2 if s.seed < 115 else -0.2)(s))
+    assert str(later["dgl-vanilla"].judged) == str(fifteen["dgl-vanilla"].judged)
+    nothing = verdicts.answer_family(family, lambda s: None)
+    assert all(answer.judged.word == UNDECIDED and answer.look == 0 for answer in nothing.values())
+
+
+def test_records_of_other_data_are_refused():
+    def find(spec: RunSpec) -> RunRecord:
+        found = finder(0.0)(spec)
+        return dataclasses.replace(found, data=found.data | {"fingerprint": spec.method})
+
+    with pytest.raises(ValueError, match="other data than its partners"):
+        answered.evidence(registration().question("dgl-vanilla"), "emotions", 2, find)
