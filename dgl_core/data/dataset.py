@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ class ToFloat(nn.Module):
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return x.to(torch.float32)
+
+    def skip(self, batch: int, generator: torch.Generator) -> None:
+        """Nothing is drawn here."""
 
 
 class Dataset:
@@ -73,7 +76,7 @@ class Dataset:
         if isinstance(split, str) or not isinstance(split, Iterable):
             raise ValueError(f"data set {name!r}: split is {split!r}; give 'train', 'val' or 'test' for each sample")
         self.inputs = dict(inputs)
-        self.modalities = tuple(self.inputs)
+        self.modalities = self.kept = tuple(self.inputs)
         self.target = _labels(target, name)
         self.split = [str(part) for part in split]
         self.name, self.source, self.generated, self.version = name, source, generated, version
@@ -178,8 +181,31 @@ class Dataset:
             generator: source of the training augmentation; None: evaluation.
         """
         index = index.to(self.target.device)
-        inputs = {m: self.transforms[m](_rows(x, index), generator) for m, x in self.inputs.items()}
+        inputs = self.transformed(lambda m: _rows(self.inputs[m], index), len(index), generator)
         return inputs, self.target.index_select(0, index)
+
+    def transformed(
+        self, stored: Callable[[str], Tensor], count: int, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Turn the stored values of ``count`` samples into network input, for the modalities that are ``kept``.
+
+        The random numbers of the others are drawn all the same: a modality alone is augmented as it is among others.
+        """
+        inputs = {}
+        for m, transform in self.transforms.items():
+            if m in self.kept:
+                inputs[m] = transform(stored(m), generator)
+            elif generator is not None and hasattr(transform, "skip"):
+                transform.skip(count, generator)
+            elif generator is not None:
+                transform(stored(m), generator)
+        return inputs
+
+    def only(self, modalities: Collection[str]) -> Dataset:
+        """Return a view of the set whose batches hold these modalities alone; the others are not even read."""
+        view = copy.copy(self)
+        view.kept = tuple(m for m in self.modalities if m in modalities)
+        return view
 
     def to(self, device: torch.device | str) -> Dataset:
         """Return a copy of the set whose tensors live on ``device`` (the copy shares nothing that changes)."""

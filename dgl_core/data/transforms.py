@@ -41,15 +41,24 @@ class Standardise(nn.Module):
         x = x.to(torch.float32)
         return x if self.plain else (x - self.mean).div_(self.std)
 
+    def skip(self, batch: int, generator: torch.Generator) -> None:
+        """Draw what ``forward`` would, so that what comes after it is the same without this modality."""
+        if any(self.shift) or self.flip:
+            self._draw(batch, generator)
+
+    def _draw(self, batch: int, generator: torch.Generator) -> tuple[list[Tensor], Tensor | None]:
+        """Draw the moves (rows, columns), [B, 1] each, and who is mirrored [B]."""
+        steps = [torch.randint(-most, most + 1, (batch, 1), generator=generator, device=generator.device)
+                 for most in self.shift]  # fmt: skip
+        return steps, _mirror(batch, generator) if self.flip else None
+
     def _move(self, x: Tensor, generator: torch.Generator) -> Tensor:
         batch, (height, width), device = len(x), x.shape[-2:], generator.device
-        places = []
-        for size, most in ((height, self.shift[0]), (width, self.shift[1])):
-            step = torch.randint(-most, most + 1, (batch, 1), generator=generator, device=device)
-            places.append((torch.arange(size, device=device) + step).clamp_(0, size - 1))  # [B, size]
-        rows, columns = places
-        if self.flip:
-            columns = torch.where(_mirror(batch, generator)[:, None], columns.flip(1), columns)
+        steps, mirror = self._draw(batch, generator)
+        rows, columns = ((torch.arange(size, device=device) + step).clamp_(0, size - 1)  # [B, size]
+                         for size, step in zip((height, width), steps, strict=True))  # fmt: skip
+        if mirror is not None:
+            columns = torch.where(mirror[:, None], columns.flip(1), columns)
         index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).to(x.device, non_blocking=True)  # [B, HW]
         flat = x.reshape(batch, -1, height * width)
         return flat.gather(2, index[:, None, :].expand(-1, flat.shape[1], -1)).reshape(x.shape)
@@ -92,6 +101,11 @@ class RandomResizedCrop(nn.Module):
             return self._one_by_one(pictures, boxes.tolist(), mirror.tolist())
         boxes, mirror = boxes.to(x.device, non_blocking=True), mirror.to(x.device, non_blocking=True)
         return (resample(pictures, boxes, mirror, self.size) - self.mean) / self.std
+
+    def skip(self, batch: int, generator: torch.Generator) -> None:
+        """Draw what ``forward`` would, so that what comes after it is the same without this modality."""
+        torch.rand(4, batch, self.TRIES, generator=generator, device=generator.device, dtype=torch.float64)
+        _mirror(batch, generator)
 
     def boxes(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
         """Draw random boxes (top, left, height, width), integer ``[count, 4]``; the number of draws does not vary."""
@@ -211,6 +225,9 @@ class StandardiseFeatures(nn.Module):
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return ((x.to(torch.float32) - self.mean) / self.std).clamp(-LIMIT, LIMIT)
+
+    def skip(self, batch: int, generator: torch.Generator) -> None:
+        """Nothing is drawn here."""
 
 
 def group_folds(groups: Sequence[str], folds: int) -> list[int]:

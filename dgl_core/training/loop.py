@@ -79,7 +79,7 @@ class Trainer:
 
     def _set_up_data(self, dataset: data.Dataset) -> None:
         """Move the data to where they are trained on; count the steps of an epoch."""
-        self.dataset, self.data_on = streaming.place(dataset, self.device, self.machine)
+        self.dataset, self.data_on = streaming.place(dataset.only(self.model.encoders), self.device, self.machine)
         self.task, self.classes = dataset.task.to(self.device), len(dataset.classes)
         self.train_index = self.dataset.indices("train")  # where the data are: no copy, and no waiting, at each step
         self.steps_per_epoch, size = len(self.train_index) // self.spec.batch_size, self.spec.batch_size

@@ -84,18 +84,22 @@ class Streamed(Dataset):
                 waiting.extend(side.submit(self._gather, rows, generator) for rows in islice(index, 1))
                 target = found.pop(TARGET)
                 if self.plain:
-                    found = {m: self.transforms[m](x, generator) for m, x in found.items()}
+                    found = self.transformed(found.__getitem__, len(target), generator)
                 yield found, target
 
     def _gather(self, index: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Gather stored rows in page-locked memory; for a set that makes its batches in its own way, whole batches."""
         index = index.cpu()
         if self.plain:
-            stored = self.host.inputs | {TARGET: self.host.target}
+            stored = {m: self.host.inputs[m] for m in self._needed()} | {TARGET: self.host.target}
             return {name: self._rows(x, index) for name, x in stored.items()}
         inputs, target = self.host.batch(index, generator)
         found = inputs | {TARGET: target}
         return {name: x.pin_memory() for name, x in found.items()} if self.cuda else found
+
+    def _needed(self) -> list[str]:
+        """List the modalities to gather: those kept, and those whose transform only draws by working."""
+        return [m for m, t in self.transforms.items() if m in self.kept or not hasattr(t, "skip")]
 
     def _rows(self, x: Tensor, index: Tensor) -> Tensor:
         rows = torch.empty(len(index), *x.shape[1:], dtype=x.dtype, pin_memory=self.cuda)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from dgl_core import data
-from dgl_core.data import ArrayDataset, random_split
+from dgl_core.data import ArrayDataset, Dataset, random_split
 from dgl_core.data.recipe import Facts, Recipe
+from dgl_core.data.transforms import Standardise
 from dgl_core.utils import data_roots
 
 N = 60
@@ -266,3 +267,26 @@ def test_the_example_in_the_documentation_runs(capsys):
     exec(textwrap.dedent(example), {})
     shown = capsys.readouterr().out
     assert "3 classes, sound + face" in shown and "'face': (3, 32, 32)" in shown
+
+
+class Noisy(torch.nn.Module):
+    """A reader's transform that draws, and cannot draw without working."""
+
+    def forward(self, x, generator=None):
+        return x.float() if generator is None else x.float() + torch.rand(x.shape, generator=generator)
+
+
+def test_a_modality_alone_is_augmented_as_it_is_among_others():
+    """``only`` saves the work of the others, never a random number."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = {m: torch.randint(0, 255, (12, 8, 8), generator=generator, dtype=torch.uint8) for m in ("a", "b", "c")}
+    move = {"shift": (2, 3), "flip": True}
+    transforms = {"a": Standardise(1.0, 2.0, **move), "b": Noisy(), "c": Standardise(0.0, 1.0, **move)}
+    three = Dataset(inputs, torch.arange(12) % 2, ["train"] * 8 + ["val"] * 2 + ["test"] * 2, name="three",
+                   transforms=transforms)  # fmt: skip
+    together, alone = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
+    for rows in torch.arange(8).split(4):  # the second batch goes on where the first one left
+        whole, _ = three.batch(rows, together)
+        part, _ = three.only(["c"]).batch(rows, alone)
+        assert list(part) == ["c"] and torch.equal(part["c"], whole["c"])
+    assert three.only(["c"]).fingerprint == three.fingerprint and three.kept == ("a", "b", "c")

@@ -159,3 +159,12 @@ def test_evaluation_scales_the_whole_picture():
 def test_statistics_travel_with_the_transform():
     assert Standardise([1.0, 2.0], [1.0, 1.0], channels="last").to("meta").mean.device.type == "meta"
     assert set(RandomResizedCrop(8).state_dict()) == {"mean", "std"}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_that_is_skipped_leaves_the_generator_where_it_would_have(name):
+    transform, stored = TRANSFORMS[name], smooth(6, 32) if name != "shift" else smooth(6, 32)[..., 0]
+    used, skipped = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    transform(stored, used)
+    transform.skip(len(stored), skipped)
+    assert torch.equal(used.get_state(), skipped.get_state())

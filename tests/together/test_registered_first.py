@@ -1,4 +1,4 @@
-"""Git proves that every confirming run came after its question: the registration is an ancestor of the record's commit."""
+"""Git proves that confirming runs came after their question: the registration is an ancestor of each one's commit."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ They are the null models of DGL, whose encoders see unimodal losses only: what t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method, State
-from dgl_core.methods.heads import collect, encode, feature_widths, vectors
+from dgl_core.methods.heads import collect, encode, feature_widths
 from dgl_core.methods.scores import JointObjective, check_target, evaluating
 
+JOINED = "joined"  # the fitted fusion among the heads
 DECAYS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # strengths of the penalty that validation chooses from
 
 
@@ -71,9 +73,9 @@ def average(logits: Mapping[str, Tensor]) -> Tensor:
 class FrozenEncoders(UnimodalEnsemble):
     """Frozen unimodal encoders: as ``UnimodalEnsemble``, then the model's fusion is fitted on their features.
 
-    **Step.** After the last epoch the encoders stay as they are. The fusion module, at its first weights until then, is
-    fitted to the features of the training part, without augmentation, by L-BFGS on the mean cross-entropy +
-    decay * |weights|^2 / 2; validation accuracy chooses the decay. Before that the fused logits are the ensemble's.
+    **Step.** After the last epoch the encoders stay as they are; a fusion module of the model's kind is fitted to the
+    features of the training part, without augmentation, by L-BFGS on the mean cross-entropy + decay * |weights|^2 / 2;
+    validation accuracy chooses the decay. Until then the fused logits are the ensemble's.
     **Source.** Late-fusion probing, as in the linear probes of self-supervised learning.
     **Difference.** (1) A missing modality is answered by the heads of those that are there, which knew it alone.
     """
@@ -81,40 +83,43 @@ class FrozenEncoders(UnimodalEnsemble):
     TITLE: ClassVar[str] = "frozen unimodal encoders, new head"
     MEMORY: ClassVar[dict[str, object]] = {"fitted": False}
 
+    def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
+        own = super().heads(model, classes)
+        own[JOINED] = copy.deepcopy(model.fusion)
+        return own
+
     def on_epoch_end(self, state: State) -> None:
         if state.epoch + 1 < state.epochs:
             return
         (train, target), (val, wanted) = collect(state, "train"), collect(state, "val")
-        fusion, found = state.model.fusion, []
-        start = {name: value.clone() for name, value in fusion.state_dict().items()}
+        fusion, found = state.heads[JOINED], []
+        start = copy.deepcopy(fusion.state_dict())
         for decay in DECAYS:
             fusion.load_state_dict(start)
-            fit_fusion(state.model, train, target, decay)
-            with evaluating(state.model), torch.no_grad():
-                right = (state.model.fuse(val).argmax(dim=1) == wanted).double().mean().item()
-            found.append((right, decay, {name: value.clone() for name, value in fusion.state_dict().items()}))
-        fusion.load_state_dict(max(found, key=lambda one: one[0])[2])
+            fit_fusion(fusion, train, target, decay)
+            with evaluating(fusion), torch.no_grad():
+                right = (fusion(val).argmax(dim=1) == wanted).double().mean().item()
+            found.append((right, copy.deepcopy(fusion.state_dict())))
+        fusion.load_state_dict(max(found, key=lambda one: one[0])[1])
         self.fitted = True
 
     def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:
-        whole = keep is None or set(keep) == set(state.model.encoders)
-        if self.fitted and whole:
-            return state.model.fuse(vectors(state.model, inputs))
+        if self.fitted and (keep is None or set(keep) == set(state.model.encoders)):
+            return state.heads[JOINED](encode(state.model, inputs))
         return super().logits(state, inputs, keep)
 
     def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = super().all_logits(state, inputs)
-        return found | {FUSED: self.logits(state, inputs)}
+        return super().all_logits(state, inputs) | {FUSED: self.logits(state, inputs)}
 
 
-def fit_fusion(model: nn.Module, features: Mapping[str, Tensor], target: Tensor, decay: float) -> None:
-    """Fit the fusion module in place to fixed features {m: [N, D_m]} and targets [N]."""
-    weights = list(model.fusion.parameters())
+def fit_fusion(fusion: nn.Module, features: Mapping[str, Tensor], target: Tensor, decay: float) -> None:
+    """Fit a fusion module in place to fixed features {m: [N, D_m]} and targets [N]."""
+    weights = list(fusion.parameters())
     optimizer = torch.optim.LBFGS(weights, max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(model.fuse(features), target)
+        loss = F.cross_entropy(fusion(features), target)
         loss = loss + decay / 2 * sum(weight.square().sum() for weight in weights)
         loss.backward()
         return loss
