@@ -10,7 +10,7 @@ import functools
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dgl_core.utils import ROOT, unknown_name
@@ -51,6 +51,9 @@ class Question:
         row, than: rows of the confirming experiment; several of ``than`` are forms of one rival, of which the best
             counts. branch, other: of either row; "weakest" is the modality that is worst alone.
         asks: the question in words. says: what the paper says: better, equal, or nothing ("").
+        measure: what is compared where that is not a score. delta: smallest difference that anyone would care about, in
+            its unit; 0: that of the regime.
+        modality: the one that a question for each modality is about.
     """
 
     id: str
@@ -62,6 +65,9 @@ class Question:
     says: str = "better"
     branch: str = "fused"
     other: str = "fused"
+    measure: str = ""
+    delta: float = 0.0
+    modality: str = ""
 
 
 EACH = "each"  # in place of a branch: one question for every modality of a regime, "{m}" standing for it
@@ -81,8 +87,9 @@ def _questions(block: Mapping, regimes: Mapping[str, Mapping]) -> list[Question]
     def of(m: str) -> Question:
         row, *forms = (text.replace("{m}", m) for text in (whole.row, *than))
         one, other = ("fused" if side.endswith(" alone") else m for side in (row, forms[0]))
-        return Question(f"{whole.id}-{m}", whole.family, tuple(sets[m]), row, tuple(forms),
-                        whole.asks.replace("{m}", m), whole.says, one, other)  # fmt: skip
+        asks = whole.asks.replace("{m}", m)
+        about = {"sets": tuple(sets[m]), "row": row, "than": tuple(forms), "asks": asks, "modality": m}
+        return replace(whole, id=f"{whole.id}-{m}", branch=one, other=other, **about)
 
     return [of(modality) for modality in sets]
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from dgl_core.paper.answers.regimes import Regime, best_form, confirming, needed, regime
+from dgl_core.paper.claims import measures
 from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_bits
 from dgl_core.verdicts.inference import Draws, Evidence, Fold, Folds
 from dgl_core.verdicts.registration import Question
-from dgl_core.verdicts.statistics import consistent
+from dgl_core.verdicts.statistics import Rows, consistent
 
 Find = Callable[[RunSpec], RunRecord | None]
 WEAKEST = "weakest"
+MEASURES: dict[str, Callable[[Rows, str], list[float]]] = {
+    "smaller_gradient": measures.smaller_gradient,
+    "always_below_one": lambda rows, m: [share - 99.9 for share in measures.always_below_one(rows, m)],
+    "near_zero": measures.near_zero,
+    "growing_suppression": partial(measures.growing_suppression, centre="q50"),
+    "faster_alone": measures.faster_alone,
+    "larger_gradient": measures.larger_gradient,
+    "larger_gradient_per_alpha": partial(measures.larger_gradient, per_alpha=True),
+}
 
 
 def evidence(question: Question, name: str, count: int, find: Find, which: str = "rate") -> Evidence | None:
@@ -34,6 +45,8 @@ def evidence(question: Question, name: str, count: int, find: Find, which: str =
     if not all(record is not None for records in rows.values() for record in records):
         return None
     consistent(rows)
+    if question.measure:
+        return Draws(MEASURES[question.measure](rows, question.modality))
     modality = weakest(of, rows) if WEAKEST in (question.branch, question.other) else ""
     one, branch = side(question.row, question.branch, modality)
     other, of_other = side(than, question.other, modality)

@@ -37,16 +37,19 @@ def answer_family(family: Family, find: Find) -> dict[str, Answer]:
         members = {}
         for question in registration().of_family(family):
             known = evidence(question, family.dataset, look.replicates, find)
-            kind = (
-                "fused" if {question.branch, question.other} == {"fused"} and " alone" not in question.row else "branch"
-            )
-            members[question.id] = Member(known, regime(family.dataset).delta[kind])
+            members[question.id] = Member(known, delta(question, family.dataset))
         judged = judge(members, family.size, family.correction, look.level)
         for question in registration().of_family(family):
             before, now = found.get(question.id), judged[question.id]
             if before is None or (before.judged.word == UNDECIDED and now.n):
                 found[question.id] = Answer(question, family.dataset, now, look.replicates if now.n else 0)
     return found
+
+
+def delta(question: Question, name: str) -> float:
+    """Look up the smallest difference that anyone would care about: the question's own, or the regime's."""
+    branches = {question.branch, question.other} != {"fused"} or question.row.endswith(" alone")
+    return question.delta or regime(name).delta["branch" if branches else "fused"]
 
 
 @functools.cache
