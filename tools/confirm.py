@@ -1,8 +1,8 @@
 """Make the runs that the registration asks for, two at a time; interrupted, go on where they were.
 
-python -m tools.confirm pilots  [REGIME ...]             every row at every rate, on the pilot replicates
+python -m tools.confirm pilots  [REGIME ...]             every row, at rates that bracket its best
 python -m tools.confirm choose  [REGIME ...]             what they chose -> results/pilots.toml
-python -m tools.confirm run     [REGIME ...] [--count N] the confirming replicates, headline rows first
+python -m tools.confirm run     [REGIME ...]             the confirming replicates, headline rows first
 python -m tools.confirm publish [REGIME ...]             their records -> results/confirming
 python -m tools.confirm status                           how many are made, and the core-hours they took
 """
@@ -13,63 +13,125 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dgl_core.data.files.atomic import write_atomic
-from dgl_core.paper.answers.regimes import PILOTS, choose, chosen, confirming, confirming_root, pilots, regime
+from dgl_core.paper.answers.regimes import (
+    LADDER,
+    PILOTS,
+    best_form,
+    choose,
+    chosen,
+    confirming,
+    confirming_root,
+    needed,
+    pilots,
+    rate_of,
+    regime,
+    searched,
+    wider,
+)
+from dgl_core.paper.answers.verdicts import answer_family
 from dgl_core.runs import run
 from dgl_core.runs.store import Store
 from dgl_core.runs.workers import local_workers
-from dgl_core.training.records import RunSpec
-from dgl_core.verdicts.registration import registration
+from dgl_core.training.loop import TrainingDiverged
+from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.verdicts.families import UNDECIDED
+from dgl_core.verdicts.registration import Family, registration
 
 WORKERS = 2
 
 
 def make(specs: Sequence[RunSpec], what: str) -> None:
-    """Make the runs that are not recorded yet."""
+    """Make the runs that are not recorded yet; those that diverge stay without a record."""
     missing = run.pending(specs)
     print(f"{what}: {len(specs) - len(missing)} of {len(specs)} recorded", flush=True)
-    with local_workers(WORKERS) as pool:
-        run.run_all(missing, pool, progress=lambda done, total, spec, seconds: print(
-            f"{what}: {done} of {total}, {seconds / 60:.0f} min, last {spec} ({spec.lr:g})", flush=True))  # fmt: skip
+    try:
+        with local_workers(WORKERS) as pool:
+            run.run_all(missing, pool, progress=lambda done, total, spec, seconds: print(
+                f"{what}: {done} of {total}, {seconds / 60:.0f} min: {spec} ({spec.lr:g})", flush=True))  # fmt: skip
+    except run.RunsFailed as failed:
+        other = [(spec, error) for spec, error in failed.failures if not isinstance(error, TrainingDiverged)]
+        if other:
+            raise run.RunsFailed(other) from failed
 
 
-def replicates(name: str, count: int) -> list[RunSpec]:
-    """List the confirming runs of a regime, replicate by replicate, so that an interruption leaves whole ones."""
-    rows = confirming(name, [row for row in regime(name).rows() if row in chosen().get(name, {})], count)
-    return [specs[number] for number in range(count) for specs in rows.values()]
+def recorded(name: str, row: str, rate: float) -> list[RunRecord]:
+    """Find the pilots of a row at a rate: all of them, or none where one is missing or diverged."""
+    found = [run.find(spec) for spec in pilots(name, row, rate)]
+    return found if all(found) else []
+
+
+def search(name: str) -> None:
+    """Make pilots, and wider ones, until the best rate of every row lies between two that were tried."""
+    tried = {row: set(regime(name).rates) for row in searched(name)}
+    todo = {row: sorted(rates) for row, rates in tried.items()}
+    while todo:
+        make([spec for row, rates in todo.items() for rate in rates for spec in pilots(name, row, rate)], name)
+        todo = {}
+        for row, rates in tried.items():
+            known = {rate: records for rate in sorted(rates) if (records := recorded(name, row, rate))}
+            if known and (more := wider(sorted(rates), choose(known)["rate"])):
+                tried[row] |= set(more)
+                todo[row] = more
 
 
 def write_choices(names: Sequence[str]) -> None:
     """Choose rates and seconds from the pilots that are recorded here, and write them."""
     choices = dict(chosen())
     for name in names:
-        grid = {rate: {row: [r for r in map(run.find, specs) if r is not None] for row, specs in rows.items()}
-                for rate, rows in pilots(name, regime(name).rows()).items()}  # fmt: skip
-        known = [
-            row
-            for row in regime(name).rows()
-            if all(len(at[row]) == len(registration().pilots) for at in grid.values())
-        ]
-        choices[name] = {row: choose(grid, row) for row in known}
-        edge = [row for row, found in choices[name].items() if found["rate"] in (min(grid), max(grid))]
-        print(f"{name}: {len(known)} rows; at an edge of the grid: {', '.join(edge) or 'none'}")
+        grids = {row: {r: found for r in LADDER if (found := recorded(name, row, r))} for row in searched(name)}
+        if missing := [row for row, grid in grids.items() if len(grid) < 2]:
+            raise ValueError(f"{name}: rows without pilots: {', '.join(missing)}")
+        choices[name] = {row: choose(grid) | {"tried": list(grid)} for row, grid in grids.items()}
+        edge = [row for row, found in choices[name].items() if wider(found["tried"], found["rate"])]
+        print(f"{name}: {len(grids)} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
     lines = ["# Which learning rate the pilots of each row chose by validation, which came second, and that score.", ""]
     for name, rows in choices.items():
         lines.append(f"[{name}]")
-        lines += [
-            f'"{row}" = {{ ' + ", ".join(f"{k} = {v:g}" for k, v in found.items()) + " }" for row, found in rows.items()
-        ]
+        for row, found in rows.items():
+            lines.append(f'"{row}" = {{ ' + ", ".join(f"{k} = {v}" for k, v in found.items()) + " }")
         lines.append("")
     write_atomic(PILOTS, "\n".join(lines))
     chosen.cache_clear()
 
 
-def publish(names: Sequence[str], count: int) -> None:
+def replicates(name: str, rows: Sequence[str], count: int) -> list[RunSpec]:
+    """List the confirming runs of some rows, replicate by replicate, so that an interruption leaves whole ones."""
+    each = confirming(name, rows, count)
+    return [specs[number] for number in range(count) for specs in each.values()]
+
+
+def looks(name: str) -> list[tuple[int, Family]]:
+    """List the looks at a regime: first all families at their first look, as the registration orders them."""
+    families = [family for family in registration().families.values() if family.dataset == name]
+    most = max(len(family.looks) for family in families)
+    return [(f.looks[i].replicates, f) for i in range(most) for f in families if i < len(f.looks)]
+
+
+def confirm(name: str) -> None:
+    """Make the replicates of every look; at a later one only for questions that the earlier ones left undecided."""
+    for count, family in looks(name):
+        known = answer_family(family, run.find)
+        open_ = [a.question for a in known.values() if a.judged.word == UNDECIDED or a.look == 0]
+        rows = dict.fromkeys(
+            row for q in open_ for row in needed(replace(q, than=(best_form(name, q.than),)), regime(name))
+        )
+        make(replicates(name, list(rows), count), f"{name}, {family.name}, {count}")
+
+
+def everything(name: str) -> list[RunSpec]:
+    """List the confirming runs that any look may ask for."""
+    rows = [row for row in regime(name).rows() if rate_of(name, row)]
+    return replicates(name, rows, max(count for count, _ in looks(name)))
+
+
+def publish(names: Sequence[str]) -> None:
     """Copy the confirming records, without predictions: which items were right is all that verdicts need."""
     for name in names:
         store, copied = Store(confirming_root() / name), 0
-        for spec in replicates(name, count):
+        for spec in everything(name):
             record = run.find(spec)
             if record is not None:
                 store.replace(dataclasses.replace(record, predictions={}, right={"last": record.right["last"]}))
@@ -79,36 +141,31 @@ def publish(names: Sequence[str], count: int) -> None:
 
 def status() -> None:
     for name in registration().regimes:
-        pilot = [s for rows in pilots(name, regime(name).rows()).values() for specs in rows.values() for s in specs]
-        found = [record for record in map(run.find, pilot) if record is not None]
-        hours = sum(record.cost["seconds"] for record in found) / 3600
-        line = f"{name}: pilots {len(found)} of {len(pilot)}, {hours:.1f} core-hours"
-        if chosen().get(name):
-            wanted = replicates(name, 40)
-            found = [record for record in map(run.find, wanted) if record is not None]
-            hours = sum(record.cost["seconds"] for record in found) / 3600
-            line += f"; confirming {len(found)} of {len(wanted)}, {hours:.1f} core-hours"
-        print(line)
+        pilot = [found for row in searched(name) for rate in LADDER for found in recorded(name, row, rate)]
+        hours = sum(record.cost["seconds"] for record in pilot) / 3600
+        wanted = everything(name)
+        found = [record for record in map(run.find, wanted) if record is not None]
+        spent = sum(record.cost["seconds"] for record in found) / 3600
+        print(f"{name}: {len(pilot)} pilots, {hours:.1f} core-hours; confirming {len(found)} of at most {len(wanted)}, "
+              f"{spent:.1f} core-hours")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("pilots", "choose", "run", "publish", "status"))
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
-    parser.add_argument("--count", type=int, default=40, help="replicates (default: %(default)s)")
     options = parser.parse_args(arguments)
     names = options.regimes or list(registration().regimes)
     if options.what == "pilots":
         for name in names:
-            grid = pilots(name, regime(name).rows())
-            make([s for rows in grid.values() for specs in rows.values() for s in specs], f"pilots of {name}")
+            search(name)
     elif options.what == "choose":
         write_choices(names)
     elif options.what == "run":
         for name in names:
-            make(replicates(name, options.count), name)
+            confirm(name)
     elif options.what == "publish":
-        publish(names, options.count)
+        publish(names)
     else:
         status()
     return 0

@@ -51,7 +51,7 @@ def evidence(question: Question, name: str, count: int, find: Find, which: str =
     one, branch = side(question.row, question.branch, modality)
     other, of_other = side(than, question.other, modality)
     pairs = list(zip(rows[one], rows[other], strict=True))
-    if of.draws:
+    if not of.folds:
         return Draws([100 * (a.score(branch) - b.score(of_other)) for a, b in pairs])
     return folds(pairs, branch, of_other)
 

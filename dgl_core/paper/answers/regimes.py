@@ -30,7 +30,8 @@ class Regime:
     Attributes:
         draws: a replicate has data of its own; else it is a fold and a seed. alpha: that of every row with one.
         delta: smallest difference that anyone would care about, in points: "fused" and "branch".
-        rates: learning rates that every row may choose from. spec: fields of ``RunSpec``. options: of the data set.
+        rates: learning rates where the search of every row starts; one alone is not searched. spec: fields of
+            ``RunSpec``. options: of the data set.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Regime:
 
     def base(self, replicate: int) -> RunSpec:
         """Specify vanilla training of one replicate at the default rate."""
-        own = {"seed": replicate} if self.draws else {"fold": replicate % self.folds}
+        own = {"seed": replicate} if self.draws else {"fold": replicate % self.folds} if self.folds else {}
         settings = dict(self.spec) | {"milestones": tuple(self.spec["milestones"])}
         return RunSpec(self.dataset, dataset_options=dict(self.options) | own, seed=replicate, **settings)
 
@@ -64,13 +65,22 @@ class Regime:
         modality = row.removesuffix(" alone")
         if modality in self.modalities:
             return self.base(replicate).but(method="unimodal", method_options={"modality": modality}, lr=rate)
-        blocks = _body()["rows"]
-        if row not in blocks or row == "alone":
-            raise unknown_name("registered row", row, blocks)
-        block = blocks[row]
+        block = _row(row)
         options = {k: self.alpha if v == "alpha" else v for k, v in block.get("options", {}).items()}
         scale = self.alpha if block.get("encoder_lr_scale") == "alpha" else 1.0
-        return self.base(replicate).but(method=block["method"], method_options=options, encoder_lr_scale=scale, lr=rate)
+        base = self.base(replicate)
+        model = {
+            "model": block.get("model", base.model),
+            "model_options": base.model_options | block.get("network", {}),
+        }
+        return base.but(method=block["method"], method_options=options, encoder_lr_scale=scale, lr=rate, **model)
+
+
+def _row(row: str) -> Mapping:
+    blocks = _body()["rows"]
+    if row not in blocks or row == "alone":
+        raise unknown_name("registered row", row, blocks)
+    return blocks[row]
 
 
 @functools.cache
@@ -94,10 +104,25 @@ def regime(name: str) -> Regime:
     return Regime(name, **block | {key: tuple(block[key]) for key in ("modalities", "rates")})
 
 
-def pilots(name: str, rows: Sequence[str]) -> dict[float, Experiment]:
-    """Specify the pilots of some rows: rate -> row -> one run a pilot replicate."""
-    of, numbers = regime(name), registration().pilots
-    return {rate: {row: [of.run(row, r, rate) for r in numbers] for row in rows} for rate in of.rates}
+def searched(name: str) -> tuple[str, ...]:
+    """List the rows of a regime that search a learning rate: not those that take the rate of the row they vary."""
+    rows = regime(name).rows() if len(regime(name).rates) > 1 else ()
+    return tuple(row for row in rows if row.endswith(" alone") or "like" not in _row(row))
+
+
+def pilots(name: str, row: str, rate: float) -> list[RunSpec]:
+    """Specify the pilots of a row at a rate, one run a pilot replicate, scored once at the end."""
+    of = regime(name)
+    return [of.run(row, r, rate).but(evaluate_every=of.spec["epochs"]) for r in registration().pilots]
+
+
+LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+def wider(tried: Sequence[float], found: float) -> tuple[float, ...]:
+    """List the neighbours of the best rate that were not tried: none once it lies between two that were."""
+    place = LADDER.index(found)
+    return tuple(rate for rate in LADDER[max(place - 1, 0) : place + 2] if rate not in tried)
 
 
 @functools.cache
@@ -106,13 +131,24 @@ def chosen() -> dict[str, dict[str, dict[str, float]]]:
     return tomllib.loads(PILOTS.read_text(encoding="utf-8")) if PILOTS.exists() else {}
 
 
-def choose(grid: Mapping[float, Mapping[str, Sequence[RunRecord]]], row: str) -> dict[str, float]:
-    """Choose a row's rate by the mean validation score of its pilots, and the second best; also return that score."""
-    candidates = {rate: rows[row] for rate, rows in grid.items() if rows.get(row)}
+def choose(candidates: Mapping[float, Sequence[RunRecord]]) -> dict[str, float]:
+    """Choose a row's rate by the mean validation score of its pilots, and the second best; also return that score.
+
+    Args:
+        candidates: rate -> pilots. A rate at which training diverged is left out.
+    """
     first = best(candidates)
     rest = {rate: records for rate, records in candidates.items() if rate != first}
     val = statistics.fmean(record.score(part="val") for record in candidates[first])
     return {"rate": first, "val": round(val, 6)} | ({"second": best(rest)} if rest else {})
+
+
+def rate_of(name: str, row: str, which: str = "rate") -> float | None:
+    """Look up the rate that a row's pilots chose, or those of the row that it varies; None before they did."""
+    if len(regime(name).rates) == 1:
+        return regime(name).rates[0]
+    like = row if row.endswith(" alone") else _row(row).get("like", row)
+    return chosen().get(name, {}).get(like, {}).get(which)
 
 
 def best_form(name: str, forms: Sequence[str]) -> str:
@@ -130,8 +166,8 @@ def confirming(name: str, rows: Sequence[str], count: int, which: str = "rate") 
     Raises:
         ValueError: a row without pilots.
     """
-    of, first, rates = regime(name), registration().first, chosen().get(name, {})
-    for row in rows:
-        if row not in rates:
+    of, first, rates = regime(name), registration().first, {row: rate_of(name, row, which) for row in rows}
+    for row, rate in rates.items():
+        if rate is None:
             raise ValueError(f"row {row!r} of regime {name!r} has no pilots yet: python -m tools.confirm pilots {name}")
-    return {row: [of.run(row, first + i, rates[row][which]) for i in range(count)] for row in rows}
+    return {row: [of.run(row, first + i, rates[row]) for i in range(count)] for row in rows}
