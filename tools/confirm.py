@@ -2,6 +2,7 @@
 
 python -m tools.confirm pilots  [REGIME ...]             every row, at rates that bracket its best
 python -m tools.confirm choose  [REGIME ...]             what they chose -> results/pilots.toml
+python -m tools.confirm double  [REGIME ...]             what twice the schedule gains -> results/pilots.toml
 python -m tools.confirm run     [REGIME ...]             the confirming replicates, headline rows first
 python -m tools.confirm publish [REGIME ...]             their records -> results/confirming
 python -m tools.confirm status                           how many are made, and the core-hours they took
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dgl_core.data.files.atomic import write_atomic
@@ -77,6 +79,23 @@ def search(name: str) -> None:
                 todo[row] = more
 
 
+def double(name: str) -> None:
+    """Measure what a schedule twice as long gains: the points on validation, of each row at its own rate."""
+    rows = {row: pilots(name, row, rate_of(name, row)) for row in searched(name)}
+    longer = {
+        row: [s.but(epochs=2 * s.epochs, milestones=tuple(2 * m for m in s.milestones), evaluate_every=2 * s.epochs)
+              for s in specs] for row, specs in rows.items()
+    }  # fmt: skip
+    make([spec for specs in longer.values() for spec in specs], f"{name}, twice as long")
+    for row, specs in rows.items():
+        pairs = [(run.find(a), run.find(b)) for a, b in zip(specs, longer[row], strict=True)]
+        gains = [b.score(part="val") - a.score(part="val") for a, b in pairs]
+        chosen()[name][row]["doubled"] = round(100 * statistics.fmean(gains), 2)
+    write(chosen())
+    gained = [row for row, found in chosen()[name].items() if found["doubled"] > 0.5]
+    print(f"{name}: twice the schedule gains more than 0.5 points for: {', '.join(gained) or 'no row'}")
+
+
 def write_choices(names: Sequence[str]) -> None:
     """Choose rates and seconds from the pilots that are recorded here, and write them."""
     choices = dict(chosen())
@@ -87,7 +106,12 @@ def write_choices(names: Sequence[str]) -> None:
         choices[name] = {row: choose(grid) | {"tried": list(grid)} for row, grid in grids.items()}
         edge = [row for row, found in choices[name].items() if wider(found["tried"], found["rate"])]
         print(f"{name}: {len(grids)} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
-    lines = ["# Which learning rate the pilots of each row chose by validation, which came second, and that score.", ""]
+    write(choices)
+
+
+def write(choices: Mapping[str, Mapping[str, Mapping]]) -> None:
+    lines = ["# Which learning rate the pilots of each row chose by validation, which came second, that score, and the points that",
+             "# a schedule twice as long gains (doubled).", ""]  # fmt: skip
     for name, rows in choices.items():
         lines.append(f"[{name}]")
         for row, found in rows.items():
@@ -152,7 +176,7 @@ def status() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("pilots", "choose", "run", "publish", "status"))
+    parser.add_argument("what", choices=("pilots", "choose", "double", "run", "publish", "status"))
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
     options = parser.parse_args(arguments)
     names = options.regimes or list(registration().regimes)
@@ -161,6 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             search(name)
     elif options.what == "choose":
         write_choices(names)
+    elif options.what == "double":
+        for name in names:
+            double(name)
     elif options.what == "run":
         for name in names:
             confirm(name)
