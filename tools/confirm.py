@@ -65,9 +65,9 @@ def recorded(name: str, row: str, rate: float) -> list[RunRecord]:
     return found if all(found) else []
 
 
-def search(name: str) -> None:
-    """Make pilots, and wider ones, until the best rate of every row lies between two that were tried."""
-    tried = {row: set(regime(name).rates) for row in searched(name)}
+def search(name: str, most: int | None) -> None:
+    """Make pilots, and wider ones, until the best rate of each of the first rows lies between two that were tried."""
+    tried = {row: set(regime(name).rates) for row in searched(name)[:most]}
     todo = {row: sorted(rates) for row, rates in tried.items()}
     while todo:
         make([spec for row, rates in todo.items() for rate in rates for spec in pilots(name, row, rate)], name)
@@ -81,7 +81,7 @@ def search(name: str) -> None:
 
 def double(name: str) -> None:
     """Measure what a schedule twice as long gains: the points on validation, of each row at its own rate."""
-    rows = {row: pilots(name, row, rate_of(name, row)) for row in searched(name)}
+    rows = {row: pilots(name, row, rate_of(name, row)) for row in searched(name) if rate_of(name, row)}
     longer = {
         row: [s.but(epochs=2 * s.epochs, milestones=tuple(2 * m for m in s.milestones), evaluate_every=2 * s.epochs)
               for s in specs] for row, specs in rows.items()
@@ -102,16 +102,20 @@ def write_choices(names: Sequence[str]) -> None:
     for name in names:
         grids = {row: {r: found for r in LADDER if (found := recorded(name, row, r))} for row in searched(name)}
         if missing := [row for row, grid in grids.items() if len(grid) < 2]:
-            raise ValueError(f"{name}: rows without pilots: {', '.join(missing)}")
-        choices[name] = {row: choose(grid) | {"tried": list(grid)} for row, grid in grids.items()}
+            print(f"{name}: rows without pilots: {', '.join(missing)}")
+        before = choices.get(name, {})
+        choices[name] = {
+            row: before.get(row, {}) | choose(grid) | {"tried": list(grid)}
+            for row, grid in grids.items() if len(grid) > 1
+        }  # fmt: skip
         edge = [row for row, found in choices[name].items() if wider(found["tried"], found["rate"])]
-        print(f"{name}: {len(grids)} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
+        print(f"{name}: {len(choices[name])} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
     write(choices)
 
 
 def write(choices: Mapping[str, Mapping[str, Mapping]]) -> None:
-    lines = ["# Which learning rate the pilots of each row chose by validation, which came second, that score, and the points that",
-             "# a schedule twice as long gains (doubled).", ""]  # fmt: skip
+    lines = ["# Which learning rate the pilots of each row chose by validation, which came second, that score, and",
+             "# the points that a schedule twice as long gains (doubled).", ""]  # fmt: skip
     for name, rows in choices.items():
         lines.append(f"[{name}]")
         for row, found in rows.items():
@@ -142,7 +146,7 @@ def confirm(name: str) -> None:
         rows = dict.fromkeys(
             row for q in open_ for row in needed(replace(q, than=(best_form(name, q.than),)), regime(name))
         )
-        make(replicates(name, list(rows), count), f"{name}, {family.name}, {count}")
+        make(replicates(name, [row for row in rows if rate_of(name, row)], count), f"{name}, {family.name}, {count}")
 
 
 def everything(name: str) -> list[RunSpec]:
@@ -178,11 +182,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("pilots", "choose", "double", "run", "publish", "status"))
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
+    parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
     options = parser.parse_args(arguments)
     names = options.regimes or list(registration().regimes)
     if options.what == "pilots":
         for name in names:
-            search(name)
+            search(name, options.rows)
     elif options.what == "choose":
         write_choices(names)
     elif options.what == "double":
