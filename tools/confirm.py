@@ -138,9 +138,9 @@ def looks(name: str) -> list[tuple[int, Family]]:
     return [(f.looks[i].replicates, f) for i in range(most) for f in families if i < len(f.looks)]
 
 
-def confirm(name: str) -> None:
-    """Make the replicates of every look; at a later one only for questions that the earlier ones left undecided."""
-    for count, family in looks(name):
+def confirm(name: str, most: int) -> None:
+    """Make the replicates of every look of at most so many; later ones only for questions that are still undecided."""
+    for count, family in [(count, family) for count, family in looks(name) if count <= most]:
         known = answer_family(family, run.find)
         open_ = [a.question for a in known.values() if a.judged.word == UNDECIDED or a.look == 0]
         rows = dict.fromkeys(
@@ -183,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=("pilots", "choose", "double", "run", "publish", "status"))
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
     parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
+    parser.add_argument("--most", type=int, default=1000, help="of run: only looks at so many replicates or fewer")
     options = parser.parse_args(arguments)
     names = options.regimes or list(registration().regimes)
     if options.what == "pilots":
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             double(name)
     elif options.what == "run":
         for name in names:
-            confirm(name)
+            confirm(name, options.most)
     elif options.what == "publish":
         publish(names)
     else:
