@@ -21,7 +21,7 @@ _HOMES = {
     "data": ("ArrayDataset",),
     "training": ("RunSpec", "fit"),
     "runs": ("load_or_run", "reference"),
-    "reproduce.notebook": ("check", "provenance", "publish", "start", "verdict"),
+    "reproduce.notebook": ("answer", "check", "difference", "provenance", "publish", "start"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -15,6 +15,15 @@ from dgl_core.utils import ROOT, unknown_name
 from dgl_core.verdicts.registration import PATH, Question, registration
 from dgl_core.verdicts.selection import best
 
+TITLES = {  # regime -> what a reader calls it
+    "emotions": "generated emotions",
+    "grid_letters": "GRID letters",
+    "triplet": "three vectors, weak ones to be learnt",
+    "triplet_plain": "three vectors, weak ones plain",
+    "mosi": "CMU-MOSI",
+    "rooms": "generated rooms",
+    "nyuv2": "NYUv2",
+}
 PILOTS = ROOT / "results" / "pilots.toml"  # which rate each row chose, written by ``tools.confirm``
 
 
@@ -160,13 +169,16 @@ def best_form(name: str, forms: Sequence[str]) -> str:
     return max(known, key=lambda row: rows[row]["val"])
 
 
-def confirming(name: str, rows: Sequence[str], count: int, which: str = "rate") -> Experiment:
+def confirming(name: str, rows: Sequence[str], count: int, which: str = "rate", first: int = 0) -> Experiment:
     """Specify the confirming runs of some rows, ``count`` replicates, each row at the rate that its pilots chose.
+
+    ``first`` numbers the first replicate: 0 means as registered, another one that they are fresh.
 
     Raises:
         ValueError: a row without pilots.
     """
-    of, first, rates = regime(name), registration().first, {row: rate_of(name, row, which) for row in rows}
+    of, rates = regime(name), {row: rate_of(name, row, which) for row in rows}
+    first = first or registration().first
     for row, rate in rates.items():
         if rate is None:
             raise ValueError(f"row {row!r} of regime {name!r} has no pilots yet: python -m tools.confirm pilots {name}")

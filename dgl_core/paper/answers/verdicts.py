@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from dgl_core.paper.answers.evidence import Find, evidence
 from dgl_core.paper.answers.regimes import confirming_root, regime
 from dgl_core.runs import run
-from dgl_core.verdicts.families import UNDECIDED, Judged, Member, judge
+from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, Judged, Member, judge
 from dgl_core.verdicts.registration import Family, Question, registration
+
+REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
+SAID = {"better": BETTER, "equal": EQUAL}  # what the paper says -> the word that reproduces it
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,33 @@ class Answer:
     """The verdict on one question and set.
 
     Attributes:
-        judged: the words and numbers. look: replicates at which it was decided; 0: no look was reached yet.
+        dataset: the regime. judged: the words and numbers.
+        look: replicates at which it was decided; 0: no look was reached yet.
     """
 
     question: Question
     dataset: str
     judged: Judged
     look: int
+
+    @property
+    def holds(self) -> bool | None:
+        """Say whether the claim holds; None while undecided. A question of ours holds where the row is better."""
+        if self.judged.word == UNDECIDED:
+            return None
+        return self.judged.word == SAID.get(self.question.says, BETTER)
+
+    @property
+    def outcome(self) -> str:
+        """Name the outcome: reproduced | contradicted | undecided; for a question of ours the word of the judge."""
+        if not self.question.says or self.holds is None:
+            return self.judged.word
+        return REPRODUCED if self.holds else CONTRADICTED
+
+    @property
+    def detail(self) -> str:
+        """Write the numbers behind the outcome."""
+        return self.judged.numbers(repeat=self.outcome != self.judged.word)
 
 
 def answer_family(family: Family, find: Find) -> dict[str, Answer]:
