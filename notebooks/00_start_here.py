@@ -38,6 +38,7 @@ data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
 import torch
+from IPython.display import display
 from torch import nn
 
 import dgl_core

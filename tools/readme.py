@@ -61,8 +61,8 @@ HEAD = """# The ledger: every claim, and how it fares
 Each line is one claim on one data set. The questions, rows, sets, branches, deltas and looks were fixed in
 [registration.toml](registration.toml) before the first confirming run, and git proves it. A word comes from one place:
 *reproduced* and *contradicted* judge what the paper says, *better*, *worse* and *practically equal* what we ask beside
-it. *Better* and *worse*: the interval, corrected for the family, excludes 0. *Practically equal*: two one-sided tests put
-the difference within delta. *Undecided*: neither; the line says how many replicates would decide. P(A > B) is the share
+it. *Better* and *worse*: the interval, corrected for the family, excludes 0. *Practically equal*: two one-sided tests
+put the difference within delta. *Undecided*: neither; the line says how many replicates would decide. P(A > B) is the share
 of replicates in which the claim's side wins. {decided} of {cells} registered cells are decided.
 
 `python -m dgl_core claims ID` lists what a line rests on, `--rerun` earns it again on fresh replicates, `--mine DIR`
