@@ -14,7 +14,7 @@ NAMES = {
     *("DisentangledObjective", "disentangled_logits", "disentangled_loss", "diagnose"),  # the method, the meter
     *("ArrayDataset", "ConcatFusion", "LateFusion", "METHODS", "fit"),  # training one's own
     *("RunSpec", "load_or_run", "reference"),  # recorded runs
-    *("check", "provenance", "publish", "start", "verdict"),  # inside the notebooks
+    *("check", "provenance", "publish", "start", "answer", "difference"),  # inside the notebooks
 }
 
 

@@ -154,3 +154,14 @@ def test_records_of_other_data_are_refused():
 
     with pytest.raises(ValueError, match="other data than its partners"):
         answered.evidence(registration().question("dgl-vanilla"), "emotions", 2, find)
+
+
+def test_a_set_without_room_for_fusion_tests_no_fused_question(monkeypatch):
+    scores = {"text alone": 0.76, "audio alone": 0.6, "vanilla": 0.75, "DGL": 0.77}
+    known = {"mosi": {row: {"rate": 0.01, "val": val} for row, val in scores.items()}}
+    monkeypatch.setattr(regimes, "chosen", lambda: known)
+    ask = registration().question
+    assert "text alone reaches 76.0 %, the best fused model 77.0 %" in verdicts.untested(ask("dgl-vanilla"), "mosi")
+    assert not verdicts.untested(ask("dgl-vanilla-weakest"), "mosi"), "a branch needs no room above itself"
+    known["mosi"]["DGL"]["val"] = 0.79
+    assert not verdicts.untested(ask("dgl-vanilla"), "mosi")

@@ -91,6 +91,10 @@ def folds(pairs: Sequence[tuple[RunRecord, RunRecord]], branch: str, other: str)
     gains, groups = defaultdict(list), {}
     for a, b in pairs:
         fold, n = fold_of(a), a.data["counts"]["test"]
+        if not (a.right and b.right):
+            raise ValueError(
+                "they do not say which test items were right, as records of older versions: run them again"
+            )
         right = [unpack_bits(r.right["last"][name], n).astype(float) for r, name in ((a, branch), (b, other))]
         gains[fold].append(right[0] - right[1])
         groups[fold] = unpack(a.data["groups"]) if "groups" in a.data else np.arange(n)

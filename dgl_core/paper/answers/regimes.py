@@ -160,6 +160,20 @@ def rate_of(name: str, row: str, which: str = "rate") -> float | None:
     return chosen().get(name, {}).get(like, {}).get(which)
 
 
+ROOM = 0.02  # by which a fused model has to lead the best modality alone
+
+
+def no_room(name: str) -> str:
+    """Say why a set cannot show a gain of fusion, by the pilots' validation scores; empty where it can."""
+    scores = {row: found["val"] for row, found in chosen().get(name, {}).items()}
+    alone = {row: scores[row] for row in (f"{m} alone" for m in regime(name).modalities) if row in scores}
+    fused = max((score for row, score in scores.items() if row not in alone), default=0.0)
+    if not alone or not fused or max(alone.values()) < fused - ROOM:
+        return ""
+    single = max(alone, key=alone.__getitem__)
+    return f"no room for fusion: {single} reaches {100 * alone[single]:.1f} %, the best fused model {100 * fused:.1f} %"
+
+
 def best_form(name: str, forms: Sequence[str]) -> str:
     """Choose the form of a rival with the best validation score in the pilots of a regime."""
     rows = chosen().get(name, {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas
 
 from dgl_core.paper.answers.regimes import TITLES
-from dgl_core.paper.answers.verdicts import CONTRADICTED, REPRODUCED, Answer, answers
+from dgl_core.paper.answers.verdicts import CONTRADICTED, NOT_TESTED, REPRODUCED, Answer, answers
 from dgl_core.paper.claims.ledger import CLAIMS, Claim, claim_named
 from dgl_core.paper.tables.results import ABSENT
 from dgl_core.verdicts.families import BETTER, UNDECIDED
@@ -107,17 +107,17 @@ def _follows(claim: Claim, holds: bool | None) -> str:
 
 def sentence(claim: Claim, found: Answers | None = None) -> str:
     """Say in one sentence where a claim holds, where it fails and where it is open: how a notebook answers."""
-    groups: dict[bool | None, list[str]] = {}
+    groups: dict[bool | None | str, list[str]] = {}
     for line in of_claim(claim, answers() if found is None else found):
         holds = None if not all(a.look for a in line.answers) else line.holds
-        groups.setdefault(holds, []).append(_where(line))
+        groups.setdefault(NOT_TESTED if line.outcome == NOT_TESTED else holds, []).append(_where(line))
     if not groups:
         return f"No registered data set asks whether {claim.of('')}."
     told = [f"{verb} on {_list(groups[holds])}" for holds, verb in VERBS.items() if holds in groups]
     return f"“{claim.of('')}” {_list(told)}."
 
 
-VERBS = {True: "holds", False: "fails", None: "is undecided"}
+VERBS = {True: "holds", False: "fails", None: "is undecided", NOT_TESTED: "cannot be tested"}
 
 
 def _where(line: Line) -> str:
@@ -157,8 +157,10 @@ def ten_lines(found: Answers | None = None) -> pandas.DataFrame:
 def _short(line: Line) -> str:
     """Write a cell of the ten lines: holds or not, and by how much."""
     said = {True: "yes", False: "no", None: "undecided"}[line.holds]
+    if line.outcome == NOT_TESTED:
+        return f"{NOT_TESTED}: no room for fusion"
     if len(line.answers) != 1:
-        return f"{said}: {line.detail}"
+        return said if line.holds else f"{said}: {len(line.detail.split(', '))} of {len(line.answers)} parts"
     judged = line.answers[0].judged
     if not judged.n:
         return "undecided: not run yet"
@@ -168,9 +170,9 @@ def _short(line: Line) -> str:
 
 
 def decided(found: Answers | None = None) -> tuple[int, int]:
-    """Count the registered cells that are decided, and all of them."""
-    found = answers() if found is None else found
-    return sum(answer.judged.word != UNDECIDED for answer in found.values()), len(found)
+    """Count the registered cells that are decided, and all that their sets can answer."""
+    tested = [answer for answer in (answers() if found is None else found).values() if not answer.untested]
+    return sum(answer.judged.word != UNDECIDED for answer in tested), len(tested)
 
 
 def ledger_table(found: Answers | None = None) -> pandas.DataFrame:

@@ -108,8 +108,8 @@ def _evidence(question: Question, group: Group) -> Evidence | None:
         reason = f"{found.n} replicates; fewer than {DECIDING} decide nothing"
     except (ValueError, ArithmeticError) as error:
         reason = str(error)
-    except KeyError as error:
-        reason = f"no {error} in them; records of version 0.1 lack which test items were right: run them again"
+    except KeyError:  # a column or branch that these records do not have
+        return None
     group.problems[f"rows {', '.join(map(repr, rows))} cannot be compared: {reason}"] = None
     return None
 
@@ -142,7 +142,8 @@ def _without_copies(usable: dict[str, RunRecord], found: Folder) -> dict[str, Ru
 def _made_of(record: RunRecord) -> tuple:
     """List what two records must share to be compared, whatever their methods; the content of the data comes later."""
     spec = record.spec
-    options = ", ".join(f"{name} {value}" for name, value in spec.dataset_options.items() if name != "fold")
+    kept = {name: value for name, value in spec.dataset_options.items() if name not in ("fold", "seed")}
+    options = ", ".join(f"{name} {value}" for name, value in kept.items())
     revisions = tuple(record.revisions.get(part) for part in ("dataset", "model", "loop"))
     return spec.dataset, options, spec.model, record.selecting, revisions, processes_of(record)
 
@@ -162,10 +163,13 @@ def _groups(records: dict[str, RunRecord], found: Folder) -> dict[str, Files]:
     """Sort records into groups that may be compared; titles differ by what tells the groups apart."""
     groups: dict[tuple, Files] = {}
     for made_of, files in _sorted(records.items(), _made_of).items():
-        folded = any("fold" in record.spec.dataset_options for _, record in files)
-        contents = (
-            {"": _one_content_a_fold(files, found)} if folded else _sorted(files, lambda r: r.data["fingerprint"])
-        )
+        named = {name for _, record in files for name in record.spec.dataset_options}
+        if "seed" in named:  # every replicate draws data of its own
+            contents = {"": files}
+        elif "fold" in named:
+            contents = {"": _one_content_a_fold(files, found)}
+        else:
+            contents = _sorted(files, lambda r: r.data["fingerprint"])
         for content, of in contents.items():
             for modalities, together in _by_modalities(of).items():
                 groups[*made_of, content, modalities] = together
@@ -232,7 +236,7 @@ def labels_of(record: RunRecord) -> list[str]:
         return ["vanilla"] if scale == 1 else [RATE_CONTROL, f"vanilla, rate x {scale:g}"]
     if spec.method in ("dgl", "dgl_dense", "gblend"):
         label = "G-Blending" if spec.method == "gblend" else "DGL"
-        return [label, f"{label}, alpha {alpha:g}"]
+        return [label, f"{label}, alpha {alpha:g}", *(["DGL, dense"] if spec.method == "dgl_dense" else [])]
     if spec.method == "partial":
         gates = (spec.method_options.get("encoder_gate", 0.0), spec.method_options.get("fusion_gate", 0.0))
         return [{(0.0, 1.0): "MT alone", (1.0, 0.0): "UT alone"}.get(gates, f"gates {gates[0]:g} and {gates[1]:g}")]

@@ -17,12 +17,14 @@ from dgl_core.reproduce.report.prose import Renderer, escape, formula_or_source,
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 TONES = {"reproduced": "good", "better": "good", "yes": "good", "contradicted": "bad", "worse": "bad", "no": "bad"}
-VERDICT_CELL = re.compile(r"<td>(reproduced|contradicted|undecided|better|worse|practically equal|yes|no)\b(?=[:,])")
+VERDICT_CELL = re.compile(
+    r"<td>(reproduced|contradicted|undecided|better|worse|practically equal|not tested here|yes|no)\b(?=[:,])"
+)
 # The name of a table's rows stands in a line of its own below the names of its columns.
 INDEX_NAME = re.compile(r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
                         r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>", re.DOTALL)  # fmt: skip
-LINE = re.compile(r"^(PASS  .+)\n?", re.MULTILINE)  # a check
-ANSWER = re.compile(r"^“.+” (holds|fails|is undecided) on ")  # a sentence of ``notebook.answer``
+LINE = re.compile(r"^((?:PASS  |“).+)\n?", re.MULTILINE)  # a check, or a sentence of an answer
+ANSWER = re.compile(r"^“.+” (holds|fails|is undecided|cannot be tested) on ")  # a sentence of ``notebook.answer``
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
 CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
@@ -188,7 +190,7 @@ class Builder:
             if found := CHECK.fullmatch(piece):
                 self._add(self._check(*found.groups()))
             elif ANSWER.match(piece):
-                self._add("".join(f'<p class="answer">{escape(line)}</p>' for line in piece.strip().splitlines()))
+                self._add(f'<p class="answer">{escape(piece)}</p>')
             elif piece.strip():
                 self._add(f"<pre>{escape(piece.rstrip(chr(10)))}</pre>")
 
