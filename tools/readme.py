@@ -63,8 +63,8 @@ Each line is one claim on one data set. The questions, rows, sets, branches, del
 *reproduced* and *contradicted* judge what the paper says, *better*, *worse* and *practically equal* what we ask beside
 it. *Better* and *worse*: the interval, corrected for the family, excludes 0. *Practically equal*: two one-sided tests
 put the difference within delta. *Undecided*: neither; the line says how many replicates would decide. *Not tested
-here*: in the pilots one modality alone comes within two points of every fused model, so no gain of fusion can show. P(A >
-B) is the share of replicates in which the claim's side wins. {decided} of the {cells} testable cells are decided.
+here*: in the pilots one modality alone comes within two points of every fused model, so no gain of fusion can show.
+P(A > B) is the share of replicates in which the claim's side wins. {decided} of the {cells} testable cells are decided.
 
 `python -m dgl_core claims ID` lists what a line rests on, `--rerun` earns it again on fresh replicates, `--mine DIR`
 judges your own records by the same rule. Whatever else notebooks show describes: it comes from exploratory runs, which

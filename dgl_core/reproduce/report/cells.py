@@ -17,9 +17,8 @@ from dgl_core.reproduce.report.prose import Renderer, escape, formula_or_source,
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 TONES = {"reproduced": "good", "better": "good", "yes": "good", "contradicted": "bad", "worse": "bad", "no": "bad"}
-VERDICT_CELL = re.compile(
-    r"<td>(reproduced|contradicted|undecided|better|worse|practically equal|not tested here|yes|no)\b(?=[:,])"
-)
+OPEN = ("undecided", "practically equal", "not tested here")
+VERDICT_CELL = re.compile(rf"<td>({'|'.join([*TONES, *OPEN])})\b(?=[:,])")
 # The name of a table's rows stands in a line of its own below the names of its columns.
 INDEX_NAME = re.compile(r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
                         r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>", re.DOTALL)  # fmt: skip
