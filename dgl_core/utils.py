@@ -43,13 +43,13 @@ def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
 
 
 def results_root() -> Path:
-    """Name the folder of this machine's records: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
-    return Path(os.environ.get("DGL_RESULTS") or ROOT / "results" / "runs")
+    """Name the folder of this machine's records: ``$DGL_RESULTS``, or ``results/runs`` of ``project_root``."""
+    return Path(os.environ.get("DGL_RESULTS") or project_root() / "results" / "runs")
 
 
 def reference_root() -> Path:
-    """Name the folder of the committed records: ``results/reference``."""
-    return ROOT / "results" / "reference"
+    """Name the folder of the committed records: ``results/reference`` of ``project_root``."""
+    return project_root() / "results" / "reference"
 
 
 def derive_seed(*parts: object) -> int:

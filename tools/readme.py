@@ -1,4 +1,4 @@
-"""Renew what README shows from records and code: the answers, the claims, the data and the overview picture.
+"""Renew what README shows of records and code (answers, claims, data, overview), and the digest that a wheel carries.
 
 python -m tools.readme          # writes
 python -m tools.readme --check  # exit status 1 if something is stale
@@ -14,7 +14,7 @@ from dgl_core import utils
 from dgl_core.data.catalogue import licences
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import curves, style
-from dgl_core.paper.claims import judging, records
+from dgl_core.paper.claims import digest, judging, records
 from dgl_core.paper.tables import equal_budget
 from dgl_core.paper.tables.results import markdown_table
 
@@ -53,6 +53,11 @@ def overview() -> bytes:
     return curves.row_overview(records.reference_groups()).png()
 
 
+def carried() -> str:
+    """The digest as the package carries it; empty where there is none."""
+    return digest.PATH.read_text(encoding="utf-8") if digest.PATH.exists() else ""
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.readme", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if something is stale")
@@ -60,10 +65,13 @@ def main(arguments: list[str]) -> int:
     before = README.read_text()
     after = renewed(before)
     if check:
-        if after != before:
-            print("README.md is stale: run python -m tools.readme", file=sys.stderr)
-        return int(after != before)
+        stale = [name for name, old, new in [("README.md", before, after), ("digest.json", carried(), digest.made())]
+                 if old != new]  # fmt: skip
+        for name in stale:
+            print(f"{name} is stale: run python -m tools.readme", file=sys.stderr)
+        return int(bool(stale))
     write_atomic(README, after)
+    write_atomic(digest.PATH, digest.made())
     write_atomic(utils.reference_root() / "overview.png", overview())
     print(f"README.md: {'renewed' if after != before else 'already current'}")
     return 0

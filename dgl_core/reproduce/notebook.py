@@ -22,7 +22,7 @@ from dgl_core.figures.style import Picture
 from dgl_core.paper.experiments.profiles import profile_named
 from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.training.environment import commit, is_portable
-from dgl_core.utils import ROOT, needs, results_root
+from dgl_core.utils import needs, project_root, results_root
 from dgl_core.verdicts.statistics import Verdict, judge
 
 
@@ -107,7 +107,13 @@ def provenance() -> None:
     versions = {name: metadata.version(name).split("+")[0] for name in ("torch", "numpy", "pandas", "matplotlib")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
     given = os.environ.get("DGL_DATA", "")
-    found = "DGL_DATA" if given and Path(given).is_dir() else "./data" if (ROOT / "data").is_dir() else "generated only"
+    found = (
+        "DGL_DATA"
+        if given and Path(given).is_dir()
+        else "./data"
+        if (project_root() / "data").is_dir()
+        else "generated only"
+    )
     rows = {
         "commit": commit(),
         "python": platform.python_version(),

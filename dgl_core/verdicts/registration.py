@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dgl_core.utils import ROOT, unknown_name
+from dgl_core.utils import project_root, unknown_name
 from dgl_core.verdicts.families import CORRECTIONS
 
-PATH = ROOT / "results" / "registration.toml"
+PATH = project_root() / "results" / "registration.toml"
 
 
 @dataclass(frozen=True)

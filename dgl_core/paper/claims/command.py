@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dgl_core import data
-from dgl_core.paper.claims import judging
+from dgl_core.paper.claims import digest, judging
 from dgl_core.paper.claims.ledger import CLAIMS, Claim, claim_named
 from dgl_core.paper.claims.mine import records_in
 from dgl_core.paper.claims.records import EXPERIMENTS, GENERATED, Records, records_here, reference_records
@@ -33,15 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         claims = list(CLAIMS) if options.id is None else [claim_named(options.id)]
         if options.mine is not None:
             return _mine(claims, Path(options.mine))
-        columns = reference_records()
-        together = judging.judged_together(judging.LEDGER, columns.values())  # a rerun is judged as strictly
+        columns, here = reference_records(), digest.records_are_here()
+        # a rerun is judged as strictly as the reference
+        together = judging.judged_together(judging.LEDGER, columns.values()) if here else digest.together()
         if options.rerun:
             _train(claims, options.seeds or 0)
             columns = records_here()
-        for claim, judged in judging.judge_ledger(columns, claims, together):
+        carried = not here and not options.rerun
+        found = digest.judged(claims) if carried else judging.judge_ledger(columns, claims, together)
+        for claim, judged in found:
             _show(claim, columns, judged)
             if options.id:
                 _details(claim, judged, together, rerun=options.rerun)
+        if carried:
+            print(digest.about())
     except (ValueError, OSError, run.RunsFailed) as error:
         print(f"error: {printable(str(error), 2000)}", file=sys.stderr)
         return 2
