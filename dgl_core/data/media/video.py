@@ -92,10 +92,17 @@ def _opened(path: Path) -> Iterator[Any]:
     av = pyav()
     check_listed(path)
     try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        with _container(path) as container:
             yield container
     except av.FFmpegError as error:
         raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
+
+
+def _container(path: Path):
+    """Open a file with PyAV, which before version 19 refuses a title that is no UTF-8 unless it is told otherwise."""
+    av = pyav()
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    return av.open(f"file:{path}", **lenient)
 
 
 class _Reader:
@@ -144,7 +151,7 @@ class _Reader:
         if self.frames.rule == "1fps":
             step = max(1, int(self.video.average_rate or self.video.guessed_rate or 1))
             return [k * step for k in range(self.frames.count)]
-        with pyav().open(f"file:{self.path}", metadata_errors="replace") as container:  # each packet holds one frame
+        with _container(self.path) as container:  # each packet holds one frame
             return self.frames.middles(sum(p.size > 0 for p in container.demux(container.streams.video[0])))
 
     def _look(self, packet) -> None:
