@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dgl_core.runs import load_or_run, reference
     from dgl_core.training import RunSpec, fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "gradients": ("DisentangledObjective", "disentangled_logits", "disentangled_loss"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,24 +12,12 @@ import pytest
 
 from dgl_core.paper.claims import digest
 from dgl_core.utils import ROOT
-
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "dgl_core")
+from tools import empty_folder
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built offline, from a copy: setuptools leaves a build folder beside the sources."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, source / name)
-    words = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source]
-    built = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-    (found,) = out.glob("dgl_core-*.whl")
-    return found
+    return empty_folder.wheel(tmp_path_factory.mktemp("wheel"), "--no-build-isolation", "--no-index")
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +38,9 @@ def in_an_empty_folder(installed: Path, here: Path, *words: str) -> subprocess.C
 
 def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        held = {name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith(".pyc")}
     folder = ROOT / "dgl_core"
-    kept = {p.relative_to(ROOT).as_posix() for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    kept = {p.relative_to(ROOT).as_posix() for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"}
     assert held == kept and "dgl_core/py.typed" in held
 
 
