@@ -46,6 +46,9 @@ def suppression_ratio(fused_logits: Tensor, unimodal_logits: Tensor, target: Ten
     Returns:
         ``(R, s_bar)``, each [B] float64, differentiable.
 
+    Raises:
+        ValueError: logits of different shapes, or that ``target`` does not fit (``log_odds``).
+
     **Source:** Eq. 4, 7, 8. **Difference:** the paper bounds every ``s_k``; only their weighted mean decides.
     """
     if fused_logits.shape != unimodal_logits.shape:
