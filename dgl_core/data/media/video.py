@@ -149,7 +149,8 @@ class _Reader:
     def _wanted(self) -> list[int]:
         """Choose the numbers of the frames to keep."""
         if self.frames.rule == "1fps":
-            step = max(1, int(self.video.average_rate or self.video.guessed_rate or 1))
+            rate = self.video.average_rate or self.video.guessed_rate or 1
+            step = max(1, rate.numerator // rate.denominator)  # a Fraction before PyAV 19, since then a type of its own
             return [k * step for k in range(self.frames.count)]
         with _container(self.path) as container:  # each packet holds one frame
             return self.frames.middles(sum(p.size > 0 for p in container.demux(container.streams.video[0])))
