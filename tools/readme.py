@@ -1,4 +1,4 @@
-"""Renew what README shows from records and code: ten answers, the data, the overview picture; and the whole ledger.
+"""Renew what README shows from records and code, the whole ledger, and the digest that a wheel carries.
 
 python -m tools.readme          # writes
 python -m tools.readme --check  # exit status 1 if something is stale
@@ -14,8 +14,9 @@ from dgl_core import utils
 from dgl_core.data.catalogue import licences
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import curves, style
-from dgl_core.paper.claims import judging
+from dgl_core.paper.claims import digest, judging
 from dgl_core.paper.tables.results import markdown_table, reference_groups
+from dgl_core.verdicts.registration import CARRIED, PATH
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 LEDGER = README.parent / "results" / "ledger.md"
@@ -93,12 +94,15 @@ def main(arguments: list[str]) -> int:
     before = README.read_text()
     after = renewed(before)
     if check:
-        stale = [p.name for p, text in ((README, after), (LEDGER, ledger())) if not p.exists() or p.read_text() != text]
+        kept = {README: after, LEDGER: ledger(), digest.PATH: digest.made(), CARRIED: PATH.read_text()}
+        stale = [path.name for path, text in kept.items() if not path.exists() or path.read_text() != text]
         if stale:
             print(f"stale: {', '.join(stale)}; run python -m tools.readme", file=sys.stderr)
         return int(bool(stale))
     write_atomic(README, after)
     write_atomic(LEDGER, ledger())
+    write_atomic(digest.PATH, digest.made())
+    write_atomic(CARRIED, PATH.read_text())
     write_atomic(utils.reference_root() / "overview.png", overview())
     print(f"README.md: {'renewed' if after != before else 'already current'}")
     return 0

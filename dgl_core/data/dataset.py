@@ -221,6 +221,9 @@ class ArrayDataset(Dataset):
     """Hold your own data: tensors or arrays, first axis = samples; values are used as they are, so scale them before.
 
     ``ArrayDataset(inputs={"audio": x1, "face": x2}, target=y, split=random_split(y))``
+
+    Raises:
+        ValueError: as ``Dataset``, or inputs and target that are no arrays of numbers.
     """
 
     def __init__(

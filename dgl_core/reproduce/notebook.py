@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import pandas
 import torch
 
 from dgl_core.data.files.atomic import write_atomic
@@ -25,7 +24,7 @@ from dgl_core.paper.claims.ledger import claim_named
 from dgl_core.paper.experiments.profiles import profile_named
 from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.training.environment import commit, is_portable
-from dgl_core.utils import ROOT, results_root
+from dgl_core.utils import needs, project_root, results_root
 from dgl_core.verdicts.statistics import mean_interval, signed
 
 
@@ -65,6 +64,9 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
         raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
     if folder:
         os.environ["DGL_DATA"] = str(folder)
+
+    needs("Tables", "pandas")
+    import pandas
 
     random.seed(seed)
     numpy.random.seed(seed)
@@ -120,7 +122,13 @@ def provenance() -> None:
     versions = {name: metadata.version(name).split("+")[0] for name in ("torch", "numpy", "pandas", "matplotlib")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
     given = os.environ.get("DGL_DATA", "")
-    found = "DGL_DATA" if given and Path(given).is_dir() else "./data" if (ROOT / "data").is_dir() else "generated only"
+    found = (
+        "DGL_DATA"
+        if given and Path(given).is_dir()
+        else "./data"
+        if (project_root() / "data").is_dir()
+        else "generated only"
+    )
     rows = {
         "commit": commit(),
         "python": platform.python_version(),
@@ -140,6 +148,9 @@ def publish(name: str, thing: Any) -> Any:
     """
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
+    needs("Tables", "pandas")
+    import pandas
+
     if not isinstance(thing, Picture | pandas.DataFrame):
         raise TypeError(f"publish({name!r}): expected a Picture or a pandas DataFrame, not {type(thing).__name__}")
     if report := os.environ.get("DGL_REPORT"):

@@ -130,6 +130,10 @@ def fit(
         dataset: for example ``ArrayDataset``. log: print a line every ``log`` epochs (0: nothing).
         device: for example ``"cuda"``; by default a GPU if there is one.
         **options: options of the method (``alpha=4.0``) and fields of ``RunSpec`` (``epochs=20, lr=0.01, seed=0``).
+
+    Raises:
+        ValueError: unknown names or options, or a model, method and data set that do not fit together.
+        TrainingDiverged: a loss is not finite. OutOfMemory: the GPU is too small.
     """
     if not isinstance(dataset, data.Dataset):
         raise ValueError(f"dataset is of type {type(dataset).__name__}; give a Dataset, for example ArrayDataset(...).")

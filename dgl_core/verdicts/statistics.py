@@ -123,7 +123,7 @@ class Interval:
 def mean_interval(values: Sequence[float], confidence: float = 0.95, comparisons: int = 1) -> Interval:
     """Compute mean and t-interval of ``values``, widened for ``comparisons`` simultaneous intervals (Bonferroni).
 
-    One value has no spread: its interval is infinite, so nothing can be concluded from it.
+    One value has no spread: its interval is infinite, so nothing can be concluded from it; none is a ValueError.
     """
     n = len(values)
     if not n:

@@ -16,8 +16,8 @@ import dgl_core
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import style
 from dgl_core.paper.tables.results import markdown_table
-from dgl_core.reproduce import notebook
 from dgl_core.training.environment import PORTABLE_NUMERICS
+from dgl_core.utils import ROOT
 
 
 def test_start_seeds_every_generator_and_takes_one_thread():
@@ -109,7 +109,7 @@ def test_provenance_names_versions_and_no_path_of_this_machine(capsys, monkeypat
         and lines["numerics"] == "portable"
         and f"torch {torch.__version__[:4]}" in lines["packages"]
     )
-    assert not [value for value in lines.values() if str(tmp_path) in value or str(notebook.ROOT) in value]
+    assert not [value for value in lines.values() if str(tmp_path) in value or str(ROOT) in value]
     name = sorted(PORTABLE_NUMERICS)[0]
     monkeypatch.setenv(name, "something else")
     dgl_core.provenance()
@@ -153,7 +153,5 @@ def test_written_files_are_whole_and_readable_by_others(tmp_path):
 def test_importing_the_package_imports_nothing_heavy():
     heavy = ("torch", "matplotlib", "nbformat")
     code = f"import sys, dgl_core, dgl_core.reproduce.command; print([m for m in {heavy} if m in sys.modules])"
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=notebook.ROOT
-    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert printed.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dgl_core.paper.experiments.profiles import Experiment
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.utils import ROOT, unknown_name
+from dgl_core.utils import project_root, unknown_name
 from dgl_core.verdicts.registration import PATH, Question, registration
 from dgl_core.verdicts.selection import best
 
@@ -24,12 +24,12 @@ TITLES = {  # regime -> what a reader calls it
     "rooms": "generated rooms",
     "nyuv2": "NYUv2",
 }
-PILOTS = ROOT / "results" / "pilots.toml"  # which rate each row chose, written by ``tools.confirm``
+PILOTS = project_root() / "results" / "pilots.toml"  # which rate each row chose, written by ``tools.confirm``
 
 
 def confirming_root() -> Path:
     """Name the folder of the committed confirming records: ``results/confirming``."""
-    return ROOT / "results" / "confirming"
+    return project_root() / "results" / "confirming"
 
 
 @dataclass(frozen=True)

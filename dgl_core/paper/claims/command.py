@@ -12,7 +12,7 @@ from dgl_core import data
 from dgl_core.paper.answers.evidence import evidence
 from dgl_core.paper.answers.regimes import TITLES, best_form, confirming, confirming_root, needed, rate_of, regime
 from dgl_core.paper.answers.verdicts import Answer, answers, delta
-from dgl_core.paper.claims import judging
+from dgl_core.paper.claims import digest, judging
 from dgl_core.paper.claims.ledger import CLAIMS, Claim, claim_named
 from dgl_core.paper.claims.mine import judged_in
 from dgl_core.runs import run
@@ -40,11 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         claims = list(CLAIMS) if options.id is None else [claim_named(options.id)]
         if options.mine is not None:
             return _mine(claims, Path(options.mine))
-        known = rerun(claims[0], options.count or 0, options.dataset) if options.rerun else answers()
-        wanted = [line for line in judging.lines(known, claims) if options.id in (None, line.id, claims[0].id)]
+        carried = not digest.records_are_here() and not options.rerun
+        known = rerun(claims[0], options.count or 0, options.dataset) if options.rerun else {} if carried else answers()
+        lines = digest.lines(claims) if carried else judging.lines(known, claims)
+        wanted = [line for line in lines if options.id in (None, line.id, claims[0].id)]
         for line in wanted:
             print(f"{line.id}  {line.text}  ({line.place})\n  {line.dataset}: {line}\n  {line.follows}")
-        if options.id:
+        if carried:
+            print(digest.about())
+        elif options.id:
             _details(claims[0], wanted, rerun=options.rerun)
     except (ValueError, OSError, run.RunsFailed) as error:
         print(f"error: {printable(str(error), 2000)}", file=sys.stderr)
