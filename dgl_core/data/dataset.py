@@ -30,6 +30,18 @@ class ToFloat(nn.Module):
         """Nothing is drawn here."""
 
 
+class Preparation(nn.Module):
+    """Turn stored values of several modalities into network input, as in evaluation: one transform each."""
+
+    def __init__(self, transforms: Mapping[str, nn.Module]):
+        super().__init__()
+        self.transforms = nn.ModuleDict(transforms)
+
+    def forward(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``stored`` {m: [B, ...]} -> float32 {m: [B, ...]}."""
+        return {m: transform(stored[m]) for m, transform in self.transforms.items()}
+
+
 class Dataset:
     """Hold samples of several modalities in memory, in a compact type that is converted batch by batch.
 
@@ -201,6 +213,10 @@ class Dataset:
                 transform(stored(m), generator)
         return inputs
 
+    def preparation(self, modalities: Collection[str]) -> nn.Module:
+        """Return what turns stored values {m: [B, ...]} of these modalities into network input, as in evaluation."""
+        return Preparation({m: self.transforms[m] for m in modalities})
+
     def only(self, modalities: Collection[str]) -> Dataset:
         """Return a view of the set whose batches hold these modalities alone; the others are not even read."""
         view = copy.copy(self)
@@ -235,8 +251,8 @@ class ArrayDataset(Dataset):
             given = f"inputs is a {type(inputs).__name__}"
             raise ValueError(f"data set {name!r}: {given}; give one array per modality, by name, e.g. {{'audio': x}}")
         super().__init__(
-            {m: _tensor(x, f"modality {m!r}", name) for m, x in inputs.items()},
-            _tensor(target, "target", name),
+            {m: as_tensor(x, f"modality {m!r}", name) for m, x in inputs.items()},
+            as_tensor(target, "target", name),
             np.asarray(split).tolist(),
             name=name,
             classes=classes,
@@ -308,7 +324,12 @@ def _names(classes: Sequence[str] | None, target: Tensor, name: str) -> tuple[st
     return names
 
 
-def _tensor(x: Any, what: str, name: str) -> Tensor:
+def as_tensor(x: Any, what: str, name: str) -> Tensor:
+    """Take an array, a tensor, a table or nested lists of numbers as a tensor, first axis samples; float64 as float32.
+
+    Raises:
+        ValueError: it is none; the message says ``what`` of which data set (``name``).
+    """
     if np.ma.is_masked(x):
         raise ValueError(f"data set {name!r}: {what} has masked values; fill them, or drop their samples")
     try:

@@ -153,6 +153,7 @@ class RunRecord:
         environment: device, threads, portable, versions, commit; ``processes`` where several trained together, and
             ``whole_batch`` if their update is that of the whole batch all the same.
         created: UTC time.
+        weights: protocol -> name of the file that holds the weights of its epoch, where they were kept.
     """
 
     spec: RunSpec
@@ -166,6 +167,7 @@ class RunRecord:
     created: str
     arrays: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     right: dict[str, dict[str, str]] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def epoch(self, protocol: str = "last") -> int:
         """Find the 0-based epoch that a protocol selects; ties go to the earliest."""
@@ -203,8 +205,12 @@ class RunRecord:
 
     def to_json(self) -> str:
         body = {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)} | {"spec": self.spec.plain()}
-        if not self.right:  # segmentation has none, and earlier records had not
-            body.pop("right")
+        for name in (
+            "right",
+            "weights",
+        ):  # not of every run, and no earlier record had them
+            if not body[name]:
+                body.pop(name)
         text = json.dumps(body, sort_keys=True)
         return json.dumps(body | {"checksum": hashlib.sha256(text.encode()).hexdigest()}, sort_keys=True, indent=0)
 

@@ -5,25 +5,32 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import json
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from dgl_core import data, methods, models
+from dgl_core.data.files.atomic import explained, write_atomic
+from dgl_core.data.files.tensors import REMEDY
 from dgl_core.gradients import check_partition
+from dgl_core.models.initial import seeded
 from dgl_core.models.multimodal import untouched
+from dgl_core.training import checkpoints, weights
 from dgl_core.training.distributed import Team
 from dgl_core.training.environment import is_portable
-from dgl_core.training.loop import REVISION, Log, Trainer, TrainingDiverged
+from dgl_core.training.loop import REVISION, Listener, Log, Trainer, TrainingDiverged
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.utils import Range, coerce, unknown_name
+from dgl_core.utils import Range, brief, coerce, unknown_name
 
 __all__ = ["REVISION", "OutOfMemory", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
 
+MILESTONE = 0.7  # share of the epochs after which ``fit`` lowers the rate, as the paper does after 70 of 100
 _TURN = threading.RLock()  # threads of one process (Dask) share its random state, so they take turns
 
 
@@ -101,8 +108,11 @@ def train(
     revisions: Mapping[str, int] | None = None,
     machine: Machine | None = None,
     team: Team = Team(),  # noqa: B008 (frozen)
+    keep: tuple[Path, str] | None = None,
 ) -> RunRecord:
     """Run one specification from start (or from its checkpoint) to end, by default with this machine's settings.
+
+    ``keep`` is a folder and a stem: the last and the best weights are written there under names that begin with it.
 
     Raises:
         ValueError: unknown names or options, or data that the method cannot use.
@@ -116,20 +126,52 @@ def train(
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
         trainer = Trainer(spec, method, model, dataset, device, machine, team)
         check_outputs(trainer)
+        trainer.keeps = keep is not None
         trainer.fit(checkpoint, every, log)
-        return trainer.record(key, revisions or {})
+        files = weights.keep(trainer, *keep) if keep and team.rank == 0 else {}
+        return trainer.record(key, revisions or {}, files)
 
 
 def fit(
-    model: nn.Module, method: str, dataset: data.Dataset, *, log: int = 0, device: str = "", **options
+    model: nn.Module | Callable[[], nn.Module],
+    method: str,
+    dataset: data.Dataset,
+    *,
+    log: int = 0,
+    device: str = "",
+    checkpoint: str | os.PathLike | None = None,
+    save: str | os.PathLike | None = None,
+    on_epoch: Listener | None = None,
+    every: float = 30.0,
+    **options,
 ) -> RunRecord:
-    """Train your own model on your own data with any method, in place; nothing is cached.
+    """Train your own model on your own data with any method.
 
     Args:
-        model: a ``LateFusion`` or any ``MultimodalModel``. method: a name in ``dgl_core.methods.METHODS``.
-        dataset: for example ``ArrayDataset``. log: print a line every ``log`` epochs (0: nothing).
-        device: for example ``"cuda"``; by default a GPU if there is one.
+        model: a ``LateFusion`` or any ``MultimodalModel``, trained in place; or a function that makes one, whose
+            initial weights then follow ``seed``, so that runs of one seed are a pair.
+        method: a name in ``dgl_core.methods.METHODS``. dataset: for example ``ArrayDataset``.
+        log: print a line every ``log`` epochs (0: nothing). device: for example ``"cuda"``; by default a GPU if any.
+        checkpoint: a file for the state of the run, written every ``every`` seconds and deleted at its end. The same
+            call goes on from it.
+        save: a folder for ``last.safetensors``, ``best_val.safetensors`` (``load_model``) and ``record.json``.
+        on_epoch: called after each epoch with its numbers, ``{"epoch": 1, "epochs": 20, "val/fused/accuracy": 0.4,
+            ...}``, the columns of ``RunRecord.curves``. Recipes, for ``fit(..., on_epoch=...)``::
+
+                writer = torch.utils.tensorboard.SummaryWriter()
+                on_epoch=lambda n: [writer.add_scalar(name, value, n["epoch"]) for name, value in n.items()]
+
+                run = wandb.init(project="mine")
+                on_epoch=lambda n: run.log(n, step=n["epoch"])
+
+                mlflow.start_run()
+                on_epoch=lambda n: mlflow.log_metrics(n, step=n["epoch"])
         **options: options of the method (``alpha=4.0``) and fields of ``RunSpec`` (``epochs=20, lr=0.01, seed=0``).
+            The rate falls to a tenth after 70 % of the epochs, unless ``milestones`` says otherwise.
+
+    Raises:
+        ValueError: names, options, data, a checkpoint or a model that do not go together; says what to change.
+        TrainingDiverged: a loss is not finite. OutOfMemory: the GPU is too small.
     """
     if not isinstance(dataset, data.Dataset):
         raise ValueError(f"dataset is of type {type(dataset).__name__}; give a Dataset, for example ArrayDataset(...).")
@@ -142,7 +184,10 @@ def fit(
     for name in options.keys() - settings:
         raise unknown_name("option", name, settings | declared.keys())
     spec = RunSpec(dataset.name, method, "custom", method_options=chosen, **options)
+    if "milestones" not in options:
+        spec = spec.but(milestones=(round(MILESTONE * spec.epochs),))
     built = methods.build(method, chosen)
+    model, folder = made(model, spec.seed), weights_folder(save)
     check_partition(model)
     wanted = built.modalities(dataset.modalities)
     if set(wanted) != set(model.encoders):
@@ -160,5 +205,43 @@ def fit(
     with prepared(spec, where, machine, one_thread=False):
         trainer = Trainer(spec, built, model, dataset, where, machine)
         check_outputs(trainer)
-        trainer.fit(log=show)
-    return trainer.record("", {})
+        trainer.keeps, state = folder is not None, Path(checkpoint) if checkpoint else None
+        if state:
+            trainer.run = identity(trainer)
+            checkpoints.check_run(state, trainer.run)
+        trainer.fit(state, every, show, on_epoch)
+    record = trainer.record("", {}, weights.keep(trainer, folder) if folder else {})
+    if folder:
+        write_atomic(folder / "record.json", record.to_json(), REMEDY)
+    if state:
+        state.unlink(missing_ok=True)
+    return record
+
+
+def made(model: nn.Module | Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Take a model, or make one with initial weights that follow ``seed`` alone."""
+    if isinstance(model, nn.Module) or not callable(model):
+        return model
+    with seeded(seed, "model"):
+        built = model()
+    if not isinstance(built, nn.Module):
+        raise ValueError(f"the function that makes the model returned {brief(built)}; let it return the model.")
+    return built
+
+
+def weights_folder(save: str | os.PathLike | None) -> Path | None:
+    """Make the folder for weights before hours of training, so that one that cannot be written is known at once."""
+    if save is None:
+        return None
+    folder = Path(save)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"save is {str(save)!r}, which is a file; name a folder for the weights.")
+    with explained(folder, REMEDY):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def identity(trainer: Trainer) -> str:
+    """Describe a run of ``fit`` for its checkpoints: settings, data and the shapes of the model."""
+    shapes = {name: list(tensor.shape) for name, tensor in trainer.model.state_dict().items()}
+    return json.dumps([trainer.spec.plain(), trainer.dataset.fingerprint, shapes], sort_keys=True)

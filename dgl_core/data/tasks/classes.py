@@ -5,7 +5,7 @@ A data set carries a task: classification by default, or ``dgl_core.data.tasks.l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +32,7 @@ class Tally(Protocol):
 class Task(Protocol):
     """Define a kind of target."""
 
+    kind: str  # its name in ``TASKS``
     score: str  # the result by which an epoch is selected
     evaluation_batch: int  # how many samples are scored at once
     by_sample: bool  # the loss of a batch is the mean over its samples: that of equal parts may be averaged
@@ -43,6 +44,14 @@ class Task(Protocol):
 
     def tally(self) -> Tally:
         """Make an empty collector."""
+
+    @staticmethod
+    def scores(outputs: Tensor) -> Tensor:
+        """Turn outputs as the model returns them in evaluation into what a prediction says: probabilities, values."""
+
+    @staticmethod
+    def labels(scores: Tensor, classes: Sequence[str]) -> Sequence[Any]:
+        """Name the answer for each sample by its ``scores``."""
 
     def compare(self, fused: Tally, unimodal: Mapping[str, Tally]) -> dict[str, float]:
         """Compare the fused branch with that of each modality; returns columns, or none."""
@@ -56,6 +65,7 @@ class Task(Protocol):
 class Classification(Task):
     """Score one class per sample by accuracy and macro-F1, and how far fusion suppresses each modality."""
 
+    kind = "classification"
     score = "accuracy"
     evaluation_batch = 256
     by_sample = True
@@ -67,6 +77,16 @@ class Classification(Task):
 
     def tally(self) -> ClassificationTally:
         return ClassificationTally()
+
+    @staticmethod
+    def scores(outputs: Tensor) -> Tensor:
+        """Compute probabilities [B, K]."""
+        return outputs.softmax(dim=1)
+
+    @staticmethod
+    def labels(scores: Tensor, classes: Sequence[str]) -> list[str]:
+        """Name the most probable class of every sample."""
+        return [classes[k] for k in scores[:, : len(classes)].argmax(dim=1).tolist()]
 
     def compare(self, fused: ClassificationTally, unimodal: Mapping[str, ClassificationTally]) -> dict[str, float]:
         """Measure how far fusion suppresses each modality (``suppression_columns``)."""

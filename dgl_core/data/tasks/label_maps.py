@@ -62,6 +62,7 @@ class Segmentation(Task):
         maps: how many predicted label maps a tally keeps for pictures, the first that it sees.
     """
 
+    kind = "segmentation"
     score = "miou"
     evaluation_batch = 16
     by_sample = False  # a batch is divided by the weights of its own pixels
@@ -102,6 +103,16 @@ class Segmentation(Task):
 
     def tally(self) -> SegmentationTally:
         return SegmentationTally(self)
+
+    @staticmethod
+    def scores(outputs: Tensor) -> Tensor:
+        """Compute probabilities [B, K, h, w]."""
+        return outputs.softmax(dim=1)
+
+    @staticmethod
+    def labels(scores: Tensor, classes: Sequence[str]) -> np.ndarray:
+        """Number the most probable class of every pixel, int64 [B, h, w]."""
+        return scores.argmax(dim=1).cpu().numpy()
 
     def to(self, device: torch.device | str) -> Segmentation:
         return Segmentation(self.classes, self.weights.to(device), self.maps)
