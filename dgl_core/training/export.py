@@ -31,7 +31,7 @@ class Answer(nn.Module):
 
 
 def export(predictor: Any, path: Path, keep: Collection[str] | None = None) -> Path:
-    """Write the network of a ``weights.Predictor`` for any batch size, as the ending of ``path`` says; returns the path.
+    """Write the network of a ``weights.Predictor`` for any batch size, as the ending of ``path`` says.
 
     Both kinds take stored values {m: [B, ...]} in the order of the modalities, and give what
     ``predictor.outputs(inputs, keep)`` gives: ``torch.export.load(path).module()(inputs)``, or an ONNX runtime with one
@@ -65,6 +65,7 @@ def _write_torch(module: Answer, example: Mapping[str, Tensor], path: Path) -> N
 def _write_onnx(module: Answer, example: Mapping[str, Tensor], path: Path) -> None:
     batch = Dim("batch")
     torch.onnx.export(
-        module, (dict(example),), str(path), dynamo=True, external_data=False, verbose=False,
-        input_names=list(example), output_names=["outputs"], dynamic_shapes=({m: {0: batch} for m in example},),
+        module, (), str(path), kwargs={"inputs": dict(example)}, dynamo=True, external_data=False, verbose=False,
+        input_names=list(example), output_names=["outputs"],
+        dynamic_shapes={"inputs": {m: {0: batch} for m in example}},
     )  # fmt: skip

@@ -38,6 +38,17 @@ class TrainingDiverged(ArithmeticError):
     """Raised where a loss becomes infinite or NaN; the message names the epoch and the step."""
 
 
+def check_task(name: str, method: Method, dataset: data.Dataset) -> None:
+    """Raise a ``ValueError`` where a method's own losses are not for this target, or would leave out its weights."""
+    kind, fitting = dataset.task.kind, "vanilla, dgl, gblend or partial"
+    if kind not in method.TARGETS:
+        raise ValueError(f"{name} is for {' or '.join(method.TARGETS)}, but the task of data set {dataset.name!r} is "
+                         f"{kind}: use {fitting}.")  # fmt: skip
+    if dataset.task.weights is not None and kind != "dense" and not method.WEIGHTS:
+        raise ValueError(f"{name} has losses of its own, without class weights: leave out the weights of data set "
+                         f"{dataset.name!r}, or use {fitting}.")  # fmt: skip
+
+
 class Trainer:
     """Train one model on one data set by one method; it is also the ``State`` that methods see.
 
@@ -85,6 +96,8 @@ class Trainer:
         """Move the data to where they are trained on; count the steps of an epoch."""
         self.dataset, self.data_on = streaming.place(dataset.only(self.model.encoders), self.device, self.machine)
         self.task, self.classes = dataset.task.to(self.device), len(dataset.classes)
+        self.criterion, self.pool = self.task.criterion, self.task.pool
+        check_task(self.spec.method, self.method, dataset)
         self.train_index = self.dataset.indices("train")  # where the data are: no copy, and no waiting, at each step
         self.steps_per_epoch, size = len(self.train_index) // self.spec.batch_size, self.spec.batch_size
         if not self.steps_per_epoch:
@@ -255,7 +268,11 @@ class Trainer:
         return self._batch(*self.dataset.batch(rows, generator))
 
     def _batch(self, inputs: Mapping[str, Tensor], target: Tensor) -> Batch:
-        return Batch({m: inputs[m].to(self.dtype) for m in self.model.encoders}, target)
+        return Batch({m: self._typed(inputs[m]) for m in self.model.encoders}, self._typed(target))
+
+    def _typed(self, values: Tensor) -> Tensor:
+        """Give numbers the precision of the run; what counts or names something stays whole."""
+        return values.to(self.dtype) if values.is_floating_point() else values
 
     # -- what stays -------------------------------------------------------------------------------------------------
 
@@ -291,6 +308,8 @@ class Trainer:
                 "classes": list(dataset.classes),
                 "modalities": list(self.model.encoders),
                 "score": self.task.score,
+                "task": self.task.kind,
+                "chance": self._chance(),
                 "unimodal": {"zero mask": method.ZERO_MASK, "official": method.OFFICIAL},
             }
             | ({"groups": pack(dataset.test_groups())} if dataset.groups else {}),
@@ -308,6 +327,11 @@ class Trainer:
             created=utc_now(),
             weights=dict(files or {}),
         )
+
+    def _chance(self) -> dict[str, float]:
+        """Score the best answer that looks at no sample, on validation and test."""
+        target = {part: self.dataset.target[self.dataset.indices(part)] for part in data.PARTS}
+        return {part: round(self.task.chance(target["train"], target[part]), 6) for part in ("val", "test")}
 
     def _environment(self) -> dict[str, object]:
         """State where the run was made (``RunRecord.environment``): device, versions, unusual settings."""

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -140,9 +141,9 @@ class RunRecord:
 
     Attributes:
         spec, key, revisions: what was run; see ``runs.key``.
-        data: fingerprint, source, generated (bool), counts per split, classes, modalities, score,
-            unimodal (how branches are scored, and with what share of the bias), and ``groups`` (``pack``), the group
-            of every test sample, where its data set has some.
+        data: fingerprint, source, generated (bool), counts per split, classes, modalities, score, task, chance (part ->
+            score of the best answer that looks at no sample), unimodal (how branches are scored, and with what share of
+            the bias), and ``groups`` (``pack``), the group of every test sample, where its data set has some.
         curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
             fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
             steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
@@ -191,6 +192,15 @@ class RunRecord:
     def branches(self) -> list[str]:
         """List the branches with a test score, as ``evaluation.branches_of`` names them."""
         return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith(f"/{self.selecting}")]
+
+    def at_chance(self, branch: str = "fused", part: str = "val") -> bool:
+        """Tell whether the last score of a branch is not above what an answer that looks at no sample may reach.
+
+        That is the score of the best such answer and one standard error of a share of so many samples.
+        """
+        chance, count = self.data["chance"][part], self.data["counts"][part]
+        spread = math.sqrt(max(chance * (1 - chance), 0.0) / count)
+        return self.score(branch, part=part) <= chance + spread
 
     @property
     def making(self) -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,7 +77,7 @@ def check_outputs(trainer: Trainer) -> None:
     """Raise a ``ValueError`` unless the model takes a sample of the data and gives logits of at least their classes."""
     model, batch = trainer.model, trainer.batch(trainer.train_index[:1])
     shapes = ", ".join(f"{m} {list(x.shape[1:])}" for m, x in batch.inputs.items())
-    name = f"model {trainer.spec.model!r}"
+    name, whole = f"model {trainer.spec.model!r}", whole_numbers(trainer)
     try:
         with untouched(model):
             logits = model(batch.inputs)
@@ -86,14 +87,26 @@ def check_outputs(trainer: Trainer) -> None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"{name} cannot take a sample of data set {trainer.dataset.name!r} ({shapes}): {reason}. "
-            "Choose another model, or give its encoders and fusion these widths."
+            f"Choose another model, or give its encoders and fusion these widths{whole}."
         ) from error
     if not isinstance(logits, torch.Tensor) or logits.dim() < 2 or len(logits) != 1 or not logits.is_floating_point():
         kind = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(f"{name} returns {kind} for one sample; it must return floating-point logits [B, K, ...].")
-    if logits.shape[1] < trainer.classes:
+    if logits.shape[1] < trainer.classes or (trainer.task.exact and logits.shape[1] > trainer.classes):
         raise ValueError(f"{name} gives {logits.shape[1]} logits a sample; data set {trainer.dataset.name!r} has "
                          f"{trainer.classes} classes: give its fusion that many.")  # fmt: skip
+    axes = {"sequence": "B, K, T", "dense": "B, K, h, w"}.get(trainer.task.kind, "B, K")
+    if logits.dim() != len(axes.split()):
+        raise ValueError(f"{name} returns {list(logits.shape)} for one sample; the task {trainer.task.kind!r} of data "
+                         f"set {trainer.dataset.name!r} needs logits [{axes}].")  # fmt: skip
+
+
+def whole_numbers(trainer: Trainer) -> str:
+    """Say how to keep token ids, if the data set holds whole numbers that the model gets as floats."""
+    stored = trainer.dataset.inputs
+    named = [m for m in trainer.model.encoders if not stored[m].is_floating_point() and stored[m].dtype != torch.uint8]
+    named = [m for m in named if trainer.dataset.transforms[m](stored[m][:1]).is_floating_point()]
+    return f"; if {named[0]!r} are token ids, name them with tokens=({named[0]!r},)" if named else ""
 
 
 def train(
@@ -215,7 +228,17 @@ def fit(
         write_atomic(folder / "record.json", record.to_json(), REMEDY)
     if state:
         state.unlink(missing_ok=True)
+    if record.at_chance():
+        print(fell_to_chance(record), file=sys.stderr)
     return record
+
+
+def fell_to_chance(record: RunRecord) -> str:
+    """Say that a run has learnt nothing, and what may help."""
+    score, chance = 100 * record.score(part="val"), 100 * record.data["chance"]["val"]
+    found = f"validation {record.selecting} {score:.1f} %, where one answer for all samples gives {chance:.1f} %"
+    remedy = f"Try another lr (now {record.spec.lr:g}), more epochs, or inputs on the scale of 1"
+    return f"{record.spec} fell to chance: {found}. {remedy}."
 
 
 def made(model: nn.Module | Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -72,7 +72,7 @@ def _write(path: Path, trainer: Any, protocol: str, found: Learnt) -> None:
         "spec": spec.plain(),
         "protocol": protocol,
         "epoch": found.epoch,
-        "task": trainer.task.kind,
+        "task": [trainer.task.kind, trainer.task.plain()],
         "classes": list(dataset.classes),
         "stored": {m: [list(x.shape[1:]), _name(x.dtype)] for m, x in dataset.inputs.items() if m in model.encoders},
         "dtype": _name(trainer.dtype),
@@ -129,7 +129,9 @@ class Predictor:
     def __init__(self, about: Mapping[str, Any], networks: Mapping[str, nn.Module], method: Method):
         self.spec, self.method = RunSpec.from_plain(about["spec"]), method
         self.model, self.heads, self.preparation = (networks[part] for part in PARTS)
-        self.task, self.classes = TASKS[about["task"]], tuple(about["classes"])
+        kind, settings = about["task"]
+        self.task, self.classes = TASKS[kind](**settings), tuple(about["classes"])
+        self.pool = self.task.pool
         self.modalities = tuple(about["stored"])
         self.stored = {m: (tuple(shape), getattr(torch, dtype)) for m, (shape, dtype) in about["stored"].items()}
         self.dtype, self.device = getattr(torch, about["dtype"]), torch.device("cpu")
