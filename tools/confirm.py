@@ -2,6 +2,7 @@
 
 python -m tools.confirm pilots  [REGIME ...]             every row, at rates that bracket its best
 python -m tools.confirm choose  [REGIME ...]             what they chose -> results/pilots.toml
+python -m tools.confirm double  [REGIME ...]             what twice the schedule gains -> results/pilots.toml
 python -m tools.confirm run     [REGIME ...]             the confirming replicates, headline rows first
 python -m tools.confirm publish [REGIME ...]             their records -> results/confirming
 python -m tools.confirm status                           how many are made, and the core-hours they took
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dgl_core.data.files.atomic import write_atomic
@@ -63,9 +65,9 @@ def recorded(name: str, row: str, rate: float) -> list[RunRecord]:
     return found if all(found) else []
 
 
-def search(name: str) -> None:
-    """Make pilots, and wider ones, until the best rate of every row lies between two that were tried."""
-    tried = {row: set(regime(name).rates) for row in searched(name)}
+def search(name: str, most: int | None) -> None:
+    """Make pilots, and wider ones, until the best rate of each of the first rows lies between two that were tried."""
+    tried = {row: set(regime(name).rates) for row in searched(name)[:most]}
     todo = {row: sorted(rates) for row, rates in tried.items()}
     while todo:
         make([spec for row, rates in todo.items() for rate in rates for spec in pilots(name, row, rate)], name)
@@ -77,17 +79,43 @@ def search(name: str) -> None:
                 todo[row] = more
 
 
+def double(name: str) -> None:
+    """Measure what a schedule twice as long gains: the points on validation, of each row at its own rate."""
+    rows = {row: pilots(name, row, rate_of(name, row)) for row in searched(name) if rate_of(name, row)}
+    longer = {
+        row: [s.but(epochs=2 * s.epochs, milestones=tuple(2 * m for m in s.milestones), evaluate_every=2 * s.epochs)
+              for s in specs] for row, specs in rows.items()
+    }  # fmt: skip
+    make([spec for specs in longer.values() for spec in specs], f"{name}, twice as long")
+    for row, specs in rows.items():
+        pairs = [(run.find(a), run.find(b)) for a, b in zip(specs, longer[row], strict=True)]
+        gains = [b.score(part="val") - a.score(part="val") for a, b in pairs]
+        chosen()[name][row]["doubled"] = round(100 * statistics.fmean(gains), 2)
+    write(chosen())
+    gained = [row for row, found in chosen()[name].items() if found["doubled"] > 0.5]
+    print(f"{name}: twice the schedule gains more than 0.5 points for: {', '.join(gained) or 'no row'}")
+
+
 def write_choices(names: Sequence[str]) -> None:
     """Choose rates and seconds from the pilots that are recorded here, and write them."""
     choices = dict(chosen())
     for name in names:
         grids = {row: {r: found for r in LADDER if (found := recorded(name, row, r))} for row in searched(name)}
         if missing := [row for row, grid in grids.items() if len(grid) < 2]:
-            raise ValueError(f"{name}: rows without pilots: {', '.join(missing)}")
-        choices[name] = {row: choose(grid) | {"tried": list(grid)} for row, grid in grids.items()}
+            print(f"{name}: rows without pilots: {', '.join(missing)}")
+        before = choices.get(name, {})
+        choices[name] = {
+            row: before.get(row, {}) | choose(grid) | {"tried": list(grid)}
+            for row, grid in grids.items() if len(grid) > 1
+        }  # fmt: skip
         edge = [row for row, found in choices[name].items() if wider(found["tried"], found["rate"])]
-        print(f"{name}: {len(grids)} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
-    lines = ["# Which learning rate the pilots of each row chose by validation, which came second, and that score.", ""]
+        print(f"{name}: {len(choices[name])} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
+    write(choices)
+
+
+def write(choices: Mapping[str, Mapping[str, Mapping]]) -> None:
+    lines = ["# Which learning rate the pilots of each row chose by validation, which came second, that score, and",
+             "# the points that a schedule twice as long gains (doubled).", ""]  # fmt: skip
     for name, rows in choices.items():
         lines.append(f"[{name}]")
         for row, found in rows.items():
@@ -110,15 +138,15 @@ def looks(name: str) -> list[tuple[int, Family]]:
     return [(f.looks[i].replicates, f) for i in range(most) for f in families if i < len(f.looks)]
 
 
-def confirm(name: str) -> None:
-    """Make the replicates of every look; at a later one only for questions that the earlier ones left undecided."""
-    for count, family in looks(name):
+def confirm(name: str, most: int) -> None:
+    """Make the replicates of every look of at most so many; later ones only for questions that are still undecided."""
+    for count, family in [(count, family) for count, family in looks(name) if count <= most]:
         known = answer_family(family, run.find)
         open_ = [a.question for a in known.values() if a.judged.word == UNDECIDED or a.look == 0]
         rows = dict.fromkeys(
             row for q in open_ for row in needed(replace(q, than=(best_form(name, q.than),)), regime(name))
         )
-        make(replicates(name, list(rows), count), f"{name}, {family.name}, {count}")
+        make(replicates(name, [row for row in rows if rate_of(name, row)], count), f"{name}, {family.name}, {count}")
 
 
 def everything(name: str) -> list[RunSpec]:
@@ -152,18 +180,23 @@ def status() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("pilots", "choose", "run", "publish", "status"))
+    parser.add_argument("what", choices=("pilots", "choose", "double", "run", "publish", "status"))
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
+    parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
+    parser.add_argument("--most", type=int, default=1000, help="of run: only looks at so many replicates or fewer")
     options = parser.parse_args(arguments)
     names = options.regimes or list(registration().regimes)
     if options.what == "pilots":
         for name in names:
-            search(name)
+            search(name, options.rows)
     elif options.what == "choose":
         write_choices(names)
+    elif options.what == "double":
+        for name in names:
+            double(name)
     elif options.what == "run":
         for name in names:
-            confirm(name)
+            confirm(name, options.most)
     elif options.what == "publish":
         publish(names)
     else:

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from dgl_core.paper.answers.regimes import Regime, best_form, confirming, needed, regime
+from dgl_core.paper.answers.regimes import Regime, best_form, confirming, needed, rate_of, regime
 from dgl_core.paper.claims import measures
 from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_bits
 from dgl_core.verdicts.inference import Draws, Evidence, Fold, Folds
@@ -30,7 +30,8 @@ MEASURES: dict[str, Callable[[Rows, str], list[float]]] = {
 
 
 def evidence(question: Question, name: str, count: int, find: Find, which: str = "rate") -> Evidence | None:
-    """Collect what the first ``count`` replicates say about a question; None unless all of them are recorded.
+    """Collect what the first ``count`` replicates say about a question; None unless all of them are recorded,
+    and the pilots of every row.
 
     A question about the weakest branch asks about the modality that is worst alone on average over these replicates'
     validation parts, so that the test part has no say.
@@ -40,6 +41,8 @@ def evidence(question: Question, name: str, count: int, find: Find, which: str =
     """
     of, than = regime(name), best_form(name, question.than)
     asked = replace(question, than=(than,))
+    if not all(rate_of(name, row, which) for row in needed(asked, of)):
+        return None
     wanted = confirming(name, needed(asked, of), count, which)
     rows = {row: [find(spec) for spec in specs] for row, specs in wanted.items()}
     if not all(record is not None for records in rows.values() for record in records):
