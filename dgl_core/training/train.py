@@ -186,25 +186,49 @@ def fit(
         ValueError: names, options, data, a checkpoint or a model that do not go together; says what to change.
         TrainingDiverged: a loss is not finite. OutOfMemory: the GPU is too small.
     """
+    Range(low=0).check("log", log := coerce("log", log, 0))
+    spec = specified(method, dataset, options)
+    record = fitted(made(model, spec.seed), spec, dataset, log, device, checkpoint, save, on_epoch, every)
+    if record.at_chance():
+        print(fell_to_chance(record), file=sys.stderr)
+    return record
+
+
+def specified(method: str, dataset: data.Dataset, options: Mapping[str, object]) -> RunSpec:
+    """Specify a run of ``fit`` from the options of the method and fields of ``RunSpec``, all in one dictionary."""
     if not isinstance(dataset, data.Dataset):
         raise ValueError(f"dataset is of type {type(dataset).__name__}; give a Dataset, for example ArrayDataset(...).")
     if not isinstance(method, str):
         raise ValueError(f"method is {method!r}; it must be one registered name, as text.")
-    Range(low=0).check("log", log := coerce("log", log, 0))
     declared = methods.build(method).options()
-    chosen = {name: options.pop(name) for name in list(options) if name in declared}
+    chosen = {name: value for name, value in options.items() if name in declared}
+    fields = {name: value for name, value in options.items() if name not in declared}
     settings = {f.name for f in dataclasses.fields(RunSpec)} - {"dataset", "method", "model", "method_options"}
-    for name in options.keys() - settings:
+    for name in fields.keys() - settings:
         raise unknown_name("option", name, settings | declared.keys())
-    spec = RunSpec(dataset.name, method, "custom", method_options=chosen, **options)
-    if "milestones" not in options:
-        spec = spec.but(milestones=(round(MILESTONE * spec.epochs),))
-    built = methods.build(method, chosen)
-    model, folder = made(model, spec.seed), weights_folder(save)
+    spec = RunSpec(dataset.name, method, "custom", method_options=chosen, **fields)
+    methods.build(method, chosen)
+    return spec if "milestones" in fields else spec.but(milestones=(round(MILESTONE * spec.epochs),))
+
+
+def fitted(
+    model: nn.Module,
+    spec: RunSpec,
+    dataset: data.Dataset,
+    log: int = 0,
+    device: str = "",
+    checkpoint: str | os.PathLike | None = None,
+    save: str | os.PathLike | None = None,
+    on_epoch: Listener | None = None,
+    every: float = 30.0,
+) -> RunRecord:
+    """Train ``model`` as ``spec`` says on ``dataset``; the other arguments are those of ``fit``."""
+    built = methods.build(spec.method, spec.method_options)
+    folder, state = weights_folder(save), Path(checkpoint) if checkpoint else None
     check_partition(model)
     wanted = built.modalities(dataset.modalities)
     if set(wanted) != set(model.encoders):
-        raise ValueError(f"The model has encoders {list(model.encoders)}; {method} here trains {list(wanted)}.")
+        raise ValueError(f"The model has encoders {list(model.encoders)}; {spec.method} here trains {list(wanted)}.")
     told = getattr(model.fusion, "classes", None)
     if told is not None and told < len(dataset.classes):
         raise ValueError(f"The model tells {told} classes apart, but the data set has {len(dataset.classes)}: make its "
@@ -218,7 +242,7 @@ def fit(
     with prepared(spec, where, machine, one_thread=False):
         trainer = Trainer(spec, built, model, dataset, where, machine)
         check_outputs(trainer)
-        trainer.keeps, state = folder is not None, Path(checkpoint) if checkpoint else None
+        trainer.keeps = folder is not None
         if state:
             trainer.run = identity(trainer)
             checkpoints.check_run(state, trainer.run)
@@ -228,8 +252,6 @@ def fit(
         write_atomic(folder / "record.json", record.to_json(), REMEDY)
     if state:
         state.unlink(missing_ok=True)
-    if record.at_chance():
-        print(fell_to_chance(record), file=sys.stderr)
     return record
 
 
