@@ -18,9 +18,10 @@ _HOMES = {
     "diagnosis": ("diagnose",),
     "models": ("ConcatFusion", "LateFusion"),
     "methods": ("METHODS",),
-    "data": ("ArrayDataset",),
-    "training": ("RunSpec", "fit"),
+    "data": ("ArrayDataset", "random_split"),
+    "training": ("RunSpec", "fit", "load_model"),
     "runs": ("load_or_run", "reference"),
+    "verdicts.comparison": ("compare",),
     "reproduce.notebook": ("check", "provenance", "publish", "start", "verdict"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

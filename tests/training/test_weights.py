@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import struct
+import types
 
 import pytest
 import tiny
@@ -433,3 +435,36 @@ def test_an_export_names_what_it_lacks(weights, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="ONNX needs the package 'onnx': pip install onnx onnxscript"):
         predictor.export("model.onnx")
+
+
+# -- loggers -----------------------------------------------------------------------------------------------------------
+
+
+class Anything:
+    """Stands in for a package of loggers: every name is a function that keeps what it is called with."""
+
+    def __init__(self):
+        self.calls: list[tuple] = []
+
+    def __getattr__(self, name):
+        def called(*arguments, **named):
+            self.calls.append((name, arguments, named))
+            return self
+
+        return called
+
+
+def test_the_recipes_for_loggers_run_as_they_are_written():
+    """TensorBoard, W&B and MLflow: the lines of the docstring, with stand-ins for the packages."""
+    recipes = re.findall(r"^ {16}(\S.*)\n {16}on_epoch=(.*),?$", fit.__doc__, flags=re.MULTILINE)
+    assert len(recipes) == 3
+    for first, listener in recipes:
+        wandb, mlflow, writer = Anything(), Anything(), Anything()
+        tensorboard = types.SimpleNamespace(SummaryWriter=lambda writer=writer: writer)
+        utils = types.SimpleNamespace(tensorboard=tensorboard)
+        scope = {"torch": types.SimpleNamespace(utils=utils), "wandb": wandb, "mlflow": mlflow}
+        exec(first, scope)
+        fit(late(2), "dgl", arrays(2), on_epoch=eval(listener, scope), **QUICK)
+        (package,) = (one for one in (wandb, mlflow, writer) if len(one.calls) > 2)
+        told = [call for call in package.calls if call[0] in ("add_scalar", "log", "log_metrics")]
+        assert len(told) >= QUICK["epochs"] and "val/fused/accuracy" in str(told)
