@@ -29,8 +29,9 @@ _HOMES = {
     "models": ("ConcatFusion", "LateFusion", "MultimodalModel"),
     "methods": ("METHODS",),
     "data": ("ArrayDataset", "random_split"),
-    "training": ("RunSpec", "fit"),
+    "training": ("RunSpec", "fit", "load_model"),
     "runs": ("load_or_run", "reference"),
+    "verdicts.comparison": ("compare",),
     "reproduce.notebook": ("answer", "check", "difference", "provenance", "publish", "start"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

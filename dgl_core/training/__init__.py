@@ -1,6 +1,7 @@
 """Train one run: its specification and record, the loop, the optimiser, the machine it runs on.
 
-``fit(model, method, dataset)`` trains your own model; ``train.train(spec)`` a registered one. Names are imported on
+``fit(model, method, dataset)`` trains your own model, ``train.train(spec)`` a registered one; ``load_model(path)``
+predicts with what either has kept. Names are imported on
 first use, so that ``dgl_core.training.environment`` costs no torch.
 """
 
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dgl_core.training.records import RunRecord, RunSpec
     from dgl_core.training.train import fit
+    from dgl_core.training.weights import load_model
 
-_HOMES = {"RunRecord": "records", "RunSpec": "records", "fit": "train"}
+_HOMES = {"RunRecord": "records", "RunSpec": "records", "fit": "train", "load_model": "weights"}
 
-__all__ = ["RunRecord", "RunSpec", "fit"]
+__all__ = ["RunRecord", "RunSpec", "fit", "load_model"]
 
 
 if not TYPE_CHECKING:  # it would take any name for a public one

@@ -14,6 +14,7 @@ import torch
 from dgl_core.data.files.atomic import STORE_REMEDY, set_aside, write_atomic
 
 PARTS = {"epoch", "model", "heads", "optimizer", "method", "curves", "best", "seconds"}
+MORE = {"run", "kept"}  # of ``fit``: which run it is, and its best weights so far
 DIGEST = hashlib.sha256().digest_size  # bytes of the checksum in front of the state
 
 
@@ -37,7 +38,8 @@ def restore(path: Path, device: torch.device) -> dict[str, object] | None:
         state = torch.load(io.BytesIO(content[DIGEST:]), map_location=device, weights_only=True)
     except Exception as error:  # whatever another version of torch finds wrong with it
         return reject(path, f"this version cannot read it ({type(error).__name__})")
-    return state if isinstance(state, dict) and set(state) == PARTS else reject(path, "another version wrote it")
+    fits = isinstance(state, dict) and PARTS <= set(state) <= PARTS | MORE
+    return state if fits else reject(path, "another version wrote it")
 
 
 def resume(path: Path, device: torch.device, load: Callable, parts: Sequence, method: object) -> bool:
@@ -56,6 +58,14 @@ def resume(path: Path, device: torch.device, load: Callable, parts: Sequence, me
         vars(method).update(memory)
         reject(path, f"it does not fit this run ({type(error).__name__})")
         return False
+
+
+def check_run(path: Path, run: str) -> None:
+    """Raise a ``ValueError`` if there is a checkpoint of another run than the one that ``run`` describes."""
+    state = restore(path, torch.device("cpu"))
+    if state is not None and state.get("run") != run:
+        raise ValueError(f"checkpoint {str(path)!r} is of another run (other settings, data or model): name another "
+                         "file, or delete this one.")  # fmt: skip
 
 
 def reject(path: Path, reason: str) -> None:

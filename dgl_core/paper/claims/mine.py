@@ -18,6 +18,7 @@ from dgl_core.training.records import RunRecord
 from dgl_core.verdicts.families import Judged, Member, judge
 from dgl_core.verdicts.inference import Evidence
 from dgl_core.verdicts.registration import Question, asked_of, registration
+from dgl_core.verdicts.selection import best
 from dgl_core.verdicts.statistics import DECIDING, fold_of, processes_of
 
 
@@ -256,6 +257,7 @@ def _rows(files: Files, found: Folder) -> dict[str, list[RunRecord]]:
     for label, items in rows.items():
         if len({_setting(record) for _, record in items}) > 1:
             items = [item for item in items if _has_the_papers_alpha(item[1])] or items
+        items = _at_own_rate(label, items, found)
         if len({_setting(record) for _, record in items}) > 1:
             reason = f"row {label!r} has runs of different settings; use one folder for each"
             found.unused |= {name: reason for name, _ in items}
@@ -267,6 +269,28 @@ def _rows(files: Files, found: Folder) -> dict[str, list[RunRecord]]:
                 found.unused[name] = f"row {label!r} has seed {record.spec.seed} already, in {kept}"
         named[label] = [record for _, record in by_seed.values()]
     return named
+
+
+def _at_own_rate(label: str, items: list[tuple[str, RunRecord]], found: Folder) -> list[tuple[str, RunRecord]]:
+    """Keep the runs of the rate that is best on validation, where runs of a row differ in nothing but the rate.
+
+    Only rates that have every seed of the row are compared; ``compare`` leaves such folders.
+    """
+    alike = {(record.spec.but(lr=0.0, seed=0, dataset_options={}).identity(), record.revisions.get("method"))
+             for _, record in items}  # fmt: skip
+    rates = _sorted(items, lambda record: record.spec.lr)
+    seeds = {record.spec.seed for _, record in items}
+    whole = {rate: [r for _, r in of] for rate, of in sorted(rates.items()) if {r.spec.seed for _, r in of} == seeds}
+    scored = all(f"val/fused/{record.selecting}" in record.curves for _, record in items)
+    if len(alike) > 1 or len(rates) < 2 or not whole or not scored:
+        return items
+    chosen = best(whole)
+    for name, record in items:
+        if record.spec.lr != chosen:
+            found.unused[name] = (
+                f"row {label!r} does better on validation at rate {chosen:g} than at {record.spec.lr:g}"
+            )
+    return [item for item in items if item[1].spec.lr == chosen]
 
 
 def _has_the_papers_alpha(record: RunRecord) -> bool:
