@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from dgl_core.gradients import DisentangledObjective, disentangled_logits, disentangled_loss
     from dgl_core.methods import METHODS
     from dgl_core.models import ConcatFusion, LateFusion, MultimodalModel
-    from dgl_core.reproduce.notebook import check, provenance, publish, start, verdict
+    from dgl_core.reproduce.notebook import answer, check, difference, provenance, publish, start
     from dgl_core.runs import load_or_run, reference
-    from dgl_core.training import RunSpec, fit
+    from dgl_core.training import RunSpec, fit, load_model
+    from dgl_core.verdicts.comparison import compare
 
 __version__ = "0.2.0"
 
@@ -38,8 +39,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "METHODS", "ArrayDataset", "ConcatFusion", "DisentangledObjective", "LateFusion", "MultimodalModel", "RunSpec",
-    "check", "diagnose", "disentangled_logits", "disentangled_loss", "fit", "load_or_run", "provenance", "publish",
-    "random_split", "reference", "start", "verdict",
+    "answer", "check", "compare", "diagnose", "difference", "disentangled_logits", "disentangled_loss", "fit",
+    "load_model", "load_or_run", "provenance", "publish", "random_split", "reference", "start",
 ]  # fmt: skip
 
 

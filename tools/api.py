@@ -33,6 +33,7 @@ ROOMS = {  # module -> what its section is called
     "training": "One run",
     "runs": "Many runs, kept",
     "verdicts.statistics": "How runs are compared",
+    "verdicts.comparison": "Compared on your own data",
     "reproduce.notebook": "Inside a notebook",
 }
 HEAD = """# The public names

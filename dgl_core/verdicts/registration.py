@@ -72,6 +72,11 @@ class Question:
     modality: str = ""
 
     @property
+    def of_branches(self) -> bool:
+        """Say whether it compares what single modalities reach, not only fused models."""
+        return {self.branch, self.other} != {"fused"}
+
+    @property
     def base(self) -> str:
         """Its id without the modality: that of the block which asks the same of each."""
         return self.id.removesuffix(f"-{self.modality}") if self.modality else self.id

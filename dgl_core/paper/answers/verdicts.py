@@ -78,14 +78,12 @@ def answer_family(family: Family, find: Find) -> dict[str, Answer]:
 
 def untested(question: Question, name: str) -> str:
     """Say why a set cannot answer a question: a gain of fusion needs room above the best modality alone."""
-    fused = question.branch == question.other == "fused" and not question.measure and not question.modality
-    return no_room(name) if fused else ""
+    return no_room(name) if not question.of_branches and not question.measure else ""
 
 
 def delta(question: Question, name: str) -> float:
     """Look up the smallest difference that anyone would care about: the question's own, or the regime's."""
-    branches = {question.branch, question.other} != {"fused"} or question.row.endswith(" alone")
-    return question.delta or regime(name).delta["branch" if branches else "fused"]
+    return question.delta or regime(name).delta["branch" if question.of_branches else "fused"]
 
 
 @functools.cache

@@ -83,8 +83,7 @@ def judged_in(folder: Path, claims: Iterable[Claim]) -> tuple[dict[tuple[str, st
                 if (evidence := _evidence(question, group)) is not None:
                     families = [f for (name, _), f in registration().families.items() if name == question.family]
                     size, correction = max(family.size for family in families), families[0].correction
-                    branch = {question.branch, question.other} != {"fused"} or question.row.endswith(" alone")
-                    member = Member(evidence, question.delta or (2.0 if branch else 1.0))
+                    member = Member(evidence, question.delta or (2.0 if question.of_branches else 1.0))
                     text = f"{claim.of(question.modality)} ({claim.place})"
                     judged[title, question.id] = text, judge({0: member}, size, correction)[0]
     return judged, found
