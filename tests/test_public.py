@@ -12,7 +12,15 @@ from dgl_core.utils import ROOT
 
 NAMES = {
     *("DisentangledObjective", "disentangled_logits", "disentangled_loss", "diagnose"),  # the method, the meter
-    *("ArrayDataset", "ConcatFusion", "LateFusion", "METHODS", "fit"),  # training one's own
+    *(
+        "ArrayDataset",
+        "ConcatFusion",
+        "LateFusion",
+        "METHODS",
+        "MultimodalModel",
+        "fit",
+        "random_split",
+    ),  # training one's own
     *("RunSpec", "load_or_run", "reference"),  # recorded runs
     *("check", "provenance", "publish", "start", "verdict"),  # inside the notebooks
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dgl_core.training.environment import PORTABLE_NUMERICS
-from dgl_core.utils import ROOT, unknown_name
+from dgl_core.utils import ROOT, needs, unknown_name
 
 if TYPE_CHECKING:  # nbformat and jupytext take 2 s to import, which "nothing has changed" should not cost
     from nbformat import NotebookNode
@@ -66,6 +66,7 @@ def tags(cell: dict[str, Any]) -> list[str]:
 
 def text(notebook: NotebookNode) -> str:
     """Write a notebook as the text of its file."""
+    needs("Notebooks", "nbformat")
     import nbformat
 
     return nbformat.writes(notebook, version=4) + "\n"
@@ -100,6 +101,7 @@ def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None
 
 def read_source(path: Path) -> NotebookNode:
     """Read a notebook from its ``py:percent`` file, without outputs; raise NotebookFailed if it holds none."""
+    needs("Notebooks", "jupytext")
     import jupytext
 
     try:
@@ -129,6 +131,7 @@ def execute(
     Raises:
         NotebookFailed: the source is damaged, a cell raised, the kernel died, or cells were not executed in order.
     """
+    needs("Notebooks", "papermill", "nbclient", "nbformat")
     from dgl_core.reproduce import engine  # papermill takes a second to import
 
     notebook = read_source(source)

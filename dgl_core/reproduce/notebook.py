@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import pandas
 import torch
 
 from dgl_core.data.files.atomic import write_atomic
@@ -23,7 +22,7 @@ from dgl_core.figures.style import Picture
 from dgl_core.paper.experiments.profiles import profile_named
 from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.training.environment import commit, is_portable
-from dgl_core.utils import ROOT, results_root
+from dgl_core.utils import ROOT, needs, results_root
 from dgl_core.verdicts.statistics import Verdict, judge
 
 
@@ -63,6 +62,9 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
         raise ValueError(f"data_root = {data_root!r} is not a folder: give the folder that holds the data sets")
     if folder:
         os.environ["DGL_DATA"] = str(folder)
+
+    needs("Tables", "pandas")
+    import pandas
 
     random.seed(seed)
     numpy.random.seed(seed)
@@ -125,6 +127,9 @@ def publish(name: str, thing: Any) -> Any:
     """
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
+    needs("Tables", "pandas")
+    import pandas
+
     if not isinstance(thing, Picture | pandas.DataFrame):
         raise TypeError(f"publish({name!r}): expected a Picture or a pandas DataFrame, not {type(thing).__name__}")
     if report := os.environ.get("DGL_REPORT"):

@@ -142,7 +142,7 @@ def test_without_pyav_it_is_said_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "av", None)
     (tmp_path / "a.mp4").write_bytes(b"x")
-    with pytest.raises(ImportError, match="PyAV.*pip install 'dgl-core.media.'"):
+    with pytest.raises(ImportError, match="Videos need av.*pip install 'dgl-core.media.'"):
         read_video(Path(tmp_path / "a.mp4"), Frames(), sound=True)
 
 

@@ -115,10 +115,22 @@ def by_hand() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
 
 
-@pytest.mark.parametrize("target", ["reproduce", "test", "notebooks", "audit", "bench", "lab", "clean"])
+@pytest.mark.parametrize("target", ["help", "reproduce", "test", "notebooks", "audit", "bench", "lab", "clean"])
 def test_make_knows_its_targets(target):
     dry = subprocess.run(["make", "-n", target], cwd=ROOT, env=by_hand(), capture_output=True, text=True)
     assert dry.returncode == 0, dry.stderr
+
+
+def test_make_help_lists_every_target_and_variable():
+    said = subprocess.run(["make", "help"], cwd=ROOT, env=by_hand(), capture_output=True, text=True, check=True).stdout
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
+    assert not [target for target in targets if f"make {target}" not in said]
+    variables = set(re.findall(r"(?:value|call quoted),([A-Z_]+)\)", makefile)) | set(
+        re.findall(r"^([A-Z]+) \?=", makefile, re.M)
+    )
+    assert not [name for name in variables - {"VENV", "WORKERS"} if f"{name}=" not in said]
+    assert "BIN" not in said, "the comment ends where the rules begin"
 
 
 def test_make_reproduce_passes_its_variables_on():

@@ -14,6 +14,7 @@ from dgl_core.data.files.cache import check_listed
 from dgl_core.data.media.pictures import scaled
 from dgl_core.data.media.sound import mono
 from dgl_core.data.media.whole import check_whole
+from dgl_core.utils import needs
 
 VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # endings
 RULES = ("1fps", "even")
@@ -59,7 +60,7 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
     """Read sound, frames or both from one file, in one pass over it.
 
     Raises:
-        FileNotFoundError: no such file. ImportError: PyAV is not installed.
+        FileNotFoundError: no such file. MissingPackage: PyAV is not installed.
         ValueError: it cannot be decoded, lacks a stream or frames, or ends early; names file, reason and remedy.
     """
     pyav()
@@ -197,8 +198,7 @@ class _Reader:
 
 def pyav():
     """Import PyAV, or say how to get it."""
-    try:
-        import av
-    except ImportError:
-        raise ImportError("videos are read with PyAV, which is not installed: pip install 'dgl-core[media]'") from None
+    needs("Videos", "av")
+    import av
+
     return av
