@@ -14,17 +14,21 @@ from dgl_core import utils
 from dgl_core.data.catalogue import licences
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import curves, style
+from dgl_core.paper import costs
 from dgl_core.paper.claims import judging, records
 from dgl_core.paper.tables import equal_budget
 from dgl_core.paper.tables.results import markdown_table
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "claims", "data")}
+BLOCKS = {
+    name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "claims", "data", "operations")
+}
 
 
 def texts() -> dict[str, str]:
     """What belongs between the markers of each block."""
     tables = {"answers": equal_budget.answers_table(), "claims": judging.ledger_table(), "data": licences()}
+    tables["operations"] = costs.operations_table()
     return {name: markdown_table(table) for name, table in tables.items()}
 
 

@@ -137,6 +137,8 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
 
     threads = max(1, (os.cpu_count() or 1) // options.workers) if options.profile == "paper" else 1
     variables = kernel_environment(options.portable, threads) | {"DGL_PER_GPU": str(options.per_gpu)}
+    if options.profile == "paper":  # compiled where that trains alike, unless the reader says otherwise
+        variables |= {"DGL_COMPILE": os.environ.get("DGL_COMPILE") or "auto"}
     count = min(options.workers, len(todo))
     workers = dask_workers(options.dask) if options.dask else local_workers(count, options.gpus)
     try:

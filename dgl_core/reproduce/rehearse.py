@@ -32,7 +32,7 @@ from dgl_core.paper.experiments import NOTEBOOKS, late_fusion, profiles
 from dgl_core.reproduce import arithmetic
 from dgl_core.reproduce.plan import plan_of
 from dgl_core.runs import run as runs
-from dgl_core.runs.estimates import DERIVED, Estimates, cost_name, counted, signed
+from dgl_core.runs.estimates import DERIVED, Estimates, cost_name, signed, step_work
 from dgl_core.runs.workers import with_variables
 from dgl_core.training import train
 from dgl_core.training.environment import describe, peak_memory_mb, utc_now
@@ -231,12 +231,8 @@ def _stepped_once(spec: RunSpec, device: torch.device) -> None:
 
 def _counted(spec: RunSpec, batch: int, size: str) -> dict[str, float]:
     """Look up operations and bytes of a step, where they were counted and the step had its true size."""
-    found = counted(spec)
-    if found is None or size == "small":
-        return {}
-    row, each = found
-    moved = row["methods"].get(cost_name(spec)) or row["methods"]["vanilla"]
-    return {"operations": each * batch, "bytes": moved["fixed_bytes"] + moved["bytes"] * batch}
+    found = None if size == "small" else step_work(spec.but(batch_size=batch))
+    return {} if found is None else dict(zip(("operations", "bytes"), found, strict=True))
 
 
 def _step_seconds(run: Trainer, steps: int) -> float:

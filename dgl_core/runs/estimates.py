@@ -93,6 +93,16 @@ def counted(spec: RunSpec) -> tuple[Mapping, float] | None:
     return row, factor * found["operations"]
 
 
+def step_work(spec: RunSpec) -> tuple[float, float] | None:
+    """Find the operations and the bytes of one training step of a run; None where they were not counted."""
+    found = counted(spec)
+    if found is None:
+        return None
+    row, each = found
+    moved = row["methods"].get(cost_name(spec)) or row["methods"]["vanilla"]
+    return each * spec.batch_size, moved["fixed_bytes"] + moved["bytes"] * spec.batch_size
+
+
 def operations(spec: RunSpec) -> float | None:
     """Count the floating-point operations of a whole run, evaluation included; None where they were not counted."""
     found = counted(spec)
@@ -100,9 +110,11 @@ def operations(spec: RunSpec) -> float | None:
         return None
     row, each = found
     train, *others = row["counts"]
+    alone = row["methods"][cost_name(spec)]["operations"] if "modality" in spec.method_options else None
+    share = alone / row["methods"]["vanilla"]["operations"] if alone else 1.0  # one modality is scored alone, too
     scored = min(PROBE, train) + sum(others)
     trained = train // spec.batch_size * spec.batch_size
-    return spec.epochs * (trained * each + scored * row["methods"][SCORED]["operations"])
+    return spec.epochs * (trained * each + scored * share * row["methods"][SCORED]["operations"])
 
 
 def speeds(rehearsed: Iterable[Mapping]) -> dict[str, float]:

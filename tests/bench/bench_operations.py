@@ -1,6 +1,6 @@
 """Count operations and bytes of a training step for each method on the paper's sets: ``make bench``.
 
-    PYTHONPATH=. python tests/bench/bench_operations.py [--write] [SET ...]
+    PYTHONPATH=. python tests/bench/bench_operations.py [--write] [--only METHOD] [SET ...]
 
 The counts are exact and the same on every machine; ``--write`` keeps them in ``results/operations.json``, from which
 the plan estimates runs that nobody measured, and README shows the price of a run.
@@ -8,6 +8,7 @@ the plan estimates runs that nobody measured, and README shows the price of a ru
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 
@@ -26,12 +27,11 @@ def specs(dataset: str) -> list[RunSpec]:
     return [found[0] for found in (*rows.values(), partial) if found[0].method not in DERIVED]
 
 
-def count(dataset: str) -> dict:
+def count(dataset: str, only: str, before: dict) -> dict:
     """Operations and bytes a sample, and bytes a step, of every method; operations of scoring a sample."""
-    size, found = rehearse.SIZES[dataset], {}
-    for spec in specs(dataset):
-        name = cost_name(spec)
-        if name in found:
+    size, found = rehearse.SIZES[dataset], dict(before.get("methods", {})) if only else {}
+    for name, spec in {cost_name(spec): spec for spec in reversed(specs(dataset))}.items():
+        if only not in ("", spec.method):
             continue
         step, scored = arithmetic.work_of(spec, size.shapes, size.classes)
         found[name] = step._asdict()
@@ -42,12 +42,18 @@ def count(dataset: str) -> dict:
 
 
 def main(arguments: list[str]) -> int:
-    names = [word for word in arguments if word != "--write"] or list(rehearse.SIZES)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", default=list(rehearse.SIZES))
+    parser.add_argument("--write", action="store_true", help="keep the counts")
+    parser.add_argument("--only", default="", metavar="METHOD", help="count this one again")
+    options = parser.parse_args(arguments)
+    names = options.sets
     path = project_root() / "results" / "operations.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() else {}
     for name in names:
-        rows[f"{name} {specs(name)[0].model}"] = count(name)
-    if "--write" in arguments:
+        key = f"{name} {specs(name)[0].model}"
+        rows[key] = count(name, options.only, rows.get(key, {}))
+    if options.write:
         write_atomic(path, json.dumps({"rows": rows}, indent=1) + "\n")
         for name in names:
             run = late_fusion.table1("paper", name, [0])["DGL"][0]
