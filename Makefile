@@ -13,6 +13,7 @@
 #   TORCH_INDEX=URL     a package index for torch, for example one with CPU-only builds (smaller by gigabytes)
 #   DGL_DATA=folder     the real data sets; without them everything runs on generated data
 #   PRECISION=bf16      of the paper profile on the paper's data: fp32, tf32 or bf16 (another precision is another run)
+#   TABLES="1 3"        train what these tables need (a plan says the price of each)    BUDGET=8h   no longer than that
 #   PER_GPU=2           trainings that share a GPU         DASK=tcp://host:8786   train on that cluster
 PROFILE ?= cpu
 PYTHON ?= python3
@@ -31,7 +32,7 @@ endif
 endif
 
 # A variable as one word of the shell, whatever is in it; make itself would expand it for the environment of commands.
-unexport PROFILE WORKERS ONLY OUT REHEARSE PER_GPU DASK PRECISION TORCH_INDEX COUNT SEED
+unexport PROFILE WORKERS ONLY OUT REHEARSE PER_GPU DASK TABLES BUDGET PRECISION TORCH_INDEX COUNT SEED
 quoted = '$(subst ','\'',$(value $(1)))'
 
 .PHONY: help reproduce test notebooks audit bench torture lab clean
@@ -44,7 +45,8 @@ reproduce: $(VENV)/.complete
 	@$(if $(value PRECISION),DGL_PRECISION=$(call quoted,PRECISION)) $(BIN)/python -m dgl_core reproduce \
 	  --profile $(call quoted,PROFILE) $(if $(value ONLY),--only $(call quoted,ONLY)) \
 	  $(if $(value OUT),--out $(call quoted,OUT)) $(if $(value REHEARSE),--rehearse $(call quoted,REHEARSE)) \
-	  $(if $(value PER_GPU),--per-gpu $(call quoted,PER_GPU)) $(if $(value DASK),--dask $(call quoted,DASK))
+	  $(if $(value PER_GPU),--per-gpu $(call quoted,PER_GPU)) $(if $(value DASK),--dask $(call quoted,DASK)) \
+	  $(if $(value TABLES),--tables $(call quoted,TABLES)) $(if $(value BUDGET),--budget $(call quoted,BUDGET))
 
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest -q -n $(call quoted,WORKERS) --dist loadscope

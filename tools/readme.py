@@ -14,18 +14,19 @@ from dgl_core import utils
 from dgl_core.data.catalogue import licences
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import curves, style
+from dgl_core.paper import costs
 from dgl_core.paper.claims import digest, judging
 from dgl_core.paper.tables.results import markdown_table, reference_groups
 from dgl_core.verdicts.registration import CARRIED, PATH
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 LEDGER = README.parent / "results" / "ledger.md"
-BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "data")}
+BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "data", "operations")}
 
 
 def texts() -> dict[str, str]:
     """What belongs between the markers of each block."""
-    tables = {"answers": judging.ten_lines(), "data": licences()}
+    tables = {"answers": judging.ten_lines(), "data": licences(), "operations": costs.operations_table()}
     return {name: markdown_table(table) for name, table in tables.items()}
 
 

@@ -27,6 +27,7 @@ from dgl_core.training.environment import is_portable
 from dgl_core.training.loop import REVISION, Listener, Log, Trainer, TrainingDiverged
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.training.selftest import settled
 from dgl_core.utils import Range, brief, coerce, unknown_name
 
 __all__ = ["REVISION", "OutOfMemory", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
@@ -136,6 +137,7 @@ def train(
     dataset = load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
     with prepared(spec, device, machine):
+        machine = settled(machine, spec, dataset, device) if team.size == 1 else machine
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
         trainer = Trainer(spec, method, model, dataset, device, machine, team)
         check_outputs(trainer)

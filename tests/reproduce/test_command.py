@@ -57,6 +57,18 @@ def test_failures_are_named_in_two_lines_and_cost_nothing_that_was_finished(proj
     assert len(project.records()) == 3 and "ZeroDivisionError" not in (project.out / "index.html").read_text()
 
 
+def test_what_the_reader_did_not_choose_is_left_out_and_is_no_failure(project):
+    project.notebook("01_first", "print(1)", runs=3)
+    project.notebook("02_second", "x = 1")
+    result = project.reproduce("--tables", "1")
+    assert result.returncode == 0, result.stderr
+    assert "Chosen: 0 of 3 runs; 3 are left out" in result.stdout and not project.records()
+    assert "01_first  left out: 3 of its runs were not chosen" in result.stdout
+    assert "1 of 2 notebooks are good" in result.stdout and "02_second  executed" in result.stdout
+    wrong = project.reproduce("--budget", "soon")
+    assert wrong.returncode == 2 and "error: the budget is 'soon'; give a time such as 8h" in wrong.stderr
+
+
 def test_a_notebook_is_kept_only_while_everything_it_depends_on_is_the_same(project, monkeypatch, tmp_path):
     source = project.notebook("01_first", "print(1)")
     for name in ("ROOT", "NOTEBOOKS"):

@@ -77,12 +77,17 @@ def third_party(path: Path) -> set[str]:
 
 
 def asked_for(path: Path) -> set[str]:
-    """Packages for which a file, or a folder that it lies in, calls ``needs``."""
+    """Packages for which a file, or a folder that it lies in, calls ``needs`` or ``importable``."""
     found = set()
     for file in [path, *(folder / "__init__.py" for folder in path.parents if folder.is_relative_to(HOUSE))]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "needs":
-                found |= {word.value for word in node.args[1:] if isinstance(word, ast.Constant)}
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in {"needs", "importable"}
+            ):
+                words = node.args[node.func.id == "needs" :]
+                found |= {word.value for word in words if isinstance(word, ast.Constant)}
     door = DOORS.get(path.relative_to(HOUSE).as_posix())
     return found | (asked_for(HOUSE / door) if door else set())
 

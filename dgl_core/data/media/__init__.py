@@ -2,4 +2,4 @@
 
 from dgl_core.utils import needs
 
-needs("Sounds, pictures and videos", "filelock", "joblib", "PIL")
+needs("Sounds, pictures and videos", "filelock", "PIL")  # filelock comes with torch

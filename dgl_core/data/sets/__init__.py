@@ -2,4 +2,4 @@
 
 from dgl_core.utils import needs
 
-needs("Data sets by name", "PIL", "sklearn")
+needs("Data sets by name", "PIL")

@@ -21,6 +21,7 @@ import numpy as np
 
 from dgl_core import data
 from dgl_core.data.recipe import Recipe
+from dgl_core.utils import needs
 
 TABLE = "utterances.csv"
 FILES = {"train": "mosi_train.npz", "test": "mosi_test.npz"}
@@ -107,6 +108,7 @@ def _features(folder: Path, rows: Sequence[dict[str, str]]) -> dict[str, np.ndar
 
 def tfidf(transcripts: Sequence[str], train: Sequence[int]) -> np.ndarray:
     """Return the TF-IDF of words and pairs that two or more utterances of ``train`` have ``[N, V]``, mean square 1."""
+    needs("Transcripts as words", "sklearn")
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
