@@ -3,7 +3,7 @@
 # make help                                                              this list
 # make test                                                              unit, contract and fault tests, notebook outputs
 # make notebooks [ONLY=03]    re-execute the committed notebooks
-# make audit [COUNT=3] [SEED=today]      are the committed results true? other records every day
+# make audit [COUNT=3] [SEED=today]      are the committed results true? others every day; 12 s each, at most 8 min
 # make torture [COUNT=1800] [SEED=0]    kills, damaged files, bad inputs: is anything lost, silent, obscure or left?
 # make bench                  the measured promises                      make lab     JupyterLab, whose kernels give
 #                                                                        the committed numbers               make clean
@@ -73,7 +73,7 @@ clean:
 $(VENV)/.complete: requirements.lock pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Building $(VENV) from requirements.lock: once, some minutes, 0.5 GB (with CUDA builds of torch 3 GB) ..."
+	@echo "Building $(VENV) from requirements.lock: once, some minutes, 2.0 GB on disk (with CUDA builds of torch 6.4 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input $(if $(value TORCH_INDEX),--index-url $(call quoted,TORCH_INDEX)) \
 	  $$(grep '^torch==' requirements.lock)

@@ -159,9 +159,17 @@ def _described(spec: RunSpec) -> str:
     return " ".join(filter(None, [spec.method, choices, scale, "on", spec.dataset, f"seed {spec.seed}"]))
 
 
+def notebooks_in_words(done: int, total: int, left: str, new: int, running: Sequence[str]) -> str:
+    """Write the progress of the notebooks; the time left is a guess while some were ``new``: never executed here."""
+    guess = f", a guess: {new} never ran here" if new else ""
+    now = f" ({', '.join(running)})" if running else ""
+    return f"notebooks: {done} of {total}, {left}{guess}{now}"
+
+
 def execute_all(names: Sequence[str], specs: dict, options: argparse.Namespace) -> list[outputs.Result]:
     """Execute the notebooks whose dependencies changed, two at a time; says how each one went."""
-    expected = {name: outputs.expected_seconds(options.out, name) for name in names}
+    measured = {name: outputs.measured_seconds(options.out, name) for name in names}
+    expected = {name: outputs.USUAL_SECONDS if known is None else known for name, known in measured.items()}
     clock, running, results = Clock(sum(expected.values()), TOGETHER), set(), []
     stop = threading.Event()
 
@@ -173,8 +181,9 @@ def execute_all(names: Sequence[str], specs: dict, options: argparse.Namespace) 
             running.discard(name)
 
     def status() -> str:
-        now = ", ".join(sorted(running))
-        return f"notebooks: {len(results)} of {len(names)}, {clock.says()} ({now})"
+        ended = {result.name for result in results}
+        new = sum(known is None for name, known in measured.items() if name not in ended)
+        return notebooks_in_words(len(results), len(names), clock.says(), new, sorted(running))
 
     with ThreadPoolExecutor(TOGETHER) as pool, Progress(status) as progress:
         waiting = {pool.submit(one, name) for name in names}

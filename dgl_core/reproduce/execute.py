@@ -41,7 +41,7 @@ def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> l
     """Name all notebooks ("03_vanilla_vs_dgl"), in order, or those that ``only`` asks for ("03")."""
     names = sorted(path.stem for path in folder.glob("[0-9][0-9]_*.py"))
     if not names:
-        raise FileNotFoundError(
+        raise ValueError(
             f"No notebooks in {folder}: an installed package has none; run this in a checkout of the project."
         )
     wanted = [word.removesuffix(".py").removesuffix(".ipynb") for word in only or names]

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from dgl_core import utils
-from dgl_core.reproduce import outputs
+from dgl_core.reproduce import command, outputs
 from dgl_core.reproduce.execute import check_parameters, declared_parameters
 from dgl_core.runs import keys
 from dgl_core.runs.store import Store
@@ -171,3 +171,9 @@ def test_time_left_starts_with_the_estimate_and_ends_with_the_measured_pace():
 )
 def test_durations_are_for_people(seconds, text):
     assert duration(seconds) == text
+
+
+def test_the_line_of_the_notebooks_names_only_what_there_is():
+    words = command.notebooks_in_words
+    assert words(0, 9, "about 2 min left", 9, []) == "notebooks: 0 of 9, about 2 min left, a guess: 9 never ran here"
+    assert words(8, 9, "about 8 s left", 0, ["08_x"]) == "notebooks: 8 of 9, about 8 s left (08_x)"
