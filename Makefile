@@ -1,5 +1,6 @@
 # make reproduce [PROFILE=smoke|cpu|paper] [ONLY="02 03"] [OUT=folder]   every notebook, table and figure, one report
 # make reproduce PROFILE=paper REHEARSE=1      its times and memory, on random data of true size (0.05: a share; small)
+# make help                                                              this list
 # make test                                                              unit, contract and fault tests, notebook outputs
 # make notebooks [ONLY=03]    re-execute the committed notebooks
 # make audit [COUNT=3] [SEED=today]      are the committed results true? other records every day
@@ -33,8 +34,11 @@ endif
 unexport PROFILE WORKERS ONLY OUT REHEARSE PER_GPU DASK PRECISION TORCH_INDEX COUNT SEED
 quoted = '$(subst ','\'',$(value $(1)))'
 
-.PHONY: reproduce test notebooks audit bench torture lab clean
+.PHONY: help reproduce test notebooks audit bench torture lab clean
 .DEFAULT_GOAL := reproduce
+
+help:
+	@sed -n '/^[^#]/q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 reproduce: $(VENV)/.complete
 	@$(if $(value PRECISION),DGL_PRECISION=$(call quoted,PRECISION)) $(BIN)/python -m dgl_core reproduce \

@@ -43,7 +43,7 @@ import torch.nn.functional as F
 from torch.autograd.functional import jacobian
 
 import dgl_core
-from dgl_core import check, publish, suppression, verdict
+from dgl_core import check, difference, publish, suppression
 from dgl_core.figures.theory import graph, inequality, widgets
 from dgl_core.figures.theory import toy as toy_figures
 from dgl_core.gradients import DisentangledObjective, disentangled_loss
@@ -759,22 +759,22 @@ def gain(first, second, branch):
 
 
 # %% [markdown]
-# Nine claims are judged together, so their intervals are widened (Bonferroni). The first five are about test accuracy
-# in points, the next three about $R$ of the batch under vanilla training in powers of ten, the last about the share
-# of samples with $\bar s\ge 1$ in points.
+# What ten toy trainings show, each line with its 95 % interval. The first five are about test accuracy in points, the
+# next three about $R$ of the batch under vanilla training in powers of ten, the last about the share of samples with
+# $\bar s\ge 1$ in points.
 
 # %%
 for m in toy.TWO:
-    verdict(f"2.16a toy: {m} alone beats its branch in vanilla", gain(m, "vanilla", m), comparisons=9)
+    difference(f"2.16a toy: {m} alone beats its branch in vanilla", gain(m, "vanilla", m))
 for branch in (*toy.TWO, "fused"):
-    verdict(f"2.16b toy: DGL beats vanilla, {branch}", gain("DGL", "vanilla", branch), comparisons=9)
+    difference(f"2.16b toy: DGL beats vanilla, {branch}", gain("DGL", "vanilla", branch))
 log_r = {m: [torch.tensor(c[f"suppression/{m}/R_total"]).log10() for c in scores["vanilla"]] for m in toy.TWO}
-tens = {"unit": "powers of ten", "comparisons": 9}
-verdict("2.16c toy: easy suppresses hard more", [e[-1] - h[-1] for e, h in zip(*log_r.values(), strict=True)], **tens)
+tens = {"unit": "powers of ten"}
+difference("2.16c toy: easy suppresses hard more", [e[-1] - h[-1] for e, h in zip(*log_r.values(), strict=True)], **tens)
 for m in toy.TWO:
-    verdict(f"2.16d toy: R of {m} falls from step 30 to 300", [r[1] - r[-1] for r in log_r[m]], **tens)
+    difference(f"2.16d toy: R of {m} falls from step 30 to 300", [r[1] - r[-1] for r in log_r[m]], **tens)
 spared = [100 * (1 - c["suppression/easy/share"][-1]) for c in scores["vanilla"]]
-verdict("2.16e toy: some samples of easy are not suppressed", spared, comparisons=9)
+difference("2.16e toy: some samples of easy are not suppressed", spared)
 
 # %% [markdown]
 # The paper explains the growing severity by $W_y^{m}z^{m}$ coming "increasingly close to 1". Nothing stops it there:
@@ -819,7 +819,7 @@ for trial in range(TRIALS):
 for branch in (*toy.THREE, "fused"):
     ends = [[100 * curves[f"test/{branch}/accuracy"][-1] for curves in pairs[name]] for name in ("DGL", "vanilla")]
     gains = [a - c for a, c in zip(*ends, strict=True)]
-    verdict(f"2.17a toy with three: DGL beats vanilla, {branch}", gains, comparisons=4)
+    difference(f"2.17a toy with three: DGL beats vanilla, {branch}", gains)
 
 # %% [markdown]
 # ## 2.18 Try it: gates and alpha

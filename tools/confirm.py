@@ -5,6 +5,7 @@ python -m tools.confirm choose  [REGIME ...]             what they chose -> resu
 python -m tools.confirm double  [REGIME ...]             what twice the schedule gains -> results/pilots.toml
 python -m tools.confirm run     [REGIME ...]             the confirming replicates, headline rows first
 python -m tools.confirm publish [REGIME ...]             their records -> results/confirming
+python -m tools.confirm procedure                        planted differences -> results/procedure.json
 python -m tools.confirm status                           how many are made, and the core-hours they took
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dgl_core.data.files.atomic import write_atomic
+from dgl_core.paper.answers import procedure
 from dgl_core.paper.answers.regimes import (
     LADDER,
     PILOTS,
@@ -180,7 +182,7 @@ def status() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("pilots", "choose", "double", "run", "publish", "status"))
+    parser.add_argument("what", choices=("pilots", "choose", "double", "run", "publish", "procedure", "status"))
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
     parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
     parser.add_argument("--most", type=int, default=1000, help="of run: only looks at so many replicates or fewer")
@@ -199,6 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             confirm(name, options.most)
     elif options.what == "publish":
         publish(names)
+    elif options.what == "procedure":
+        procedure.renew()
     else:
         status()
     return 0

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas
 
-from dgl_core.utils import ROOT
+from dgl_core.utils import project_root
 
-TRAINING_COSTS = ROOT / "results" / "step_costs.json"  # written by tests/bench/bench_methods.py
-SEGMENTATION_COSTS = ROOT / "results" / "esanet_costs.json"  # written by tests/bench/bench_segmentation.py
+TRAINING_COSTS = project_root() / "results" / "step_costs.json"  # written by tests/bench/bench_methods.py
+SEGMENTATION_COSTS = project_root() / "results" / "esanet_costs.json"  # written by tests/bench/bench_segmentation.py
 
 
 def _measured(path: Path, bench: str) -> dict[str, dict]:

@@ -28,7 +28,7 @@ from dgl_core.runs import run
 from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import ROOT, Clock, Progress, duration, results_root
+from dgl_core.utils import Clock, Progress, duration, project_root, results_root
 
 TOGETHER = 2  # notebooks that execute at the same time
 
@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.workers is None:
         paper = options.per_gpu * max(1, len(options.gpus))
         options.workers = paper if options.profile == "paper" else min(2, os.cpu_count() or 1)
-    options.out = Path(options.out or ROOT / "reports" / options.profile).resolve()
+    options.out = Path(options.out or project_root() / "reports" / options.profile).resolve()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=options.out).close()

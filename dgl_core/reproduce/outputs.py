@@ -98,7 +98,7 @@ def _state(files: Iterable[Path]) -> list[str]:
 
 def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
     """Digest everything that an execution depends on: source, library, profile, versions, records, presence of data."""
-    store, given = here(), Path(os.environ.get("DGL_DATA") or ROOT / "data")
+    store, given = here(), Path(os.environ.get("DGL_DATA") or utils.project_root() / "data")
     present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, keys.key(spec)) for spec in specs}
     sources = [NOTEBOOKS / f"{name}.py", *sorted((ROOT / "dgl_core").rglob("*.py"))]

@@ -20,7 +20,9 @@ _HOMES = {"RunRecord": "records", "RunSpec": "records", "fit": "train", "load_mo
 __all__ = ["RunRecord", "RunSpec", "fit", "load_model"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"dgl_core.training.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'dgl_core.training' has no attribute {name!r}")
+if not TYPE_CHECKING:  # it would take any name for a public one
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"dgl_core.training.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'dgl_core.training' has no attribute {name!r}")

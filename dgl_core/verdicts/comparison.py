@@ -27,7 +27,7 @@ from dgl_core.runs.store import Store
 from dgl_core.training.loop import TrainingDiverged
 from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_bits
 from dgl_core.training.train import fitted, made, specified
-from dgl_core.utils import Range, brief, check_count, coerce
+from dgl_core.utils import Range, brief, check_count, coerce, needs
 from dgl_core.verdicts.families import Judged, Member, judge
 from dgl_core.verdicts.inference import Draws, Evidence, Fold, Folds
 from dgl_core.verdicts.selection import best
@@ -84,6 +84,7 @@ class Comparison:
 
     def table(self) -> pandas.DataFrame:
         """Tabulate: rate, validation and test score of every row (mean and deviation over seeds), branches, verdict."""
+        needs("Tables of comparisons", "pandas")
         import pandas
 
         return pandas.DataFrame.from_dict({name: self._cells(row) for name, row in self.rows.items()}, orient="index")

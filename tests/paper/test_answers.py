@@ -154,3 +154,21 @@ def test_records_of_other_data_are_refused():
 
     with pytest.raises(ValueError, match="other data than its partners"):
         answered.evidence(registration().question("dgl-vanilla"), "emotions", 2, find)
+
+
+def test_the_smallest_difference_that_matters_is_that_of_the_kind_of_score():
+    ask = registration().question
+    of = {name: verdicts.delta(ask(name), "emotions") for name in ("dgl-vanilla", "mt", "dgl-ut", "alone-joint-audio")}
+    assert of == {"dgl-vanilla": 1.0, "mt": 1.0, "dgl-ut": 1.0, "alone-joint-audio": 2.0}
+    assert verdicts.delta(ask("dgl-alone-weakest"), "emotions") == 2.0 and verdicts.delta(ask("mt"), "mosi") == 2.0
+
+
+def test_a_set_without_room_for_fusion_tests_no_fused_question(monkeypatch):
+    scores = {"text alone": 0.76, "audio alone": 0.6, "vanilla": 0.75, "DGL": 0.77}
+    known = {"mosi": {row: {"rate": 0.01, "val": val} for row, val in scores.items()}}
+    monkeypatch.setattr(regimes, "chosen", lambda: known)
+    ask = registration().question
+    assert "text alone reaches 76.0 %, the best fused model 77.0 %" in verdicts.untested(ask("dgl-vanilla"), "mosi")
+    assert not verdicts.untested(ask("dgl-vanilla-weakest"), "mosi"), "a branch needs no room above itself"
+    known["mosi"]["DGL"]["val"] = 0.79
+    assert not verdicts.untested(ask("dgl-vanilla"), "mosi")

@@ -62,6 +62,7 @@ def test_a_notebook_is_kept_only_while_everything_it_depends_on_is_the_same(proj
     for name in ("ROOT", "NOTEBOOKS"):
         monkeypatch.setattr(outputs, name, project.root / {"ROOT": "", "NOTEBOOKS": "notebooks"}[name])
     monkeypatch.setattr(utils, "ROOT", project.root)
+    (project.root / "pyproject.toml").touch()
     monkeypatch.setattr(keys, "key", lambda spec: f"key-{spec.seed}")
     monkeypatch.setenv("DGL_RESULTS", str(project.store))
     monkeypatch.setenv("DGL_DATA", str(tmp_path / "data"))

@@ -116,7 +116,7 @@ def test_the_table_and_the_picture_say_the_same(found):
 def test_claims_read_the_folder(found, capsys):
     assert claims(["--mine", str(found[1])]) == 0
     out, err = capsys.readouterr()
-    assert "mine (custom)" in out and "at rate 0.1 than at 1e-06" in err
+    assert "mine (custom)" in out + err and "at rate 0.1 than at 1e-06" in err
 
 
 def test_bits_of_the_records_are_those_of_the_branch(found):

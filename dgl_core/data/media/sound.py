@@ -8,6 +8,7 @@ import numpy as np
 
 from dgl_core.data.files.cache import check_listed
 from dgl_core.data.media.whole import check_whole
+from dgl_core.utils import needs
 
 
 def read_wav(path: Path, rate: int) -> np.ndarray:
@@ -16,6 +17,7 @@ def read_wav(path: Path, rate: int) -> np.ndarray:
     Raises:
         ValueError: the file cannot be read or holds no sound; the message names it and the remedy.
     """
+    needs("Sound files", "soundfile")
     import soundfile
 
     check_listed(path)
@@ -40,6 +42,7 @@ def mono(path: Path, sound: np.ndarray, own: int, rate: int) -> np.ndarray:
     if not np.isfinite(sound).all():
         raise ValueError(f"{path}: the sound has values that are not finite; extract it again, or drop the clip")
     if own != rate:
+        needs("Sounds of another rate", "librosa")
         import librosa
 
         sound = librosa.resample(sound, orig_sr=own, target_sr=rate)

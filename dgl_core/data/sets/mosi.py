@@ -107,10 +107,8 @@ def _features(folder: Path, rows: Sequence[dict[str, str]]) -> dict[str, np.ndar
 
 def tfidf(transcripts: Sequence[str], train: Sequence[int]) -> np.ndarray:
     """Return the TF-IDF of words and pairs that two or more utterances of ``train`` have ``[N, V]``, mean square 1."""
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-    except ImportError as error:
-        raise ImportError("text='transcripts' needs scikit-learn: pip install scikit-learn") from error
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
     vectorizer.fit([transcripts[row] for row in train])
     table = vectorizer.transform(transcripts).toarray()  # rows of length 1, or 0 where no word is known
