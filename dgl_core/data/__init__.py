@@ -13,7 +13,8 @@ Your own arrays, first axis samples, any number of modalities::
     dataset = ArrayDataset({"sound": sound, "face": face}, label, parts, classes=("one", "two", "three"))
     print(dataset, dataset.shapes)
 
-Importing this package is cheap: torch is imported with the first data set.
+Importing this package is cheap: torch is imported with the first data set. Several labels a sample, numbers, sequences,
+label maps, class weights, token ids and speakers: ``ArrayDataset`` says how.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ A specification is a JSON file, ``field=value`` pairs, or a file and pairs that 
 ``RunSpec``, whose defaults are the paper's. The record goes where notebooks and ``make reproduce`` look for it. An
 interrupted run goes on from its last checkpoint when the same command is given again. ``--weights FOLDER`` also keeps
 the last and the best-on-validation weights there (``dgl_core.training.load_model``). A record is a specification too:
-``dgl train results/reference/SET/NAME.json --weights FOLDER`` makes the weights of a committed record.
+``dgl train RECORD.json --weights FOLDER`` makes the weights of a committed record.
 
 Under ``torchrun`` every process trains on its part of each batch (``batch_size`` is that of the whole batch), and the
 first one writes the record, which says how many they were.

@@ -79,6 +79,7 @@ def check_outputs(trainer: Trainer) -> None:
     model, batch = trainer.model, trainer.batch(trainer.train_index[:1])
     shapes = ", ".join(f"{m} {list(x.shape[1:])}" for m, x in batch.inputs.items())
     name, whole = f"model {trainer.spec.model!r}", whole_numbers(trainer)
+    check_tokens(trainer)
     try:
         with untouched(model):
             logits = model(batch.inputs)
@@ -104,10 +105,30 @@ def check_outputs(trainer: Trainer) -> None:
 
 def whole_numbers(trainer: Trainer) -> str:
     """Say how to keep token ids, if the data set holds whole numbers that the model gets as floats."""
-    stored = trainer.dataset.inputs
-    named = [m for m in trainer.model.encoders if not stored[m].is_floating_point() and stored[m].dtype != torch.uint8]
-    named = [m for m in named if trainer.dataset.transforms[m](stored[m][:1]).is_floating_point()]
+    stored, served = trainer.dataset.inputs, trainer.batch(trainer.train_index[:1]).inputs
+    whole = [m for m in served if not stored[m].is_floating_point() and stored[m].dtype != torch.uint8]
+    named = [m for m in whole if served[m].is_floating_point()]
     return f"; if {named[0]!r} are token ids, name them with tokens=({named[0]!r},)" if named else ""
+
+
+def check_tokens(trainer: Trainer) -> None:
+    """Raise a ``ValueError`` if an encoder cannot look up the highest token of its modality, but can look up others."""
+
+    def works(inputs: Mapping[str, torch.Tensor]) -> bool:
+        try:
+            with untouched(trainer.model):
+                trainer.model(inputs)
+        except (IndexError, RuntimeError, ValueError):
+            return False
+        return True
+
+    for m, x in trainer.batch(trainer.train_index[:1]).inputs.items():
+        if not x.is_floating_point():
+            row = trainer.dataset.inputs[m].flatten(1).amax(dim=1).argmax()
+            inputs, highest = trainer.batch(row[None]).inputs, int(trainer.dataset.inputs[m][row].max())
+            if not works(inputs) and works(inputs | {m: torch.zeros_like(inputs[m])}):
+                raise ValueError(f"The encoder of {m!r} cannot look up the token {highest}: give its embedding "
+                                 f"{highest + 1} entries or more.")  # fmt: skip
 
 
 def train(

@@ -23,7 +23,6 @@ from dgl_core.data.files import tensors as files
 from dgl_core.data.tasks import TASKS
 from dgl_core.methods.base import Method
 from dgl_core.models.description import Undescribable, build, describe, fill, tensors_of
-from dgl_core.models.fusion.base import check_keep
 from dgl_core.models.multimodal import untouched
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import unknown_name
@@ -173,7 +172,12 @@ class Predictor:
         with untouched(self.model), untouched(self.heads):
             for start in range(0, count, AT_ONCE):
                 rows = {m: x[start : start + AT_ONCE].to(self.device) for m, x in stored.items()}
-                found.append(self.answer(rows, keep).cpu())
+                try:
+                    found.append(self.answer(rows, keep).cpu())
+                except (IndexError, RuntimeError) as error:  # tokens outside the vocabulary, for example
+                    if isinstance(error, torch.OutOfMemoryError):
+                        raise
+                    raise ValueError(f"the model cannot take these values: {str(error).splitlines()[0]}.") from error
         return torch.cat(found)
 
     def answer(self, stored: Mapping[str, Tensor], keep: Collection[str] | None) -> Tensor:
@@ -191,8 +195,7 @@ class Predictor:
         for m in (*inputs, *(keep or ())):
             if m not in self.modalities:
                 raise unknown_name("modality of this model", m, self.modalities)
-        wanted = self.modalities if keep is None else keep
-        check_keep(wanted, self.modalities)
+        wanted = self.modalities if keep is None else tuple(keep)
         if not wanted:
             raise ValueError(f"keep is empty; name at least one of {list(self.modalities)}.")
         for m in wanted:
@@ -200,9 +203,13 @@ class Predictor:
                 rest = ", ".join(repr(name) for name in inputs)
                 raise ValueError(f"the inputs have no {m!r}: give it, or predict from the others with keep=({rest},).")
         given = {m: as_tensor(x, f"modality {m!r}", "inputs") for m, x in inputs.items()}
-        count = len(given[wanted[0]] if isinstance(wanted, Sequence) else given[next(iter(wanted))])
+        count = len(given[wanted[0]])
         for m, x in given.items():
             shape = self.stored[m][0]
+            if not len(x):
+                raise ValueError(f"modality {m!r} has no sample; give at least one.")
+            if x.is_floating_point() and not x.isfinite().all():
+                raise ValueError(f"modality {m!r} has values that are not finite (NaN or infinite); repair them.")
             if x.dim() != len(shape) + 1 or len(x) != count:
                 raise ValueError(f"modality {m!r} has shape {list(x.shape)}, but the model takes {count} samples of "
                                  f"shape {list(shape)}: give [{', '.join(map(str, (count, *shape)))}].")  # fmt: skip

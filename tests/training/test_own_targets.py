@@ -126,6 +126,18 @@ def test_token_ids_reach_an_embedding(precision, tmp_path):
         fit(reader, "dgl", words(tokens=()), **QUICK)
 
 
+def test_a_token_outside_the_vocabulary_is_named_before_training_and_when_predicting(tmp_path):
+    def small():
+        encoders = {"text": nn.EmbeddingBag(WORDS - 1, 8), "face": nn.Linear(6, 8)}
+        return LateFusion(encoders, ConcatFusion(dict.fromkeys(encoders, 8), 2))
+
+    with pytest.raises(ValueError, match="'text' cannot look up the token 11: give its embedding 12 entries or more"):
+        fit(small, "dgl", words(), **QUICK)
+    fit(reader, "dgl", words(), save=tmp_path, **QUICK | {"epochs": 1})
+    with pytest.raises(ValueError, match="the model cannot take these values: .*12"):
+        load_model(tmp_path).predict({"text": [[WORDS] * 7]}, keep=("text",))
+
+
 def test_a_function_makes_the_model_of_a_seed():
     made = []
 

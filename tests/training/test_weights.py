@@ -377,6 +377,8 @@ def test_weights_of_another_model_are_refused(weights):
         (lambda p, x: p.predict({"face": x["face"]}), r"no 'sound': give it, or .* keep=\('face',\)"),
         (lambda p, x: p.predict(x | {"face": x["face"][:3]}), r"'face' has shape \[3, 4\], but the model takes 15"),
         (lambda p, x: p.predict(x | {"face": x["face"][0]}), r"'face' has shape \[4\], but"),
+        (lambda p, x: p.predict({m: v[:0] for m, v in x.items()}), "'sound' has no sample"),
+        (lambda p, x: p.predict(x | {"face": x["face"] * float("nan")}), "'face' has values that are not finite"),
         (lambda p, x: p.predict(x).of("angry"), "Unknown class of this model 'angry'"),
         (lambda p, x: p.score(arrays(2, classes=4)), "Unknown class of data set 'tiny_arrays' for this model '3'"),
     ],
