@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dgl_core.paper.claims.command import main as claims
-from dgl_core.training.weights import load_model
+from dgl_core.training.saving.weights import load_model
 
 CLIPS, SPEAKERS, WORDS = 120, 12, 40
 TWO = """
