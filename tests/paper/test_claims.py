@@ -64,6 +64,14 @@ def test_a_claim_of_several_parts_holds_where_all_do_and_fails_where_one_does():
     assert line.detail == "dgl-ut", "the open part is named"
 
 
+def test_a_claim_with_an_untested_part_is_not_tested_unless_another_part_fails():
+    claim, bare = ledger.claim_named("mt-and-ut"), dataclasses.replace(answered(BETTER, "dgl-mt"), untested="no room")
+    (line,) = judging.of_claim(claim, book(bare, answered(BETTER, "dgl-ut")))
+    assert line.outcome == "not tested here" and line.holds is None
+    (line,) = judging.of_claim(claim, book(bare, answered(WORSE, "dgl-ut")))
+    assert line.outcome == "contradicted"
+
+
 def test_a_claim_over_several_sets_has_one_line():
     found = book(*(answered(BETTER, dataset=d) for d in ("emotions", "triplet", "triplet_plain")),
                  answered(EQUAL, "dense-prediction", "rooms"))  # fmt: skip
@@ -154,7 +162,8 @@ def test_the_command_refuses_in_one_sentence(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_one_claim_is_shown_with_what_it_rests_on_and_the_command_that_earns_it_again(capsys):
+def test_one_claim_is_shown_with_what_it_rests_on_and_the_command_that_earns_it_again(monkeypatch, capsys):
+    monkeypatch.delenv("MKL_CBWR", raising=False)  # the committed records are native: this process must be, too
     assert command(["dgl-vanilla"]) == 0
     out = capsys.readouterr().out
     assert "again: python -m dgl_core claims dgl-vanilla --rerun" in out and "'DGL' at 0." in out and "Holm" not in out

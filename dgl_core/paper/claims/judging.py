@@ -84,6 +84,8 @@ def _several(claim: Claim, found: Answers) -> list[Line]:
         holds = [a.holds for a in parts]
         verdict = False if False in holds else None if None in holds else True
         outcome = {True: REPRODUCED, False: CONTRADICTED, None: UNDECIDED}[verdict]
+        if verdict is None and any(a.untested for a in parts):
+            outcome = NOT_TESTED
         against = [_name(a, sets) for a in parts if a.holds is verdict and verdict is not True]
         detail = f"{', '.join(against)}" if against else f"all {len(parts)} parts"
         title = TITLES[sets[0]] if len(sets) == 1 else ACROSS
