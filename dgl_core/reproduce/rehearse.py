@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import re
 import shutil
 import sys
@@ -37,8 +38,9 @@ from dgl_core.runs.workers import with_variables
 from dgl_core.training import train
 from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.loop import Trainer
-from dgl_core.training.machine import Machine, OutOfMemory
+from dgl_core.training.machine import AUTO, Machine, OutOfMemory
 from dgl_core.training.records import RunSpec
+from dgl_core.training.selftest import settled
 from dgl_core.utils import duration
 
 LABEL = "REHEARSAL on random data"
@@ -185,7 +187,8 @@ def measure(specs: Sequence[RunSpec], size: str, steps: int) -> dict[str, object
                 if spec.method in DERIVED:
                     _stepped_once(spec, device)
                     continue
-                run = _trainer(first.but(method=spec.method, method_options=spec.method_options), data, device, machine)
+                timed = first.but(method=spec.method, method_options=spec.method_options)
+                run = _trainer(timed, data, device, settled(machine, timed, data, device))
                 seconds = _step_seconds(run, steps)
                 costs[name] = cost(seconds) | _counted(spec, first.batch_size, size)
                 if name == "vanilla":
@@ -299,7 +302,8 @@ def profile(names: Sequence[str], size: str, per_gpu: int = 1, gpus: int = 1) ->
         full.scaled(size)  # refused before the planning, which takes seconds
     plan = plan_of("paper", names)
     wanted = [*plan.todo, *(spec for specs in plan.absent.values() for spec in specs)]
-    with with_variables({"DGL_PER_GPU": str(per_gpu)}):
+    compiled = os.environ.get("DGL_COMPILE") or AUTO  # as the profile trains
+    with with_variables({"DGL_PER_GPU": str(per_gpu), "DGL_COMPILE": compiled}):
         found = rehearse([spec for spec in wanted if spec.dataset in SIZES], size)
     print("\n".join(total(runs.estimates(wanted), wanted, found, size, per_gpu, gpus)))
     return 0

@@ -14,7 +14,7 @@ from dgl_core.paper.experiments import late_fusion
 from dgl_core.reproduce import command, rehearse
 from dgl_core.reproduce.plan import Plan
 from dgl_core.reproduce.rehearse import LABEL, SIZES
-from dgl_core.runs import run
+from dgl_core.runs import estimates, run
 from dgl_core.runs.estimates import signed
 from dgl_core.training import streaming
 
@@ -129,6 +129,25 @@ def test_the_total_counts_runs_cards_and_trainings_that_share_one():
     assert "3 of them not measured" in said and "on a share of the clips: 0.1" in said
     (line,) = rehearse.total(known, wanted, found, "small", 1, 1)
     assert "no time is projected" in line
+
+
+def test_a_rehearsal_puts_the_arithmetic_beside_the_time(workplace, monkeypatch, capsys):
+    """Operations and bytes of the committed counts, the roofline that was measured, expected and measured time."""
+    base = late_fusion.base_specs("paper", "cremad", [0])[0]
+    counted = rehearse._counted(base.but(method="agm"), 64, "0.01")
+    assert counted == dict(zip(("operations", "bytes"), estimates.step_work(base.but(method="agm")), strict=True))
+    assert rehearse._counted(base, 64, "small") == {}, "a small step is another step"
+    report = report_of("cremad", vanilla=6.0) | {
+        "batch_size": 64, "roofline": {"operations": 1e13, "bytes": 1e12}, "evaluation_seconds": 1.0, "data_on": "cpu",
+    }  # fmt: skip
+    report["methods"]["vanilla"] |= counted
+    monkeypatch.setattr(rehearse, "measure", lambda specs, size, steps: report)
+    assert rehearse.rehearse([base], "0.01") == [report]
+    said = capsys.readouterr().out
+    assert "roofline, measured: 10 Tera-operations/s, 1e+03 GB/s; a step has 64 clips" in said
+    expected = 1000 * counted["operations"] / 1e13  # ms: more than its bytes take
+    assert f"{expected:9.1f} ms" in said and "100.0 ms" in said and f"{expected:13.0f} %" in said
+    assert len(list((workplace / "results" / "rehearsal").iterdir())) == 1
 
 
 def test_what_fails_is_a_sentence_and_the_rest_goes_on(monkeypatch, capsys):

@@ -195,7 +195,7 @@ def test_the_audit_takes_a_seed_and_ci_gives_another_one_in_every_run():
 
 
 VARIABLES = {"PROFILE": "--profile", "ONLY": "--only", "OUT": "--out", "REHEARSE": "--rehearse",
-             "PER_GPU": "--per-gpu", "DASK": "--dask"}  # fmt: skip
+             "PER_GPU": "--per-gpu", "DASK": "--dask", "TABLES": "--tables", "BUDGET": "--budget"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
