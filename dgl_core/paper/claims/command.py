@@ -86,10 +86,10 @@ def _details(claim: Claim, wanted: Sequence[judging.Line], rerun: bool) -> None:
             print(f"  {question.id} on {TITLES[of.name]}: rows {rates or 'without pilots'}")
             print(f"    delta {delta(question, of.name):g}; family {family.name} of {family.size}, {family.correction}")
             if answer.look and not rerun:
-                files = confirming(of.name, rows, answer.look).values()
-                store = Store(confirming_root() / of.name)
-                first = store.path(next(iter(files))[0], run.resolve(next(iter(files))[0]).key).name
-                print(f"    records: {sum(map(len, files))} in results/confirming/{of.name}, the first {first}")
+                specs = [spec for each in confirming(of.name, rows, answer.look).values() for spec in each]
+                first = run.find(specs[0], folder := confirming_root() / of.name)
+                name = Store(folder).path(first.spec, first.key).name
+                print(f"    records: {len(specs)} in results/confirming/{of.name}, the first {name}")
     print(f"  again: python -m dgl_core claims {claim.id} --rerun")
 
 
