@@ -85,8 +85,15 @@ dgl_core.publish("figure_2", graph.gradient_paths(objectives, batch, torch.arang
 dgl_core.publish("figure_reason", inequality.ratio_curves())
 
 # %% [markdown]
-# **Figure 0.2.** The suppression ratio $R$: below 1 fusion shrinks the residual, above 1 it enlarges it. The surer
-# a modality is, the stronger the suppression.
+# **Figure 0.2.** The suppression ratio $R = s / (p + (1 - p) s)$: below 1 fusion shrinks the residual, above 1 it
+# enlarges it. The surer a modality is (the larger $p$), the further $R$ lies from 1: the others suppress it where they
+# help ($s < 1$), and enlarge its residual where they mislead ($s > 1$). The next cell checks both.
+
+# %%
+p, s = torch.linspace(0.05, 0.95, 19)[:, None], torch.tensor([0.1, 0.5, 2.0, 10.0])  # [19, 1], [4]
+ratio = s / (p + (1 - p) * s)  # [19, 4]
+dgl_core.check("0.2 R falls with p where s < 1", (ratio[1:, :2] < ratio[:-1, :2]).all() and (ratio[:, :2] < 1).all())
+dgl_core.check("0.2 R grows with p where s > 1", (ratio[1:, 2:] > ratio[:-1, 2:]).all() and (ratio[:, 2:] > 1).all())
 
 # %% [markdown]
 # ## 0.3 The effect
@@ -103,7 +110,7 @@ dgl_core.publish("figure_effect", curves.encoder_curves(panels, "visual", ("vani
 
 # %% [markdown]
 # **Figure 0.3.** Test accuracy in % of the visual encoder: alone, inside the joint model, inside DGL; mean and
-# range over n seeds. The joint model leaves the encoder behind, DGL does not.
+# range over n seeds. What the gaps come to is in the ledger: `alone-joint-visual` and `dgl-joint-visual`.
 
 # %%
 dgl_core.publish("figure_gradient", curves.gradient_curves(panels, "visual", ("alone", "vanilla")))

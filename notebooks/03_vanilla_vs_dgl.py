@@ -224,6 +224,8 @@ dgl_core.answer("dgl-vanilla", "dgl-vanilla-weakest", "every-gradient", "dgl-rat
 
 # %% [markdown]
 # ## What this does not show
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
+#   the questions were registered, so they describe.
 # - It does not show CREMA-D, but a generated set and one talker of GRID, with small networks and twenty epochs. Sizes of
 #   effects do not carry over.
 # - Two seeds (this run) describe; ten (reference) can decide only differences that are large against their spread.

@@ -228,6 +228,8 @@ dgl_core.answer("table-1", "dgl-ensemble", "dgl-frozen", "dgl-rate-control")
 
 # %% [markdown]
 # ## What this does not show
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
+#   the questions were registered, so they describe.
 # - It does not show the paper's data: a generated set and one talker of GRID stand here, under their own names.
 # - A search over each method's own options. The budget is one learning rate out of the same grid for all.
 # - Large networks, where the cost of a method relative to vanilla differs.

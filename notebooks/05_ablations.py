@@ -223,6 +223,8 @@ dgl_core.answer("mt-and-ut", "dgl-ut", "fusion-agnostic", "dgl-gblend-every-alph
 
 # %% [markdown]
 # ## What this does not show
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
+#   the questions were registered, so they describe.
 # - CREMA-D, on which the paper's ablations were made. Sizes of effects do not carry over.
 # - The inside of the square: gates between 0 and 1 are notebook 08's.
 # - $\alpha$ under Adam, where a constant factor on the loss of an encoder does nothing (notebook 08).

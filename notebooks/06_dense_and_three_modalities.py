@@ -371,6 +371,8 @@ dgl_core.answer("mmtm-s", "mmtm-p", "modality-agnostic", "dgl-joint")
 
 # %% [markdown]
 # ## What this does not show
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
+#   the questions were registered, so they describe.
 # - Not CREMA-D, and not the paper's MOSI features, network or optimiser, none of which it states; our text features
 #   know the labels of the official training part.
 # - A few seeds on the left describe; five folds on the right can show only differences that are large against the

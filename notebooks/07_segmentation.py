@@ -277,6 +277,8 @@ dgl_core.answer("dense-prediction", "dense-rate-control")
 
 # %% [markdown]
 # ## What this does not show
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
+#   the questions were registered, so they describe.
 # - It does not show Table 5 at its size: no 300 epochs, no full network, no ImageNet initialisation (its reading is in
 # `READINGS` of `dgl_core/paper/experiments/table5.py`, with the user's own weight file). Differences between small,
 # short trainings need not carry over.

@@ -353,6 +353,8 @@ dgl_core.answer("dgl-vanilla", "dgl-rate-control", "dgl-gblend", "dgl-gblend-wea
 
 # %% [markdown]
 # ## What this does not show
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
+#   the questions were registered, so they describe.
 # - Large networks and the paper's data: rates, spreads and gates are those of small networks on a generated set and
 #   one talker.
 # - A search: three learning rates a method (four on CMU-MOSI), three values a gate, and few seeds for the maps. They
