@@ -90,7 +90,8 @@ def _details(claim: Claim, judged: dict[str, judging.Judgement], together: int, 
         print(f"    {part.label + ': ' if part.label else ''}rows {', '.join(map(repr, part.rows))}")
     for title, found in judged.items():
         files = sorted({_file(record, rerun) for record in found.records})
-        print(f"  records, {title}: {len(files)}", *files, sep="\n    ")
+        if files or found.outcome == "needs":
+            print(f"  records, {title}: {len(files)}", *files, sep="\n    ")
     print(f"  again: python -m dgl_core claims {claim.id} --rerun")
 
 
