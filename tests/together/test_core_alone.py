@@ -164,6 +164,20 @@ def test_a_command_that_lacks_an_extra_is_one_sentence_with_the_line_to_type(wor
     assert re.fullmatch(rf"error: .*{sentence}.*, which is not installed: pip install 'dgl-core\[\w+\]'\n", run.stderr)
 
 
+def test_a_model_is_diagnosed_from_the_command_line_on_torch_and_numpy_alone(tmp_path):
+    """Without pandas the words are there and the table is left out."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom torch import nn\nfrom dgl_core import ConcatFusion, LateFusion\n"
+        "def make():\n"
+        "    model = LateFusion({m: nn.Linear(4, 3) for m in 'ab'}, ConcatFusion({'a': 3, 'b': 3}, classes=2))\n"
+        "    return model, [({m: torch.randn(16, 4) for m in 'ab'}, torch.arange(16) % 2)]\n"
+    )
+    run = alone(
+        f"from dgl_core.__main__ import main; sys.exit(main(['diagnose', {str(tmp_path / 'mine.py')!r} + ':make']))"
+    )
+    assert run.returncode == 0 and run.stdout.startswith("Fused accuracy "), run.stderr
+
+
 def test_the_sentence_names_the_package_and_is_an_import_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert not importable("h5py") and importable("numpy")
