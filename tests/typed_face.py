@@ -35,7 +35,7 @@ from dgl_core import (
 from dgl_core.diagnosis import Diagnosis
 from dgl_core.gradients import Losses
 from dgl_core.training import RunRecord
-from dgl_core.training.weights import Prediction, Predictor
+from dgl_core.training.saving.weights import Prediction, Predictor
 from dgl_core.verdicts.comparison import Comparison
 
 encoders = {"audio": nn.Linear(20, 16), "face": nn.Linear(30, 16)}

@@ -28,7 +28,7 @@ from dgl_core.runs.store import Store
 from dgl_core.training import distributed, train
 from dgl_core.training.machine import Machine, check_precision
 from dgl_core.training.records import PROTOCOLS, RunRecord, RunSpec
-from dgl_core.training.weights import ENDING, LAST
+from dgl_core.training.saving.weights import ENDING, LAST
 from dgl_core.utils import duration, results_root
 
 Say = Callable[[str], None]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgl_core.training.records import RunRecord, RunSpec
+    from dgl_core.training.saving.weights import load_model
     from dgl_core.training.train import fit
-    from dgl_core.training.weights import load_model
 
-_HOMES = {"RunRecord": "records", "RunSpec": "records", "fit": "train", "load_model": "weights"}
+_HOMES = {"RunRecord": "records", "RunSpec": "records", "fit": "train", "load_model": "saving.weights"}
 
 __all__ = ["RunRecord", "RunSpec", "fit", "load_model"]
 

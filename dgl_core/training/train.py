@@ -22,12 +22,12 @@ from dgl_core.data.files.tensors import REMEDY
 from dgl_core.gradients import check_partition
 from dgl_core.models.initial import seeded
 from dgl_core.models.multimodal import untouched
-from dgl_core.training import checkpoints, weights
 from dgl_core.training.distributed import Team
 from dgl_core.training.environment import is_portable
 from dgl_core.training.loop import REVISION, Listener, Log, Trainer, TrainingDiverged
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.training.saving import checkpoints, weights
 from dgl_core.training.selftest import settled
 from dgl_core.utils import Range, brief, coerce, unknown_name
 

@@ -12,8 +12,8 @@ from dgl_core.data.tasks import TASKS
 from dgl_core.methods import METHODS, build
 from dgl_core.models import ConcatFusion, LateFusion
 from dgl_core.training.records import unpack
+from dgl_core.training.saving.weights import load_model
 from dgl_core.training.train import fit
-from dgl_core.training.weights import load_model
 
 N, T, WORDS = 240, 5, 12
 SPLIT = (["train", "train", "val", "test"] * N)[:N]

@@ -22,8 +22,8 @@ from dgl_core.models import ConcatFusion, LateFusion
 from dgl_core.models.description import Undescribable, build, describe, tensors_of
 from dgl_core.runs import command
 from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.training.saving.weights import load_model
 from dgl_core.training.train import fit, train
-from dgl_core.training.weights import load_model
 
 tiny.register()
 QUICK = {"epochs": 3, "batch_size": 5, "lr": 0.05}

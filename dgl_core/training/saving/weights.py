@@ -241,7 +241,7 @@ class Predictor:
 
         It takes stored values {m: [B, ...]} of any batch size and gives the outputs of ``outputs(inputs, keep)``.
         """
-        from dgl_core.training.export import export
+        from dgl_core.training.saving.export import export
 
         return export(self, Path(path), keep)
 
