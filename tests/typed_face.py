@@ -22,19 +22,21 @@ from dgl_core import (
     MultimodalModel,
     RunSpec,
     check,
+    compare,
     diagnose,
     disentangled_logits,
     disentangled_loss,
     fit,
+    load_model,
     load_or_run,
     random_split,
     reference,
-    verdict,
 )
 from dgl_core.diagnosis import Diagnosis
 from dgl_core.gradients import Losses
 from dgl_core.training import RunRecord
-from dgl_core.verdicts.statistics import Verdict
+from dgl_core.training.saving.weights import Prediction, Predictor
+from dgl_core.verdicts.comparison import Comparison
 
 encoders = {"audio": nn.Linear(20, 16), "face": nn.Linear(30, 16)}
 model = LateFusion(encoders, ConcatFusion({"audio": 16, "face": 16}, classes=6))
@@ -54,9 +56,11 @@ assert_type(split, list[str])
 dataset = ArrayDataset({"audio": np.zeros((8, 20))}, target, split, classes=list("abcdef"))
 record = fit(model, "dgl", dataset, epochs=2, alpha=2.0)
 assert_type(record, RunRecord)
+assert_type(load_model("weights"), Predictor)
+assert_type(load_model("weights").predict({"audio": np.zeros((8, 20))}, keep=("audio",)), Prediction)
+assert_type(compare(lambda: model, dataset, ["vanilla", ("dgl", {"alpha": 2.0})], rates=[0.01], seeds=2), Comparison)
 assert_type(load_or_run([RunSpec("triplet", "dgl", "mlp")]), list[RunRecord])
 assert_type(reference([RunSpec("triplet", "dgl", "mlp")]), list[RunRecord])
-assert_type(verdict("one is more", [1.0, 2.0]), Verdict)
 assert_type("dgl" in METHODS, bool)
 check("a contract", True)
 

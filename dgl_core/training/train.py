@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import json
@@ -115,9 +116,9 @@ def check_tokens(trainer: Trainer) -> None:
     """Raise a ``ValueError`` if an encoder cannot look up the highest token of its modality, but can look up others."""
 
     def works(inputs: Mapping[str, torch.Tensor]) -> bool:
+        model = copy.deepcopy(trainer.model).cpu().eval()  # on a GPU the refusal would end its use by this process
         try:
-            with untouched(trainer.model):
-                trainer.model(inputs)
+            model({name: values.cpu() for name, values in inputs.items()})
         except (IndexError, RuntimeError, ValueError):
             return False
         return True

@@ -102,9 +102,7 @@ class Comparison:
         lines = [["", *columns]] + [[name, *(found.get(c, "") for c in columns)] for name, found in cells.items()]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-        about = (
-            f"Test {self.score} in per cent, mean and deviation over seeds; less than {self.delta:g} points is nothing."
-        )
+        about = f"Test {self.score} in per cent, mean and deviation over seeds; delta = {self.delta:g} points."
         return "\n".join([about, *text, *self.notes])
 
 
