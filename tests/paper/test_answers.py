@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from dgl_core.paper.answers import evidence as answered
-from dgl_core.paper.answers import regimes, verdicts
+from dgl_core.paper.answers import procedure, regimes, verdicts
 from dgl_core.paper.answers.regimes import LADDER, choose, confirming, pilots, regime, searched, wider
 from dgl_core.training.records import RunRecord, RunSpec, pack, pack_bits
 from dgl_core.verdicts.families import BETTER, UNDECIDED
@@ -172,3 +173,14 @@ def test_a_set_without_room_for_fusion_tests_no_fused_question(monkeypatch):
     assert not verdicts.untested(ask("dgl-vanilla-weakest"), "mosi"), "a branch needs no room above itself"
     known["mosi"]["DGL"]["val"] = 0.79
     assert not verdicts.untested(ask("dgl-vanilla"), "mosi")
+
+
+def test_the_procedure_says_a_wrong_word_in_at_most_one_of_twenty():
+    found = json.loads(procedure.FILE.read_text())
+    assert {entry["planted"] for entry in found} == set(procedure.PLANTED)
+    assert all(entry["wrong"] <= 0.05 for entry in found)
+    assert all(
+        entry["decided"] >= 0.5 for entry in found if entry["planted"] == "4" and entry["family"] == "truncations"
+    )
+    table = procedure.table()
+    assert len(table) == len(found) // len(procedure.PLANTED) and not table.isna().any(axis=None)
