@@ -174,7 +174,7 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 # follows, too (`results/ledger.md`); `python -m dgl_core claims ID` shows what a line rests on, `--rerun` earns it again.
 
 # %%
-display(dgl_core.publish("table_answers", judging.ten_lines()))
+display(dgl_core.publish("table_ten", judging.ten_lines()))
 dgl_core.publish("table_ledger", judging.ledger_table())
 
 # %% [markdown]
