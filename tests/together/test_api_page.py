@@ -11,11 +11,17 @@ from collections.abc import Mapping
 import pytest
 
 import dgl_core
+from dgl_core.data import DATASETS
 from tools import api
 
 PAGE = api.PAGE.read_text(encoding="utf-8")
 ENTRIES = [(module.__name__, name, getattr(module, name)) for _, module, names in api.face() for name in names]
 MADE = [(place, name, thing) for place, name, thing in ENTRIES if inspect.isclass(thing) or inspect.isroutine(thing)]
+
+
+@pytest.fixture(autouse=True)
+def no_data_of_other_tests(monkeypatch):
+    monkeypatch.delitem(DATASETS, "tiny", raising=False)
 
 
 def test_the_page_is_current():
