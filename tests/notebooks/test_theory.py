@@ -11,7 +11,7 @@ from dgl_core.paper.theory.sentences import SENTENCES, sentences_table
 from dgl_core.reproduce.execute import NOTEBOOKS
 
 NOTEBOOK = NOTEBOOKS / "02_gradient_theory.ipynb"
-SETTLED = re.compile(r"^(?:PASS|REPRODUCED|CONTRADICTED|UNDECIDED)  (2\.\d+[a-z]) ", re.MULTILINE)
+SETTLED = re.compile(r"^(?:PASS  )?(2\.\d+[a-z]) ", re.MULTILINE)  # a check, or a difference that is shown
 
 
 @pytest.fixture(scope="module")
