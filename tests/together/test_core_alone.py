@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 import subprocess
 import sys
 import tomllib
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
+from few_packages import ALONE, importable_with
 
 from dgl_core.utils import EXTRA_OF, ROOT, MissingPackage, importable, needs
 
@@ -24,41 +22,10 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 OWN_MODEL = (ROOT / "README.md").read_text().split("## DGL in your own model", 1)[1].split("\n## ", 1)[0]
 SNIPPETS = re.findall(r"```python\n(.*?)```", OWN_MODEL, flags=re.DOTALL)
 
-# Run first in a fresh interpreter, which then finds Python, the house, torch, numpy and what these two bring.
-ALONE = """
-import sys
-from importlib.machinery import PathFinder
-
-ALLOWED = set(%r) | sys.stdlib_module_names
-
-class Only:
-    find_distributions = PathFinder.find_distributions
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        return PathFinder.find_spec(name, path, target) if path or name[0] == "_" or name in ALLOWED else None
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Only
-"""
-
-
-@functools.cache
-def core() -> frozenset[str]:
-    """What is imported from a fresh environment with torch and numpy: the names of all packages that they need."""
-    distributions, new = set(), set(CORE)
-    while new:
-        distributions |= new
-        needed = [Requirement(text) for name in new for text in metadata.requires(name) or []]
-        new = {r.name for r in needed if not r.marker or r.marker.evaluate({"extra": ""})} - distributions
-        new = {name for name in new if not re.match(r"nvidia-|cuda-|triton", name)}
-    names = {re.sub(r"[-_.]+", "-", name).lower() for name in distributions}
-    brought = metadata.packages_distributions().items()
-    return frozenset(top for top, by in brought if names & {re.sub(r"[-_.]+", "-", name).lower() for name in by})
-
 
 def alone(code: str) -> subprocess.CompletedProcess:
     """Run code in an interpreter that finds no package but torch, numpy and what they need."""
-    words = [sys.executable, "-c", ALONE % sorted({*core(), "dgl_core"}) + code]
+    words = [sys.executable, "-c", ALONE % sorted({*importable_with(*CORE), "dgl_core"}) + code]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 

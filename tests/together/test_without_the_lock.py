@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import re
 import subprocess
 import sys
 import wave
-from importlib import metadata
 
 import numpy as np
 import pytest
 import soundfile
-from packaging.requirements import Requirement
+from few_packages import ALONE, importable_with
 from PIL import Image
 
 from dgl_core.data.media import sound
@@ -20,38 +17,10 @@ from dgl_core.utils import ROOT
 
 THERE = ("torch", "numpy", "scipy", "pandas", "pillow", "matplotlib")
 
-# Run first in a fresh interpreter, which then finds Python, the house, and the packages that are there.
-ALONE = """
-import sys
-from importlib.machinery import PathFinder
-
-ALLOWED = set(%r) | sys.stdlib_module_names
-
-class Only:
-    find_distributions = PathFinder.find_distributions
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        return PathFinder.find_spec(name, path, target) if path or name[0] == "_" or name in ALLOWED else None
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Only
+RUN = """
 from dgl_core.__main__ import main
 sys.exit(main(%r))
 """
-
-
-@functools.cache
-def importable_there() -> frozenset[str]:
-    """What is imported from an environment with those packages: the names of all that they need, too."""
-    distributions, new = set(), set(THERE)
-    while new:
-        distributions |= new
-        needed = [Requirement(text) for name in new for text in metadata.requires(name) or []]
-        new = {r.name for r in needed if not r.marker or r.marker.evaluate({"extra": ""})} - distributions
-        new = {name for name in new if not re.match(r"nvidia-|cuda-|triton", name)}
-    names = {re.sub(r"[-_.]+", "-", name).lower() for name in distributions}
-    brought = metadata.packages_distributions().items()
-    return frozenset(top for top, by in brought if names & {re.sub(r"[-_.]+", "-", name).lower() for name in by})
 
 
 @pytest.fixture
@@ -62,15 +31,15 @@ def dgl(tmp_path, monkeypatch):
     monkeypatch.setenv("DGL_DATA", str(tmp_path / "data"))
 
     def run(*words: str) -> subprocess.CompletedProcess:
-        code = ALONE % (sorted({*importable_there(), "dgl_core"}), list(words))
+        code = ALONE % sorted({*importable_with(*THERE), "dgl_core"}) + RUN % list(words)
         return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
 
     return run
 
 
 def test_other_packages_are_really_away():
-    assert {"torch", "PIL", "scipy", "dateutil"} <= importable_there()
-    assert not {"soundfile", "librosa", "joblib", "sklearn", "av", "papermill"} & importable_there()
+    assert {"torch", "PIL", "scipy", "dateutil"} <= importable_with(*THERE)
+    assert not {"soundfile", "librosa", "joblib", "sklearn", "av", "papermill"} & importable_with(*THERE)
 
 
 def test_it_rehearses(dgl, tmp_path):
