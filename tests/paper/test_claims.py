@@ -83,7 +83,7 @@ def test_a_sentence_names_where_a_claim_holds_fails_and_is_open():
     found = book(answered(BETTER), answered(EQUAL, dataset="mosi", mean=0.1), answered("", dataset="triplet"))
     assert judging.sentence(ledger.claim_named("dgl-vanilla"), found) == (
         "“DGL is better than joint training” holds on generated emotions (better, +3.0), fails on CMU-MOSI "
-        "(practically equal, +0.1) and is undecided on three vectors, weak ones to be learnt (not run yet)."
+        "(practically equal, +0.1) and is undecided on three hard vectors (not run yet)."
     )
 
 

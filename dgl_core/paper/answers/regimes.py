@@ -18,8 +18,8 @@ from dgl_core.verdicts.selection import best
 TITLES = {  # regime -> what a reader calls it
     "emotions": "generated emotions",
     "grid_letters": "GRID letters",
-    "triplet": "three vectors, weak ones to be learnt",
-    "triplet_plain": "three vectors, weak ones plain",
+    "triplet": "three hard vectors",
+    "triplet_plain": "three plain vectors",
     "mosi": "CMU-MOSI",
     "rooms": "generated rooms",
     "nyuv2": "NYUv2",

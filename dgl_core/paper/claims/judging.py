@@ -16,6 +16,7 @@ from dgl_core.verdicts.registration import registration
 from dgl_core.verdicts.statistics import signed
 
 MATHEMATICS, PARTS = "mathematics", "sentences of several parts"
+NAMED = 3  # parts that fail or are open, of a claim of several
 ACROSS = "several sets"  # where the parts of a claim lie on different ones
 Answers = Mapping[tuple[str, str], Answer]
 
@@ -87,7 +88,8 @@ def _several(claim: Claim, found: Answers) -> list[Line]:
         if verdict is None and any(a.untested for a in parts):
             outcome = NOT_TESTED
         against = [_name(a, sets) for a in parts if a.holds is verdict and verdict is not True]
-        detail = f"{', '.join(against)}" if against else f"all {len(parts)} parts"
+        named_parts = against[:NAMED] + ([f"{len(against) - NAMED} more"] if len(against) > NAMED else [])
+        detail = _list(named_parts) if against else f"all {len(parts)} parts"
         title = TITLES[sets[0]] if len(sets) == 1 else ACROSS
         follows = _follows(claim, verdict)
         made.append(Line(claim.id, claim.of(""), claim.place, PARTS, title, outcome, detail, follows, tuple(parts)))
@@ -109,28 +111,30 @@ def _follows(claim: Claim, holds: bool | None) -> str:
 
 def sentence(claim: Claim, found: Answers | None = None) -> str:
     """Say in one sentence where a claim holds, where it fails and where it is open: how a notebook answers."""
-    groups: dict[bool | None | str, list[str]] = {}
+    groups: dict[bool | None | str, dict[str, list[str]]] = {}  # outcome -> set -> what was found there
     for line in of_claim(claim, answers() if found is None else found):
-        holds = None if not all(a.look for a in line.answers) else line.holds
-        groups.setdefault(NOT_TESTED if line.outcome == NOT_TESTED else holds, []).append(_where(line))
+        group = groups.setdefault(NOT_TESTED if line.outcome == NOT_TESTED else line.holds, {})
+        group.setdefault(line.dataset, []).append(_short(line))
     if not groups:
         return f"No registered data set asks whether {claim.of('')}."
-    told = [f"{verb} on {_list(groups[holds])}" for holds, verb in VERBS.items() if holds in groups]
+    told = []
+    for holds, verb in VERBS.items():
+        places = [f"{title} ({'; '.join(what)})" for title, what in groups.get(holds, {}).items()]
+        told += [f"{verb} on {_list(places)}"] if places else []
     return f"“{claim.of('')}” {_list(told)}."
 
 
 VERBS = {True: "holds", False: "fails", None: "is undecided", NOT_TESTED: "cannot be tested"}
 
 
-def _where(line: Line) -> str:
-    """Name the set of a line, its modality, and what was found there."""
-    if len(line.answers) != 1:
-        return f"{line.dataset} ({line.detail})"
+def _short(line: Line) -> str:
+    """Write in a few words what a line found: the modality, the judge's word, and by how much."""
+    if line.family == PARTS:
+        return line.detail
     (answer,) = line.answers
-    place = f"{line.dataset}, {answer.question.modality}" if answer.question.modality else line.dataset
     judged = answer.judged
     found = f"{judged.word}, {signed(judged.member.evidence.mean)}" if judged.n else "not run yet"
-    return f"{place} ({found})"
+    return f"{answer.question.modality} {found}".strip()
 
 
 def _list(items: Sequence[str]) -> str:
@@ -150,19 +154,20 @@ def ten_lines(found: Answers | None = None) -> pandas.DataFrame:
     table: dict[str, dict[str, str]] = {}
     for name in TEN:
         claim = claim_named(name)
-        table[claim.text] = {line.dataset: _short(line) for line in of_claim(claim, found)}
+        table[claim.text] = {line.dataset: _cell(line) for line in of_claim(claim, found)}
     sets = [title for title in TITLES.values() if any(title in row for row in table.values())]
     rows = [[row.get(title, ABSENT) for title in sets] for row in table.values()]
     return pandas.DataFrame(rows, columns=sets, index=pandas.Index(table, name="is it true here?"))
 
 
-def _short(line: Line) -> str:
+def _cell(line: Line) -> str:
     """Write a cell of the ten lines: holds or not, and by how much."""
     said = {True: "yes", False: "no", None: "undecided"}[line.holds]
     if line.outcome == NOT_TESTED:
         return f"{NOT_TESTED}: no room for fusion"
     if len(line.answers) != 1:
-        return said if line.holds else f"{said}: {len(line.detail.split(', '))} of {len(line.answers)} parts"
+        against = sum(answer.holds is line.holds for answer in line.answers)
+        return said if line.holds else f"{said}: {against} of {len(line.answers)} parts"
     judged = line.answers[0].judged
     if not judged.n:
         return "undecided: not run yet"

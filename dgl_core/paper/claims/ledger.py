@@ -37,8 +37,8 @@ class Claim:
     parts: tuple[str, ...] = ()
 
     def of(self, modality: str) -> str:
-        """Write the claim for one modality."""
-        return self.text.replace("{m}", modality or "each")
+        """Write the claim for one modality; "" means each of them."""
+        return self.text.replace("{m}", modality or "each modality")
 
 
 def _claim(check: dict | None = None, parts: list[str] = (), **entry) -> Claim:
