@@ -68,9 +68,9 @@ put the difference within delta. *Undecided*: neither; the line says how many re
 here*: in the pilots one modality alone comes within two points of every fused model, so no gain of fusion can show.
 P(A > B) is the share of replicates in which the claim's side wins. {decided} of the {cells} testable cells are decided.
 
-The sets: generated emotions and GRID letters have sound and picture; three hard vectors are generated features whose two
-weak modalities an encoder has to learn, in three plain ones they show the class from the start; CMU-MOSI is real; rooms
-and NYUv2 are colour and depth.
+The sets: generated emotions and GRID letters have sound and picture; three hard vectors are generated features whose
+two weak modalities an encoder has to learn, in three plain ones they show the class from the start; CMU-MOSI has sound,
+picture and text; rooms and NYUv2 have colour and depth.
 
 `python -m dgl_core claims ID` lists what a line rests on, `--rerun` earns it again on fresh replicates, `--mine DIR`
 judges your own records by the same rule. Whatever else notebooks show describes: it comes from exploratory runs, which
