@@ -227,3 +227,8 @@ def test_a_gradient_without_its_alpha():
     rows = {"DGL": [dgl], "vanilla": [joint]}
     assert measures.larger_gradient(rows, "audio") == pytest.approx([75.0])
     assert measures.larger_gradient(rows, "audio", per_alpha=True) == pytest.approx([50.0])
+
+
+def test_a_claim_of_mathematics_has_a_sentence_too():
+    said = judging.sentence(ledger.claim_named("no-parameters"), {})
+    assert said == "“DGL adds no parameters” holds on every model (by computation, 0 extra parameters)."

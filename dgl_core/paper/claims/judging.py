@@ -129,7 +129,7 @@ VERBS = {True: "holds", False: "fails", None: "is undecided", NOT_TESTED: "canno
 
 def _short(line: Line) -> str:
     """Write in a few words what a line found: the modality, the judge's word, and by how much."""
-    if line.family == PARTS:
+    if line.family in (PARTS, MATHEMATICS):
         return line.detail
     (answer,) = line.answers
     judged = answer.judged
