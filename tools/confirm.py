@@ -98,21 +98,18 @@ def double(name: str) -> None:
     print(f"{name}: twice the schedule gains more than 0.5 points for: {', '.join(gained) or 'no row'}")
 
 
-def write_choices(names: Sequence[str]) -> None:
-    """Choose rates and seconds from the pilots that are recorded here, and write them."""
-    choices = dict(chosen())
-    for name in names:
-        grids = {row: {r: found for r in LADDER if (found := recorded(name, row, r))} for row in searched(name)}
-        if missing := [row for row, grid in grids.items() if len(grid) < 2]:
-            print(f"{name}: rows without pilots: {', '.join(missing)}")
-        before = choices.get(name, {})
-        choices[name] = {
-            row: before.get(row, {}) | choose(grid) | {"tried": list(grid)}
-            for row, grid in grids.items() if len(grid) > 1
-        }  # fmt: skip
-        edge = [row for row, found in choices[name].items() if wider(found["tried"], found["rate"])]
-        print(f"{name}: {len(choices[name])} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
-    write(choices)
+def write_choices(name: str) -> None:
+    """Choose rates and seconds of a regime from the pilots that are recorded here, and write them."""
+    grids = {row: {r: found for r in LADDER if (found := recorded(name, row, r))} for row in searched(name)}
+    if missing := [row for row, grid in grids.items() if len(grid) < 2]:
+        print(f"{name}: rows without pilots: {', '.join(missing)}")
+    before = chosen().get(name, {})
+    rows = {
+        row: before.get(row, {}) | choose(grid) | {"tried": list(grid)} for row, grid in grids.items() if len(grid) > 1
+    }
+    edge = [row for row, found in rows.items() if wider(found["tried"], found["rate"])]
+    print(f"{name}: {len(rows)} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
+    write(chosen() | {name: rows})
 
 
 def write(choices: Mapping[str, Mapping[str, Mapping]]) -> None:
@@ -146,7 +143,7 @@ def confirm(name: str, most: int) -> None:
         known = answer_family(family, run.find)
         open_ = [a.question for a in known.values() if a.judged.word == UNDECIDED or a.look == 0]
         rows = dict.fromkeys(
-            row for q in open_ for row in needed(replace(q, than=(best_form(name, q.than),)), regime(name))
+            row for q in open_ for row in needed(replace(q, than=(best_form(name, q.than),)), regime(name).modalities)
         )
         make(replicates(name, [row for row in rows if rate_of(name, row)], count), f"{name}, {family.name}, {count}")
 
@@ -157,27 +154,25 @@ def everything(name: str) -> list[RunSpec]:
     return replicates(name, rows, max(count for count, _ in looks(name)))
 
 
-def publish(names: Sequence[str]) -> None:
+def publish(name: str) -> None:
     """Copy the confirming records, without predictions: which items were right is all that verdicts need."""
-    for name in names:
-        store, copied = Store(confirming_root() / name), 0
-        for spec in everything(name):
-            record = run.find(spec)
-            if record is not None:
-                store.replace(dataclasses.replace(record, predictions={}, right={"last": record.right["last"]}))
-                copied += 1
-        print(f"{name}: {copied} records in {confirming_root() / name}")
+    store = Store(confirming_root() / name)
+    found = [record for record in map(run.find, everything(name)) if record is not None]
+    for record in found:
+        right = {key: bits for key, bits in record.right.items() if key == "last"}  # records of pixels have none
+        store.replace(dataclasses.replace(record, predictions={}, right=right))
+    print(f"{name}: {len(found)} records in {confirming_root() / name}")
 
 
-def status() -> None:
-    for name in registration().regimes:
-        pilot = [found for row in searched(name) for rate in LADDER for found in recorded(name, row, rate)]
-        hours = sum(record.cost["seconds"] for record in pilot) / 3600
-        wanted = everything(name)
-        found = [record for record in map(run.find, wanted) if record is not None]
-        spent = sum(record.cost["seconds"] for record in found) / 3600
-        print(f"{name}: {len(pilot)} pilots, {hours:.1f} core-hours; confirming {len(found)} of at most {len(wanted)}, "
-              f"{spent:.1f} core-hours")  # fmt: skip
+def status(name: str) -> None:
+    """Say how many runs of a regime are made, and the core-hours they took."""
+    pilot = [found for row in searched(name) for rate in LADDER for found in recorded(name, row, rate)]
+    hours = sum(record.cost["seconds"] for record in pilot) / 3600
+    wanted = everything(name)
+    found = [record for record in map(run.find, wanted) if record is not None]
+    spent = sum(record.cost["seconds"] for record in found) / 3600
+    print(f"{name}: {len(pilot)} pilots, {hours:.1f} core-hours; confirming {len(found)} of at most {len(wanted)}, "
+          f"{spent:.1f} core-hours")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -188,23 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--most", type=int, default=1000, help="of run: only looks at so many replicates or fewer")
     options = parser.parse_args(arguments)
     names = options.regimes or list(registration().regimes)
-    if options.what == "pilots":
-        for name in names:
-            search(name, options.rows)
-    elif options.what == "choose":
-        write_choices(names)
-    elif options.what == "double":
-        for name in names:
-            double(name)
-    elif options.what == "run":
-        for name in names:
-            confirm(name, options.most)
-    elif options.what == "publish":
-        publish(names)
-    elif options.what == "procedure":
+    if options.what == "procedure":
         procedure.renew()
-    else:
-        status()
+        return 0
+    do = {"pilots": lambda name: search(name, options.rows), "run": lambda name: confirm(name, options.most)}
+    for name in names:
+        (do | {"choose": write_choices, "double": double, "publish": publish, "status": status})[options.what](name)
     return 0
 
 

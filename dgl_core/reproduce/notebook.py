@@ -123,13 +123,9 @@ def provenance() -> None:
     versions = {name: metadata.version(name).split("+")[0] for name in ("torch", "numpy", "pandas", "matplotlib")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
     given = os.environ.get("DGL_DATA", "")
-    found = (
-        "DGL_DATA"
-        if given and Path(given).is_dir()
-        else "./data"
-        if (project_root() / "data").is_dir()
-        else "generated only"
-    )
+    found = "./data" if (project_root() / "data").is_dir() else "generated only"
+    if given and Path(given).is_dir():
+        found = "DGL_DATA"
     rows = {
         "commit": commit(),
         "python": platform.python_version(),

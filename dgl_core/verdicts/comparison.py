@@ -25,12 +25,13 @@ from dgl_core.gradients import FUSED
 from dgl_core.models.description import tensors_of
 from dgl_core.runs.store import Store
 from dgl_core.training.loop import TrainingDiverged
-from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_bits
+from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.training.train import fitted, made, specified
 from dgl_core.utils import Range, brief, check_count, coerce, needs
 from dgl_core.verdicts.families import Judged, Member, judge
-from dgl_core.verdicts.inference import Draws, Evidence, Fold, Folds
+from dgl_core.verdicts.inference import Draws, Evidence
 from dgl_core.verdicts.selection import best
+from dgl_core.verdicts.statistics import gains_by_fold
 
 if TYPE_CHECKING:
     import pandas
@@ -162,13 +163,13 @@ def compare(
     grid = {row: work.grid(chosen, rates, seeds, options) for row, chosen in rows.items()}
     sides = _sides(rows, dataset)
     found = {name: _at_own_rate(name, grid[row], seeds, branch) for name, (row, branch) in sides.items()}
-    return Comparison(_judged(found, dataset, delta, notes), dataset.task.score, delta, notes)
+    return Comparison(_judged(found, delta, notes), dataset.task.score, delta, notes)
 
 
-def _judged(found: Mapping[str, Row], dataset: Dataset, delta: float, notes: list[str]) -> dict[str, Row]:
+def _judged(found: Mapping[str, Row], delta: float, notes: list[str]) -> dict[str, Row]:
     """Judge all rows but the first together, against the first; add to ``notes`` what limits the verdicts."""
     first, *others = found
-    evidence = {name: _evidence(found[name], found[first], dataset) for name in others}
+    evidence = {name: _evidence(found[name], found[first]) for name in others}
     members = {name: Member(of, delta) for name, of in evidence.items()}
     verdicts = judge(members, len(members), "holm") if members else {}
     if len(found[first].records) < 2:
@@ -248,18 +249,14 @@ def _at_own_rate(name: str, runs: Runs, seeds: Sequence[int], branch: str) -> Ro
     return Row(tuple(whole[rate]), rate, branch)
 
 
-def _evidence(row: Row, first: Row, dataset: Dataset) -> Evidence | None:
+def _evidence(row: Row, first: Row) -> Evidence | None:
     """Pair two rows by seed: by test sample too, where records say which were right; None for one seed."""
     if len(row.records) < 2:
         return None
     pairs = list(zip(row.records, first.records, strict=True))
     if not all(row.branch in a.right.get("last", {}) and first.branch in b.right.get("last", {}) for a, b in pairs):
         return Draws(np.subtract(row.percent(), first.percent()))
-    count = dataset.counts["test"]
-    right = [[unpack_bits(record.right["last"][of.branch], count) for record in of.records] for of in (row, first)]
-    gains = np.subtract(*(np.stack(each, axis=1).astype(float) for each in right))  # [items, seeds]
-    groups = pairs[0][0].data.get("groups")
-    return Folds([Fold(gains, np.arange(count) if groups is None else unpack(groups))])
+    return gains_by_fold(pairs, row.branch, first.branch)
 
 
 @dataclass

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 from scipy import stats
 
-from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_bits
+from dgl_core.verdicts.inference import Fold, Folds
 
 DECIDING = 5  # pairs; fewer describe and decide nothing
 Rows = Mapping[str, Sequence[RunRecord]]  # row of an experiment -> one record per seed
@@ -99,6 +101,23 @@ def fold_differences(rows: Rows, better: str, worse: str, branch: str = "fused",
     for a, b in pairs(rows, better, worse):
         by_fold[fold_of(a)].append(_gap(a, b, branch, other))
     return [statistics.fmean(gaps) for _, gaps in sorted(by_fold.items())]
+
+
+def gains_by_fold(pairs: Iterable[tuple[RunRecord, RunRecord]], branch: str, other: str) -> Folds:
+    """Collect by fold which test items one branch has right and the other has not: every item [N] and seed [S].
+
+    Raises:
+        ValueError: records that do not say which items were right.
+    """
+    gains, groups = defaultdict(list), {}
+    for a, b in pairs:
+        fold, n = fold_of(a), a.data["counts"]["test"]
+        if not (a.right and b.right):
+            raise ValueError("they do not say which test items were right, as older records: run them again")
+        right = [unpack_bits(r.right["last"][name], n).astype(float) for r, name in ((a, branch), (b, other))]
+        gains[fold].append(right[0] - right[1])
+        groups[fold] = unpack(a.data["groups"]) if "groups" in a.data else np.arange(n)
+    return Folds([Fold(np.stack(columns, axis=1), groups[fold]) for fold, columns in sorted(gains.items())])
 
 
 def percent(records: Sequence[RunRecord], branch: str = "fused", protocol: str = "last") -> list[float]:

@@ -132,7 +132,7 @@ def test_questions_of_each_modality_take_the_readers_names(tmp_path, capsys):
     write(tmp_path, row(0.6, spec=dgl(), **kind), "dgl")
     write(tmp_path, [record(s, 0.5, **kind) for s in range(5)], "vanilla")
     status, out, _ = ask(capsys, "--mine", tmp_path)
-    assert status == 0 and all(f"dgl-joint-{m}  DGL's {m} branch is better" in out for m in kind["modalities"])
+    assert status == 0 and all(f"dgl-joint-{m}  DGL's branch of {m} is better" in out for m in kind["modalities"])
 
 
 def test_replicates_with_data_of_their_own_are_draws(tmp_path, capsys):

@@ -20,7 +20,7 @@ from dgl_core.utils import ROOT
 RESULTS = ROOT / "results"
 REGISTERED = tomllib.loads((RESULTS / "registration.toml").read_text())
 PILOTS = tomllib.loads((RESULTS / "pilots.toml").read_text())
-DRAWN = [name for name, block in REGISTERED["regimes"].items() if block.get("draws") and "search" not in block]
+DRAWN = [name for name, block in REGISTERED["regimes"].items() if block.get("draws")]
 FAMILIES = [(f, s) for f in ("headline", "branches") for s in REGISTERED["families"][f]["sizes"]]
 CLOSE = 0.25
 LOOK = 15  # replicates of the first look

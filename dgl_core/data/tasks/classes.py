@@ -150,7 +150,7 @@ class Classification(Task):
 
     def pool(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Average log-probabilities over models, {name: [B, K]} -> [B, K]."""
-        return torch.stack([values.log_softmax(dim=1) for values in outputs.values()]).mean(dim=0)
+        return pooled(outputs)
 
     def chance(self, train: Tensor, target: Tensor) -> float:
         """Share of the class that is the most frequent one in training."""
@@ -159,6 +159,11 @@ class Classification(Task):
     def compare(self, fused: ClassificationTally, unimodal: Mapping[str, ClassificationTally]) -> dict[str, float]:
         """Measure how far fusion suppresses each modality (``suppression_columns``)."""
         return suppression_columns(fused.logits, {m: tally.logits for m, tally in unimodal.items()}, fused.target)
+
+
+def pooled(outputs: Mapping[str, Tensor]) -> Tensor:
+    """Average the log-probabilities of several models over classes, {name: [B, K, ...]} -> [B, K, ...]."""
+    return torch.stack([values.log_softmax(dim=1) for values in outputs.values()]).mean(dim=0)
 
 
 def shown(target: Tensor) -> str:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgl_core.data.tasks.classes import Task, class_names, class_weights, first_outside, shown, suggested
+from dgl_core.data.tasks.classes import Task, class_names, class_weights, first_outside, pooled, shown, suggested
 
 VOID = 255
 
@@ -138,7 +138,7 @@ class Segmentation(Task):
 
     def pool(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Average log-probabilities."""
-        return torch.stack([values.log_softmax(dim=1) for values in outputs.values()]).mean(dim=0)
+        return pooled(outputs)
 
     def chance(self, train: Tensor, target: Tensor) -> float:
         """Mean intersection over union of calling everything what is the most frequent label in training."""

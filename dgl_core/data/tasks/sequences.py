@@ -10,7 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgl_core.data.tasks.classes import Task, class_names, class_weights, first_outside, fitting, shown, suggested
+from dgl_core.data.tasks.classes import (
+    Task,
+    class_names,
+    class_weights,
+    first_outside,
+    fitting,
+    pooled,
+    shown,
+    suggested,
+)
 
 PADDING = -100  # label of a step that counts nowhere, as cross-entropy has it
 
@@ -75,7 +84,7 @@ class SequenceLabels(Task):
 
     def pool(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Average log-probabilities."""
-        return torch.stack([values.log_softmax(dim=1) for values in outputs.values()]).mean(dim=0)
+        return pooled(outputs)
 
     def chance(self, train: Tensor, target: Tensor) -> float:
         """Share of the label that is the most frequent one in training."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from dgl_core.paper.answers.regimes import best_form, confirming, needed, rate_of, regime
 from dgl_core.paper.claims import measures
-from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_bits
-from dgl_core.verdicts.inference import Draws, Evidence, Fold, Folds
-from dgl_core.verdicts.registration import Question
-from dgl_core.verdicts.statistics import Rows, consistent, fold_of, pairs
+from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.verdicts.inference import Draws, Evidence
+from dgl_core.verdicts.registration import WEAKEST, Question
+from dgl_core.verdicts.statistics import Rows, consistent, gains_by_fold, pairs
 
 Find = Callable[[RunSpec], RunRecord | None]
-WEAKEST = "weakest"
 MEASURES: dict[str, Callable[[Rows, str], list[float]]] = {
     "smaller_gradient": measures.smaller_gradient,
     "always_below_one": lambda rows, m: [share - 99.9 for share in measures.always_below_one(rows, m)],
@@ -40,9 +36,10 @@ def evidence(
     """
     of, than = regime(name), best_form(name, question.than)
     asked = replace(question, than=(than,))
-    if not all(rate_of(name, row, which) for row in needed(asked, of)):
+    named = needed(asked, of.modalities)
+    if not all(rate_of(name, row, which) for row in named):
         return None
-    wanted = confirming(name, needed(asked, of), count, which, first)
+    wanted = confirming(name, named, count, which, first)
     rows = {row: [find(spec) for spec in specs] for row, specs in wanted.items()}
     if not all(record is not None for records in rows.values() for record in records):
         return None
@@ -71,7 +68,7 @@ def measured(question: Question, rows: Rows, modalities: Sequence[str], drawn: b
     together = pairs(rows, one, other)
     if drawn:
         return Draws([100 * (a.score(branch) - b.score(of_other)) for a, b in together])
-    return folds(together, branch, of_other)
+    return gains_by_fold(together, branch, of_other)
 
 
 def weakest(modalities: Sequence[str], rows: Rows) -> str:
@@ -84,18 +81,3 @@ def side(row: str, branch: str, modality: str) -> tuple[str, str]:
     if row == "alone":
         return f"{modality} alone", "fused"
     return row, modality if branch == WEAKEST else branch
-
-
-def folds(pairs: Sequence[tuple[RunRecord, RunRecord]], branch: str, other: str) -> Folds:
-    """Collect gains by fold: right(A) - right(B) of every test item [N] and seed [S]."""
-    gains, groups = defaultdict(list), {}
-    for a, b in pairs:
-        fold, n = fold_of(a), a.data["counts"]["test"]
-        if not (a.right and b.right):
-            raise ValueError(
-                "they do not say which test items were right, as records of older versions: run them again"
-            )
-        right = [unpack_bits(r.right["last"][name], n).astype(float) for r, name in ((a, branch), (b, other))]
-        gains[fold].append(right[0] - right[1])
-        groups[fold] = unpack(a.data["groups"]) if "groups" in a.data else np.arange(n)
-    return Folds([Fold(np.stack(columns, axis=1), groups[fold]) for fold, columns in sorted(gains.items())])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 import pandas
 
@@ -11,12 +10,11 @@ from dgl_core.data.files.atomic import write_atomic
 from dgl_core.paper.answers.regimes import TITLES
 from dgl_core.paper.answers.verdicts import answers
 from dgl_core.utils import ROOT
-from dgl_core.verdicts.calibration import rates
-from dgl_core.verdicts.families import Member
+from dgl_core.verdicts.calibration import planted_differences, rates
 from dgl_core.verdicts.registration import registration
 
 FILE = ROOT / "results" / "procedure.json"
-PLANTED = ("0", "delta / 2", "2", "4")  # points
+PLANTED = ("0", "delta / 2", "2", "4")  # points: names of ``planted_differences``
 
 
 def tried(family: str, dataset: str, times: int = 100) -> dict[str, tuple[float, float]]:
@@ -27,23 +25,19 @@ def tried(family: str, dataset: str, times: int = 100) -> dict[str, tuple[float,
     if not members:
         return {}
     found = {}
-    for name in PLANTED:
-        planted = {q: _planted(name, member) for q, member in members.items()}
+    for place, name in enumerate(PLANTED):
+        planted = {q: planted_differences(member.delta)[place] for q, member in members.items()}
         result = rates(members, of.size, of.correction, planted, times)
         found[name] = (result.wrong, result.decided)
     return found
 
 
-def _planted(name: str, member: Member) -> float:
-    return member.delta / 2 if name == PLANTED[1] else float(name)
-
-
-def renew(families: Iterable[tuple[str, str]] = (), times: int = 100) -> None:
-    """Try all families, or some, and keep what came out: ``python -m tools.confirm procedure``."""
+def renew() -> None:
+    """Try all families and keep what came out: ``python -m tools.confirm procedure``."""
     kept = [
         {"family": family, "dataset": dataset, "planted": planted, "wrong": round(wrong, 4), "decided": round(power, 4)}
-        for family, dataset in families or registration().families
-        for planted, (wrong, power) in tried(family, dataset, times).items()
+        for family, dataset in registration().families
+        for planted, (wrong, power) in tried(family, dataset).items()
     ]
     write_atomic(FILE, json.dumps(kept, indent=1) + "\n")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from dgl_core.paper.experiments.profiles import Experiment
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.utils import project_root, unknown_name
-from dgl_core.verdicts.registration import PATH, Question, registration
+from dgl_core.verdicts.registration import WEAKEST, Question, body, registration
 from dgl_core.verdicts.selection import best
 
 TITLES = {  # regime -> what a reader calls it
@@ -62,7 +62,8 @@ class Regime:
 
     def rows(self) -> tuple[str, ...]:
         """List the rows that questions ask about, each once."""
-        asked = (needed(question, self) for question in registration().questions if self.name in question.sets)
+        questions = (question for question in registration().questions if self.name in question.sets)
+        asked = (needed(question, self.modalities) for question in questions)
         return tuple(dict.fromkeys(row for rows in asked for row in rows))
 
     def run(self, row: str, replicate: int, rate: float) -> RunSpec:
@@ -86,27 +87,22 @@ class Regime:
 
 
 def _row(row: str) -> Mapping:
-    blocks = _body()["rows"]
+    blocks = body()["rows"]
     if row not in blocks or row == "alone":
         raise unknown_name("registered row", row, blocks)
     return blocks[row]
 
 
-@functools.cache
-def _body(path: Path = PATH) -> dict:
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
-
-def needed(question: Question, of: Regime) -> tuple[str, ...]:
+def needed(question: Question, modalities: Sequence[str]) -> tuple[str, ...]:
     """List the rows that answer a question; every modality alone where it is about the weakest one."""
-    alone = [f"{m} alone" for m in of.modalities] if "weakest" in (question.branch, question.other) else []
+    alone = [f"{m} alone" for m in modalities] if WEAKEST in (question.branch, question.other) else []
     return tuple(dict.fromkeys([question.row, *(row for row in question.than if row != "alone"), *alone]))
 
 
 @functools.cache
 def regime(name: str) -> Regime:
     """Look up a registered regime."""
-    blocks = _body()["regimes"]
+    blocks = body()["regimes"]
     if name not in blocks:
         raise unknown_name("registered regime", name, blocks)
     block = blocks[name]

@@ -80,7 +80,7 @@ def _details(claim: Claim, wanted: Sequence[judging.Line], rerun: bool) -> None:
     for line in wanted:
         for answer in line.answers:
             question, of = answer.question, regime(answer.dataset)
-            rows = needed(replace(question, than=(best_form(of.name, question.than),)), of)
+            rows = needed(replace(question, than=(best_form(of.name, question.than),)), of.modalities)
             rates = ", ".join(f"{row!r} at {rate_of(of.name, row):g}" for row in rows if rate_of(of.name, row))
             family = registration().families[question.family, of.name]
             print(f"  {question.id} on {TITLES[of.name]}: rows {rates or 'without pilots'}")
@@ -115,7 +115,7 @@ def rerun(claim: Claim, count: int, dataset: str | None) -> dict[tuple[str, str]
             family = registration().families[question.family, name]
             replicates = count or family.looks[0].replicates
             wanted.append((asked, name, family, replicates))
-            for runs in confirming(name, needed(asked, of), replicates, first=FRESH).values():
+            for runs in confirming(name, needed(asked, of.modalities), replicates, first=FRESH).values():
                 specs |= dict.fromkeys(runs)
     _train(list(specs))
     found = {}

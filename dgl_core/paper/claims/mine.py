@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dgl_core.paper.answers.evidence import WEAKEST, measured
+from dgl_core.paper.answers.evidence import measured
+from dgl_core.paper.answers.regimes import needed
 from dgl_core.paper.claims.ledger import Claim
 from dgl_core.paper.claims.reading import read
 from dgl_core.paper.experiments.late_fusion import RATE_CONTROL, TABLE_1
@@ -94,15 +95,17 @@ def _evidence(question: Question, group: Group) -> Evidence | None:
 
     A reader's replicates are draws where each has data of its own; else test items and seeds are resampled.
     """
-    alone = [f"{m} alone" for m in group.modalities] if WEAKEST in (question.branch, question.other) else []
-    than = [row for row in question.than if row == "alone" or group.rows.get(row)]
-    rows = {row: group.rows.get(row) for row in (question.row, *(row for row in than[:1] if row != "alone"), *alone)}
-    if not than or not all(rows.values()):
+    than = next((row for row in question.than if row == "alone" or group.rows.get(row)), None)
+    if than is None:
+        return None
+    asked = replace(question, than=(than,))
+    rows = {row: group.rows.get(row) for row in needed(asked, group.modalities)}
+    if not all(rows.values()):
         return None
     contents = {r.spec.seed: r.data["fingerprint"] for records in rows.values() for r in records}
     try:
         drawn = len(contents) > 1 and len(set(contents.values())) == len(contents)
-        found = measured(replace(question, than=(than[0],)), rows, group.modalities, drawn)
+        found = measured(asked, rows, group.modalities, drawn)
         if found.n >= DECIDING:
             return found
         reason = f"{found.n} replicates; fewer than {DECIDING} decide nothing"
