@@ -32,8 +32,8 @@
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -106,6 +106,7 @@ committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
 panels = curves.side_by_side(committed, this_run, profile)
+panels |= settings.your_runs(late_fusion.branches(profile, "emotions"))  # if you changed the seed
 dgl_core.publish("figure_effect", curves.encoder_curves(panels, "visual", ("vanilla", "DGL")))
 
 # %% [markdown]

@@ -30,8 +30,7 @@
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # of the random crops
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -51,7 +50,7 @@ from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import FORMS, spectrogram
 from dgl_core.figures import samples
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()

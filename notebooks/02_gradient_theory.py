@@ -29,10 +29,8 @@
 # DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
 
 # %% tags=["parameters"]
-profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
-data_root = ""  # empty: DGL_DATA, ./data, or generated
+profile = "smoke"  # smoke | cpu | paper: the same here, for nothing below needs data or records
+seed = 0  # of the random inputs and the toy models
 
 # %%
 import copy
@@ -52,7 +50,7 @@ from dgl_core.models import FUSIONS, ConcatFusion, LateFusion
 from dgl_core.paper.theory import cases as examples
 from dgl_core.paper.theory import condition, feature, field, reach, residual, sentences, toy
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()

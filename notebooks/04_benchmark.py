@@ -29,8 +29,9 @@
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -41,7 +42,7 @@ from IPython.display import display
 
 import dgl_core
 from dgl_core import data, methods, models
-from dgl_core.figures import ranking
+from dgl_core.figures import curves, ranking
 from dgl_core.paper import costs
 from dgl_core.paper.experiments import late_fusion, profiles
 from dgl_core.paper.printed import PAPER_TABLES, paper_rows
@@ -51,7 +52,7 @@ from dgl_core.runs import load_or_run, reference
 from dgl_core.training.train import fit
 from dgl_core.verdicts import selection
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -82,7 +83,8 @@ grids = {
 }
 committed = {d: reference(late_fusion.table1("cpu", d, profiles.REFERENCE_SEEDS)) for d in grids}
 for dataset in [d for d in datasets if d not in grids]:
-    grids[dataset] = {rate: load_or_run(rows) for rate, rows in late_fusion.table1_grid(profile, dataset).items()}
+    grid = late_fusion.table1_grid(profile, dataset)
+    grids[dataset] = {rate: load_or_run(rows, recompute=recompute) for rate, rows in grid.items()}
 for dataset, rows in this_run.items():
     seeds = sorted({tuple(record.spec.seed for record in records) for records in rows.values()}, key=len)
     nested = all(longer[: len(shorter)] == shorter for shorter, longer in itertools.pairwise(seeds))
@@ -100,6 +102,13 @@ for dataset in {**this_run, **committed}:
     table = results_table(paper, committed.get(dataset, {}), this_run.get(dataset, {}))
     print(f"{name}, profile {profile}")
     display(dgl_core.publish(f"table_1_{dataset}", table.drop(columns=() if paper else "paper", level=1)))
+
+# %%
+# Your run: another alpha or seed above shows here the rows that decide, beside the reference and this run.
+headline = {row: late_fusion.table1(profile, "emotions")[row] for row in late_fusion.HEADLINE}
+if yours := settings.your_runs(headline):
+    beside = ({"emotions": {row: found["emotions"][row] for row in headline}} for found in (committed, this_run))
+    display(curves.row_overview(curves.side_by_side(*beside, profile) | yours))
 
 # %% [markdown]
 # For the paper's own data sets its numbers stand alone where the data are not here. No stand-in appears under their
@@ -173,7 +182,9 @@ for dataset, rows in fused.items():
 
 # %%
 for dataset in {**this_run, **committed}:
-    now = load_or_run(late_fusion.variants(profile, dataset)) if dataset in this_run else {}
+    now = {}
+    if dataset in this_run:
+        now = load_or_run(late_fusion.variants(profile, dataset), recompute=recompute)
     kept = reference(late_fusion.variants("cpu", dataset, profiles.REFERENCE_SEEDS))
     print(titles[dataset])
     display(dgl_core.publish(f"table_variants_{dataset}", results_table({}, kept, now).drop(columns="paper", level=1)))

@@ -30,8 +30,9 @@
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -40,7 +41,8 @@ from ipywidgets import interact
 
 import dgl_core
 from dgl_core import data, diagnose, fit, load_or_run, models, reference
-from dgl_core.figures import diagnosis, maps
+from dgl_core.figures import diagnosis, maps, ranking
+from dgl_core.figures.curves import side_by_side
 from dgl_core.paper.answers import procedure
 from dgl_core.paper.claims import judging
 from dgl_core.paper.experiments import beyond, late_fusion, profiles
@@ -49,7 +51,7 @@ from dgl_core.paper.tables import equal_budget, protocols
 from dgl_core.paper.theory import two_processes
 from dgl_core.verdicts import selection, statistics
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -133,7 +135,8 @@ for dataset in sets:
 # %%
 own = {d: equal_budget.records_at_own_rates(d) for d in sets if d not in live}
 for dataset in live:
-    grid = {rate: load_or_run(rows) for rate, rows in late_fusion.table1_grid(profile, dataset).items()}
+    grid = late_fusion.table1_grid(profile, dataset)
+    grid = {rate: load_or_run(rows, recompute=recompute) for rate, rows in grid.items()}
     own[dataset] = (*selection.own_rates(grid), statistics.paired)
 for dataset, (rows, rates, pairing) in own.items():
     number, column = (2, "MOSI") if dataset == "mosi" else (1, "CREMA-D")
@@ -212,7 +215,10 @@ squares = {}
 for dataset in sets:
     seeds = None if dataset in live else beyond.reference_seeds(dataset)
     grid = beyond.decoupling_grid(profile if dataset in live else "cpu", dataset, seeds)
-    squares[dataset] = {rate: (load_or_run if dataset in live else reference)(rows) for rate, rows in grid.items()}
+    squares[dataset] = {
+        rate: load_or_run(rows, recompute=recompute) if dataset in live else reference(rows)
+        for rate, rows in grid.items()
+    }
     rows = squares[dataset][beyond.common_rate(dataset)]
     if not all(rows.values()):
         continue
@@ -255,6 +261,18 @@ for title, rows in shown.items():
     for name, gates in curves.items():
         print(f"{title}, {name.removeprefix('loss/')}:", " ".join(f"{gate:.2f}" for gate in gates))
         dgl_core.check(f"8.6a {name}: between 0 and 1", 0 <= min(gates) and max(gates) <= 1)
+
+
+# %%
+# Your run: another alpha or seed above shows here the moving gates as you trained them, beside the reference.
+def contenders(of, seeds):
+    rows = beyond.decoupling(of, "emotions", seeds) | late_fusion.table1(of, "emotions", seeds)
+    return {row: rows[row] for row in ("vanilla", "G-Blending", "DGL", *beyond.MEASURED_GATES)}
+
+
+if yours := settings.your_runs(contenders(profile, (0,))):
+    kept = {"emotions": reference(contenders("cpu", beyond.reference_seeds("emotions")))}
+    display(ranking.rows_as_dots(side_by_side(kept, {}, profile) | yours))
 
 # %% [markdown]
 # ## 8.7 Missing modalities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import jupytext
@@ -10,7 +11,7 @@ import pytest
 from notebook_rules import violations
 
 from dgl_core.paper import experiments
-from dgl_core.reproduce.execute import NOTEBOOKS, notebook_names, text
+from dgl_core.reproduce.execute import NOTEBOOKS, declared_parameters, notebook_names, text
 from dgl_core.reproduce.report.prose import formula
 from tools.normalise_notebooks import normalise
 
@@ -23,6 +24,21 @@ def test_notebook_keeps_the_contract(name):
 def test_every_notebook_is_planned_and_every_executed_one_has_its_source():
     assert set(notebook_names()) == set(experiments.NOTEBOOKS)
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(notebook_names())
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_every_parameter_reaches_the_runs(name):
+    """What stands in the parameters cell is handed to ``start``, and a notebook that trains shows its reader's runs."""
+    source = (NOTEBOOKS / f"{name}.py").read_text()
+    (start,) = (call for call in ast.walk(ast.parse(source)) if isinstance(call, ast.Call) and called(call) == "start")
+    handed = {ast.unparse(value) for value in (*start.args, *(word.value for word in start.keywords))}
+    declared = set(declared_parameters(jupytext.read(NOTEBOOKS / f"{name}.py")))
+    assert handed == declared
+    assert ("recompute" in declared) == ("settings.your_runs(" in source) == ("load_or_run(" in source)
+
+
+def called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 @pytest.mark.parametrize("name", notebook_names())
