@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -27,6 +27,18 @@
 # The statements are functions of [`dgl_core.paper.theory`](../dgl_core/paper/theory/__init__.py), tested on random
 # inputs in `tests/paper/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After: [3. Vanilla against
 # DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
+
+# %% [markdown] tags=["navigation"]
+# [← 01 data](01_data.ipynb) · [contents](00_start_here.ipynb) · [03 vanilla vs dgl →](03_vanilla_vs_dgl.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper: the same here, for nothing below needs data or records

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -28,6 +28,18 @@
 # Before: [02 the theory](02_gradient_theory.ipynb). The numbers labelled *reference* come from committed run
 # records (`results/reference`), those labelled *this run* from trainings that the cell below starts if their
 # records are missing.
+
+# %% [markdown] tags=["navigation"]
+# [← 02 gradient theory](02_gradient_theory.ipynb) · [contents](00_start_here.ipynb) · [04 benchmark →](04_benchmark.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -25,6 +25,18 @@
 # **Runtime.** smoke 1 min, cpu 4 min (8 with GRID), two cores; paper not measured yet.
 #
 # Before: [04 the benchmark](04_benchmark.ipynb).
+
+# %% [markdown] tags=["navigation"]
+# [← 04 benchmark](04_benchmark.ipynb) · [contents](00_start_here.ipynb) · [06 dense and three modalities →](06_dense_and_three_modalities.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper

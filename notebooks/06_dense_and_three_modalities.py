@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -25,6 +25,18 @@
 # Before: [03 vanilla against DGL](03_vanilla_vs_dgl.ipynb). *Reference* stands for committed run records
 # (`results/reference`), *this run* for trainings that this notebook starts if their records are missing. CMU-MOSI is
 # the paper's own data set, with other features; CREMA-D is not here, and no stand-in has its name.
+
+# %% [markdown] tags=["navigation"]
+# [← 05 ablations](05_ablations.ipynb) · [contents](00_start_here.ipynb) · [07 segmentation →](07_segmentation.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -26,6 +26,18 @@
 #
 # Before: [02 the theory](02_gradient_theory.ipynb). The official release has no segmentation code; all of this is
 # built from the papers.
+
+# %% [markdown] tags=["navigation"]
+# [← 06 dense and three modalities](06_dense_and_three_modalities.ipynb) · [contents](00_start_here.ipynb) · [08 beyond the paper →](08_beyond_the_paper.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
 
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper

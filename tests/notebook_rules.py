@@ -12,6 +12,7 @@ import nbformat
 from dgl_core.reproduce.execute import declared_parameters, tags
 
 TAGS = {"parameters", "nbval-ignore-output", "nbval-skip", "raises-exception"}
+TAGS |= {"navigation", "bootstrap", "solution"}  # tools.navigation writes the first two; the last is folded
 HEADINGS = ("**Question.**", "**Claim checked.**", "**Runtime.**")
 MOST_LINES = 15  # of code in a cell
 MOST_BYTES = 1_000_000  # what GitHub shows

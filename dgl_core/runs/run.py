@@ -210,9 +210,9 @@ def _below_the_cell(todo: list[Run]) -> Iterator[Callable[[int, int, RunSpec, fl
         done = made
         clock.finished(seconds_of(spec, known))
 
-    with Progress(lambda: f"training: {done} of {len(todo)} runs made, {clock.says()}", sys.stderr) as line:
+    with Progress(lambda: f"training: {done} of {len(todo)} runs made, {clock.says()}", sys.stderr):
         yield count
-        line.say(f"{len(todo)} runs trained in {duration(clock.now() - clock.started)}.")
+    print(f"{len(todo)} runs trained in {duration(clock.now() - clock.started)}.", file=sys.stderr)
 
 
 @overload
