@@ -40,7 +40,7 @@ class Settings:
     alpha: float | None = None  # of a notebook that has one
 
     def your_runs(self, rows: Experiment) -> dict[str, Rows]:
-        """Train the rows of a notebook at the seed and the alpha that its reader has set, and name their panel.
+        """Train the rows of a notebook at the seed and the alpha that its reader has set, and name the panels.
 
         A run that the change does not concern is found, not trained; what was trained is recorded, so that it is
         there at once the second time. One printed line says what is new and how long it takes.
@@ -49,26 +49,27 @@ class Settings:
             rows: row label -> its runs on one data set, as this notebook trains them by default.
 
         Returns:
-            Title of the panel ("..., your run (alpha 8)") -> row label -> records, one a seed. Empty where seed and
-            alpha are those of ``rows``: a notebook that nobody edited shows no such panel.
+            Title -> row label -> records, one a seed, of two panels: this run ("..., this run (smoke)"), which the
+            change leaves as it is, and the reader's ("..., your run (alpha 8)"). Empty where seed and alpha are those
+            of ``rows``: a notebook that nobody edited shows nothing of it.
         """
         yours = {row: [_at(spec, self.alpha) for spec in specs] for row, specs in rows.items()}
         words = [f"alpha {self.alpha:g}"] if yours != rows else []
-        if self.seed != next(iter(rows.values()))[0].seed:
+        first = next(iter(rows.values()))[0]
+        if self.seed != first.seed:
             yours = {row: [specs[0].but(seed=self.seed)] for row, specs in yours.items()}
             words.append(f"seed {self.seed}")
         if not words:
             return {}
-        every = [spec for specs in yours.values() for spec in specs]
-        known = {spec for specs in rows.values() for spec in specs}
-        changed = [spec for spec in every if spec not in known]
-        todo = changed if self.recompute else pending(every)
-        title = f"{TITLES[every[0].dataset]}, your run ({', '.join(words)})"
+        before, after = ([spec for specs in each.values() for spec in specs] for each in (rows, yours))
+        changed = [spec for spec in after if spec not in before] if self.recompute else []
+        todo = changed + pending(spec for spec in before + after if spec not in changed)
+        title = f"{TITLES[first.dataset]}, your run ({', '.join(words)})"
         wait = f"{len(todo)} runs to train, about {duration(seconds_here(todo))}" if todo else "found, trained before"
         print(f"{title}: {wait}.", flush=True)
-        if self.recompute:
+        if changed:
             load_or_run(changed, recompute=True)
-        return {title: load_or_run(yours)}
+        return {f"{TITLES[first.dataset]}, this run ({self.profile})": load_or_run(rows), title: load_or_run(yours)}
 
 
 def _at(spec: RunSpec, alpha: float | None) -> RunSpec:

@@ -200,8 +200,9 @@ def test_another_alpha_trains_what_it_concerns_once_and_finds_the_rest(rows, tra
     load_or_run(rows)
     trained.clear()
     settings = dgl_core.start("smoke", alpha=8)
-    (title,) = panels = settings.your_runs(rows)
-    assert title.endswith(", your run (alpha 8)")
+    before, title = panels = settings.your_runs(rows)
+    assert before.endswith(", this run (smoke)") and title.endswith(", your run (alpha 8)")
+    assert panels[before] == load_or_run(rows)
     said = capsys.readouterr().out
     assert said.startswith(f"{title}: 4 runs to train, about ") and said.count("\n") == 1
     assert len(trained) == 4
@@ -214,17 +215,19 @@ def test_another_alpha_trains_what_it_concerns_once_and_finds_the_rest(rows, tra
 
 
 def test_another_seed_trains_one_run_a_row_and_both_parameters_may_change(rows, trained):
-    (title,) = panels = dgl_core.start("smoke", 5, alpha=8.0).your_runs(rows)
+    load_or_run(rows)
+    trained.clear()
+    _, title = panels = dgl_core.start("smoke", 5, alpha=8.0).your_runs(rows)
     assert title.endswith("your run (alpha 8, seed 5)")
     assert {row: [record.spec.seed for record in records] for row, records in panels[title].items()} == {
         row: [5] for row in rows
     }
     assert [spec.seed for spec in trained] == [5, 5, 5]
-    (title,) = dgl_core.start("smoke", 5, alpha=4.0).your_runs(rows)
+    _, title = dgl_core.start("smoke", 5, alpha=4.0).your_runs(rows)
     assert title.endswith("your run (seed 5)")
 
 
-def test_recompute_says_so_and_trains_your_runs_again_but_not_those_that_are_the_notebooks_own(rows, trained, capsys):
+def test_recompute_says_so_and_trains_your_runs_again_but_not_those_of_the_notebook(rows, trained, capsys):
     dgl_core.start("smoke", alpha=8.0).your_runs(rows)
     trained.clear()
     capsys.readouterr()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
