@@ -1049,3 +1049,41 @@ publish("table_2_5", sentences.sentences_table())
 # 3. For which samples are *both* modalities amplified? Start with $K=2$ and no bias.
 # 4. In 2.16 set $\alpha$ to 0 in DGL and explain each curve.
 # 5. Draw Fig. 2 for "+MT" and "+UT" with `graph.gradient_paths`.
+
+# %%
+# Exercise 3, a start: one sample, two classes, no bias. Which margins make R of both modalities larger than 1?
+margins = {"m1": 1.0, "m2": -0.5}  # of the true class over the other one
+logits = {m: torch.tensor([[margin, 0.0]]) for m, margin in margins.items()}  # [1, K = 2]
+for m in logits:
+    ratio, _ = suppression.suppression_ratio(logits["m1"] + logits["m2"], logits[m], torch.tensor([0]))
+    print(f"{m}: R = {ratio.item():.2f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: R of a modality exceeds 1 where the other one votes for the wrong class. So both are amplified where each
+# of them is wrong on its own.
+margin = torch.randn(1000, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)  # [B, modality]
+u, v = (torch.stack([of_one, torch.zeros_like(of_one)], dim=1) for of_one in margin.T)  # [B, K = 2] each
+amplified = [suppression.suppression_ratio(u + v, own, torch.zeros(1000).long())[0] > 1 for own in (u, v)]
+same = torch.equal(amplified[0] & amplified[1], (margin < 0).all(dim=1))
+check("exercise 3: both are amplified exactly where both margins are negative", same)
+
+# %%
+# Exercise 5, a start: who trains what under DGL, as pairs (loss, part). Which gates give "+MT", and which "+UT"?
+data = toy.toy_data(seed=seed)
+fresh = toy.toy_model(data, seed)
+gates = {"DGL": (0.0, 0.0)}  # encoder gate, fusion gate
+for name, both in gates.items():
+    found = graph.gradient_edges(DisentangledObjective(fresh, 1.0, *both), data.train, data.train_target)
+    print(name, sorted((edge.loss, edge.part) for edge in found if edge.arrives))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 5: "+MT" cuts the multimodal loss off the encoders alone, "+UT" the unimodal losses off the fusion module.
+arrows = {}
+for name, both in {"DGL": (0.0, 0.0), "+MT": (0.0, 1.0), "+UT": (1.0, 0.0)}.items():
+    found = graph.gradient_edges(DisentangledObjective(fresh, 1.0, *both), data.train, data.train_target)
+    arrows[name] = {(edge.loss, edge.part) for edge in found if edge.arrives}
+names = list(fresh.encoders)
+check("exercise 5: +MT adds the unimodal losses at the fusion",
+      arrows["+MT"] - arrows["DGL"] == {(m, "fusion") for m in names})  # fmt: skip
+check("exercise 5: +UT adds the multimodal loss at the encoders",
+      arrows["+UT"] - arrows["DGL"] == {("fused", m) for m in names})  # fmt: skip

@@ -254,3 +254,30 @@ dgl_core.answer("dgl-vanilla", "dgl-vanilla-weakest", "every-gradient", "dgl-rat
 # **Exercises.** (1) Set `profile = "cpu"` and compare the control row with DGL. (2) Change `ALPHA` in
 # `dgl_core/paper/experiments/profiles.py` to 1: which rows coincide, and why? (3) Plot `suppression/visual/R_mean`
 # for the visual branch: who suppresses whom?
+
+# %%
+# Exercise 2, a start: what alpha is in each row of 3.1. Which rows are the same training at alpha 1?
+rows = late_fusion.branches(profile, "emotions")
+for row, specs in rows.items():
+    print(f"{row:28s} encoder rate x {specs[0].encoder_lr_scale:g}, options {specs[0].method_options}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: at alpha 1 a control is the row that it controls. DGL and G-Blending stay what they are, for their
+# unimodal losses remain, with weight 1.
+for row in ("audio alone", "visual alone", "vanilla"):
+    at_one = [spec.but(encoder_lr_scale=1.0) for spec in rows[f"{row}, rate x alpha"]]
+    dgl_core.check(f"exercise 2: {row} and its control coincide", at_one == rows[row])
+
+# %%
+# Exercise 3, a start: R of the audio branch at the end of vanilla training, mean over reference runs. And visual?
+for dataset, rows in committed.items():
+    values = [record.curves["suppression/audio/R_mean"][-1] for record in rows["vanilla"]]
+    print(f"{profiles.TITLES[dataset]}: R of audio {sum(values) / len(values):.2f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: the smaller R is, the more a modality is suppressed by the other one.
+for dataset, rows in committed.items():
+    ends = {m: [r.curves[f"suppression/{m}/R_mean"][-1] for r in rows["vanilla"]] for m in ("audio", "visual")}
+    means = {m: sum(values) / len(values) for m, values in ends.items()}
+    print(f"{profiles.TITLES[dataset]}: {min(means, key=means.get)} is suppressed more,",
+          ", ".join(f"R of {m} {mean:.2f}" for m, mean in means.items()))  # fmt: skip

@@ -252,3 +252,45 @@ dgl_core.answer("mt-and-ut", "dgl-ut", "fusion-agnostic", "dgl-gblend-every-alph
 # $\alpha=0.25$ for DGL by `RunSpec(..., method_options={"alpha": 0.25})` and compare with `encoder_lr_scale=0.25`.
 # (3) Write a fusion head whose mask leaks, and see
 # check 5.3a fail.
+
+# %%
+# Exercise 1, a start: the weaker branch of one corner, mean over the reference runs in %. Which corner has the best?
+from statistics import mean
+
+from dgl_core.verdicts.statistics import percent
+
+corners = reference(late_fusion.table3("cpu", "emotions", profiles.REFERENCE_SEEDS))
+print("DGL:", f"{min(mean(percent(corners['DGL'], branch)) for branch in ('audio', 'visual')):.1f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 1: every corner has the unimodal losses, so all of them train branches; vanilla training does not.
+weaker = {row: min(mean(percent(r, branch)) for branch in ("audio", "visual")) for row, r in corners.items()}
+print(", ".join(f"{row} {weaker[row]:.1f}" for row in sorted(weaker, key=weaker.get, reverse=True)))
+
+# %%
+# Exercise 3, a start: a head of your own, whose mask is that of Eq. 12. Write `forward` so that its mask leaks.
+from dgl_core.models import ConcatFusion
+
+
+class Mine(ConcatFusion):
+    def forward(self, features, keep=None):
+        return super().forward(features, keep)
+
+
+def leaks(head):
+    """Tell whether the audio score sees which picture a clip has."""
+    features = {m: torch.randn(8, 16) for m in ("audio", "visual")}
+    other = features | {"visual": features["visual"].flip(0)}
+    return not torch.equal(head(features, keep=("audio",)), head(other, keep=("audio",)))
+
+
+print("leaks:", leaks(Mine({"audio": 16, "visual": 16}, classes=6)))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: a mask that only dims the other modality lets it through. DGL's encoders would then learn from each other.
+class Dimmed(ConcatFusion):
+    def forward(self, features, keep=None):
+        return self.join({m: z if keep is None or m in keep else 0.1 * z for m, z in features.items()})
+
+
+dgl_core.check("exercise 3: a mask that dims leaks", leaks(Dimmed({"audio": 16, "visual": 16}, classes=6)))

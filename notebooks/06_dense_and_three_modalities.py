@@ -405,3 +405,33 @@ dgl_core.answer("mmtm-s", "mmtm-p", "modality-agnostic", "dgl-joint")
 # **Exercises.** (1) The transcripts have four rows here; which method gains most on them in
 # `table2.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which
 # claim of 6.11 changes when DGL is compared at every method's own learning rate on the generated set?
+
+# %%
+# Exercise 2, a start: `Mine` has two layers and one exchange. Give it a third layer and a second exchange.
+print({m: [tuple(layer.weight.shape) for layer in layers] for m, layers in mine.encoders.items()})
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: one part that mixes for each exchange; a modality is masked at the input of each of them.
+class Deeper(models.MultimodalModel):
+    def __init__(self, shapes, classes, size=24):
+        widths = {m: (shape[0], size, size, size) for m, shape in shapes.items()}
+        layers = {m: nn.ModuleList(map(nn.Linear, own[:-1], own[1:])) for m, own in widths.items()}
+        super().__init__(layers, nn.ModuleList(Gossip(list(shapes), size, classes) for _ in range(2)))
+
+    def forward(self, inputs, keep=None):
+        hidden = inputs
+        for number, mixing in enumerate([*self.fusion, None]):
+            new = {m: torch.relu(e[number](hidden[m])) for m, e in self.encoders.items()}
+            hidden = {m: z if keep is None or m in keep else torch.zeros_like(z) for m, z in new.items()}
+            hidden = mixing.mix(hidden) if mixing else hidden
+        return self.fusion[-1].classify(torch.cat(list(hidden.values()), dim=1))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# The same check as in 6.10: nothing of DGL had to be told of the new layer.
+deeper = Deeper(features.shapes, len(features.classes))
+disentangled_loss(deeper, inputs, target, alpha=2.0).total.backward()
+for m, encoder in deeper.encoders.items():
+    alone = nn.functional.cross_entropy(deeper(inputs, keep=(m,)), target)
+    wanted = torch.autograd.grad(alone, list(encoder.parameters()))
+    error = max((p.grad - 2 * w).abs().max().item() for p, w in zip(encoder.parameters(), wanted, strict=True))
+    dgl_core.check(f"exercise 2, {m}: gradient = alpha x unimodal gradient", error < 1e-5, "max error < 1e-5")

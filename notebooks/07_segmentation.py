@@ -304,3 +304,20 @@ dgl_core.answer("dense-prediction", "dense-rate-control")
 #
 # **Exercises.** (1) Train with `method_options={"form": "activations"}` and compare `gradient/fusion`. (2) Make rooms
 # with `mislead=0`: which modality loses its purpose? (3) Which of `READINGS` makes $\alpha$ inert, and why?
+
+# %%
+# Exercise 3, a start: what each reading of the paper changes. In which of them does alpha do nothing, and why?
+for name, changes in table5.READINGS.items():
+    print(f"{name:11s} {changes}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: "as written" trains with Adam, which divides a gradient by its own size, so a constant factor cancels.
+weights = {alpha: torch.nn.Parameter(torch.ones(3, dtype=torch.float64)) for alpha in (1.0, 4.0)}
+for alpha, weight in weights.items():
+    adam = torch.optim.Adam([weight], lr=0.01, eps=0)
+    for _ in range(5):
+        adam.zero_grad()
+        (alpha * weight.square().sum()).backward()
+        adam.step()
+error = (weights[1.0] - weights[4.0]).abs().max().item()
+dgl_core.check("exercise 3: alpha 1 and alpha 4 take the same steps under Adam", error < 1e-12, "max error < 1e-12")

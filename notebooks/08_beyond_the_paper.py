@@ -395,3 +395,13 @@ dgl_core.answer("dgl-vanilla", "dgl-rate-control", "dgl-gblend", "dgl-gblend-wea
 # **Exercises.** (1) In 8.6, let the adaptive gate follow the least suppressed modality (`pick="least"`). (2) How many
 # seeds does the largest gap of your own last paper need? (3) `python -m dgl_core claims dgl-rate-control`: which
 # record would you want to see retrained?
+
+# %%
+# Exercise 2, a start: pairs of seeds for a gap of 2 points whose differences deviate by 2. What does your gap need?
+print(statistics.seeds_needed(gap=2.0, deviation=2.0))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: half the gap needs about four times the seeds, because an interval shrinks with their square root.
+needed = {gap: statistics.seeds_needed(gap, deviation=2.0) for gap in (0.25, 0.5, 1.0, 2.0)}
+print(", ".join(f"{gap:g} points: {count} seeds" for gap, count in needed.items()))
+dgl_core.check("exercise 2: half the gap, about four times the seeds", 3.5 < needed[0.25] / needed[0.5] < 4.5)
