@@ -120,7 +120,7 @@ for dataset in {**this_run, **committed}:
 headline = {row: late_fusion.table1(profile, "emotions")[row] for row in late_fusion.HEADLINE}
 if yours := settings.your_runs(headline):
     beside = ({"emotions": {row: found["emotions"][row] for row in headline}} for found in (committed, this_run))
-    display(curves.row_overview(curves.side_by_side(*beside, profile) | yours))
+    display(curves.row_overview(curves.side_by_side(*beside, profile) | yours, one_scale=True))
 
 # %% [markdown]
 # For the paper's own data sets its numbers stand alone where the data are not here. No stand-in appears under their
