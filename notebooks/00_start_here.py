@@ -84,24 +84,24 @@ dgl_core.publish("figure_2", graph.gradient_paths(objectives, batch, target))
 
 # %% [markdown]
 # ## 0.2 The reason
-# A sample teaches a model by its *residual*, the probability $1-p_y$ that the true class $y$ still lacks. Let $p$ be what
-# one modality alone believes of the true class. Fusion then multiplies this modality's residual by the *suppression
-# ratio*
+# A sample teaches a model by its *residual*, the probability $1-p_y$ that the true class $y$ still lacks. Let $p$ be
+# what one modality alone believes of the true class. Fusion then multiplies this modality's residual by the
+# *suppression ratio*
 #
 # $$R=\frac{1-p_y^{fused}}{1-p_y^{alone}}=\frac{\bar s}{p+(1-p)\,\bar s}.$$
 #
-# The number $\bar s$ ("s-bar") says what the other modalities add: it is the odds of the true class before fusion, divided
-# by the odds after it. An example: alone the modality believes $p=\frac12$, odds of 1. With the others it becomes
-# $\frac23$, odds of 2. So $\bar s=\frac12$, and the residual falls from $\frac12$ to $\frac13$, which is $R=\frac23$.
-# [Notebook 02](02_gradient_theory.ipynb) proves the formula and shows where the paper's own chain (Eq. 4 to 8) says more
-# than holds.
+# The number $\bar s$ ("s-bar") says what the other modalities add: it is the odds of the true class before fusion,
+# divided by the odds after it. An example: alone the modality believes $p=\frac12$, odds of 1. With the others it
+# becomes $\frac23$, odds of 2. So $\bar s=\frac12$, and the residual falls from $\frac12$ to $\frac13$, which is
+# $R=\frac23$. [Notebook 02](02_gradient_theory.ipynb) proves the formula and shows where the paper's own chain (Eq. 4
+# to 8) says more than holds.
 
 # %%
 dgl_core.publish("figure_reason", inequality.ratio_curves())
 
 # %% [markdown]
-# **Figure 0.2.** Left and middle: the suppression ratio $R$. Below 1 fusion shrinks the residual, above 1 it enlarges it.
-# The surer a modality is (the larger $p$), the further $R$ lies from 1: the others suppress it where they help
+# **Figure 0.2.** Left and middle: the suppression ratio $R$. Below 1 fusion shrinks the residual, above 1 it enlarges
+# it. The surer a modality is (the larger $p$), the further $R$ lies from 1: the others suppress it where they help
 # ($\bar s<1$), and enlarge its residual where they mislead ($\bar s>1$). Right: what fusion adds to the probability of
 # the true class. The next cell checks the first two statements.
 
@@ -115,8 +115,8 @@ dgl_core.check("0.2 R grows with p where s > 1", (ratio[1:, 2:] > ratio[:-1, 2:]
 # ## 0.3 The effect
 # The panels rest on committed records, which we call the *reference*. Two data sets are here. *Generated emotions* are
 # drawn faces and synthetic voices. *GRID letters* are film of one real person who says letters of the alphabet: the
-# network hears the letter and sees the lips ([GRID corpus](https://doi.org/10.1121/1.2229005)). A smoke run is too short
-# for a picture, so it is one line of text.
+# network hears the letter and sees the lips ([GRID corpus](https://doi.org/10.1121/1.2229005)). A smoke run is too
+# short for a picture, so it is one line of text.
 
 # %%
 datasets = late_fusion.datasets(profile)
@@ -185,18 +185,19 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 
 # %% [markdown]
 # **Figure 0.6.** Left: $R$ of each modality, median and quartiles over samples, and the share of samples that fusion
-# suppresses. Middle: norm of the gradient at the encoder, from the fused loss (hatched) and from the encoder's own loss;
+# suppresses. Middle: norm of the gradient at the encoder, from the fused loss (hatched) and from the encoder's own
+# loss;
 # *cos* is the cosine of the angle between the two. Right: accuracy with the other modalities at zero.
 
 # %% [markdown]
 # ## 0.7 The ledger
-# Each claim has one line for each data set, with its place in the paper and its verdict. A claim about trainings is judged
-# on runs that were registered before they were made. The verdict follows from the 95 % interval of the mean difference,
-# corrected for the number of questions asked together. Where the interval excludes 0, or lies within the smallest
-# difference that matters, the claim is *reproduced* or *contradicted*; elsewhere it is *undecided*. A claim about an
-# equation is settled by a computation. The signs say the same as the colours: + holds, − fails, ? is undecided, / cannot
-# be tested on this set. `results/ledger.md` says what follows from each line. `python -m dgl_core claims ID` shows what a
-# line rests on, and `--rerun` earns it again.
+# Each claim has one line for each data set, with its place in the paper and its verdict. A claim about trainings is
+# judged on runs that were registered before they were made. The verdict follows from the 95 % interval of the mean
+# difference, corrected for the number of questions asked together. Where the interval excludes 0, or lies within the
+# smallest difference that matters, the claim is *reproduced* or *contradicted*; elsewhere it is *undecided*. A claim
+# about an equation is settled by a computation. The signs say the same as the colours: + holds, − fails, ? is
+# undecided, / cannot be tested on this set. `results/ledger.md` says what follows from each line. `python -m dgl_core
+# claims ID` shows what a line rests on, and `--rerun` earns it again.
 
 # %%
 display(dgl_core.publish("table_ten", judging.ten_lines()))

@@ -24,7 +24,8 @@
 #
 # **Runtime.** smoke 15 s, cpu 30 s (it generates 1,500 clips once), paper 30 s; no GPU needed.
 #
-# Next: [02 the theory](02_gradient_theory.ipynb). CREMA-D itself may not be shipped here. Where you have it, put it in
+# Next: [02 the theory](02_gradient_theory.ipynb). [CREMA-D](https://doi.org/10.1109/TAFFC.2014.2336244) itself may not
+# be shipped here. Where you have it, put it in
 # `data/cremad`; where you have not, a generated set in the same folder layout and naming takes its place, and no table
 # ever calls it CREMA-D.
 
@@ -58,8 +59,11 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 1.1 The paper's sets, and what is here
-# The counts of the paper (Section 4.1) stand beside what this profile loads. `python -m dgl_core data status` says
-# the same in a terminal, with the folders looked in and the licences.
+# The counts of [the paper](https://arxiv.org/abs/2507.10213) (Section 4.1) stand beside what this profile loads.
+# `python -m dgl_core data status` says the same in a terminal, with the folders looked in and the licences. The paper's
+# sets: [CREMA-D](https://doi.org/10.1109/TAFFC.2014.2336244), [Kinetics-Sounds](https://arxiv.org/abs/1705.08168),
+# [VGGSound](https://arxiv.org/abs/2004.14368), [CMU-MOSI](https://arxiv.org/abs/1606.06259) and
+# [NYUv2](https://doi.org/10.1007/978-3-642-33715-4_54).
 
 # %%
 dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
@@ -199,8 +203,9 @@ dgl_core.check("1.6b evaluation changes nothing at random", torch.equal(crop(bat
 
 # %% [markdown]
 # ## 1.7 Real speech and real lips
-# GRID (one talker, 6,000 spoken words, CC BY 4.0) is the real audio-visual set of the profiles `cpu` and `paper`. It is
-# not CREMA-D and is never called so. Its pictures show a real person, so they are drawn where the data is and are not
+# The [GRID corpus](https://doi.org/10.1121/1.2229005) (one talker, 6,000 spoken words, CC BY 4.0) is the real
+# audio-visual set of the profiles `cpu` and `paper`. *GRID letters* are the letters of the alphabet in it. It is not
+# CREMA-D and is never called so. Its pictures show a real person, so they are drawn where the data is and are not
 # committed.
 
 # %%

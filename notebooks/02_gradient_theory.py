@@ -267,10 +267,10 @@ beliefs = [(0.5, 0.3, 0.2), (0.4, 0.3, 0.3), (0.5, 0.475, 0.025)]
 publish("figure_2_2", inequality.suppression_region(beliefs, cases))
 
 # %% [markdown]
-# **Figure 2.2.** Three classes. The axes say by how much modality 2 prefers the target to each wrong class (logit margins).
-# In the blue part $\bar s\lt 1$, and the residual shrinks. The hatched quadrant is that of Eq. 5. The panels differ in
-# what modality 1 confuses the target with: the more one-sided its confusion $q$, the less the other margin matters. Dots
-# are the samples used in this notebook.
+# **Figure 2.2.** Three classes. The axes say by how much modality 2 prefers the target to each wrong class (logit
+# margins). In the blue part $\bar s\lt 1$, and the residual shrinks. The hatched quadrant is that of Eq. 5. The panels
+# differ in what modality 1 confuses the target with: the more one-sided its confusion $q$, the less the other margin
+# matters. Dots are the samples used in this notebook.
 
 # %% [markdown]
 # The paper argues for Eq. 5 by class centres: training pulls $z^{m_2}$ towards $W_y$ and away from $W_k$. That
@@ -421,9 +421,9 @@ panels = {
 publish("figure_2_4", inequality.norms_against_ratio(panels, {"simplex frame, K = 5": largest / delta}))
 
 # %% [markdown]
-# **Figure 2.4.** Does the norm at the feature follow the scalar $R$? Each dot is a draw; it lies on the diagonal if it does.
-# Left: with two classes it always does. Middle: random rows; blue dots satisfy Eq. 5, orange ones do not. Right: a
-# simplex frame; blue dots satisfy T8, and the dotted lines are the bounds of T7. In the shaded corner the residual
+# **Figure 2.4.** Does the norm at the feature follow the scalar $R$? Each dot is a draw; it lies on the diagonal if it
+# does. Left: with two classes it always does. Middle: random rows; blue dots satisfy Eq. 5, orange ones do not. Right:
+# a simplex frame; blue dots satisfy T8, and the dotted lines are the bounds of T7. In the shaded corner the residual
 # shrinks and the gradient grows, which Eq. 8 excludes.
 
 # %% [markdown]
@@ -450,10 +450,10 @@ check("2.6e 'abs(g) > 0' fails: both gradients vanish", zero.g_multi.norm() < 1e
 publish("figure_2_5", inequality.counterexamples(c1, c2, c3))
 
 # %% [markdown]
-# **Figure 2.5.** Left, C1: a circle stands for the zero gradient alone, an arrow for the fused one. Middle, C2: the ratio of
-# the norms where the residual shrinks (filled) or Eq. 5 holds (line); beyond the vertical line the gradient grew. Right,
-# C3: each sample's gradient shrinks, and their sum grows. What survives of Eq. 8 is the scalar, the logits, and the
-# conditions of T5 to T8.
+# **Figure 2.5.** Left, C1: a circle stands for the zero gradient alone, an arrow for the fused one. Middle, C2: the
+# ratio of the norms where the residual shrinks (filled) or Eq. 5 holds (line); beyond the vertical line the gradient
+# grew. Right, C3: each sample's gradient shrinks, and their sum grows. What survives of Eq. 8 is the scalar, the
+# logits, and the conditions of T5 to T8.
 
 # %% [markdown]
 # ## 2.7 Whose bias is it?
@@ -479,8 +479,8 @@ check("2.7c a bias without class index cancels", torch.allclose((bias + 3).softm
 publish("figure_2_6", inequality.bias_split(shares, curves))
 
 # %% [markdown]
-# **Figure 2.6.** $R$ of each modality against the share of the bias that it is given, for one sample and one fused model.
-# Whether this sample counts as suppressed is a convention. Zero-masking also gives the *whole* bias to whichever
+# **Figure 2.6.** $R$ of each modality against the share of the bias that it is given, for one sample and one fused
+# model. Whether this sample counts as suppressed is a convention. Zero-masking also gives the *whole* bias to whichever
 # modality is looked at, so the two unimodal models of DGL do not add up to the fused one: $l^{m_1}+l^{m_2}=l+b$ (D6
 # in 2.13).
 
@@ -602,7 +602,8 @@ check("2.11a dgl_core.gradients is Algorithm 1", error < 1e-12, f"{len(expected)
 
 # %% [markdown]
 # The next example is small enough for a pocket calculator. It has one sample, features of width one, $z=(1,2)$,
-# $W=((1,\frac12),(-1,-\frac12))$, no bias, and $\alpha=4$. Each modality says $(1,-1)$ alone; together they say $(2,-2)$.
+# $W=((1,\frac12),(-1,-\frac12))$, no bias, and $\alpha=4$. Each modality says $(1,-1)$ alone; together they say
+# $(2,-2)$.
 
 # %%
 tiny = LateFusion({"m1": torch.nn.Identity(), "m2": torch.nn.Identity()}, ConcatFusion({"m1": 1, "m2": 1}, 2)).double()
@@ -775,9 +776,9 @@ publish("figure_2_10", toy_figures.alpha_controls(panels, "train/hard/loss"))
 # %% [markdown]
 # ## 2.16 Watch it happen: an easy and a hard modality
 #
-# The data are generated: four Gaussian classes, seen through two modalities. The class centres lie twice as far apart in
-# the *easy* modality as in the *hard* one. The model has two linear encoders and one head, and learns by full-batch SGD.
-# $\alpha$ is 1, so that DGL has no advantage in learning rate.
+# The data are generated: four Gaussian classes, seen through two modalities. The class centres lie twice as far apart
+# in the *easy* modality as in the *hard* one. The model has two linear encoders and one head, and learns by full-batch
+# SGD. $\alpha$ is 1, so that DGL has no advantage in learning rate.
 #
 # At every tenth step we measure four things: the share of samples with $\bar s\lt 1$; the ratio of the whole batch,
 # $R=\sum(1-p_y^{Multi})/\sum(1-p_y^{Uni})$; the norms of what $L^{Multi}$ and $L^m$ would send to each encoder; and the
@@ -893,8 +894,8 @@ for branch in (*toy.THREE, "fused"):
 # ## 2.18 Try it: gates and alpha
 #
 # The two truncations are gates between 0 and 1. The encoder gate is the share of the multimodal gradient that encoders
-# get, the fusion gate the share of the unimodal gradient that the fusion module gets. The corners of this square are the
-# rows of the paper's Table 3; the sliders below train the toy model anywhere in between.
+# get, the fusion gate the share of the unimodal gradient that the fusion module gets. The corners of this square are
+# the rows of the paper's Table 3; the sliders below train the toy model anywhere in between.
 
 # %%
 corners = {"vanilla": (0.0, 1.0, 0.0), "+MT": (1.0, 0.0, 1.0), "+UT": (1.0, 1.0, 0.0), "DGL": (1.0, 0.0, 0.0)}
@@ -1083,9 +1084,9 @@ check("2.20d without the condition an additive head can lose too", lost > 0.4, f
 # ## 2.21 Verdict on every claim
 #
 # A sentence is *proved* if it is true as stated, for all inputs. It is *conditional* if it is true under the condition
-# given. It is *false* if a counterexample is in the cell named. It is *open* if it does not follow from the argument and
-# must be measured. Each row names the check above that settles it; if one had failed, this notebook would have stopped
-# there. The signs: + proved, ~ conditional, − false, ? open.
+# given. It is *false* if a counterexample is in the cell named. It is *open* if it does not follow from the argument
+# and must be measured. Each row names the check above that settles it; if one had failed, this notebook would have
+# stopped there. The signs: + proved, ~ conditional, − false, ? open.
 
 # %%
 pandas.set_option("display.max_colwidth", None)

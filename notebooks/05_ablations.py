@@ -39,7 +39,7 @@ from ipywidgets import interact
 
 import dgl_core
 from dgl_core.figures import ranking
-from dgl_core.figures.curves import side_by_side
+from dgl_core.figures.curves import in_a_line, side_by_side
 from dgl_core.gradients import DisentangledObjective
 from dgl_core.models import build
 from dgl_core.paper.experiments import late_fusion, profiles
@@ -69,8 +69,8 @@ def runs_of(experiment):
 # weight $\alpha$ are always there:
 #
 # | | fusion gate 1 | fusion gate 0 |
-# |---|---|---|
-# | **encoder gate 1** | no truncation (G-Blending with constant weight) | +UT |
+# |:---|:---|:---|
+# | **encoder gate 1** | no truncation ([G-Blending](https://arxiv.org/abs/1905.12681) with constant weight) | +UT |
 # | **encoder gate 0** | +MT | DGL |
 #
 # The paper starts from vanilla training and leaves the first corner out. So it cannot tell truncation from the mere
@@ -79,6 +79,7 @@ def runs_of(experiment):
 
 # %%
 committed, this_run = runs_of(late_fusion.table3)
+print(in_a_line(this_run, profile))
 for dataset in {**this_run, **committed}:
     print(f"{profiles.TITLES[dataset]}, accuracy in %, mean ± deviation (n), last epoch")
     table = results_table(paper_rows(3, "CREMA-D"), committed.get(dataset, {}), this_run.get(dataset, {}))
@@ -90,9 +91,10 @@ print("the paper, CREMA-D, fused accuracy in %:", {r: v["fused"] for r, v in pap
 dgl_core.publish("figure_square", ranking.rows_as_dots(side_by_side(committed, this_run, profile)))
 
 # %% [markdown]
-# **Figure 5.1.** Test accuracy in % of every corner and control: black fused, blue audio, orange visual; small dots
-# are seeds, large ones means, filled and with a 95 % interval where there are five seeds or more. The step from
-# *vanilla* to *no truncation* is what unimodal losses bring; those from there to *+MT*, *+UT* and *DGL* are what
+# **Figure 5.1.** Test accuracy in % of every corner and control: black is the fused model, blue audio, orange visual.
+# Small dots are seeds, large ones means, filled and with a 95 % interval where there are five seeds or more. The step
+# from
+# *vanilla* to *no truncation* is what unimodal losses bring. The steps from there to *+MT*, *+UT* and *DGL* are what
 # truncation brings.
 
 # %% [markdown]
@@ -205,8 +207,8 @@ dgl_core.publish("figure_heads", ranking.rows_as_dots(side_by_side(committed, th
 
 # %% [markdown]
 # **Figure 5.4.** Test accuracy in % of vanilla training and of DGL with every fusion head, and of DGL with the masks
-# of the official code where they differ; black fused, blue audio, orange visual. The paper claims a gain with each
-# head.
+# of the official code where they differ. Black is the fused model, blue audio, orange visual. The paper claims a gain
+# with each head.
 
 # %%
 for dataset in {**this_run, **committed}:
@@ -223,8 +225,8 @@ dgl_core.answer("mt-and-ut", "dgl-ut", "fusion-agnostic", "dgl-gblend-every-alph
 
 # %% [markdown]
 # ## What this does not show
-# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
-#   the questions were registered, so they describe.
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made
+# before   the questions were registered, so they describe.
 # - CREMA-D, on which the paper's ablations were made. Sizes of effects do not carry over.
 # - The inside of the square: gates between 0 and 1 are notebook 08's.
 # - $\alpha$ under Adam, where a constant factor on the loss of an encoder does nothing (notebook 08).

@@ -55,10 +55,10 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 6.1 Two networks, and who can train them
-# **MMTM** (left): two ResNets whose channels gate each other after layers 2, 3 and 4. **MLP fusion** (right): an
-# encoder for each feature vector, a perceptron on top. Nothing in `dgl_core` knows how many modalities there are or
-# that fusion comes last; a method that needs to know refuses, in its own words. The paper leaves MLA out of Table 2 for
-# the same reason.
+# The left half of Table 2 uses [MMTM](https://arxiv.org/abs/1911.08670): two ResNets whose channels gate each other
+# after layers 2, 3 and 4. The right half uses **MLP fusion**: an encoder for each feature vector and a perceptron on
+# top. Nothing in `dgl_core` knows how many modalities there are or that fusion comes last. A method that needs to know
+# refuses, in its own words. The paper leaves MLA out of Table 2 for the same reason.
 
 # %%
 dgl_core.publish("table_exclusions", balance.exclusion_table())
@@ -117,8 +117,9 @@ dgl_core.publish("figure_table_2_left", modalities.branch_dots(shown))
 
 # %% [markdown]
 # **Figure 6.1.** Table 2, left, as a picture: mean test accuracy in % of the fused model (black circle) and of each
-# branch (blue square audio, orange triangle visual), with 95 % intervals from three seeds on. On one lip frame
-# of a letter there is little to see, alone or in company: GRID's visual branch is little above chance at best.
+# branch (blue square audio, orange triangle visual), with 95 % intervals from three seeds on. One frame of the lips
+# shows little of a letter, alone or in company: the visual branch of GRID letters (one real person who says letters of
+# the alphabet) is little above chance at best.
 
 # %% [markdown]
 # ## 6.4 S against P
@@ -133,7 +134,8 @@ for dataset, rows in left.items():
 
 # %% [markdown]
 # ## 6.5 Table 2, right: CMU-MOSI without peeking
-# The text and visual features at hand were learned by others *on the labels of the official training part*; a
+# The data are [CMU-MOSI](https://arxiv.org/abs/1606.06259), films of people who praise or blame. The text and visual
+# features at hand were learned by others *on the labels of the official training part*; a
 # validation part cut from it selects nothing. So the reference stays inside the official test part: five outer folds by
 # video; in each, one inner hold-out chooses among the same four learning rates for every method, and the test fold is
 # looked at once. The profiles for two cores run the common rate alone.
@@ -270,10 +272,10 @@ for title, rows in lossy.items():
 
 # %% [markdown]
 # ## 6.8 The same without any data
-# A generated set with one strong modality, blind in some samples, and two weak ones that see just there. A weak
-# modality shows each bit of the class as a product of two signs, so its encoder has something to learn that no linear
-# map can do. It asks of DGL what the others do not: can an encoder learn its modality through a fusion head that is
-# trained on the fused features alone?
+# The last set is generated. It has one strong modality, blind in some samples, and two weak ones that see just there. A
+# weak modality shows each bit of the class as a product of two signs, so its encoder has something to learn that no
+# linear map can do. It asks of DGL what the others do not: can an encoder learn its modality through a fusion head that
+# is trained on the fused features alone?
 
 # %%
 names = ("strong", "weak_1", "weak_2", "fused")
@@ -284,8 +286,8 @@ generated |= {f"generated features, this run ({profile})": triplet_run}
 dgl_core.publish("figure_generated", modalities.missing_modality(generated))
 
 # %% [markdown]
-# **Figure 6.6.** Generated features: mean test accuracy in % with all modalities and with each one missing; four
-# classes of equal size, chance is a quarter.
+# **Figure 6.6.** Generated features: mean test accuracy in % with all modalities and with each one missing. There are
+# four classes of equal size, so chance is a quarter.
 
 
 # %% tags=["nbval-skip"]
@@ -296,7 +298,7 @@ def missing(title):
 
 # %% [markdown]
 # ## 6.9 Four and five modalities
-# The same generator with three and four weak modalities; the same methods, not a line changed.
+# The same generator makes three and four weak modalities, and the same methods train on them, not a line changed.
 
 # %%
 more_run = load_or_run(table2.more_modalities(profile), recompute=recompute)
@@ -306,9 +308,9 @@ dgl_core.publish("table_more_modalities", results_table({}, more, more_run, many
 
 # %% [markdown]
 # ## 6.10 Your own dense network
-# Encoders in two halves; between them every hidden state is scaled by gates made of all of them. The contract: all
-# parameters are in `encoders` or in `fusion`, and `keep` names the modalities that survive at the input of every fusion
-# operation. First the part that mixes.
+# This network has encoders in two halves. Between them every hidden state is scaled by gates that are made of all of
+# them. The contract has two sentences: all parameters are in `encoders` or in `fusion`, and `keep` names the modalities
+# that survive at the input of every fusion operation. First comes the part that mixes.
 
 
 # %%
@@ -371,8 +373,8 @@ dgl_core.answer("mmtm-s", "mmtm-p", "modality-agnostic", "dgl-joint")
 
 # %% [markdown]
 # ## What this does not show
-# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
-#   the questions were registered, so they describe.
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made
+# before   the questions were registered, so they describe.
 # - Not CREMA-D, and not the paper's MOSI features, network or optimiser, none of which it states; our text features
 #   know the labels of the official training part.
 # - A few seeds on the left describe; five folds on the right can show only differences that are large against the

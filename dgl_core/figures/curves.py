@@ -40,15 +40,15 @@ def side_by_side(reference: Panels, this_run: Panels, profile: str) -> dict[str,
     return panels | {f"{TITLES[dataset]}, this run ({profile})": rows for dataset, rows in this_run.items()}
 
 
-def in_a_line(this_run: Panels, profile: str, rows: Sequence[str] = COMPARED) -> str:
-    """Say in one line what the runs of this execution came to, for pictures that show the reference alone."""
+def in_a_line(this_run: Panels, profile: str, score: str = "accuracy") -> str:
+    """Say in one line what this execution's vanilla and DGL came to, for pictures that show the reference alone."""
     said = []
     for dataset, found in this_run.items():
-        scores = {row: percent(found[row]) for row in rows if found.get(row)}
+        scores = {row: percent(found[row]) for row in COMPARED if found.get(row)}
         told = ", ".join(f"{row} {np.mean(values):.1f}" for row, values in scores.items())
         seeds = max(map(len, scores.values()), default=0)
         said.append(f"{TITLES[dataset]}, {told} ({seeds} seeds)" if told else f"{TITLES[dataset]}, no runs")
-    return f"this run ({profile}), fused test accuracy in %: " + "; ".join(said)
+    return f"this run ({profile}), fused test {score} in %: " + "; ".join(said)
 
 
 def series(records: Sequence[RunRecord], column: str) -> np.ndarray:

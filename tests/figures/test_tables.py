@@ -53,7 +53,9 @@ def test_prose_is_left_and_numbers_are_not():
         {"told": ["a sentence", ABSENT], "score": ["61.2 ± 0.4 (10)", ABSENT], "gain": ["+1.0 [0.2, 1.8]", "-3"]},
         index=pandas.Index(["x", "y"], name="row"),
     )
-    left = [["text-align:left" in cell.get("style", "") for cell in row.select("td")] for row in drawn(frame).select("tr")]
+    left = [
+        ["text-align:left" in cell.get("style", "") for cell in row.select("td")] for row in drawn(frame).select("tr")
+    ]
     assert left[1:] == [[True, False, False]] * 2
     assert [cell.text for cell in drawn(frame).select("thead th")] == ["row", "told", "score", "gain"]
 
@@ -62,7 +64,10 @@ def test_columns_in_which_nothing_stands_are_left_out():
     columns = pandas.MultiIndex.from_product([["fused", "audio"], ["paper", "this run"]])
     frame = pandas.DataFrame([[ABSENT, "1.0", ABSENT, NOT_RUN], [ABSENT, "2.0", ABSENT, "3.0"]], columns=columns)
     heads = [[(cell.text, cell.get("colspan")) for cell in row.select("th")] for row in drawn(frame).select("thead tr")]
-    assert heads == [[("", None), ("fused", None), ("audio", None)], [("", None), ("this run", None), ("this run", None)]]
+    assert heads == [
+        [("", None), ("fused", None), ("audio", None)],
+        [("", None), ("this run", None), ("this run", None)],
+    ]
     empty = pandas.DataFrame({"a": [ABSENT]})
     assert [cell.text for cell in drawn(empty).select("td")] == [ABSENT], "a table keeps at least what it has"
 
@@ -80,7 +85,11 @@ def test_only_a_long_table_folds_and_nothing_is_lost(rows):
 def test_an_index_of_several_levels_says_each_label_once():
     index = pandas.MultiIndex.from_tuples([("a", "x"), ("a", "y"), ("b", "y")], names=["task", "modality"])
     page = drawn(pandas.DataFrame({"n": [1, 2, 3]}, index=index))
-    assert [[cell.text for cell in row.select("th")] for row in page.select("tbody tr")] == [["a", "x"], ["", "y"], ["b", "y"]]
+    assert [[cell.text for cell in row.select("th")] for row in page.select("tbody tr")] == [
+        ["a", "x"],
+        ["", "y"],
+        ["b", "y"],
+    ]
 
 
 def test_what_a_cell_says_is_not_taken_for_html():

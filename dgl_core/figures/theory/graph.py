@@ -124,15 +124,17 @@ def _draw(axes, edges: list[Edge], alpha: float) -> None:
     axes.text(0.63, -0.02, "fusion and classifier", ha="center", va="top", fontsize=9)
     for edge in edges:
         y, ink = lane[edge.loss], color[edge.loss]
+        weighted = edge.loss != FUSED and alpha not in (0.0, 1.0)
+        told = rf"${alpha:g}\times{edge.norm:.2f}$" if weighted else f"{edge.norm:.2f}"
         if edge.part == FUSION:
-            weight = r"\alpha\," if alpha not in (0.0, 1.0) else ""
-            symbol = "L^{multi}" if edge.loss == FUSED else rf"{weight}L^{{{edge.loss}}}"
+            symbol = "L^{multi}" if edge.loss == FUSED else rf"L^{{{edge.loss}}}"
+            symbol = rf"\alpha\,{symbol}" if weighted else symbol
             axes.text(0.93, y, f"${symbol}$", ha="center", va="center", color=ink, fontsize=11, zorder=5,
                       bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": ink})  # fmt: skip
             _arrow(axes, (0.865, y), (0.71, y), ink)
             if edge.arrives:
                 axes.plot(0.63, y, "o", color=ink, markersize=9, zorder=6)
-                axes.text(0.63, y + 0.045, f"{edge.norm:.2f}", ha="center", color=ink, fontsize=8, zorder=6)
+                axes.text(0.63, y + 0.045, told, ha="center", color=ink, fontsize=8, zorder=6)
             elif edge.cut:
                 axes.plot(0.63, y, "x", **cross)
             continue
@@ -140,8 +142,6 @@ def _draw(axes, edges: list[Edge], alpha: float) -> None:
         start, end = (0.55, y), (0.26, height[edge.part] + (apart if y > height[edge.part] else -apart))
         if edge.arrives:
             _arrow(axes, start, end, ink)
-            weighted = edge.loss != FUSED and alpha not in (0.0, 1.0)
-            told = rf"${alpha:g}\times{edge.norm:.2f}$" if weighted else f"{edge.norm:.2f}"
             axes.text(0.39, end[1] + (0.39 - 0.26) / (0.55 - 0.26) * (y - end[1]), told, ha="center",
                       va="center", color=ink, fontsize=8, zorder=6,
                       bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8})  # fmt: skip

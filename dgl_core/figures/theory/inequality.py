@@ -12,7 +12,22 @@ import torch
 from matplotlib.colors import ListedColormap
 from torch import Tensor
 
-from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Picture, bare, beside, ink, new, plain_numbers
+from dgl_core.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    Picture,
+    bare,
+    beside,
+    ink,
+    new,
+    plain_numbers,
+)
 from dgl_core.paper.theory.cases import Case
 from dgl_core.paper.theory.feature import printed_gradient
 from dgl_core.paper.theory.residual import closed_form_ratio
