@@ -58,21 +58,7 @@ settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_roo
 dgl_core.provenance()
 
 # %% [markdown]
-# ## 1.1 The paper's sets, and what is here
-# The counts of [the paper](https://arxiv.org/abs/2507.10213) (Section 4.1) stand beside what this profile loads.
-# `python -m dgl_core data status` says the same in a terminal, with the folders looked in and the licences. The paper's
-# sets: [CREMA-D](https://doi.org/10.1109/TAFFC.2014.2336244), [Kinetics-Sounds](https://arxiv.org/abs/1705.08168),
-# [VGGSound](https://arxiv.org/abs/2004.14368), [CMU-MOSI](https://arxiv.org/abs/1606.06259) and
-# [NYUv2](https://doi.org/10.1007/978-3-642-33715-4_54).
-
-# %%
-dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
-
-# %% [markdown]
-# CREMA-D is cut at random, so the same actors speak in training and in testing. The generated set copies that.
-
-# %% [markdown]
-# ## 1.2 Six emotions, ninety-one actors
+# ## 1.1 Six emotions, ninety-one actors
 # In each clip one actor says one of twelve sentences with one emotion. A clip is a wav file and a frame, named as in
 # CREMA-D. The voice is a small synthesiser (glottal pulses and breath through five formants; the emotion moves pitch,
 # tempo, loudness and voice quality), the face is drawn (the emotion moves brows, lids, nose and mouth). Actor,
@@ -100,6 +86,20 @@ for name, sound in sounds.items():
 
 # %% [markdown]
 # *(The players appear when the notebook runs; a page on GitHub cannot play sound.)*
+
+# %% [markdown]
+# ## 1.2 The paper's sets, and what is here
+# The counts of [the paper](https://arxiv.org/abs/2507.10213) (Section 4.1) stand beside what this profile loads.
+# `python -m dgl_core data status` says the same in a terminal, with the folders looked in and the licences. The paper's
+# sets: [CREMA-D](https://doi.org/10.1109/TAFFC.2014.2336244), [Kinetics-Sounds](https://arxiv.org/abs/1705.08168),
+# [VGGSound](https://arxiv.org/abs/2004.14368), [CMU-MOSI](https://arxiv.org/abs/1606.06259) and
+# [NYUv2](https://doi.org/10.1007/978-3-642-33715-4_54).
+
+# %%
+dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
+
+# %% [markdown]
+# CREMA-D is cut at random, so the same actors speak in training and in testing. The generated set copies that.
 
 # %% [markdown]
 # ## 1.3 Counts, classes, splits, checksums

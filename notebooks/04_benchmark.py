@@ -57,22 +57,7 @@ settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_roo
 dgl_core.provenance()
 
 # %% [markdown]
-# ## 4.1 The methods
-# Each method is one file in `dgl_core/methods`, and all share one training loop. A method changes which gradient
-# reaches which parameters, or when they are updated. Its docstring says how, from which source, and where we had to
-# deviate. The papers: [DGL](https://arxiv.org/abs/2507.10213), [G-Blending](https://arxiv.org/abs/1905.12681),
-# [OGM-GE](https://arxiv.org/abs/2203.15332), [PMR](https://arxiv.org/abs/2211.07089),
-# [AGM](https://arxiv.org/abs/2308.07686), [MLA](https://arxiv.org/abs/2311.10707),
-# [MMPareto](https://arxiv.org/abs/2405.17730), [D&R](https://arxiv.org/abs/2407.09705),
-# [MMCosine](https://arxiv.org/abs/2303.05338), [ReconBoost](https://arxiv.org/abs/2405.09321).
-
-# %%
-for row, (name, _) in late_fusion.TABLE_1.items():
-    idea = next(line.strip() for line in methods.METHODS[name].__doc__.splitlines() if line.strip())
-    print(f"{row:13s} {name:11s} {idea}")
-
-# %% [markdown]
-# ## 4.2 The runs
+# ## 4.1 The runs
 # Every row starts from the same weights, sees the same batches and has the same schedule. The common learning rate is
 # the one that validation data chose for *vanilla* training, which is plain joint training. Rows of the reference with
 # five seeds or more can decide something; fewer describe. *Generated emotions* are drawn faces and synthetic voices;
@@ -91,33 +76,10 @@ for dataset in [d for d in datasets if d not in grids]:
 for dataset, rows in this_run.items():
     seeds = sorted({tuple(record.spec.seed for record in records) for records in rows.values()}, key=len)
     nested = all(longer[: len(shorter)] == shorter for shorter, longer in itertools.pairwise(seeds))
-    dgl_core.check(f"4.2a {len(rows)} rows of {dataset} are paired by seed", nested)
+    dgl_core.check(f"4.1a {len(rows)} rows of {dataset} are paired by seed", nested)
 
 # %% [markdown]
-# ## 4.3 Table 1
-# The table shows audio, visual and fused test accuracy in % after the last epoch, as mean ± deviation (number of
-# seeds). Branches are scored by the zero mask (Eq. 12) for every method, so that a column means the same in all rows.
-
-# %%
-for dataset in {**this_run, **committed}:
-    name = profiles.TITLES[dataset]
-    paper = paper_rows(1, name) if name in PAPER_TABLES[1] else {}
-    table = results_table(paper, committed.get(dataset, {}), this_run.get(dataset, {}))
-    print(f"{name}, profile {profile}")
-    display(dgl_core.publish(f"table_1_{dataset}", table.drop(columns=() if paper else "paper", level=1)))
-
-# %% [markdown]
-# Where the paper's own data sets are not here, the paper's numbers stand alone. No stand-in appears under their names.
-
-# %%
-for name in PAPER_TABLES[1]:
-    if name not in map(profiles.TITLES.get, datasets):
-        table = results_table(paper_rows(1, name), {}, {}).xs("paper", axis=1, level=1)
-        print(f"{name}, the paper")
-        display(dgl_core.publish(f"table_1_{name.lower().replace('-', '')}", table.assign(**{"this run": NOT_RUN})))
-
-# %% [markdown]
-# ## 4.4 The ranking, twice
+# ## 4.2 The ranking, twice
 # First we rank at the common rate, as the paper does. Then every row gets its own best rate of one small grid, chosen
 # by its validation score, so that all had the same tuning budget. It matters here: to an encoder, DGL's $\alpha$ *is*
 # a higher learning rate.
@@ -140,6 +102,44 @@ dgl_core.publish("figure_ranking", picture)
 # learning rate, orange diamonds at each row's own. Filled marks have five seeds or more and a 95 % interval; hollow
 # ones only describe. A number at the left edge is a mean outside the picture. Rows are sorted by the circles. Right:
 # processor time of a training relative to vanilla's.
+
+# %% [markdown]
+# ## 4.3 The methods
+# Each method is one file in `dgl_core/methods`, and all share one training loop. A method changes which gradient
+# reaches which parameters, or when they are updated. Its docstring says how, from which source, and where we had to
+# deviate. The papers: [DGL](https://arxiv.org/abs/2507.10213), [G-Blending](https://arxiv.org/abs/1905.12681),
+# [OGM-GE](https://arxiv.org/abs/2203.15332), [PMR](https://arxiv.org/abs/2211.07089),
+# [AGM](https://arxiv.org/abs/2308.07686), [MLA](https://arxiv.org/abs/2311.10707),
+# [MMPareto](https://arxiv.org/abs/2405.17730), [D&R](https://arxiv.org/abs/2407.09705),
+# [MMCosine](https://arxiv.org/abs/2303.05338), [ReconBoost](https://arxiv.org/abs/2405.09321).
+
+# %%
+for row, (name, _) in late_fusion.TABLE_1.items():
+    idea = next(line.strip() for line in methods.METHODS[name].__doc__.splitlines() if line.strip())
+    print(f"{row:13s} {name:11s} {idea}")
+
+# %% [markdown]
+# ## 4.4 Table 1
+# The table shows audio, visual and fused test accuracy in % after the last epoch, as mean ± deviation (number of
+# seeds). Branches are scored by the zero mask (Eq. 12) for every method, so that a column means the same in all rows.
+
+# %%
+for dataset in {**this_run, **committed}:
+    name = profiles.TITLES[dataset]
+    paper = paper_rows(1, name) if name in PAPER_TABLES[1] else {}
+    table = results_table(paper, committed.get(dataset, {}), this_run.get(dataset, {}))
+    print(f"{name}, profile {profile}")
+    display(dgl_core.publish(f"table_1_{dataset}", table.drop(columns=() if paper else "paper", level=1)))
+
+# %% [markdown]
+# Where the paper's own data sets are not here, the paper's numbers stand alone. No stand-in appears under their names.
+
+# %%
+for name in PAPER_TABLES[1]:
+    if name not in map(profiles.TITLES.get, datasets):
+        table = results_table(paper_rows(1, name), {}, {}).xs("paper", axis=1, level=1)
+        print(f"{name}, the paper")
+        display(dgl_core.publish(f"table_1_{name.lower().replace('-', '')}", table.assign(**{"this run": NOT_RUN})))
 
 # %% [markdown]
 # ## 4.5 How far the rows lie apart

@@ -80,13 +80,6 @@ def runs_of(experiment):
 # %%
 committed, this_run = runs_of(late_fusion.table3)
 print(in_a_line(this_run, profile))
-for dataset in {**this_run, **committed}:
-    print(f"{profiles.TITLES[dataset]}, accuracy in %, mean ± deviation (n), last epoch")
-    table = results_table(paper_rows(3, "CREMA-D"), committed.get(dataset, {}), this_run.get(dataset, {}))
-    paper_is_cremad = table if dataset == "cremad" else table.drop(columns="paper", level=1)
-    display(dgl_core.publish(f"table_3_{dataset}", paper_is_cremad))
-
-# %%
 print("the paper, CREMA-D, fused accuracy in %:", {r: v["fused"] for r, v in paper_rows(3, "CREMA-D").items()})
 dgl_core.publish("figure_square", ranking.rows_as_dots(side_by_side(committed, this_run, profile)))
 
@@ -96,6 +89,13 @@ dgl_core.publish("figure_square", ranking.rows_as_dots(side_by_side(committed, t
 # from
 # *vanilla* to *no truncation* is what unimodal losses bring. The steps from there to *+MT*, *+UT* and *DGL* are what
 # truncation brings.
+
+# %%
+for dataset in {**this_run, **committed}:
+    print(f"{profiles.TITLES[dataset]}, accuracy in %, mean ± deviation (n), last epoch")
+    table = results_table(paper_rows(3, "CREMA-D"), committed.get(dataset, {}), this_run.get(dataset, {}))
+    paper_is_cremad = table if dataset == "cremad" else table.drop(columns="paper", level=1)
+    display(dgl_core.publish(f"table_3_{dataset}", paper_is_cremad))
 
 # %% [markdown]
 # The table shows each step in points, paired over seeds, against the corner without truncation and against vanilla

@@ -54,6 +54,25 @@ settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_roo
 dgl_core.provenance()
 
 # %% [markdown]
+# ## First the picture
+# The left half of Table 2, on a generated set (*generated emotions*, drawn faces and synthetic voices) and on film of
+# one real person who says letters of the alphabet (*GRID letters*): how good is each method, and how good is each
+# modality inside it? What the rows are is explained below.
+
+# %%
+TITLES = profiles.TITLES
+left_run = {d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)}
+left = {d: reference(table2.table2_dense("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS}
+shown = {f"{TITLES[d]}, reference": rows for d, rows in left.items() if all(rows.values())}
+shown = shown or {f"{TITLES[d]}, this run ({profile})": rows for d, rows in left_run.items()}
+dgl_core.publish("figure_table_2_left", modalities.branch_dots(shown))
+
+# %% [markdown]
+# **Figure 6.1.** Table 2, left, as a picture: mean test accuracy in % of the fused model (black circle) and of each
+# branch (blue square audio, orange triangle visual), with 95 % intervals from three seeds on. One frame of the lips
+# shows little of a letter, alone or in company: the visual branch of GRID letters is little above chance at best.
+
+# %% [markdown]
 # ## 6.1 Two networks, and who can train them
 # The left half of Table 2 uses [MMTM](https://arxiv.org/abs/1911.08670): two ResNets whose channels gate each other
 # after layers 2, 3 and 4. The right half uses **MLP fusion**: an encoder for each feature vector and a perceptron on
@@ -94,9 +113,6 @@ for name, split in table2.SPLITS.items():
 # Each reading of DGL has its own learning-rate control, because it calls other parameters an encoder.
 
 # %%
-TITLES = profiles.TITLES
-left_run = {d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)}
-left = {d: reference(table2.table2_dense("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS}
 for dataset in {**left, **left_run}:
     paper = paper_rows(2, "CREMA-D") if dataset == "cremad" else {}
     table = results_table(paper, left.get(dataset, {}), left_run.get(dataset, {}))
@@ -109,17 +125,6 @@ for dataset in {**left, **left_run}:
 # %%
 numbers = results_table(paper_rows(2, "CREMA-D"), {}, {})
 dgl_core.publish("table_2_left_paper", numbers.drop(columns=["reference", "this run"], level=1))
-
-# %%
-shown = {f"{TITLES[d]}, reference": rows for d, rows in left.items() if all(rows.values())}
-shown = shown or {f"{TITLES[d]}, this run ({profile})": rows for d, rows in left_run.items()}
-dgl_core.publish("figure_table_2_left", modalities.branch_dots(shown))
-
-# %% [markdown]
-# **Figure 6.1.** Table 2, left, as a picture: mean test accuracy in % of the fused model (black circle) and of each
-# branch (blue square audio, orange triangle visual), with 95 % intervals from three seeds on. One frame of the lips
-# shows little of a letter, alone or in company: the visual branch of GRID letters (one real person who says letters of
-# the alphabet) is little above chance at best.
 
 # %% [markdown]
 # ## 6.4 S against P

@@ -17,9 +17,10 @@ import numpy
 import torch
 
 from dgl_core.data.files.atomic import write_atomic
-from dgl_core.figures import style, tables
+from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.paper.experiments.profiles import profile_named
+from dgl_core.paper.tables import rendering
 from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.training.environment import commit, is_portable
 from dgl_core.utils import needs, project_root, results_root
@@ -70,7 +71,7 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     numpy.random.seed(seed)
     torch.manual_seed(seed)
     style.apply()
-    tables.apply()
+    rendering.apply()
     pandas.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", 200)
     if portable:
         torch.set_num_threads(1)

@@ -130,9 +130,9 @@ def test_tables_lose_their_styles_and_show_their_verdicts():
 def test_tables_of_the_house_stay_as_they_are():
     import pandas
 
-    from dgl_core.figures import tables
+    from dgl_core.paper.tables import rendering
 
-    drawn = tables.html(pandas.DataFrame({"set": ["yes: +2.0 [+1.0, +3.0]", "no", "a word"]}))
+    drawn = rendering.html(pandas.DataFrame({"set": ["yes: +2.0 [+1.0, +3.0]", "no", "a word"]}))
     built, page = build(cell('publish("answers", table)', shown(html=drawn)))
     assert drawn in page.replace("&nbsp;", " ") and built.judged == 2 and drawn in built.ledger.replace("&nbsp;", " ")
 

@@ -8,14 +8,14 @@ import pandas
 import pytest
 from bs4 import BeautifulSoup
 
-from dgl_core.figures import tables
 from dgl_core.paper.answers.verdicts import CONTRADICTED, NOT_TESTED, REPRODUCED
+from dgl_core.paper.tables import rendering
 from dgl_core.paper.tables.results import ABSENT, NOT_RUN
 from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, WORSE
 
 
 def drawn(frame: pandas.DataFrame) -> BeautifulSoup:
-    return BeautifulSoup(tables.html(frame), "html.parser")
+    return BeautifulSoup(rendering.html(frame), "html.parser")
 
 
 def luminance(colour: str) -> float:
@@ -29,15 +29,15 @@ def luminance(colour: str) -> float:
 def test_every_word_of_the_judge_has_a_sign_and_a_readable_colour(word):
     frame = pandas.DataFrame({"verdict": [f"{word}: +1.0 [0.5, 1.5]"]}, index=["DGL"])
     (mark,) = drawn(frame).select("b.verdict")
-    sign = tables.VERDICTS[word][0]
+    sign = rendering.VERDICTS[word][0]
     assert mark.text == f"{sign} {word}" and mark.parent.text == f"{sign} {word}: +1.0 [0.5, 1.5]"
-    assert f"{sign} {word}: +1.0" in tables.plain(frame), "without HTML the sign is there, too"
+    assert f"{sign} {word}: +1.0" in rendering.plain(frame), "without HTML the sign is there, too"
     ink, paper = re.findall(r"#\w{6}", mark["style"])
     assert (luminance(paper) + 0.05) / (luminance(ink) + 0.05) >= 7
 
 
 def test_good_and_bad_differ_without_colour():
-    signs = {tone: {sign for sign, other in tables.VERDICTS.values() if other == tone} for tone in tables.TONES}
+    signs = {tone: {sign for sign, other in rendering.VERDICTS.values() if other == tone} for tone in rendering.TONES}
     for one in signs:
         for other in signs:
             assert one == other or not signs[one] & signs[other]
@@ -72,14 +72,14 @@ def test_columns_in_which_nothing_stands_are_left_out():
     assert [cell.text for cell in drawn(empty).select("td")] == [ABSENT], "a table keeps at least what it has"
 
 
-@pytest.mark.parametrize("rows", [tables.MOST_ROWS, tables.MOST_ROWS + 1])
+@pytest.mark.parametrize("rows", [rendering.MOST_ROWS, rendering.MOST_ROWS + 1])
 def test_only_a_long_table_folds_and_nothing_is_lost(rows):
     frame = pandas.DataFrame({"value": range(rows)})
     page = drawn(frame)
-    assert bool(page.select("details > table")) == (rows > tables.MOST_ROWS)
+    assert bool(page.select("details > table")) == (rows > rendering.MOST_ROWS)
     assert [cell.text for cell in page.select("td")] == [str(k) for k in range(rows)]
-    if rows > tables.MOST_ROWS:
-        assert f"{rows} rows" in page.summary.text and "1 more row" in tables.plain(frame)
+    if rows > rendering.MOST_ROWS:
+        assert f"{rows} rows" in page.summary.text and "1 more row" in rendering.plain(frame)
 
 
 def test_an_index_of_several_levels_says_each_label_once():
@@ -105,7 +105,7 @@ def test_a_kernel_shows_every_frame_in_this_form(monkeypatch):
         display_formatter = DisplayFormatter()
 
     monkeypatch.setattr(IPython, "get_ipython", lambda: Shell)
-    tables.apply()
+    rendering.apply()
     frame = pandas.DataFrame({"verdict": ["yes: +1"]})
     shown, _ = Shell.display_formatter.format(frame)
-    assert shown["text/html"] == tables.html(frame) and shown["text/plain"] == tables.plain(frame)
+    assert shown["text/html"] == rendering.html(frame) and shown["text/plain"] == rendering.plain(frame)

@@ -1,4 +1,4 @@
-"""Draw tables: one renderer for notebooks and report, prose to the left, verdicts with a sign and a colour.
+"""Show tables: one renderer for notebooks and report, prose to the left, verdicts with a sign and a colour.
 
 ``apply`` hands it to the running kernel, so every DataFrame that a cell shows is drawn here. What GitHub strips
 (colours) says nothing that the signs do not say.
