@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import matplotlib
 import numpy as np
@@ -33,7 +34,6 @@ MODALITY = {
 }  # modality -> (colour, line style)
 CYCLE = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK, YELLOW]
 DPI = 100  # of the size at which a picture is shown
-FINER = 2  # a picture has so many pixels for each of these, across and down
 DECADES = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), tuple(range(1, 10)))  # ticks of a decade, from few to many
 
 
@@ -171,7 +171,7 @@ def limits(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
 
 
 class Decades(Locator):
-    """Place ticks on a logarithmic axis: four at least, whatever part of a decade is seen, and eight at most."""
+    """Place ticks on a logarithmic axis: three or four at least, whatever part of a decade is seen, eight at most."""
 
     def __call__(self):
         return self.tick_values(*self.axis.get_view_interval())
@@ -182,7 +182,7 @@ class Decades(Locator):
         for within in DECADES:
             ticks = [part * 10.0**decade for decade in decades for part in within]
             ticks = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
-            if len(ticks) > 3:
+            if len(ticks) >= (4 if len(within) < 4 else 3):
                 return ticks[:: math.ceil(len(ticks) / 8)]
         return [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
 
@@ -208,20 +208,18 @@ class Picture:
 
     figure: Figure
     alt: str
+    finer: ClassVar[int] = 2  # pixels of the PNG for one at which it is shown, across and down
 
     def png(self) -> bytes:
         """Encode as PNG with few colours, a third of the size, so that notebooks with many figures stay light."""
         full, small = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(full, format="png", dpi=self._finer() * DPI, metadata={"Software": None})
+        self.figure.savefig(full, format="png", dpi=self.finer * DPI, metadata={"Software": None})
         self._fewer_colours(Image.open(full).convert("RGB")).save(small, "PNG", optimize=True)
         return small.getvalue()
 
     def width(self) -> int:
-        """Width at which the picture is shown, in pixels of a page; the PNG has ``FINER`` times as many."""
+        """Width at which the picture is shown, in pixels of a page; the PNG has ``finer`` times as many."""
         return round(self.figure.get_size_inches()[0] * DPI)
-
-    def _finer(self) -> int:
-        return FINER
 
     def _fewer_colours(self, image):
         return image.quantize(64, dither=0)
@@ -240,7 +238,12 @@ class Picture:
 
 
 class Photograph(Picture):
-    """A figure that shows pictures. A small palette turns skin and lips into patches; 5 bits a colour do not."""
+    """A figure that shows pictures; with twice the pixels it would have three times the bytes and show no more.
+
+    A small palette turns skin and lips into patches; 5 bits a colour do not.
+    """
+
+    finer: ClassVar[int] = 1
 
     def _fewer_colours(self, image):
         return image.point(lambda value: (value & 0b11111000) | (value >> 5))

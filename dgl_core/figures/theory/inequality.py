@@ -137,6 +137,7 @@ def ratio_curves() -> Picture:
     axes[0].set(xlabel="$p$, unimodal confidence", ylabel="suppression ratio $R$", title=r"$R$ for fixed $\bar s$")
     axes[1].set(xlabel=r"$\bar s$", xscale="log", title="$R$ for fixed $p$", yscale="log")
     axes[2].set(xlabel="$p$, unimodal confidence", title=r"gap $p^{multi}-p^{uni}$")
+    axes[2].set_ylim(top=0.75)  # room for the names of the peaks
     for axis in (axes[1].xaxis, axes[1].yaxis):
         plain_numbers(axis)
     for panel in axes[:2]:
