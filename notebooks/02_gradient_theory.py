@@ -209,8 +209,8 @@ case = examples.suppressed()  # p alone (.5, .3, .2), s = (1, .5, .25), three cl
 publish("figure_2_1", inequality.printed_against_exact(case))
 
 # %% [markdown]
-# **Figure 2.1.** One sample, three classes. Grey: the rows $W_k$ of the classifier in the plane of the feature.
-# Arrows: the direction in which a descent step pushes the feature, $-g$. The printed equations (dashed) point at
+# **Figure 2.1.** The sample of Figure 2.0. Grey dots are the rows $W_k$ of the classifier in the plane of the feature.
+# Arrows show the direction in which a descent step pushes the feature, $-g$. The printed equations (dashed) point at
 # $W_y$ whatever the model believes; the gradient (solid) also moves away from the wrong class that is believed most.
 
 # %% [markdown]
@@ -554,9 +554,10 @@ publish("figure_2_7", inequality.belief_and_push(
     {"suppressed": examples.suppressed(), "amplified": examples.amplified(), "C1": examples.growing_norm()}))  # fmt: skip
 
 # %% [markdown]
-# **Figure 2.7.** Top: belief of the modality alone (hatched) and of the fused model (black). Bottom: the push $-g$
-# that each sends to the feature, among the rows $W_k$. Left: suppressed, nearly the same direction. Middle: modality
-# 2 is wrong, and the encoder of modality 1 gets a *larger* push. Right: C1.
+# **Figure 2.7.** The upper row shows what the modality alone (hatched) and the fused model (black) believe. The lower
+# row shows the push $-g$ that each sends to the feature, among the rows $W_k$. On the left the push is suppressed and
+# keeps nearly its direction. In the middle modality 2 is wrong, and the encoder of modality 1 gets a *larger* push. On
+# the right is C1.
 
 # %% tags=["nbval-skip"]
 widgets.suppression_explorer()
@@ -720,8 +721,9 @@ publish("figure_2_9", toy_figures.asymmetries(jacobians, encoder_size))
 
 # %% [markdown]
 # **Figure 2.9.** Derivative of the update with respect to all parameters, minus its transpose (encoder parameters
-# first). White: the update is the gradient of a function. The two joint trainings are; DGL is not, and the asymmetry
-# sits in the cross blocks. So no argument of the form "each step decreases the objective" covers DGL. A step can even
+# first). A picture that is white everywhere says that the update is the gradient of a function. Those of the two joint
+# trainings are white; that of DGL is not, and the asymmetry sits in the cross blocks. So no argument of the form "each
+# step decreases the objective" covers DGL. A step can even
 # *raise* the multimodal loss:
 
 # %%
@@ -902,9 +904,9 @@ corners = {"vanilla": (0.0, 1.0, 0.0), "+MT": (1.0, 0.0, 1.0), "+UT": (1.0, 1.0,
 publish("figure_2_13", toy_figures.gates(corners))
 
 # %% [markdown]
-# **Figure 2.13.** The four corners on the task of 2.16: test accuracy above, training loss below. On this task all
-# three variants with unimodal losses rescue the hard branch; the truncations themselves make little difference. What
-# they are worth is for notebook 5 to measure.
+# **Figure 2.13.** The four corners on the task of 2.16, with test accuracy above and training loss below. On this task
+# all three variants with unimodal losses rescue the hard branch; the truncations themselves make little difference.
+# What they are worth is for notebook 5 to measure.
 
 # %% tags=["nbval-skip"]
 widgets.gate_explorer()
@@ -923,8 +925,8 @@ widgets.gate_explorer()
 # c\Vert$. *Proof.* By T1, $g^{Uni}=(1-p)\,c$. Fusion multiplies $p_k$ by $s_k/Z$, so
 # $g^{Multi}=\frac{1-p}{Z}\sum_{k\neq y}q_k s_k(W_k-W_y)=\frac{1-p}{Z}(\bar s\,c+\kappa)$. Compare the norms.
 #
-# *Sufficient and simple*, by the triangle inequality and Cauchy-Schwarz, with standard deviations under $q$:
-# $\mathrm{sd}_q(s)\ \mathrm{sd}_q(W)\lt p\,(1-\bar s)\,\Vert c\Vert$.
+# A simpler condition is *sufficient*, by the triangle inequality and Cauchy-Schwarz, with standard deviations under
+# $q$: $\mathrm{sd}_q(s)\ \mathrm{sd}_q(W)\lt p\,(1-\bar s)\,\Vert c\Vert$.
 
 # %%
 draws = torch.Generator().manual_seed(seed)

@@ -19,8 +19,8 @@
 # **Question.** Is it the truncation towards the encoders (MT), the truncation towards the fusion module (UT), or the
 # weight $\alpha$, and does it depend on the fusion head?
 #
-# **Claim checked.** Table 3: MT and UT both help, together most. Table 4: DGL beats G-Blending at every $\alpha$ and
-# peaks at 4. Section 3.4: it works with any fusion.
+# **Claim checked.** Table 3: MT and UT both help, and together they help most. Table 4: DGL beats G-Blending at every
+# $\alpha$ and peaks at 4. Section 3.4: it works with any fusion.
 #
 # **Runtime.** smoke 1 min, cpu 4 min (8 with GRID), two cores; paper not measured yet.
 #
@@ -170,7 +170,7 @@ def sweep(branch):
 # What masking does depends on the head. With *concat* and *sum*, zeros take a modality out and the rest learns. A
 # *bilinear* head multiplies the modalities: with a zero partner no encoder ever gets a gradient from its own loss. In
 # *FiLM* and *gated* fusion one of the two starts without. The official code therefore feeds a lone modality to itself
-# ($x\,x^\top$, or its own gate). The facts, at initialisation:
+# ($x\,x^\top$, or its own gate). These are the facts at initialisation:
 
 
 # %%

@@ -160,8 +160,8 @@ for row, folds in choice.items():
     print(f"{row:22s}", " ".join(f"{rate:g}" for _, rate in sorted(folds.items())))
 
 # %% [markdown]
-# Above: the learning rate that each row chose in folds 0 to 4. Below: accuracy in %, mean ± deviation (runs: five folds
-# times seeds).
+# The lines above show the learning rate that each row chose in folds 0 to 4. The table below shows accuracy in %, as
+# mean ± deviation (number of runs: five folds times seeds).
 
 # %%
 branches = ("audio", "visual", "text", "fused")
@@ -199,8 +199,9 @@ lines = {title: balance.constant_scores(counts)[0] for title in panels if title.
 dgl_core.publish("figure_table_2_right", modalities.branch_dots(panels, lines))
 
 # %% [markdown]
-# **Figure 6.2.** Table 2, right, as a picture: mean test accuracy in % of the fused model and of each branch; bars are
-# 95 % intervals over runs (folds and seeds together). Dashed: the accuracy of always saying the more frequent class.
+# **Figure 6.2.** Table 2, right, as a picture: mean test accuracy in % of the fused model and of each branch. Bars are
+# 95 % intervals over runs (folds and seeds together). The dashed line is the accuracy of always saying the more
+# frequent class.
 # Audio and picture stay left of it in every row, alone or in company; the fused model is about as good as text alone.
 
 # %% [markdown]
@@ -235,9 +236,9 @@ picture = modalities.accuracy_and_f1(source, constants, paper if source is offic
 dgl_core.publish("figure_accuracy_and_f1", picture)
 
 # %% [markdown]
-# **Figure 6.3.** CMU-MOSI, official split: one point per method and branch, accuracy against macro-F1, both in %.
-# Stars: a model that says one class to everything. Ticks on the axis: the paper's accuracies. Under the zero mask the
-# audio branch of joint training lands where the paper's numbers are, and its macro-F1 says how: it names one class
+# **Figure 6.3.** CMU-MOSI, official split: one point for each method and branch, accuracy against macro-F1, both in %.
+# A star is a model that says one class to everything. Ticks on the axis are the paper's accuracies. Under the zero mask
+# the audio branch of joint training lands where the paper's numbers are, and its macro-F1 says how: it names one class
 # nearly always. Methods with unimodal losses do better, but no audio branch reaches the accuracy of always saying
 # "positive".
 

@@ -36,7 +36,7 @@ data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
 from IPython.display import display
-from ipywidgets import interact
+from ipywidgets import FloatSlider, interact
 
 import dgl_core
 from dgl_core import data, diagnose, fit, load_or_run, models, reference
@@ -346,13 +346,16 @@ dgl_core.publish("figure_seeds_mine", maps.seeds({"mine": 2.0}, gaps))
 
 
 # %% tags=["nbval-skip"]
-@interact(deviation=(0.5, 6.0, 0.5))
+wide = {"description": "deviation of a pair (points)", "style": {"description_width": "14em"}, "layout": {"width": "34em"}}
+
+
+@interact(deviation=FloatSlider(2.0, min=0.5, max=6.0, step=0.5, **wide))
 def mine(deviation=2.0):
     return maps.seeds({"mine": deviation}, gaps)
 
 
 # %% [markdown]
-# **Figure 8.9.** Seeds needed at a deviation of 2 points between the members of a pair.
+# **Figure 8.9.** Seeds needed where the differences within pairs have a deviation of 2 points.
 
 # %% [markdown]
 # ## 8.12 Answer
