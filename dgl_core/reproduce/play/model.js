@@ -95,7 +95,7 @@ const visualState = radios(panel, { id: "visual", words: "Face", options: [["who
 at("weights").textContent = data.weights.toLocaleString("en");
 const branches = ["fused", "audio", "visual"];
 at("accuracies").append(element("table", {},
-  element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "network"), ...branches.map((name) => element("th", { scope: "col" }, TITLES[name])))),
+  element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "network"), ...branches.map((name) => element("th", { scope: "col" }, { fused: "fused", audio: "sound alone", visual: "face alone" }[name])))),
   element("tbody", {}, ...Object.entries(data.accuracy).map(([row, scores]) => element("tr", {},
-    element("th", { scope: "row" }, row), ...branches.map((name) => element("td", {}, PER_CENT(scores[name]))))))));
+    element("th", { scope: "row" }, row), ...branches.map((name) => element("td", {}, (100 * scores[name]).toFixed(1))))))));
 show();

@@ -83,7 +83,7 @@ def face(settings: Settings, clip: Clip, blurred: bool) -> Image.Image:
 
 @torch.no_grad()
 def answers(network: Predictor, inputs: list[Mapping[str, list[Tensor]]]) -> list[dict]:
-    """Compute the logits for every clip: ``fused`` by state of sound and of face [3][3][6], ``audio``, ``visual`` [2][6].
+    """Compute the logits for every clip: ``fused`` by state of sound and face [3][3][6], branches [2][6].
 
     A modality that is absent counts as zero features (Eq. 12), so the fused answer is the other branch's.
     """

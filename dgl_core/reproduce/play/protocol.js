@@ -5,7 +5,25 @@ const MAIN = "DGL";
 
 // -- statistics, equal to dgl_core.verdicts ---------------------------------------------------------------------------
 
-const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+/** Sum without an error of rounding, as Python's math.fsum: methods that tie must tie here too.
+ *  Source: Shewchuk, Discrete and Computational Geometry 18 (1997); `parts` never overlap. */
+function exactSum(values) {
+  let parts = [];
+  for (let x of values) {
+    const kept = [];
+    for (let y of parts) {
+      if (Math.abs(x) < Math.abs(y)) [x, y] = [y, x];
+      const high = x + y;
+      const low = y - (high - x);
+      if (low) kept.push(low);
+      x = high;
+    }
+    parts = [...kept, x];
+  }
+  return parts.reduceRight((a, b) => a + b, 0); // the largest part first
+}
+
+const mean = (values) => exactSum(values) / values.length;
 
 /** Standard deviation with n - 1. */
 function deviation(values) {

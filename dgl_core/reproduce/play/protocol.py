@@ -43,6 +43,6 @@ def _set(dataset: str) -> dict:
 
 
 def _scores(record: RunRecord) -> dict:
-    """Read one run: its seed, its validation score of the last epoch, and its test scores by epoch rule, in per cent."""
+    """Read one run: seed, validation score of the last epoch, test scores (%) by the rule for the epoch."""
     scores = {protocol: 100 * record.score(protocol=protocol) for protocol in SHOWN}
     return {"seed": record.spec.seed, "val": record.score(part="val")} | scores

@@ -41,7 +41,7 @@ function box(drawn, x, y, width, height, lines) {
 
 /** A number on a patch of the background, so that it can be read over an arrow. */
 function tag(drawn, x, y, text, ink) {
-  const width = 8 * text.length + 8;
+  const width = 10 * text.length + 6;
   drawn.append(shape("rect", { x: x - width / 2, y: y - 10, width, height: 20, rx: 5, style: `fill: var(--card); stroke: ${ink}` }));
   drawn.append(shape("text", { x, y: y + 4.5, "text-anchor": "middle", style: `fill: ${ink}` }, text));
 }
@@ -105,12 +105,12 @@ function quartiles(row, m) {
 
 /** The drawing of one training stays, and its marks move, so that the eye can follow a clip. */
 function strip(row) {
-  const drawn = drawing(480, 236, "");
+  const drawn = drawing(480, 246, "");
   for (const value of [0.001, 0.01, 0.1, 1, 10]) {
     drawn.append(shape("line", { class: value === 1 ? "even" : "axis", x1: along(value), x2: along(value), y1: 8, y2: 202 }));
     drawn.append(shape("text", { class: "quiet", x: along(value), y: 218, "text-anchor": "middle" }, String(value)));
   }
-  drawn.append(shape("text", { class: "quiet", x: along(0.18), y: 233, "text-anchor": "middle" }, "R: fusion shrinks the error \u2190 1 \u2192 it enlarges it"));
+  drawn.append(shape("text", { class: "quiet", x: along(0.18), y: 241, "text-anchor": "middle" }, "R: fusion shrinks the error \u2190 1 \u2192 it enlarges it"));
   const marks = {};
   MODALITIES.forEach((m, place) => {
     const top = 12 + 98 * place;
