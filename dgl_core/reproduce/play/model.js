@@ -42,9 +42,9 @@ function bars(row, branch, logits, label) {
   data.emotions.forEach((name, k) => {
     const y = 23 + 19 * k;
     drawn.append(shape("text", { x: 76, y: y + 12, "text-anchor": "end", "font-weight": k === label ? 700 : 400 }, name));
-    drawn.append(shape("rect", { x: 84, y: y + 1, width: 170, height: 13, rx: 3, style: "fill: var(--soft)" }));
-    drawn.append(shape("rect", { x: 84, y: y + 1, width: Math.max(2, 170 * p[k]), height: 13, rx: 3, style: `fill: ${INK[branch]}; fill-opacity: ${k === best ? 1 : 0.25}; stroke: ${INK[branch]}` }));
-    drawn.append(shape("text", { class: "quiet", x: 262, y: y + 12 }, `${PER_CENT(p[k])}${k === best ? (k === label ? " \u2713" : " \u2717") : ""}`));
+    drawn.append(shape("rect", { x: 84, y: y + 1, width: 158, height: 13, rx: 3, style: "fill: var(--soft)" }));
+    drawn.append(shape("rect", { x: 84, y: y + 1, width: Math.max(2, 158 * p[k]), height: 13, rx: 3, style: `fill: ${INK[branch]}; fill-opacity: ${k === best ? 1 : 0.25}; stroke: ${INK[branch]}` }));
+    drawn.append(shape("text", { class: "quiet", x: 249, y: y + 12 }, `${PER_CENT(p[k])}${k === best ? (k === label ? " \u2713" : " \u2717") : ""}`));
   });
   return drawn;
 }

@@ -27,8 +27,8 @@ from dgl_core.reproduce.play import trained
 from dgl_core.training.saving.weights import Predictor
 
 EACH = 2  # clips of every emotion
-MUFFLED = 500.0  # Hz; higher tones fade
-BLURRED = 5.0  # pixels of 96, the radius of the blur
+MUFFLED = 800.0  # Hz; from there on tones fade by a half per octave
+BLURRED = 2.0  # pixels of 96, the radius of the blur
 STATES = ("whole", "weakened", "absent")  # of a modality: as it is; muffled or blurred; zero features
 WORDS = {"NEU": "neutral", "HAP": "happy", "SAD": "sad", "FEA": "afraid", "DIS": "disgusted", "ANG": "angry"}
 
@@ -68,11 +68,11 @@ def stored(settings: Settings, clip: Clip) -> dict[str, list[Tensor]]:
 
 
 def sound(settings: Settings, clip: Clip, muffled: bool) -> np.ndarray:
-    """Make the voice of a clip, float32 ``[n]`` at 22 050 Hz; ``muffled`` by a low-pass filter of second order."""
+    """Make the voice of a clip, float32 ``[n]`` at 22 050 Hz; ``muffled`` by a low-pass filter of first order."""
     voice = emotion_files.sound(settings, clip).astype(np.float32) / 32768
     if not muffled:
         return voice
-    return signal.sosfilt(signal.butter(2, MUFFLED, fs=RATE, output="sos"), voice).astype(np.float32)
+    return signal.sosfilt(signal.butter(1, MUFFLED, fs=RATE, output="sos"), voice).astype(np.float32)
 
 
 def face(settings: Settings, clip: Clip, blurred: bool) -> Image.Image:
@@ -111,13 +111,13 @@ def _numbers(logits: Tensor) -> list[list[float]]:
 
 
 def shown(settings: Settings, clip: Clip, values: Mapping[str, list[Tensor]]) -> dict:
-    """Make what the page plays and shows of a clip; sounds are played at a half and a quarter of their rate."""
-    half, quarter = (signal.resample_poly(sound(settings, clip, down > 2), 1, down) for down in (2, 4))
+    """Make what the page plays and shows of a clip; sounds are played at half of their rate."""
+    halves = [signal.resample_poly(sound(settings, clip, muffled), 1, 2) for muffled in (False, True)]
     return {
         "name": clip.name,
         "actor": clip.actor,
         "label": clip.label,
-        "sounds": [_uri("audio/wav", _wav(half, RATE // 2)), _uri("audio/wav", _wav(quarter, RATE // 4))],
+        "sounds": [_uri("audio/wav", _wav(half, RATE // 2)) for half in halves],
         "faces": [_uri("image/jpeg", _jpeg(face(settings, clip, blurred))) for blurred in (False, True)],
         "heard": [_uri("image/png", _spectrogram(x, values["audio"][0])) for x in values["audio"]],
     }

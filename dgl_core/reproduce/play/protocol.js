@@ -188,10 +188,11 @@ function draw(ranked) {
       shape("text", { x: 0, y: 16, "font-weight": entry.row === MAIN ? 700 : 600, style: `fill: ${ink}` }, `${place + 1}. ${entry.row}  ${number(entry.mean, 1)}`),
       shape("text", { class: "quiet", x: narrow ? 0 : 0, y: 33 }, entry.row === MAIN ? about : verdict(entry)),
       shape("line", { class: "axis", x1: left, x2: width - 8, y1: lane, y2: lane }),
-      ...(entry.low > -Infinity ? [shape("line", { x1: px(entry.low), x2: px(entry.high), y1: lane, y2: lane, style: `stroke: ${ink}; stroke-width: 3` })] : []),
-      ...entry.scores.map((score) => shape("circle", { cx: px(score), cy: lane, r: 3, style: `fill: ${ink}; fill-opacity: 0.35` })),
-      shape("circle", { cx: px(entry.mean), cy: lane, r: 6.5, style: `fill: ${ink}; stroke: var(--card); stroke-width: 1.5` }, shape("title", {}, about)),
-      ...(entry.mean < low ? [shape("text", { class: "quiet", x: px(low) + 12, y: lane + 4 }, `\u25c2 ${number(entry.mean, 1)}`)] : []),
+      ...(entry.low > -Infinity && entry.high > low ? [shape("line", { x1: px(entry.low), x2: px(entry.high), y1: lane, y2: lane, style: `stroke: ${ink}; stroke-width: 3` })] : []),
+      ...entry.scores.filter((score) => score >= low).map((score) => shape("circle", { cx: px(score), cy: lane, r: 3, style: `fill: ${ink}; fill-opacity: 0.35` })),
+      entry.mean < low
+        ? shape("text", { class: "quiet", x: px(low) + 2, y: lane - 5 }, `\u25c2 ${number(entry.mean, 1)}`)
+        : shape("circle", { cx: px(entry.mean), cy: lane, r: 6.5, style: `fill: ${ink}; stroke: var(--card); stroke-width: 1.5` }, shape("title", {}, about)),
     );
   });
 }
@@ -245,7 +246,7 @@ const { common, rates } = Object.values(data.sets)[0];
 const others = Object.keys(rates).filter((rate) => rate !== common).sort((a, b) => a - b);
 const rateChoice = choice(grid, {
   id: "rate", words: "Learning rate",
-  options: [[common, `${common} for all: it suits joint training best`], ["own", "each method at its own best rate"], ...others.map((rate) => [rate, `${rate} for all`])], changed,
+  options: [[common, `${common} for all methods`], ["own", "its own best for each"], ...others.map((rate) => [rate, `${rate} for all methods`])], changed,
 });
 const correctionChoice = choice(grid, {
   id: "correction", words: "Correction for many comparisons",

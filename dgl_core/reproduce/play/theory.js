@@ -70,7 +70,7 @@ function drawPlane(found, rows) {
     drawn.append(shape("line", { class: "axis", x1: 150, y1: 128, x2: x, y2: y, style: "stroke-width: 2" }));
     const name = k ? `class ${k + 1}` : "true class";
     const [dx, anchor] = Math.abs(row[0]) < 0.1 ? [8, "start"] : [0, "middle"];
-    drawn.append(shape("text", { class: "quiet", x: x + dx, y: y + (row[1] < 0 || (row[0] && !row[1]) ? 16 : 0), "text-anchor": anchor }, name));
+    drawn.append(shape("text", { class: "quiet", x: x + dx, y: y + (row[1] < 0 || (row[0] && !row[1]) ? 16 : row[1] ? 0 : -14), "text-anchor": anchor }, name));
   });
   drawn.append(...arrow([150, 128], place(found.gUni.map((g) => -g)), LOOK.first, 3));
   drawn.append(...arrow([150, 128], place(found.gMulti.map((g) => -g)), LOOK.fused));
