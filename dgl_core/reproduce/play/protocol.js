@@ -183,7 +183,7 @@ function draw(ranked) {
     const lane = narrow ? 52 : 20;
     const ink = entry.row === MAIN ? "var(--accent)" : "var(--fused)";
     const printed = data.paper[entry.row];
-    const about = [`rate ${entry.rate}`, ...(printed ? [`paper, CREMA-D: ${printed.toFixed(1)}`] : [])].join(", ");
+    const about = `learning rate ${entry.rate}${printed ? `; the paper prints ${printed.toFixed(1)} on CREMA-D` : ""}`;
     group.replaceChildren(
       shape("text", { x: 0, y: 16, "font-weight": entry.row === MAIN ? 700 : 600, style: `fill: ${ink}` }, `${place + 1}. ${entry.row}  ${number(entry.mean, 1)}`),
       shape("text", { class: "quiet", x: narrow ? 0 : 0, y: 33 }, entry.row === MAIN ? about : verdict(entry)),
@@ -228,7 +228,7 @@ function show() {
   const decided = (sign) => ranked.filter(({ differences, p, level, lead }) => differences.length >= data.deciding && p <= level && Math.sign(lead.mean) === sign);
   const missing = Object.keys(data.sets[state.set].rates[data.sets[state.set].common]).filter((row) => !ranked.some((entry) => entry.row === row));
   const left = missing.length ? ` Left out, because they lack these seeds at some rate: ${missing.join(", ")}.` : "";
-  at("protocol-finding").textContent = `DGL has place ${place} of ${ranked.length}. It is ahead of ${decided(1).length} methods and behind ${decided(-1).length}; the other differences are undecided.${left}`;
+  at("protocol-finding").textContent = `DGL has place ${place} of ${ranked.length}. It is ahead of ${decided(1).length} methods and behind ${decided(-1).length}; the others are undecided.${left}`;
   const rate = state.rate === "own" ? "each method at its own learning rate" : `all methods at the learning rate ${state.rate}`;
   at("protocol-said").textContent = `${capital(data.sets[state.set].title)}, ${rate}, ${state.seeds.length} ${state.seeds.length > 1 ? "seeds" : "seed"}, ${data.protocols[state.protocol]}.`;
 }
@@ -249,7 +249,7 @@ const rateChoice = choice(grid, {
   options: [[common, `${common} for all methods`], ["own", "its own best for each"], ...others.map((rate) => [rate, `${rate} for all methods`])], changed,
 });
 const correctionChoice = choice(grid, {
-  id: "correction", words: "Correction for many comparisons",
+  id: "correction", words: "Correction",
   options: [["holm", "Holm"], ["benjamini-hochberg", "Benjamini and Hochberg"], ["bonferroni", "Bonferroni"], ["none", "none"]], changed,
 });
 const boxes = data.seeds.map((seed) => {
