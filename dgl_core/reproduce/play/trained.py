@@ -53,7 +53,7 @@ def predictor(row: str) -> Predictor:
 
 
 def history() -> dict:
-    """Read what was noted while the networks were trained: row -> ``accuracy``, ``curves``, ``ratio``; ``clips``."""
+    """Read what was noted in training: row -> ``accuracy``, ``right``, ``curves``, ``ratio``; and the watched clips."""
     return json.loads((KEPT / "history.json").read_text(encoding="utf-8"))
 
 
@@ -93,6 +93,7 @@ def train(folder: Path, say: Callable[[str], None] = print) -> None:
         (folder / row).rmdir()
         noted[row] = {
             "accuracy": {branch: made.score(branch) for branch in made.branches()},
+            "right": made.right["last"],  # which test clips, as in a record
             "curves": {name: values for name, values in made.curves.items() if _shown(name)},
             "ratio": {m: [at[m] for at in seen] for m in dataset.modalities},  # [epochs][clips]
         }
