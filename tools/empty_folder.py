@@ -3,8 +3,8 @@
 One has torch and numpy alone, each other one extra. What belongs to an environment runs in it; the rest says in one
 sentence which extra to install. An environment takes about half a minute once its packages have been downloaded.
 
-python tools/empty_folder.py                                   # core, every extra, all: needs a package index
-python tools/empty_folder.py --only core media --torch torch==2.13.0 --folder there      # kept; "there" is new
+python -m tools.empty_folder                                   # core, every extra, all: needs a package index
+python -m tools.empty_folder --only core media --torch torch==2.13.0 --folder there      # kept; "there" is new
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import venv
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.pages import ROOT, snippets
+
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "dgl_core")
 CORE = "core"
 SENTENCE = re.compile(r"need .*, which is not installed: pip install 'dgl-core\[(\w+)\]'$")
 
-# The part of each extra, by the names that a reader of the documentation meets.
+# The part of each extra.
 PARTS = {
     "data": """
 from dgl_core import RunSpec, load_or_run
@@ -99,7 +100,7 @@ COMMANDS = {  # words -> the extra that they need
     ("claims", "dgl-vanilla"): "data",
     ("train", "dataset=triplet", "model=mlp", "method=dgl", "epochs=1", "milestones=[]"): "data",
 }
-# Runs pieces of code one after the other in a fresh interpreter: {name: code} comes in, a line "\0[name, said]" goes out.
+# Runs pieces of code one after the other in one interpreter: {name: code} comes in, lines "\0[name, said]" go out.
 TRY = """
 import json, sys
 for name, code in json.load(sys.stdin).items():
@@ -123,11 +124,6 @@ def wheel(folder: Path, *options: str) -> Path:
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     (built,) = folder.glob("dgl_core-*.whl")
     return built
-
-
-def snippets() -> list[str]:
-    """The blocks of README that a reader copies."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def closures() -> dict[str, set[str]]:
@@ -163,7 +159,7 @@ def judged(said: str, part: str, here: Collection[str]) -> str:
 
 def tried(programs: Path, empty: Path, here: Collection[str]) -> Iterator[tuple[str, str]]:
     """Run every block, part and command in an environment that has the extras ``here``; yields (what, judgement)."""
-    blocks = {f"README's block {n}": code for n, code in enumerate(snippets(), start=1)}
+    blocks = {f"block {n}": code for n, code in enumerate(snippets(), start=1)}
     codes = blocks | {f"part of [{extra}]": code for extra, code in PARTS.items()}
     belongs = {what: "data" if "compare(" in code else CORE for what, code in blocks.items()}
     belongs |= {f"part of [{extra}]": extra for extra in PARTS}

@@ -1,4 +1,4 @@
-"""README's lines for a cluster, word for word, on this machine: a scheduler, four workers, the command that uses them."""
+"""The lines for a cluster, word for word, on this machine: a scheduler, four workers, the command that uses them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from dgl_core.utils import ROOT
 
 pytest.importorskip("distributed")
 PORT = 8786
-(LINES,) = re.findall(r"```sh\n(#SBATCH.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+PAGE = ROOT / "docs" / "paper_size.md"
+(LINES,) = re.findall(r"```sh\n(#SBATCH.*?)```", PAGE.read_text("utf-8"), flags=re.DOTALL)
 # What a cluster has and this machine has not: the address of the node, and the way to start a program on each node.
 STANDING_IN = {
     "hostname": "echo 127.0.0.1",
@@ -50,7 +51,7 @@ def checkout(project) -> Path:
 @pytest.mark.skipif(os.name != "posix" or not shutil.which("make"), reason="needs a POSIX shell and make")
 def test_the_lines_for_a_cluster_train_on_its_workers(project, checkout):
     if not free(PORT):
-        pytest.skip(f"port {PORT}, which README names, is taken here")
+        pytest.skip(f"port {PORT}, which the page names, is taken here")
     project.notebook("01_first", "print(1)", runs=4)
     programs = f"{checkout / 'bin'}{os.pathsep}{os.environ['PATH']}"
     chosen = {name: value for name, value in os.environ.items() if not name.startswith(("DGL_", "MAKE", "MFLAGS"))}
