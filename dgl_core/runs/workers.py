@@ -154,10 +154,17 @@ def sharing(gpus: Sequence[str], per_gpu: int) -> Iterator[dict[str, str]]:
 
 
 def _told(words: Sequence[str], variables: dict[str, str], said: str = "") -> str:
-    """Run a program; the last line of its complaint if it fails, "" if it does not."""
-    try:
-        run = subprocess.run(words, env=variables, input=said, capture_output=True, text=True, timeout=MPS_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return " ".join(str(error).split())
-    lines = (run.stderr or run.stdout).strip().splitlines() or [f"status {run.returncode}"]
+    """Run a program; the last line of its complaint if it fails, "" if it does not.
+
+    What it prints goes to a file: a service that it leaves behind would hold a pipe open.
+    """
+    with tempfile.TemporaryFile("w+") as printed:
+        try:
+            run = subprocess.run(
+                words, env=variables, input=said, stdout=printed, stderr=printed, text=True, timeout=MPS_SECONDS
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return " ".join(str(error).split())
+        printed.seek(0)
+        lines = printed.read().strip().splitlines() or [f"status {run.returncode}"]
     return lines[-1] if run.returncode else ""

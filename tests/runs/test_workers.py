@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,14 @@ def test_the_service_is_started_and_ended_around_trainings_that_share_a_gpu(serv
         ["-d", "gpus=all", str(place)],
         ["quit", "gpus=all", str(place)],
     ]
+
+
+def test_a_service_that_stays_behind_does_not_hold_the_runner_up(service):
+    service('[ "$1" != -d ] || sleep 20 & exit 0')
+    started = time.monotonic()
+    with sharing(["0"], 2) as found:
+        assert found
+    assert time.monotonic() - started < 15
 
 
 def test_the_service_ends_after_an_error_too(service):

@@ -97,6 +97,13 @@ def test_training_on_streamed_data_ends_with_the_same_weights(monkeypatch, metho
     }
 
 
+@pytest.mark.parametrize(("device", "sizes"), [("cuda", [512, 88]), ("cpu", [256, 256, 88])])
+def test_a_gpu_scores_512_samples_at_once_from_where_the_data_are(device, sizes):
+    run = trainer(late(2), dataset=arrays(2, samples=4 * 600))
+    run.device = torch.device(device)
+    assert [len(batch.target) for batch in run.batches("test")] == sizes
+
+
 def test_the_next_batches_are_gathered_meanwhile_and_no_more_than_that():
     data, gathered = Streamed(images(2), "cpu"), []
     gather = data._gather
