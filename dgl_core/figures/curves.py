@@ -90,11 +90,13 @@ def encoder_curves(panels: Panels, modality: str, rows_shown: Sequence[str]) -> 
 
 def gradient_curves(panels: Panels, modality: str, rows_shown: Sequence[str] = ("alone", "vanilla")) -> Picture:
     """Draw Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
-    lines, rows = [], next(iter(panels.values()))
+    lines = []
     for shown in rows_shown:
         row = f"{modality} alone" if shown == "alone" else shown
-        alpha = rows[row][0].spec.method_options.get("alpha", 4.0) if shown in ("DGL", "G-Blending") else None
-        lines.append((f"{shown} (x alpha = {alpha:g})" if alpha else shown, row, f"gradient/{modality}", LINES[shown]))
+        weighed = panels.values() if shown in ("DGL", "G-Blending") else ()
+        alphas = sorted({rows[row][0].spec.method_options.get("alpha", 4.0) for rows in weighed})
+        times = f" (x alpha = {' or '.join(f'{alpha:g}' for alpha in alphas)})" if alphas else ""
+        lines.append((shown + times, row, f"gradient/{modality}", LINES[shown]))
     text = f"Gradient norm at the {modality} encoder, last epoch"
     return _curves(panels, f"gradient norm, {modality} encoder", lines, text, log=True)
 
