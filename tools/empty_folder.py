@@ -25,6 +25,7 @@ from tools.pages import ROOT, snippets
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "dgl_core")
 CORE = "core"
+NOT_TRIED = ("test", "hosted")  # for the tests of a checkout, and beside somebody else's Jupyter
 SENTENCE = re.compile(r"need .*, which is not installed: pip install 'dgl-core\[(\w+)\]'$")
 
 # The part of each extra.
@@ -127,7 +128,7 @@ def wheel(folder: Path, *options: str) -> Path:
 
 
 def closures() -> dict[str, set[str]]:
-    """Which extras each environment has: {"core": {}, "media": {"data", "media"}, "all": ...}."""
+    """Which extras each environment has: {"core": {"core"}, "media": {"core", "data", "media"}, "all": ...}."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 
     def brought(extra: str) -> set[str]:
@@ -135,7 +136,7 @@ def closures() -> dict[str, set[str]]:
         others = {name for match in named if match for name in match[1].split(",")}
         return {extra}.union(*map(brought, others))
 
-    return {CORE: {CORE}} | {extra: {CORE} | brought(extra) for extra in extras if extra != "test"}
+    return {CORE: {CORE}} | {extra: {CORE} | brought(extra) for extra in extras if extra not in NOT_TRIED}
 
 
 def environment(place: Path, *requirements: str) -> Path:
