@@ -70,21 +70,11 @@ settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_
 dgl_core.provenance()
 
 # %% [markdown]
-# ## 4.1 The methods
-# Each method is one file in `dgl_core/methods`, and all share one training loop. A method changes which gradient
-# reaches which parameters, or when they are updated; its docstring says how, from which source, and where we had to
-# deviate.
-
-# %%
-for row, (name, _) in late_fusion.TABLE_1.items():
-    idea = next(line.strip() for line in methods.METHODS[name].__doc__.splitlines() if line.strip())
-    print(f"{row:13s} {name:11s} {idea}")
-
-# %% [markdown]
-# ## 4.2 The runs
+# ## 4.1 The runs
 # Every row starts from the same weights, sees the same batches and has the same schedule. The common learning rate is
-# the one that validation data chose for *vanilla* training. Reference rows with five seeds or more can decide
-# something; fewer describe.
+# the one that validation data chose for *vanilla* training, which is plain joint training. Rows of the reference with
+# five seeds or more can decide something; fewer describe. *Generated emotions* are drawn faces and synthetic voices;
+# *GRID letters* are film of one real person who says letters of the alphabet.
 
 # %%
 datasets, rates = late_fusion.table1_datasets(profile), late_fusion.LEARNING_RATES
@@ -100,41 +90,10 @@ for dataset in [d for d in datasets if d not in grids]:
 for dataset, rows in this_run.items():
     seeds = sorted({tuple(record.spec.seed for record in records) for records in rows.values()}, key=len)
     nested = all(longer[: len(shorter)] == shorter for shorter, longer in itertools.pairwise(seeds))
-    dgl_core.check(f"4.2a {len(rows)} rows of {dataset} are paired by seed", nested)
+    dgl_core.check(f"4.1a {len(rows)} rows of {dataset} are paired by seed", nested)
 
 # %% [markdown]
-# ## 4.3 Table 1
-# The table shows audio, visual and fused test accuracy in % after the last epoch, as mean ± deviation (number of
-# seeds). Branches are scored by the zero mask (Eq. 12) for every method, so that a column means the same in all rows.
-
-# %%
-for dataset in {**this_run, **committed}:
-    name = profiles.TITLES[dataset]
-    paper = paper_rows(1, name) if name in PAPER_TABLES[1] else {}
-    table = results_table(paper, committed.get(dataset, {}), this_run.get(dataset, {}))
-    print(f"{name}, profile {profile}")
-    display(dgl_core.publish(f"table_1_{dataset}", table.drop(columns=() if paper else "paper", level=1)))
-
-# %%
-# Your run: another alpha or seed above shows here the rows that decide, beside the reference and this run.
-headline = {row: late_fusion.table1(profile, "emotions")[row] for row in late_fusion.HEADLINE}
-if yours := settings.your_runs(headline):
-    beside = ({"emotions": {row: found["emotions"][row] for row in headline}} for found in (committed, this_run))
-    display(curves.row_overview(curves.side_by_side(*beside, profile) | yours))
-
-# %% [markdown]
-# For the paper's own data sets its numbers stand alone where the data are not here. No stand-in appears under their
-# names.
-
-# %%
-for name in PAPER_TABLES[1]:
-    if name not in map(profiles.TITLES.get, datasets):
-        table = results_table(paper_rows(1, name), {}, {}).xs("paper", axis=1, level=1)
-        print(f"{name}, the paper")
-        display(dgl_core.publish(f"table_1_{name.lower().replace('-', '')}", table.assign(**{"this run": NOT_RUN})))
-
-# %% [markdown]
-# ## 4.4 The ranking, twice
+# ## 4.2 The ranking, twice
 # First we rank at the common rate, as the paper does. Then every row gets its own best rate of one small grid, chosen
 # by its validation score, so that all had the same tuning budget. It matters here: to an encoder, DGL's $\alpha$ *is*
 # a higher learning rate.
@@ -153,15 +112,60 @@ picture = ranking.all_methods(
 dgl_core.publish("figure_ranking", picture)
 
 # %% [markdown]
-# **Figure 4.1.** Fused test accuracy in %: small dots are seeds, large marks means; blue circles at the common
-# learning rate, orange diamonds at each row's own. Filled marks have five seeds or more and a 95 % interval, hollow
-# ones only describe; a number at the left edge is a mean outside the picture. Rows are sorted by the circles. Right:
+# **Figure 4.1.** Fused test accuracy in %. Small dots are seeds, large marks are means: blue circles at the common
+# learning rate, orange diamonds at each row's own. Filled marks have five seeds or more and a 95 % interval; hollow
+# ones only describe. A number at the left edge is a mean outside the picture. Rows are sorted by the circles. Right:
 # processor time of a training relative to vanilla's.
+
+# %%
+# Your run: another alpha or seed above shows here the rows that decide, beside the reference and this run.
+headline = {row: late_fusion.table1(profile, "emotions")[row] for row in late_fusion.HEADLINE}
+if yours := settings.your_runs(headline):
+    beside = ({"emotions": {row: found["emotions"][row] for row in headline}} for found in (committed, this_run))
+    display(curves.row_overview(curves.side_by_side(*beside, profile, yours)))
+
+# %% [markdown]
+# ## 4.3 The methods
+# Each method is one file in `dgl_core/methods`, and all share one training loop. A method changes which gradient
+# reaches which parameters, or when they are updated. Its docstring says how, from which source, and where we had to
+# deviate. The papers: [DGL](https://arxiv.org/abs/2507.10213), [G-Blending](https://arxiv.org/abs/1905.12681),
+# [OGM-GE](https://arxiv.org/abs/2203.15332), [PMR](https://arxiv.org/abs/2211.07089),
+# [AGM](https://arxiv.org/abs/2308.07686), [MLA](https://arxiv.org/abs/2311.10707),
+# [MMPareto](https://arxiv.org/abs/2405.17730), [D&R](https://arxiv.org/abs/2407.09705),
+# [MMCosine](https://arxiv.org/abs/2303.05338), [ReconBoost](https://arxiv.org/abs/2405.09321).
+
+# %%
+for row, (name, _) in late_fusion.TABLE_1.items():
+    idea = next(line.strip() for line in methods.METHODS[name].__doc__.splitlines() if line.strip())
+    print(f"{row:13s} {name:11s} {idea}")
+
+# %% [markdown]
+# ## 4.4 Table 1
+# The table shows audio, visual and fused test accuracy in % after the last epoch, as mean ± deviation (number of
+# seeds). Branches are scored by the zero mask (Eq. 12) for every method, so that a column means the same in all rows.
+
+# %%
+for dataset in {**this_run, **committed}:
+    name = profiles.TITLES[dataset]
+    paper = paper_rows(1, name) if name in PAPER_TABLES[1] else {}
+    table = results_table(paper, committed.get(dataset, {}), this_run.get(dataset, {}))
+    print(f"{name}, profile {profile}")
+    display(dgl_core.publish(f"table_1_{dataset}", table.drop(columns=() if paper else "paper", level=1)))
+
+# %% [markdown]
+# Where the paper's own data sets are not here, the paper's numbers stand alone. No stand-in appears under their names.
+
+# %%
+for name in PAPER_TABLES[1]:
+    if name not in map(profiles.TITLES.get, datasets):
+        table = results_table(paper_rows(1, name), {}, {}).xs("paper", axis=1, level=1)
+        print(f"{name}, the paper")
+        display(dgl_core.publish(f"table_1_{name.lower().replace('-', '')}", table.assign(**{"this run": NOT_RUN})))
 
 # %% [markdown]
 # ## 4.5 How far the rows lie apart
-# The table shows differences in points, paired over seeds, with 95 % intervals. They describe these exploratory runs; the
-# verdicts of 4.10 rest on confirming ones. The common rate comes first.
+# The table shows differences in points, paired over seeds, with 95 % intervals. They describe these exploratory runs;
+# the verdicts of 4.10 rest on confirming ones. The common rate comes first.
 
 # %%
 for dataset, rows in fused.items():
@@ -251,8 +255,8 @@ dgl_core.answer("table-1", "dgl-ensemble", "dgl-frozen", "dgl-rate-control")
 
 # %% [markdown]
 # ## What this does not show
-# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
-#   the questions were registered, so they describe.
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made
+# before   the questions were registered, so they describe.
 # - It does not show the paper's data: a generated set and one talker of GRID stand here, under their own names.
 # - A search over each method's own options. The budget is one learning rate out of the same grid for all.
 # - Large networks, where the cost of a method relative to vanilla differs.

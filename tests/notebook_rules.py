@@ -15,6 +15,7 @@ TAGS = {"parameters", "nbval-ignore-output", "nbval-skip", "raises-exception"}
 TAGS |= {"navigation", "bootstrap", "solution"}  # tools.navigation writes the first two; the last is folded
 HEADINGS = ("**Question.**", "**Claim checked.**", "**Runtime.**")
 MOST_LINES = 15  # of code in a cell
+MOST_BEFORE = 40  # lines between the setup and the first picture: one screen
 MOST_BYTES = 1_000_000  # what GitHub shows
 WIDGET = re.compile(r"\binteract(?:ive)?(?:_output)?\(|\bwidgets\.\w+\(")
 
@@ -84,6 +85,10 @@ def _anatomy(notebook) -> Iterator[str]:
     prose = [cell for cell in cells if cell.cell_type == "markdown"]
     if not prose or "What this does not show" not in prose[-1].source:
         yield "the last text does not say 'What this does not show'"
+    setup = [n for n, cell in enumerate(cells) if "parameters" in tags(cell) or "provenance(" in cell.source]
+    read = "\n".join(cell.source for cell in _before_picture(cells, max(setup, default=0)))
+    if (lines := sum(bool(line.strip()) for line in read.splitlines())) > MOST_BEFORE:
+        yield f"{lines} lines stand before the first picture, at most {MOST_BEFORE} are one screen"
     for number, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
@@ -119,6 +124,12 @@ def exercises(notebook) -> Iterator[str]:
                 yield f"cell {number} is a solution that is not folded"
             if "nbval-skip" in tags(cell):
                 yield f"cell {number} is a solution that nobody runs"
+
+
+def _before_picture(cells, setup: int) -> list:
+    """Cells between the setup and the first picture; none where there is no picture."""
+    first = next((n for n, cell in enumerate(cells) if _shows_figure(cell)), 0)
+    return cells[setup + 1 : first]
 
 
 def _shows_figure(cell) -> bool:

@@ -20,6 +20,7 @@ from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.paper.experiments.profiles import TITLES, Experiment, profile_named
+from dgl_core.paper.tables import rendering
 from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.runs.run import load_or_run, pending, seconds_here
 from dgl_core.training.environment import commit, is_portable
@@ -127,6 +128,7 @@ def start(
     numpy.random.seed(seed)
     torch.manual_seed(seed)
     style.apply()
+    rendering.apply()
     pandas.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", 200)
     if portable:
         torch.set_num_threads(1)

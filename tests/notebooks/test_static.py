@@ -146,6 +146,13 @@ def tagged(number, *names):
     return change
 
 
+def told_first(lines):
+    def change(notebook):
+        notebook.cells.insert(2, nbformat.v4.new_markdown_cell("\n".join(["A line."] * lines)))
+
+    return change
+
+
 def removed(number):
     def change(notebook):
         del notebook.cells[number]
@@ -173,6 +180,7 @@ BROKEN = {
     "no **Claim checked.**": both(at(0, source="# 9\n**Question.** **Runtime.**")),
     "no **Runtime.**": both(at(0, source="# 9\n**Question.** **Claim checked.**")),
     "What this does not show": both(at(6, source="## Summary")),
+    "41 lines stand before the first picture": both(told_first(41)),
     "16 lines of code": both(at(2, source="\n".join(f"x = {n}" for n in range(16)))),
     "without a caption": both(at(4, source="A line.")),
     "not tagged nbval-skip": both(tagged(3)),

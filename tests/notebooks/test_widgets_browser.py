@@ -122,7 +122,9 @@ def settled(browser):
 
 
 @pytest.mark.parametrize(
-    "widget, label, toward", [(0, "margin over class 2", 0.1), (1, "encoder gate", 0.95)], ids=["margins", "gates"]
+    "widget, label, toward",
+    [(0, "the truth to class 2", 0.1), (1, "gradient that encoders get", 0.95)],
+    ids=["margins", "gates"],
 )
 def test_dragging_a_slider_changes_the_picture(page, widget, label, toward):
     before = settled(page)
