@@ -11,7 +11,7 @@ from notebook_rules import violations
 
 from dgl_core.paper import experiments
 from dgl_core.reproduce.execute import NOTEBOOKS, notebook_names, text
-from dgl_core.reproduce.report.prose import formula
+from dgl_core.reproduce.report.markup import formula
 from tools.normalise_notebooks import normalise
 
 
