@@ -32,7 +32,9 @@ from dgl_core.training.records import RunSpec
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here: a guess
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
 TOGETHER = 5  # runners that may write one report at the same time
-LEFT = re.compile(r"\.[\w.-]+\.(csv|md|png|svg|ipynb|json|html|js|css|txt)\.[\w-]+\.tmp")  # what ``write_atomic`` has not finished
+LEFT = re.compile(
+    r"\.[\w.-]+\.(csv|md|png|svg|ipynb|json|html|js|css|txt)\.[\w-]+\.tmp"
+)  # what ``write_atomic`` has not finished
 MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
 

@@ -9,35 +9,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from notebook_cells import PNG, cell, printed, shown, text
 
 from dgl_core.reproduce.report.cells import Builder, code
 from dgl_core.reproduce.report.markup import Links, fenced, formula
 from dgl_core.reproduce.report.templates import inline
 from dgl_core.utils import ROOT, Progress
-
-PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-
-
-def text(source):
-    return {"cell_type": "markdown", "metadata": {}, "source": source}
-
-
-def cell(source, *made, tags=()):
-    return {"cell_type": "code", "metadata": {"tags": list(tags)}, "source": source, "outputs": list(made)}
-
-
-def printed(lines, name="stdout"):
-    return {"output_type": "stream", "name": name, "text": lines}
-
-
-def shown(**data):
-    kinds = {
-        "png": "image/png",
-        "plain": "text/plain",
-        "html": "text/html",
-        "view": "application/vnd.jupyter.widget-view+json",
-    }
-    return {"output_type": "display_data", "data": {kinds[kind]: value for kind, value in data.items()}}
 
 
 def build(*cells, out="/nowhere"):
@@ -113,11 +90,12 @@ def test_a_published_drawing_is_shown_sharp_and_pixels_are_marked(tmp_path):
 
 
 def test_checks_answers_and_other_lines():
-    lines = "PASS  9.1a it holds (error < 1e-12)\nsomething else\n"
+    lines = "PASS  9.1a it holds (error < 1e-12)\nsomething else\n9.1b one\n9.1b two\n"
     lines += "“DGL is better” holds on emotions (better, +2.0) and fails on vectors (worse, -1.0).\n"
     built, page = build(cell("x", printed(lines)), cell("y", printed("careful\n", "stderr")))
     assert built.checks == 1 and page.count('<p class="answer">“DGL is better” holds on emotions') == 1
-    assert 'id="check-9.1a"' in page and "something else" in page and "<span>error &lt; 1e-12</span>" in page
+    assert 'id="check-9.1a"' in page and page.count('id="check-9.1b"') == 1
+    assert "something else" in page and "<span>error &lt; 1e-12</span>" in page
     assert re.search(r"<details><summary>Messages</summary><pre>careful", page)
 
 

@@ -74,6 +74,7 @@ class Page:
     figures: list[Figure] = field(default_factory=list)
     judged: int = 0  # verdicts in tables
     checks: int = 0
+    numbers: set[str] = field(default_factory=set)  # of checks and measurements, by which they can be linked
 
 
 class Builder:
@@ -222,14 +223,22 @@ class Builder:
             elif ANSWER.match(piece):
                 self._html(f'<p class="answer">{escape(piece)}</p>')
             elif piece.strip():
-                self._html(f'<pre tabindex="0">{escape(piece.rstrip(chr(10)))}</pre>')
+                lines = [f"<span{self._anchor(line)}>{escape(line)}</span>" for line in piece.rstrip("\n").split("\n")]
+                self._html(f'<pre tabindex="0">{chr(10).join(lines)}</pre>')
 
     def _check(self, title: str, detail: str | None) -> str:
         self.page.checks += 1
         more = f" <span>{escape(detail)}</span>" if detail else ""
-        number = NUMBER.match(title)
-        where = f' id="check-{number[0]}"' if number else ""
-        return f'<div class="check"{where}><b title="this check holds">✓</b><div>{escape(title)}{more}</div></div>'
+        sign = '<b title="this check holds">✓</b>'
+        return f'<div class="check"{self._anchor(title)}>{sign}<div>{escape(title)}{more}</div></div>'
+
+    def _anchor(self, line: str) -> str:
+        """Write the id of a line that begins with the number of a check, once a page."""
+        number = NUMBER.match(line)
+        if number is None or number[0] in self.page.numbers:
+            return ""
+        self.page.numbers.add(number[0])
+        return f' id="check-{number[0]}"'
 
 
 def _links(folder: str, name: str, kinds: tuple[str, ...]) -> str:

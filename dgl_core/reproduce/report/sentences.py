@@ -24,9 +24,7 @@ SECTIONS = {
     "4.3": "4.3 Ablations",
     "": "Not in the paper: our controls",
 }
-LAST_OF_THE_ANALYSIS = 8  # Eq. 1 to 8 are in Sec. 3.1, the others in Sec. 3.2
-LAST_OF_THE_COMPARISON = 2  # Tables 1 and 2 are in Sec. 4.2, the others in Sec. 4.3
-FIGURES = {"1": "1", "2": "3.2", "3": "4.3"}
+PLACE = re.compile(r"(Abstract|Algorithm|Sec|Eq|Fig|Tables?|not in the paper)[. ]*(\d+(?:\.\d)?)?")
 
 
 @dataclass(frozen=True)
@@ -50,26 +48,28 @@ class Item:
 
 def section_of(place: str) -> str:
     """Name the section of the paper that a place such as "Eq. 5, Fig. 3(a)" begins in; "" if it is not in the paper."""
-    first = place.split(",")[0]
-    if first == "Abstract":
-        return "1"
-    kind, number = re.match(r"(Sec|Eq|Fig|Tables?|not in the paper)?\.? ?(\d(?:\.\d)?\d?)?", first).groups()
-    if kind == "Eq":
-        return "3.1" if int(number) <= LAST_OF_THE_ANALYSIS else "3.2"
-    if kind in ("Table", "Tables"):
-        return "4.2" if int(number) <= LAST_OF_THE_COMPARISON else "4.3"
-    return FIGURES[number] if kind == "Fig" else number if kind != "not in the paper" else ""
+    kind, number = PLACE.match(place).groups()
+    sections = {
+        "Abstract": "1",
+        "Sec": number,
+        "Eq": "3.1" if number in ("1", "2", "3", "4", "5", "6", "7", "8") else "3.2",
+        "Algorithm": "3.2",
+        "Fig": {"1": "1", "2": "3.2", "3": "4.3"}.get(number),
+        "Table": "4.2" if number in ("1", "2") else "4.3",
+        "not in the paper": "",
+    }
+    return sections[kind.rstrip("s")]
 
 
 def proved(pages: Sequence[Page]) -> list[Item]:
     """List the sentences that mathematics settles, with the checks of the notebook that settle them."""
     from dgl_core.paper.theory.sentences import SENTENCES
 
-    here = any(page.name == CHECKED for page in pages)
+    there = {number for page in pages if page.name == CHECKED for number in page.numbers}
     items = []
     for number, sentence in enumerate(SENTENCES, 1):
         checks = re.findall(r"\d+\.\d+[a-z]?", sentence.settled)
-        links = [(f"proof {check}", f"{CHECKED}.html#check-{check}") for check in checks if here]
+        links = [(f"proof {check}", f"{CHECKED}.html#check-{check}") for check in checks if check in there]
         place = sentence.where if not sentence.where[0].isdigit() else f"Sec. {sentence.where}"
         verdicts = [(sentence.verdict, sentence.holds, "")]
         items.append(Item(f"mathematics-{number}", sentence.says, place, verdicts, links))
@@ -80,15 +80,17 @@ def tested(links: Links, pages: Sequence[Page]) -> list[Item]:
     """List the registered claims and what came of them on every set, from the digest of the confirming records."""
     from dgl_core.paper.answers.regimes import TITLES
     from dgl_core.paper.claims import digest
-    from dgl_core.paper.claims.ledger import CLAIMS
+    from dgl_core.paper.claims.ledger import CLAIMS, claim_named
 
     folders = {title: f"results/confirming/{name}" for name, title in TITLES.items()}
-    shown = {page.name for page in pages}
+    shown = {f"{page.name}#{figure.id}" for page in pages for figure in page.figures}
+    by_claim: dict[str, list[Line]] = {}
+    for line in digest.lines(CLAIMS):
+        by_claim.setdefault(claim_named(line.id).id, []).append(line)
     items = []
     for claim in CLAIMS:
-        lines = [line for line in digest.lines([claim]) if line.id == claim.id or "{m}" in claim.text]
-        notebook, _, figure = claim.picture.partition("#")
-        found = [("picture", f"{notebook}.html#{figure}")] if notebook in shown else []
+        lines = by_claim.get(claim.id, [])
+        found = [("picture", claim.picture.replace("#", ".html#"))] if claim.picture in shown else []
         if claim.check is not None:
             found.append(("proof", links.source("dgl_core/paper/claims/mathematics.py")))
         else:

@@ -38,6 +38,7 @@ EVIDENCE = {  # page -> heading and a sentence
     "ledger": ("The ledger", "Every claim on every data set, with its numbers and what follows for a user."),
     "api": ("The public names", "Every function and class: shapes, units, errors, sources."),
 }
+GENERATOR = ("sphinx", "furo", "myst-parser")
 MANIFEST = "site.json"  # what the site was built from, and the checksums of its files
 FILE = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.(?:html|js|css|png|svg|txt|json|inv)")  # what a site consists of
 UNUSED = re.compile(r"\.buildinfo|objects\.inv|.*\.map")  # of what Sphinx makes
@@ -71,7 +72,7 @@ def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
     """
     results = [result for name in notebook_names() if (result := outputs.load(out, name)) is not None]
     entries = [_entry(out, result) for result in results]
-    pages = {page.name: _notebook_page(result, page) for result, page in entries} | _evidence(out, entries)
+    pages = {page.name: _notebook_page(out, result, page) for result, page in entries} | _evidence(out, entries)
     facts = _facts(profile, entries, trained, recorded)
     digest = _digest([pages, facts], results)
     if not _stands(out, digest):
@@ -101,7 +102,7 @@ def _entry(out: Path, result: outputs.Result) -> tuple[outputs.Result, Page]:
     return result, page
 
 
-# -- pages ---------------------------------------------------------------------------------------------------------------
+# -- pages -------------------------------------------------------------------------------------------------------------
 
 
 def _evidence(out: Path, entries: list[tuple[outputs.Result, Page]]) -> dict[str, str]:
@@ -139,10 +140,12 @@ def _date(text: str) -> str:
     return datetime.datetime.fromisoformat(text).strftime("%d %B %Y, %H:%M UTC")
 
 
-def _notebook_page(result: outputs.Result, page: Page) -> str:
+def _notebook_page(out: Path, result: outputs.Result, page: Page) -> str:
     """Write the page of one notebook: title, when it was executed, its failure if it has one, its cells."""
     took = f" in {duration(result.seconds)}" if result.seconds else ""
-    meta = f'<p class="meta">Executed {_date(result.executed)}{took} · <a href="notebooks/{page.name}.ipynb">notebook</a>'
+    there = outputs.paths(out, page.name)[0].is_file()  # nothing was executed where a training run failed
+    notebook = f' · <a href="notebooks/{page.name}.ipynb">notebook</a>' if there else ""
+    meta = f'<p class="meta">Executed {_date(result.executed)}{took}{notebook}'
     meta += '<button class="show-code" type="button" hidden>Show code</button></p>'
     told = [raw(meta), *([raw(failure(result))] if result.error else [])]
     return "\n\n".join([f"# {page.title}", *told, *page.blocks]) + "\n"
@@ -154,14 +157,16 @@ def _made(profile: str) -> str:
         "Written": utc_now().replace("+00:00", " UTC").replace("T", " "),
         "Commit": commit(),
         "Python": f"{platform.python_version()} on {platform.system()} ({platform.machine()}), {os.cpu_count()} cores",
-        "Packages": ", ".join(f"{name} {metadata.version(name)}" for name in (*outputs.PACKAGES, "papermill", "sphinx")),
+        "Packages": ", ".join(
+            f"{name} {metadata.version(name)}" for name in (*outputs.PACKAGES, "papermill", "sphinx")
+        ),
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in made.items())
     again = escape(f"make reproduce PROFILE={shlex.quote(profile)}")
     return f'<dl class="made">{rows}<dt>Again</dt><dd><code>{again}</code></dd></dl>'
 
 
-# -- building and publishing -----------------------------------------------------------------------------------------------
+# -- building and publishing -------------------------------------------------------------------------------------------
 
 
 def build(documents: Mapping[str, str], work: Path) -> dict[str, bytes]:
@@ -193,7 +198,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 def _digest(told: list, results: list[outputs.Result]) -> str:
     """Digest all that a site is made of: pages, what their notebooks rest on, this package, the generator."""
     parts = [json.dumps(told), *(result.fingerprint for result in results)]
-    parts += [metadata.version(name) for name in ("sphinx", "furo", "myst-parser")]
+    parts += [metadata.version(name) for name in GENERATOR]
     parts += [_sha256(path.read_bytes()) for path in sorted((ROOT / "dgl_core").rglob("*.*")) if path.suffix != ".pyc"]
     return _sha256("\n".join(parts).encode())
 
