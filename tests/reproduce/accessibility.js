@@ -1,5 +1,6 @@
 // What is wrong on this page for who sees badly or not at all: text whose contrast with what lies behind it is below
-// 4.5 (large text 3), pictures without alternative text, links, buttons and fields without a name.
+// 4.5 (large text 3), pictures without alternative text, links, buttons and fields without a name, headings without a
+// level, what scrolls and cannot be reached by the keyboard.
 (() => {
   const parts = (colour) => (colour.match(/[\d.]+/g) ?? []).map(Number);
   const linear = (v) => (v <= 10 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
@@ -11,6 +12,8 @@
     }
     return [255, 255, 255];
   };
+  const opacity = (element) => (element ? getComputedStyle(element).opacity * opacity(element.parentElement) : 1);
+  const mixed = (over, under, share) => under.map((value, i) => share * over[i] + (1 - share) * value);
   const seen = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
   const wrong = new Set();
 
@@ -19,7 +22,8 @@
     const text = walker.currentNode.data.trim().slice(0, 40), element = walker.currentNode.parentElement;
     if (!text || !seen(element)) continue;
     const style = getComputedStyle(element), size = parseFloat(style.fontSize);
-    const [light, dark] = [luminance(parts(style.color)), luminance(behind(element))].sort((a, b) => b - a);
+    const under = behind(element), shown = mixed(parts(style.color), under, opacity(element));
+    const [light, dark] = [luminance(shown), luminance(under)].sort((a, b) => b - a);
     const contrast = (light + 0.05) / (dark + 0.05), large = size >= 24 || (size >= 18.6 && style.fontWeight >= 700);
     if (contrast < (large ? 3 : 4.5)) wrong.add(`contrast ${contrast.toFixed(2)}: ${text} <${element.className}>`);
   }
@@ -30,6 +34,13 @@
     const label = [...(used.labels ?? [])].map((one) => one.textContent).join();
     const name = used.getAttribute("aria-label") || used.title || used.placeholder || label || used.textContent.trim();
     if (!name && seen(used)) wrong.add(`name: ${used.outerHTML.slice(0, 80)}`);
+  }
+  for (const heading of document.querySelectorAll("[role=heading]:not([aria-level])")) {
+    wrong.add(`level: ${heading.textContent}`);
+  }
+  for (const place of document.querySelectorAll("article *")) {
+    const scrolls = place.scrollWidth > place.clientWidth && /auto|scroll/.test(getComputedStyle(place).overflowX);
+    if (scrolls && place.tabIndex < 0 && seen(place)) wrong.add(`scrolls: ${place.outerHTML.slice(0, 80)}`);
   }
   return [...wrong];
 })()

@@ -209,10 +209,11 @@ def test_text_has_contrast_and_things_have_names(chromium, folder, name, dark):
 
 def test_the_checker_sees_what_is_wrong(chromium, folder):
     visit(chromium, folder, "03_bad.html")
-    wrong = '<p style="color: #aaa">pale</p><button></button><img src="figures/none.png">'
+    wrong = '<p style="opacity: 0.4">pale</p><button></button><img src="figures/none.png"><p role="heading">one</p>'
+    wrong += '<div style="overflow-x: auto; width: 9em; white-space: nowrap">This line is longer than its place.</div>'
     chromium.evaluate(f"document.querySelector('article').insertAdjacentHTML('beforeend', {json.dumps(wrong)})")
     found = chromium.evaluate(AUDIT)
-    assert [re.match(r"\w+", said)[0] for said in found] == ["contrast", "alt", "name"], found
+    assert [re.match(r"\w+", said)[0] for said in found] == ["contrast", "alt", "name", "level", "scrolls"], found
 
 
 def test_figures_darken_but_pixels_are_not_inverted(chromium, folder):

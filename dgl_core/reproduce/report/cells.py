@@ -149,7 +149,7 @@ class Builder:
             lines = sum(source.count("\n") + 1 for source in self._folded)
             label = "Setup" if self._setup else f"<code>{escape(self._folded[0].strip().splitlines()[0])}</code>"
             more = f" &nbsp;{lines} lines" if lines > 1 else ""
-            sources = "".join(f'<pre tabindex="0">{code(source)}</pre>' for source in self._folded)
+            sources = "".join(f'<pre>{code(source)}</pre>' for source in self._folded)
             sources += f"<pre>{escape(self._where)}</pre>" if self._where else ""
             folded = f'<details class="code"><summary>{label}{more}</summary>{sources}</details>'
             self.page.blocks.append(raw(folded))
@@ -208,7 +208,7 @@ class Builder:
         kind = "table claims" if verdicts else "table words" if words else "table"
         self.page.judged += verdicts
         where = f' id="{file}"' if file else ""
-        return f'<div class="{kind}"{where} tabindex="0">{unbroken(table) if verdicts else table}</div>'
+        return f'<div class="{kind}"{where}>{unbroken(table) if verdicts else table}</div>'
 
     def _stream(self, text: str, stream: str, provenance: bool) -> None:
         if provenance:
@@ -224,7 +224,7 @@ class Builder:
                 self._html(f'<p class="answer">{escape(piece)}</p>')
             elif piece.strip():
                 lines = [f"<span{self._anchor(line)}>{escape(line)}</span>" for line in piece.rstrip("\n").split("\n")]
-                self._html(f'<pre tabindex="0">{chr(10).join(lines)}</pre>')
+                self._html(f'<pre>{chr(10).join(lines)}</pre>')
 
     def _check(self, title: str, detail: str | None) -> str:
         self.page.checks += 1

@@ -29,7 +29,15 @@ for (const table of all("article table")) {
   }
   table.classList.toggle("labelled", names.length > 0);
 }
-for (const scrolls of all(".table-wrapper")) scrolls.tabIndex = 0;
+
+// For who uses no mouse, or hears the page: what scrolls can be reached, and parts of the page have names and levels.
+for (const place of all("article pre, article math[display=block], .table, .table-wrapper")) {
+  if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
+}
+all("[role=heading]:not([aria-level])").forEach((heading) => { heading.ariaLevel = 2; });
+for (const [part, name] of [[".sidebar-drawer", "pages"], [".toc-drawer", "on this page"]]) {
+  document.querySelector(part)?.setAttribute("aria-label", name);
+}
 
 for (const place of all(".guess")) {
   const button = place.querySelector("button");
