@@ -70,7 +70,7 @@ ROOMS = {
 # In the place of the pages that no notebook makes, which import torch.
 PAGES = {
     "report/sentences.py": "def page(links, pages):\n    return ''\n",
-    "play.py": "def write(folder):\n    return []\n",
+    "play/__init__.py": "def write(folder):\n    return []\n",
 }
 
 
@@ -94,7 +94,8 @@ class Project:
         for room, text in ROOMS.items():
             (root / "dgl_core" / room / "__init__.py").write_text(text)
         for name, text in PAGES.items():
-            (root / "dgl_core" / "reproduce" / name).write_text(text)
+            (path := root / "dgl_core" / "reproduce" / name).parent.mkdir(exist_ok=True)
+            path.write_text(text)
         # jsonschema imports it for addresses that no notebook has, and it takes seconds: three times an execution.
         (root / "rfc3987_syntax.py").write_text("raise ImportError\n")
 

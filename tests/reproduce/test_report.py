@@ -113,11 +113,17 @@ def test_tables_lose_their_styles_and_show_their_verdicts_with_a_sign():
     )
     assert "<style" not in page and "border=" not in page and "style=" not in page
     assert built.judged == 2
-    assert '<td><span class="tag good"><span aria-hidden="true">✓</span> reproduced</span>: +2.0' in page
-    assert '<span class="tag bad"><span aria-hidden="true">✗</span> contradicted</span>' in page
+    assert '<td><span class="tag good"><span aria-hidden="true">+</span> reproduced</span>: +2.0' in page
+    assert '<span class="tag bad"><span aria-hidden="true">−</span> contradicted</span>' in page
     assert "<th>claim</th>" in page and page.count("<thead>") == 2 and "s &lt; 1" in page
     assert 'class="table claims" id="ledger"' in page and 'class="table" id="numbers"' in page
     assert 'href="tables/ledger.csv"' in page
+
+
+def test_a_table_of_the_house_stays_as_it_is():
+    drawn = '<table class="dgl-table"><tbody><tr><td><b class="verdict good">+ yes</b>: n = 4</td></tr></tbody></table>'
+    built, page = build(cell('publish("answers", table)', shown(html=drawn)))
+    assert drawn in page.replace("&nbsp;", " ") and built.judged == 1 and 'class="table claims" id="answers"' in page
 
 
 def test_source_is_folded_once_and_coloured():

@@ -16,7 +16,8 @@ from dgl_core.paper.theory.sentences import SENTENCES
 from dgl_core.reproduce import outputs
 from dgl_core.reproduce.execute import NOTEBOOKS
 from dgl_core.reproduce.report import sentences, site
-from dgl_core.reproduce.report.markup import Links
+from dgl_core.reproduce.report.markup import PAGES, Links
+from dgl_core.utils import ROOT
 
 CELLS = {
     "02_gradient_theory": [
@@ -64,12 +65,14 @@ def pages(folder: Path) -> dict[str, str]:
 
 def test_the_index_names_what_failed_and_leads_to_every_page(folder):
     found = pages(folder)
-    assert {"index", "02_gradient_theory", "03_bad", "paper", "ledger", "api", "play", "search"} == found.keys()
+    own = {name for name, _ in PAGES.values()}
+    assert {"index", "02_gradient_theory", "03_bad", "paper", "play", "search"} | own == found.keys()
+    assert {path.stem for path in (ROOT / "docs").glob("*.md")} <= own
     index = found["index"]
     assert "<dd>1 of 2</dd>" in index and "ZeroDivisionError: division by &lt;zero&gt;" in index
     assert "5 <small>2 made now</small>" in index and "04_never_executed" not in index
     assert "ZeroDivisionError" in found["03_bad"] and "02 January 2026, 03:04 UTC in 3 s" in found["02_gradient_theory"]
-    for target in ("02_gradient_theory", "03_bad", "paper", "ledger", "api", "play_one"):
+    for target in ("02_gradient_theory", "03_bad", "paper", "play_one", *own):
         assert f'href="{target}.html"' in index
     assert 'href="02_gradient_theory.html#02_gradient_theory-1"' in index and 'aria-label="a dot"' in index
 

@@ -149,7 +149,7 @@ class Builder:
             lines = sum(source.count("\n") + 1 for source in self._folded)
             label = "Setup" if self._setup else f"<code>{escape(self._folded[0].strip().splitlines()[0])}</code>"
             more = f" &nbsp;{lines} lines" if lines > 1 else ""
-            sources = "".join(f'<pre>{code(source)}</pre>' for source in self._folded)
+            sources = "".join(f"<pre>{code(source)}</pre>" for source in self._folded)
             sources += f"<pre>{escape(self._where)}</pre>" if self._where else ""
             folded = f'<details class="code"><summary>{label}{more}</summary>{sources}</details>'
             self.page.blocks.append(raw(folded))
@@ -163,11 +163,12 @@ class Builder:
             text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output["traceback"]))
             self._html(f'<pre class="error">{escape(text)}</pre>')
         else:
-            self._data({kind: joined(value) for kind, value in output["data"].items()}, file, caption)
+            data = {kind: joined(value) for kind, value in output["data"].items()}
+            self._data(data, file, caption, output.get("metadata", {}).get("image/png", {}).get("width"))
 
-    def _data(self, data: dict[str, str], file: str | None, caption: str) -> None:
+    def _data(self, data: dict[str, str], file: str | None, caption: str, width: int | None) -> None:
         if "image/png" in data:
-            self._picture(data, file, caption)
+            self._picture(data, file, caption, width)
         elif "text/html" in data:
             links = _links("tables", file, ("csv", "md")) if file else ""
             self._html(self._table(data["text/html"], file) + links)
@@ -178,7 +179,7 @@ class Builder:
         else:
             self._html(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
 
-    def _picture(self, data: dict[str, str], file: str | None, caption: str) -> None:
+    def _picture(self, data: dict[str, str], file: str | None, caption: str, width: int | None) -> None:
         """Append a figure: the published drawing, sharp at any size, else the pixels of the notebook."""
         name = file or f"{self.page.name}-{len(self.page.figures) + 1}"
         drawing = self.out / "figures" / f"{file}.svg"
@@ -189,7 +190,8 @@ class Builder:
         figure = Figure(name, address, " ".join(data.get("text/plain", "").split()), photo)
         self.page.figures.append(figure)
         kind = ' class="photo"' if photo else ""
-        picture = f'<img src="{address}" alt="{escape(figure.alt)}" loading="lazy">'
+        size = f' width="{width}"' if width else ""
+        picture = f'<img src="{address}" alt="{escape(figure.alt)}"{size} loading="lazy">'
         links = _links("figures", file, ("png", "svg")) if file else ""
         if not caption:
             self._html(f'<figure id="{name}"{kind}>{picture}{links}</figure>')
@@ -198,16 +200,21 @@ class Builder:
         self.page.blocks += [caption, raw(f"{links}</figcaption></figure>")]
 
     def _table(self, source: str, file: str | None) -> str:
-        """Strip a pandas table of its own styles and colour the verdicts in its cells."""
+        """Frame a table of the house as it is; strip one of pandas of its styles and colour its verdicts."""
+        if 'class="dgl-table"' in source:
+            return self._framed(source, source.count('class="verdict'), "table words", file)
         table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
         table = re.sub(r' style="text-align: \w+;"', "", table)
         table = INDEX_NAME.sub(r"<thead><tr><th>\2</th>\1</tr></thead>", table)
         table, verdicts = VERDICT_CELL.subn(lambda found: f"<td>{tag(found[1])}", table)
         cells = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", table, re.DOTALL)]
         words = sum(bool(re.match(r"[^\W\d]{2}", cell)) for cell in cells) > len(cells) / 3
-        kind = "table claims" if verdicts else "table words" if words else "table"
+        return self._framed(table, verdicts, "table words" if words else "table", file)
+
+    def _framed(self, table: str, verdicts: int, kind: str, file: str | None) -> str:
         self.page.judged += verdicts
         where = f' id="{file}"' if file else ""
+        kind = "table claims" if verdicts else kind
         return f'<div class="{kind}"{where}>{unbroken(table) if verdicts else table}</div>'
 
     def _stream(self, text: str, stream: str, provenance: bool) -> None:
@@ -224,7 +231,7 @@ class Builder:
                 self._html(f'<p class="answer">{escape(piece)}</p>')
             elif piece.strip():
                 lines = [f"<span{self._anchor(line)}>{escape(line)}</span>" for line in piece.rstrip("\n").split("\n")]
-                self._html(f'<pre>{chr(10).join(lines)}</pre>')
+                self._html(f"<pre>{chr(10).join(lines)}</pre>")
 
     def _check(self, title: str, detail: str | None) -> str:
         self.page.checks += 1

@@ -18,7 +18,14 @@ from dgl_core.utils import project_root
 LINK = re.compile(r"(?P<code>^(`{3,}).*?^\2`*\s*$|`[^`\n]+`)|(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]"
                   r"\((?P<address>[^()\s]+)\)", re.DOTALL | re.MULTILINE)  # fmt: skip
 NOTEBOOK = re.compile(r"(?:\./|notebooks/)?(\d\d_\w+)\.(?:ipynb|py)(#.*)?")
-PAGES = {"results/ledger.md": "ledger.html", "docs/api.md": "api.html"}  # file of the project -> its page
+PAGES = {  # file of the project -> its page, and a sentence about it
+    "results/ledger.md": ("ledger", "Every claim on every data set, with its numbers and what follows for a user."),
+    "docs/own_model.md": ("own_model", "Your own model, data and loop: training, keeping, comparing."),
+    "docs/data.md": ("data", "Which data sets there are, whose they are, and what you may do with them."),
+    "docs/paper_size.md": ("paper_size", "The paper's own sets on a GPU: what to type, how long it takes."),
+    "docs/house.md": ("house", "Which file holds what."),
+    "docs/api.md": ("api", "Every public function and class: shapes, units, errors, sources."),
+}
 
 
 def escape(text: object) -> str:
@@ -88,7 +95,7 @@ class Links:
         anchor = f"#{anchor}" if anchor else ""
         if notebook := NOTEBOOK.fullmatch(path):
             return f"{notebook[1]}.html{anchor}"
-        return PAGES[path] + anchor if path in PAGES else self.source(path) + anchor
+        return f"{PAGES[path][0]}.html{anchor}" if path in PAGES else self.source(path) + anchor
 
     def markdown(self, text: str, folder: str) -> str:
         """Rewrite the links and pictures of a Markdown text from ``folder``; what is code stays."""

@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import shlex
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,11 +34,7 @@ from dgl_core.utils import ROOT, duration, project_root
 
 HERE = Path(__file__).parent
 TITLE = "Disentangled gradient learning"
-EVIDENCE = {  # page -> heading and a sentence
-    "paper": ("The paper, sentence by sentence", "What the paper says, in our words, and how each sentence fares."),
-    "ledger": ("The ledger", "Every claim on every data set, with its numbers and what follows for a user."),
-    "api": ("The public names", "Every function and class: shapes, units, errors, sources."),
-}
+PAPER = ("The paper, sentence by sentence", "What the paper says, in our words, and how each sentence fares.")
 GENERATOR = ("sphinx", "furo", "myst-parser")
 MANIFEST = "site.json"  # what the site was built from, and the checksums of its files
 FILE = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.(?:html|js|css|png|svg|txt|json|inv)")  # what a site consists of
@@ -78,8 +75,9 @@ def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
     if not _stands(out, digest):
         with tempfile.TemporaryDirectory(prefix="dgl_site_") as work:
             interactive = _play(Path(work) / "play")
-            evidence = [(name, *told) for name, told in EVIDENCE.items() if name in pages]
-            shown = {"facts": facts, "entries": entries, "evidence": evidence, "play": interactive}
+            cards = _cards(pages)
+            groups = {"Evidence": cards[:2], "Use it": cards[2:]} if cards else {}
+            shown = {"facts": facts, "entries": entries, "groups": groups, "play": interactive}
             if interactive:
                 pages["play"] = render("play.md.jinja", play=interactive)
             pages["index"] = render("index.md.jinja", title=TITLE, **shown) + raw(_made(profile)) + "\n"
@@ -109,11 +107,16 @@ def _evidence(out: Path, entries: list[tuple[outputs.Result, Page]]) -> dict[str
     """Write the pages that no notebook makes, as Markdown: the paper's sentences, the ledger, the public names."""
     links = Links(out)
     found = {"paper": sentences.page(links, [page for _, page in entries])}
-    for source, page in PAGES.items():
+    for source, (name, _) in PAGES.items():
         if (path := project_root() / source).is_file():
-            text = links.markdown(path.read_text(encoding="utf-8"), str(Path(source).parent))
-            found[page.removesuffix(".html")] = text
+            found[name] = links.markdown(path.read_text(encoding="utf-8"), str(Path(source).parent))
     return {name: text for name, text in found.items() if text}
+
+
+def _cards(pages: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """List the pages that no notebook makes: name, heading, a sentence."""
+    told = {name: (pages.get(name, "").partition("\n")[0].lstrip("# "), about) for name, about in PAGES.values()}
+    return [(name, *said) for name, said in {"paper": PAPER, **told}.items() if name in pages]
 
 
 def _facts(profile: str, entries: list[tuple[outputs.Result, Page]], trained: int, recorded: int) -> list[tuple]:
@@ -128,12 +131,16 @@ def _facts(profile: str, entries: list[tuple[outputs.Result, Page]], trained: in
 
 
 def _play(folder: Path) -> list[tuple[str, str, str]]:
-    """Write the interactive pages into ``folder``; list them: file, title, one sentence."""
+    """Write the pages to play with into ``folder``; list them: file, title, a sentence."""
     folder.mkdir()
     if importlib.util.find_spec("dgl_core.reproduce.play") is None:
         return []
     play = importlib.import_module("dgl_core.reproduce.play")
-    return play.write(folder)
+    try:
+        return [(page.file, page.title, page.sentence) for page in play.write(folder)]
+    except ValueError as error:  # the reference records are not here: the report is whole without these pages
+        print(f"left out, pages to play with: {error}", file=sys.stderr)
+        return []
 
 
 def _date(text: str) -> str:

@@ -6,16 +6,18 @@ import re
 
 from dgl_core.reproduce.report.markup import escape
 
-SIGNS = {"good": "✓", "bad": "✗", "open": "○"}
-TONES = {
-    **dict.fromkeys(("reproduced", "better", "yes", "proved"), "good"),
-    **dict.fromkeys(("contradicted", "worse", "no", "false"), "bad"),
-    **dict.fromkeys(("undecided", "practically equal", "not tested here", "conditional", "open"), "open"),
+VERDICTS = {  # word -> sign and tone
+    **dict.fromkeys(("yes", "reproduced", "better", "proved"), ("+", "good")),
+    **dict.fromkeys(("no", "contradicted", "worse", "false"), ("−", "bad")),
+    "practically equal": ("=", "open"),
+    "conditional": ("~", "open"),
+    **dict.fromkeys(("undecided", "open"), ("?", "open")),
+    "not tested here": ("/", "open"),
 }
-VERDICT = re.compile(rf"({'|'.join(TONES)})\b(?=[:,])")  # a cell of a table begins with one
+VERDICT = re.compile(rf"({'|'.join(VERDICTS)})\b(?=[:,])")  # a cell of a table begins with one
 
 
 def tag(word: str) -> str:
     """Write the badge of a verdict: sign, word, colour."""
-    tone = TONES[word]
-    return f'<span class="tag {tone}"><span aria-hidden="true">{SIGNS[tone]}</span> {escape(word)}</span>'
+    sign, tone = VERDICTS[word]
+    return f'<span class="tag {tone}"><span aria-hidden="true">{sign}</span> {escape(word)}</span>'
