@@ -118,6 +118,7 @@ def test_the_page_needs_nothing_but_itself(project):
         "\n# %% [markdown]\n# **Figure 1.** Empty, with $x_i^2$.\n#\n# $$\\sum_i x_i$$ and [there](02_second.ipynb)\n"
     )
     path.write_text(path.read_text() + text)
+    project.whole_site()
     assert project.reproduce().returncode == 0
     page = (project.out / "01_first.html").read_text()
     # Links are for people to follow; what is loaded lies in the folder.

@@ -45,6 +45,7 @@ SETTINGS = {
     "myst_enable_extensions": {"dollarmath"},
     "myst_dmath_allow_space": False,
     "myst_dmath_allow_digits": False,
+    "myst_dmath_double_inline": True,
     "myst_heading_anchors": 4,
     "myst_disable_syntax": ["myst_line_comment", "myst_block_break", "myst_target", "myst_role"],
     "html_math_renderer": "mathml",
