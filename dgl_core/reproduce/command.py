@@ -24,7 +24,7 @@ from dgl_core.paper.experiments import profiles
 from dgl_core.reproduce import choice, outputs
 from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_names
 from dgl_core.reproduce.plan import Plan, plan_of, summary, table
-from dgl_core.reproduce.report import page as report
+from dgl_core.reproduce.report import site as report
 from dgl_core.runs import run
 from dgl_core.runs.workers import dask_workers, local_workers, sharing, visible_gpus, with_variables
 from dgl_core.training.environment import PORTABLE_NUMERICS

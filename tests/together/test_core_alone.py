@@ -18,7 +18,8 @@ from tools.pages import snippets
 HOUSE = ROOT / "dgl_core"
 CORE = {"torch", "numpy"}
 DOORS = {"reproduce/engine.py": "reproduce/execute.py"}  # a file that is only imported by the one that asks
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "jinja2": "Jinja2", "pygments": "Pygments"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "jinja2": "Jinja2", "pygments": "Pygments",
+                 "myst_parser": "myst-parser"}  # fmt: skip
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 SNIPPETS = snippets()
 
