@@ -115,8 +115,8 @@ def ink(colour: str) -> str:
         red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
 
 
-def apart(places: Sequence[float], gap: float) -> list[float]:
-    """Move numbers as little as it takes until no two are closer than ``gap``; their order stays."""
+def apart(places: Sequence[float], gap: float, bottom: float = -math.inf, top: float = math.inf) -> list[float]:
+    """Move numbers as little as it takes until no two are closer than ``gap``; order and limits are kept."""
     order, clusters = np.argsort(places, kind="stable"), []
     for number in order:
         clusters.append([[number], places[number]])  # its members from below, and the middle of them
@@ -130,6 +130,10 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
     for members, middle in clusters:
         for step, number in enumerate(members):
             found[number] = middle + gap * (step - (len(members) - 1) / 2)
+    for step, number in enumerate(order[::-1]):
+        found[number] = min(found[number], top - gap * step)
+    for step, number in enumerate(order):
+        found[number] = max(found[number], bottom + gap * step)
     return found
 
 
@@ -144,7 +148,7 @@ def beside(axes, size: float = 8.0) -> None:
         end = axes.transData.transform(points[np.isfinite(points).all(1)][-1])
         ends.append(float(np.clip(axes.transAxes.inverted().transform(end)[1], 0.0, 1.0)))
     rows = max((line.get_label().count("\n") + 1 for line in lines), default=1)
-    for line, place in zip(lines, apart(ends, 1.25 * rows * size / height), strict=True):
+    for line, place in zip(lines, apart(ends, 1.25 * rows * size / height, 0.0, 1.0), strict=True):
         axes.annotate(line.get_label(), (1.0, place), xycoords="axes fraction", xytext=(3, 0), va="center",
                       textcoords="offset points", fontsize=size, color=ink(line.get_color()))  # fmt: skip
 
@@ -222,7 +226,7 @@ class Picture:
         return round(self.figure.get_size_inches()[0] * DPI)
 
     def _fewer_colours(self, image):
-        return image.quantize(64, dither=0)
+        return image.quantize(48, dither=0)
 
     def svg(self) -> str:
         buffer = io.StringIO()

@@ -53,6 +53,10 @@ def test_names_beside_lines_keep_their_order_and_never_overlap():
     assert np.argsort(places).tolist() == np.argsort([0.5, 0.1, 0.52, 0.51]).tolist()
     assert np.diff(sorted(places)).min() >= 0.1 - 1e-12
     assert places[1] == 0.1, "what is far from the others stays where it is"
+    high = style.apart([0.99, 1.0, 0.98], 0.1, 0.0, 1.0)
+    assert max(high) == 1.0 and np.allclose(np.diff(sorted(high)), 0.1) and np.argsort(high).tolist() == [2, 0, 1]
+    low = style.apart([0.01, 0.0], 0.1, 0.0, 1.0)
+    assert low == pytest.approx([0.1, 0.0])
 
 
 def test_lines_are_named_where_they_end_in_a_colour_that_can_be_read():
