@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -31,10 +31,22 @@
 # it would alone. DGL cuts that path and trains each encoder by its own unimodal loss, in which the other
 # modalities' features are zero. The fusion module keeps the multimodal loss for itself.
 
+# %% [markdown] tags=["navigation"]
+# [01 data →](01_data.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -124,7 +136,8 @@ this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute
 committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-panels = curves.side_by_side(committed, this_run, profile)
+yours = settings.your_runs(late_fusion.branches(profile, "emotions"))  # if you changed the seed
+panels = curves.side_by_side(committed, this_run, profile, yours)
 print(curves.in_a_line(this_run, profile))
 dgl_core.publish("figure_effect", curves.encoder_curves(panels, "visual", ("vanilla", "DGL")))
 

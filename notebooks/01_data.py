@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -29,10 +29,21 @@
 # `data/cremad`; where you have not, a generated set in the same folder layout and naming takes its place, and no table
 # ever calls it CREMA-D.
 
+# %% [markdown] tags=["navigation"]
+# [contents](00_start_here.ipynb) · [02 gradient theory →](02_gradient_theory.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # of the random crops
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -52,7 +63,7 @@ from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import FORMS, spectrogram
 from dgl_core.figures import samples
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -28,11 +28,21 @@
 # inputs in `tests/paper/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After: [3. Vanilla against
 # DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
 
+# %% [markdown] tags=["navigation"]
+# [← 01 data](01_data.ipynb) · [contents](00_start_here.ipynb) · [03 vanilla vs dgl →](03_vanilla_vs_dgl.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
-profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
-data_root = ""  # empty: DGL_DATA, ./data, or generated
+profile = "smoke"  # smoke | cpu | paper: the same here, for nothing below needs data or records
+seed = 0  # of the random inputs and the toy models
 
 # %%
 import copy
@@ -52,7 +62,7 @@ from dgl_core.models import FUSIONS, ConcatFusion, LateFusion
 from dgl_core.paper.theory import cases as examples
 from dgl_core.paper.theory import condition, feature, field, reach, residual, sentences, toy
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -1110,3 +1120,41 @@ publish("table_2_5", sentences.sentences_table())
 # 3. For which samples are *both* modalities amplified? Start with $K=2$ and no bias.
 # 4. In 2.16 set $\alpha$ to 0 in DGL and explain each curve.
 # 5. Draw Fig. 2 for "+MT" and "+UT" with `graph.gradient_paths`.
+
+# %%
+# Exercise 3, a start: one sample, two classes, no bias. Which margins make R of both modalities larger than 1?
+margins = {"m1": 1.0, "m2": -0.5}  # of the true class over the other one
+logits = {m: torch.tensor([[margin, 0.0]]) for m, margin in margins.items()}  # [1, K = 2]
+for m in logits:
+    ratio, _ = suppression.suppression_ratio(logits["m1"] + logits["m2"], logits[m], torch.tensor([0]))
+    print(f"{m}: R = {ratio.item():.2f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: R of a modality exceeds 1 where the other one votes for the wrong class. So both are amplified where each
+# of them is wrong on its own.
+margin = torch.randn(1000, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)  # [B, modality]
+u, v = (torch.stack([of_one, torch.zeros_like(of_one)], dim=1) for of_one in margin.T)  # [B, K = 2] each
+amplified = [suppression.suppression_ratio(u + v, own, torch.zeros(1000).long())[0] > 1 for own in (u, v)]
+same = torch.equal(amplified[0] & amplified[1], (margin < 0).all(dim=1))
+check("exercise 3: both are amplified exactly where both margins are negative", same)
+
+# %%
+# Exercise 5, a start: who trains what under DGL, as pairs (loss, part). Which gates give "+MT", and which "+UT"?
+data = toy.toy_data(seed=seed)
+fresh = toy.toy_model(data, seed)
+gates = {"DGL": (0.0, 0.0)}  # encoder gate, fusion gate
+for name, both in gates.items():
+    found = graph.gradient_edges(DisentangledObjective(fresh, 1.0, *both), data.train, data.train_target)
+    print(name, sorted((edge.loss, edge.part) for edge in found if edge.arrives))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 5: "+MT" cuts the multimodal loss off the encoders alone, "+UT" the unimodal losses off the fusion module.
+arrows = {}
+for name, both in {"DGL": (0.0, 0.0), "+MT": (0.0, 1.0), "+UT": (1.0, 0.0)}.items():
+    found = graph.gradient_edges(DisentangledObjective(fresh, 1.0, *both), data.train, data.train_target)
+    arrows[name] = {(edge.loss, edge.part) for edge in found if edge.arrives}
+names = list(fresh.encoders)
+check("exercise 5: +MT adds the unimodal losses at the fusion",
+      arrows["+MT"] - arrows["DGL"] == {(m, "fusion") for m in names})  # fmt: skip
+check("exercise 5: +UT adds the multimodal loss at the encoders",
+      arrows["+UT"] - arrows["DGL"] == {("fused", m) for m in names})  # fmt: skip

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -29,10 +29,23 @@
 # records (`results/reference`), those labelled *this run* from trainings that the cell below starts if their
 # records are missing.
 
+# %% [markdown] tags=["navigation"]
+# [← 02 gradient theory](02_gradient_theory.ipynb) · [contents](00_start_here.ipynb) · [04 benchmark →](04_benchmark.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -49,7 +62,7 @@ from dgl_core.paper.printed import paper_rows
 from dgl_core.paper.tables.results import results_table
 from dgl_core.runs import load_or_run, reference
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -72,7 +85,8 @@ this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute
 committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-panels = curves.side_by_side(committed, this_run, profile)
+yours = settings.your_runs(late_fusion.branches(profile, "emotions"))  # if you changed alpha or the seed
+panels = curves.side_by_side(committed, this_run, profile, yours)
 for title, rows in panels.items():
     print(f"{title}: {len(rows)} rows, {sum(map(len, rows.values()))} runs")
 print(curves.in_a_line(this_run, profile))
@@ -244,3 +258,30 @@ dgl_core.answer("dgl-vanilla", "dgl-vanilla-weakest", "every-gradient", "dgl-rat
 # **Exercises.** (1) Set `profile = "cpu"` and compare the control row with DGL. (2) Change `ALPHA` in
 # `dgl_core/paper/experiments/profiles.py` to 1: which rows coincide, and why? (3) Plot `suppression/visual/R_mean`
 # for the visual branch: who suppresses whom?
+
+# %%
+# Exercise 2, a start: what alpha is in each row of 3.1. Which rows are the same training at alpha 1?
+rows = late_fusion.branches(profile, "emotions")
+for row, specs in rows.items():
+    print(f"{row:28s} encoder rate x {specs[0].encoder_lr_scale:g}, options {specs[0].method_options}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: at alpha 1 a control is the row that it controls. DGL and G-Blending stay what they are, for their
+# unimodal losses remain, with weight 1.
+for row in ("audio alone", "visual alone", "vanilla"):
+    at_one = [spec.but(encoder_lr_scale=1.0) for spec in rows[f"{row}, rate x alpha"]]
+    dgl_core.check(f"exercise 2: {row} and its control coincide", at_one == rows[row])
+
+# %%
+# Exercise 3, a start: R of the audio branch at the end of vanilla training, mean over reference runs. And visual?
+for dataset, rows in committed.items():
+    values = [record.curves["suppression/audio/R_mean"][-1] for record in rows["vanilla"]]
+    print(f"{profiles.TITLES[dataset]}: R of audio {sum(values) / len(values):.2f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: the smaller R is, the more a modality is suppressed by the other one.
+for dataset, rows in committed.items():
+    ends = {m: [r.curves[f"suppression/{m}/R_mean"][-1] for r in rows["vanilla"]] for m in ("audio", "visual")}
+    means = {m: sum(values) / len(values) for m, values in ends.items()}
+    print(f"{profiles.TITLES[dataset]}: {min(means, key=means.get)} is suppressed more,",
+          ", ".join(f"R of {m} {mean:.2f}" for m, mean in means.items()))  # fmt: skip

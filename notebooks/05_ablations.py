@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -26,10 +26,23 @@
 #
 # Before: [04 the benchmark](04_benchmark.ipynb).
 
+# %% [markdown] tags=["navigation"]
+# [← 04 benchmark](04_benchmark.ipynb) · [contents](00_start_here.ipynb) · [06 dense and three modalities →](06_dense_and_three_modalities.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -48,7 +61,7 @@ from dgl_core.paper.tables import differences
 from dgl_core.paper.tables.results import results_table
 from dgl_core.runs import load_or_run, reference
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -86,9 +99,13 @@ dgl_core.publish("figure_square", ranking.rows_as_dots(side_by_side(committed, t
 # %% [markdown]
 # **Figure 5.1.** Test accuracy in % of every corner and control: black is the fused model, blue audio, orange visual.
 # Small dots are seeds, large ones means, filled and with a 95 % interval where there are five seeds or more. The step
-# from
-# *vanilla* to *no truncation* is what unimodal losses bring. The steps from there to *+MT*, *+UT* and *DGL* are what
-# truncation brings.
+# from *vanilla* to *no truncation* is what unimodal losses bring. The steps from there to *+MT*, *+UT* and *DGL* are
+# what truncation brings.
+
+# %%
+# Your run: another alpha or seed above shows here the corners that you trained, beside the reference and this run.
+if yours := settings.your_runs(late_fusion.table3(profile, "emotions")):
+    display(ranking.rows_as_dots(side_by_side(committed, this_run, profile, yours)))
 
 # %%
 for dataset in {**this_run, **committed}:
@@ -236,3 +253,45 @@ dgl_core.answer("mt-and-ut", "dgl-ut", "fusion-agnostic", "dgl-gblend-every-alph
 # $\alpha=0.25$ for DGL by `RunSpec(..., method_options={"alpha": 0.25})` and compare with `encoder_lr_scale=0.25`.
 # (3) Write a fusion head whose mask leaks, and see
 # check 5.3a fail.
+
+# %%
+# Exercise 1, a start: the weaker branch of one corner, mean over the reference runs in %. Which corner has the best?
+from statistics import mean
+
+from dgl_core.verdicts.statistics import percent
+
+corners = reference(late_fusion.table3("cpu", "emotions", profiles.REFERENCE_SEEDS))
+print("DGL:", f"{min(mean(percent(corners['DGL'], branch)) for branch in ('audio', 'visual')):.1f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 1: every corner has the unimodal losses, so all of them train branches; vanilla training does not.
+weaker = {row: min(mean(percent(r, branch)) for branch in ("audio", "visual")) for row, r in corners.items()}
+print(", ".join(f"{row} {weaker[row]:.1f}" for row in sorted(weaker, key=weaker.get, reverse=True)))
+
+# %%
+# Exercise 3, a start: a head of your own, whose mask is that of Eq. 12. Write `forward` so that its mask leaks.
+from dgl_core.models import ConcatFusion
+
+
+class Mine(ConcatFusion):
+    def forward(self, features, keep=None):
+        return super().forward(features, keep)
+
+
+def leaks(head):
+    """Tell whether the audio score sees which picture a clip has."""
+    features = {m: torch.randn(8, 16) for m in ("audio", "visual")}
+    other = features | {"visual": features["visual"].flip(0)}
+    return not torch.equal(head(features, keep=("audio",)), head(other, keep=("audio",)))
+
+
+print("leaks:", leaks(Mine({"audio": 16, "visual": 16}, classes=6)))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: a mask that only dims the other modality lets it through. DGL's encoders would then learn from each other.
+class Dimmed(ConcatFusion):
+    def forward(self, features, keep=None):
+        return self.join({m: z if keep is None or m in keep else 0.1 * z for m, z in features.items()})
+
+
+dgl_core.check("exercise 3: a mask that dims leaks", leaks(Dimmed({"audio": 16, "visual": 16}, classes=6)))

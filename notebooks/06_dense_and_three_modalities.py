@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -26,10 +26,23 @@
 # (`results/reference`), *this run* for trainings that this notebook starts if their records are missing. CMU-MOSI is
 # the paper's own data set, with other features; CREMA-D is not here, and no stand-in has its name.
 
+# %% [markdown] tags=["navigation"]
+# [← 05 ablations](05_ablations.ipynb) · [contents](00_start_here.ipynb) · [07 segmentation →](07_segmentation.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -41,14 +54,14 @@ from torch import nn
 import dgl_core
 from dgl_core import data, disentangled_loss, fit, load_or_run, models, reference
 from dgl_core.data.sets import mosi
-from dgl_core.figures import modalities
+from dgl_core.figures import curves, modalities
 from dgl_core.paper.experiments import late_fusion, profiles, table2
 from dgl_core.paper.printed import paper_rows
 from dgl_core.paper.tables import balance, differences
 from dgl_core.paper.tables.results import results_table
 from dgl_core.verdicts import selection
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -125,6 +138,13 @@ for dataset in {**left, **left_run}:
 # %%
 numbers = results_table(paper_rows(2, "CREMA-D"), {}, {})
 dgl_core.publish("table_2_left_paper", numbers.drop(columns=["reference", "this run"], level=1))
+
+# %%
+# Your run: another alpha or seed above shows here MMTM as you trained it, beside the reference and this run.
+mmtm = {row: table2.table2_dense(profile, "emotions")[row] for row in ("vanilla", "G-Blending", *table2.SPLITS)}
+if yours := settings.your_runs(mmtm):
+    beside = ({"emotions": {row: found["emotions"][row] for row in mmtm}} for found in (left, left_run))
+    display(modalities.branch_dots(curves.side_by_side(*beside, profile, yours)))
 
 # %% [markdown]
 # ## 6.4 S against P
@@ -393,3 +413,33 @@ dgl_core.answer("mmtm-s", "mmtm-p", "modality-agnostic", "dgl-joint")
 # **Exercises.** (1) The transcripts have four rows here; which method gains most on them in
 # `table2.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which
 # claim of 6.11 changes when DGL is compared at every method's own learning rate on the generated set?
+
+# %%
+# Exercise 2, a start: `Mine` has two layers and one exchange. Give it a third layer and a second exchange.
+print({m: [tuple(layer.weight.shape) for layer in layers] for m, layers in mine.encoders.items()})
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: one part that mixes for each exchange; a modality is masked at the input of each of them.
+class Deeper(models.MultimodalModel):
+    def __init__(self, shapes, classes, size=24):
+        widths = {m: (shape[0], size, size, size) for m, shape in shapes.items()}
+        layers = {m: nn.ModuleList(map(nn.Linear, own[:-1], own[1:])) for m, own in widths.items()}
+        super().__init__(layers, nn.ModuleList(Gossip(list(shapes), size, classes) for _ in range(2)))
+
+    def forward(self, inputs, keep=None):
+        hidden = inputs
+        for number, mixing in enumerate([*self.fusion, None]):
+            new = {m: torch.relu(e[number](hidden[m])) for m, e in self.encoders.items()}
+            hidden = {m: z if keep is None or m in keep else torch.zeros_like(z) for m, z in new.items()}
+            hidden = mixing.mix(hidden) if mixing else hidden
+        return self.fusion[-1].classify(torch.cat(list(hidden.values()), dim=1))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# The same check as in 6.10: nothing of DGL had to be told of the new layer.
+deeper = Deeper(features.shapes, len(features.classes))
+disentangled_loss(deeper, inputs, target, alpha=2.0).total.backward()
+for m, encoder in deeper.encoders.items():
+    alone = nn.functional.cross_entropy(deeper(inputs, keep=(m,)), target)
+    wanted = torch.autograd.grad(alone, list(encoder.parameters()))
+    error = max((p.grad - 2 * w).abs().max().item() for p, w in zip(encoder.parameters(), wanted, strict=True))
+    dgl_core.check(f"exercise 2, {m}: gradient = alpha x unimodal gradient", error < 1e-5, "max error < 1e-5")

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -27,10 +27,23 @@
 # Before: [02 the theory](02_gradient_theory.ipynb). The official release has no segmentation code; all of this is
 # built from the papers.
 
+# %% [markdown] tags=["navigation"]
+# [← 06 dense and three modalities](06_dense_and_three_modalities.ipynb) · [contents](00_start_here.ipynb) · [08 beyond the paper →](08_beyond_the_paper.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 1.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -49,7 +62,7 @@ from dgl_core.paper.experiments import profiles, table5
 from dgl_core.paper.tables.results import ABSENT, results_table
 from dgl_core.verdicts import statistics
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -165,7 +178,8 @@ dgl_core.publish("table_costs", costs.segmentation_table())
 datasets = table5.scenes(profile)
 this_run = {d: load_or_run(table5.table5(profile, d), recompute=recompute) for d in datasets}
 committed = {d: reference(table5.table5_reference(d)) for d in ("rooms", "nyuv2")}
-panels = curves.side_by_side(committed, this_run, profile)
+yours = settings.your_runs(table5.table5(profile, "rooms"))  # if you changed alpha or the seed
+panels = curves.side_by_side(committed, this_run, profile, yours)
 print(curves.in_a_line(this_run, profile, "mIoU"))
 chosen = {}
 for dataset in committed:
@@ -290,3 +304,20 @@ dgl_core.answer("dense-prediction", "dense-rate-control")
 #
 # **Exercises.** (1) Train with `method_options={"form": "activations"}` and compare `gradient/fusion`. (2) Make rooms
 # with `mislead=0`: which modality loses its purpose? (3) Which of `READINGS` makes $\alpha$ inert, and why?
+
+# %%
+# Exercise 3, a start: what each reading of the paper changes. In which of them does alpha do nothing, and why?
+for name, changes in table5.READINGS.items():
+    print(f"{name:11s} {changes}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: "as written" trains with Adam, which divides a gradient by its own size, so a constant factor cancels.
+weights = {alpha: torch.nn.Parameter(torch.ones(3, dtype=torch.float64)) for alpha in (1.0, 4.0)}
+for alpha, weight in weights.items():
+    adam = torch.optim.Adam([weight], lr=0.01, eps=0)
+    for _ in range(5):
+        adam.zero_grad()
+        (alpha * weight.square().sum()).backward()
+        adam.step()
+error = (weights[1.0] - weights[4.0]).abs().max().item()
+dgl_core.check("exercise 3: alpha 1 and alpha 4 take the same steps under Adam", error < 1e-12, "max error < 1e-12")

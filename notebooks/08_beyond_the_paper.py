@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -28,10 +28,23 @@
 # Before: [05 the ablations](05_ablations.ipynb). Every part below reads run records; what has no record is said, with
 # the command that makes it.
 
+# %% [markdown] tags=["navigation"]
+# [← 07 segmentation](07_segmentation.ipynb) · [contents](00_start_here.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -40,7 +53,8 @@ from ipywidgets import FloatSlider, interact
 
 import dgl_core
 from dgl_core import data, diagnose, fit, load_or_run, models, reference
-from dgl_core.figures import diagnosis, maps
+from dgl_core.figures import diagnosis, maps, ranking
+from dgl_core.figures.curves import side_by_side
 from dgl_core.paper.answers import procedure
 from dgl_core.paper.claims import judging
 from dgl_core.paper.experiments import beyond, late_fusion, profiles
@@ -49,7 +63,7 @@ from dgl_core.paper.tables import equal_budget, protocols
 from dgl_core.paper.theory import two_processes
 from dgl_core.verdicts import selection, statistics
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
@@ -136,7 +150,8 @@ for dataset in sets:
 # %%
 own = {d: equal_budget.records_at_own_rates(d) for d in sets if d not in live}
 for dataset in live:
-    grid = {rate: load_or_run(rows) for rate, rows in late_fusion.table1_grid(profile, dataset).items()}
+    grid = late_fusion.table1_grid(profile, dataset)
+    grid = {rate: load_or_run(rows, recompute=recompute) for rate, rows in grid.items()}
     own[dataset] = (*selection.own_rates(grid), statistics.paired)
 for dataset, (rows, rates, pairing) in own.items():
     number, column = (2, "MOSI") if dataset == "mosi" else (1, "CREMA-D")
@@ -215,7 +230,10 @@ squares = {}
 for dataset in sets:
     seeds = None if dataset in live else beyond.reference_seeds(dataset)
     grid = beyond.decoupling_grid(profile if dataset in live else "cpu", dataset, seeds)
-    squares[dataset] = {rate: (load_or_run if dataset in live else reference)(rows) for rate, rows in grid.items()}
+    squares[dataset] = {
+        rate: load_or_run(rows, recompute=recompute) if dataset in live else reference(rows)
+        for rate, rows in grid.items()
+    }
     rows = squares[dataset][beyond.common_rate(dataset)]
     if not all(rows.values()):
         continue
@@ -264,6 +282,18 @@ dgl_core.publish("figure_gates_chosen", maps.chosen_gates(shown))
 # %% [markdown]
 # **Figure 8.6.** The encoder gate against epochs, one seed: 1 lets the multimodal gradient through, 0 truncates it. The
 # rule *for all* sets one gate by the most suppressed modality; the others set one gate for each encoder.
+
+
+# %%
+# Your run: another alpha or seed above shows here the moving gates as you trained them, beside the reference.
+def contenders(of, seeds):
+    rows = beyond.decoupling(of, "emotions", seeds) | late_fusion.table1(of, "emotions", seeds)
+    return {row: rows[row] for row in ("vanilla", "G-Blending", "DGL", *beyond.MEASURED_GATES)}
+
+
+if yours := settings.your_runs(contenders(profile, (0,))):
+    kept = {"emotions": reference(contenders("cpu", beyond.reference_seeds("emotions")))}
+    display(ranking.rows_as_dots(side_by_side(kept, {}, profile, yours)))
 
 # %% [markdown]
 # ## 8.7 Missing modalities
@@ -378,3 +408,13 @@ dgl_core.answer("dgl-vanilla", "dgl-rate-control", "dgl-gblend", "dgl-gblend-wea
 # **Exercises.** (1) In 8.6, let the adaptive gate follow the least suppressed modality (`pick="least"`). (2) How many
 # seeds does the largest gap of your own last paper need? (3) `python -m dgl_core claims dgl-rate-control`: which
 # record would you want to see retrained?
+
+# %%
+# Exercise 2, a start: pairs of seeds for a gap of 2 points whose differences deviate by 2. What does your gap need?
+print(statistics.seeds_needed(gap=2.0, deviation=2.0))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: half the gap needs about four times the seeds, because an interval shrinks with their square root.
+needed = {gap: statistics.seeds_needed(gap, deviation=2.0) for gap in (0.25, 0.5, 1.0, 2.0)}
+print(", ".join(f"{gap:g} points: {count} seeds" for gap, count in needed.items()))
+dgl_core.check("exercise 2: half the gap, about four times the seeds", 3.5 < needed[0.25] / needed[0.5] < 4.5)

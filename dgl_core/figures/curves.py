@@ -28,16 +28,17 @@ LINES = {
 COMPARED = ("vanilla", "DGL")
 
 
-def side_by_side(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]:
-    """Collect the panels of a figure from data set -> rows: every reference that is whole, then this run.
+def side_by_side(reference: Panels, this_run: Panels, profile: str, yours: Panels | None = None) -> dict[str, Rows]:
+    """Collect the panels of a figure from data set -> rows: every reference that is whole, this run, the reader's own.
 
-    A smoke run is two short trainings: it gets a panel where there is no reference, and ``in_a_line`` elsewhere.
+    A smoke run is two short trainings: it gets a panel where there is no reference or the reader's own stands beside
+    it (``yours``, title -> rows), and ``in_a_line`` elsewhere.
     """
     whole = {dataset: rows for dataset, rows in reference.items() if rows and all(rows.values())}
     panels = {f"{TITLES[dataset]}, reference": rows for dataset, rows in whole.items()}
-    if profile == "smoke":
+    if profile == "smoke" and not yours:
         this_run = {dataset: rows for dataset, rows in this_run.items() if dataset not in whole}
-    return panels | {f"{TITLES[dataset]}, this run ({profile})": rows for dataset, rows in this_run.items()}
+    return panels | {f"{TITLES[d]}, this run ({profile})": rows for d, rows in this_run.items()} | (yours or {})
 
 
 def in_a_line(this_run: Panels, profile: str, score: str = "accuracy") -> str:
@@ -106,11 +107,13 @@ def encoder_curves(panels: Panels, modality: str, rows_shown: Sequence[str]) -> 
 
 def gradient_curves(panels: Panels, modality: str, rows_shown: Sequence[str] = ("alone", "vanilla")) -> Picture:
     """Draw Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
-    lines, rows = [], next(iter(panels.values()))
+    lines = []
     for shown in rows_shown:
         row = f"{modality} alone" if shown == "alone" else shown
-        alpha = rows[row][0].spec.method_options.get("alpha", 4.0) if shown in ("DGL", "G-Blending") else None
-        lines.append((f"{shown} (x alpha = {alpha:g})" if alpha else shown, row, f"gradient/{modality}", LINES[shown]))
+        weighed = panels.values() if shown in ("DGL", "G-Blending") else ()
+        alphas = sorted({rows[row][0].spec.method_options.get("alpha", 4.0) for rows in weighed})
+        times = f" (x alpha = {' or '.join(f'{alpha:g}' for alpha in alphas)})" if alphas else ""
+        lines.append((shown + times, row, f"gradient/{modality}", LINES[shown]))
     text = f"Gradient norm at the {modality} encoder, last epoch"
     return _curves(panels, f"gradient norm, {modality} encoder", lines, text, log=True)
 

@@ -29,6 +29,10 @@ def test_a_smoke_run_gets_a_panel_only_where_there_is_no_reference():
         "GRID letters, this run (smoke)",
     ]
     assert len(curves.side_by_side(reference, run, "cpu")) == 3
+    yours = {"generated emotions, your run (seed 5)": rows(5)}
+    assert list(curves.side_by_side(reference, run, "smoke", yours))[1:] == [
+        "generated emotions, this run (smoke)", "GRID letters, this run (smoke)", *yours,
+    ]  # fmt: skip
 
 
 def test_a_run_in_a_line_says_how_it_went_and_on_how_many_seeds():
