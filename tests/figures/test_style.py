@@ -94,3 +94,16 @@ def test_a_picture_has_twice_the_pixels_at_which_it_is_shown():
     data, metadata = picture._repr_mimebundle_()
     assert metadata["image/png"] == {"alt": "nothing", "width": 200} and data["text/plain"] == "nothing"
     assert Image.open(io.BytesIO(picture.png())).size == (400, 200)
+
+
+def test_few_colours_are_the_commonest_ones_exactly():
+    from PIL import Image
+
+    values = np.full((60, 60, 3), 255, dtype=np.uint8)
+    values[:8, :8] = (213, 94, 0)  # a small mark
+    values[20:] = np.random.default_rng(0).integers(0, 256, (40, 60, 3))  # more than the palette has room for
+    figure, _ = style.new()
+    small = style.Picture(figure, "")._fewer_colours(Image.fromarray(values)).convert("RGB")
+    found = np.asarray(small)
+    assert (found[:8, :8] == (213, 94, 0)).all() and (found[10, 30:] == 255).all()
+    assert len(np.unique(found.reshape(-1, 3), axis=0)) <= style.COLOURS
