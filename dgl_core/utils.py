@@ -78,6 +78,7 @@ EXTRA_OF = {  # what is imported -> the extra of pyproject.toml that brings it; 
     ),
     **dict.fromkeys(("dask", "distributed"), "cluster"),
     "h5py": "nyuv2",
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
 }
 
 

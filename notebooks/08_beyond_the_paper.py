@@ -293,7 +293,7 @@ def contenders(of, seeds):
 
 if yours := settings.your_runs(contenders(profile, (0,))):
     kept = {"emotions": reference(contenders("cpu", beyond.reference_seeds("emotions")))}
-    display(ranking.rows_as_dots(side_by_side(kept, {}, profile, yours)))
+    display(ranking.rows_as_dots(side_by_side(kept, {}, profile, yours), one_scale=True))
 
 # %% [markdown]
 # ## 8.7 Missing modalities
