@@ -50,7 +50,7 @@ def train(spec, checkpoint=None, key="", revisions=None, **unused):
 PLAN = """
 
 TABLES = {{"1": lambda profile: []}}
-NOTEBOOKS = {names!r}
+NOTEBOOKS = dict.fromkeys({names!r}, lambda profile, absent=None: [])
 
 
 def plan(profile, notebooks=None):
@@ -116,7 +116,7 @@ class Project:
         self.runs[name] = runs
         path = self.root / "notebooks" / f"{name}.py"
         path.write_text(HEADER.format(title=name) + "".join(f"\n# %%\n{cell}\n" for cell in cells))
-        plan = PLAN.format(names=dict.fromkeys(sorted(self.runs), ()), runs=self.runs)
+        plan = PLAN.format(names=sorted(self.runs), runs=self.runs)
         (self.root / "dgl_core" / "paper" / "experiments" / "__init__.py").write_text(self.plan + plan)
         return path
 

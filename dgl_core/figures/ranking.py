@@ -66,7 +66,7 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
         "vanilla, rate x alpha": ("vanilla, rate x {:g}", style.RED, "--^"),
     }
     alphas = np.arange(1.0, 6.0)
-    figure, axes = style.row(panels, "alpha", f"{branch} test accuracy (%)", height=3.0)
+    figure, axes = style.row(panels, "alpha", f"{branch} test accuracy (%)", width=3.9, height=3.0)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         shared = set.intersection(*({record.spec.seed for record in records} for records in rows.values()))
@@ -81,13 +81,19 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
         lr = next(iter(rows.values()))[0].spec.lr
         upper = ax.secondary_xaxis("top", functions=(lambda a, lr=lr: a * lr, lambda r, lr=lr: r / lr))
         upper.set_xlabel("encoder learning rate")
-    axes[0].legend()
+        style.beside(ax)
     return Picture(figure, "Accuracy (%) at alpha 1 to 5. " + "; ".join(said) + ".")
 
 
-def rows_as_dots(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
-    """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval."""
-    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, width=3.6, height=0.36)
+def rows_as_dots(
+    panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual"), one_scale: bool = False
+) -> Picture:
+    """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval.
+
+    ``one_scale``: every panel has the same accuracies across, for panels of one data set.
+    """
+    size = {"width": 3.6, "height": 0.36, "sharex": one_scale}
+    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, **size)
     said = [f"{title}, {label}: {'/'.join(f'{mean:.1f}' for mean in means)}" for title, rows in found.items()
             for label, means in rows.items()]  # fmt: skip
     return Picture(figure, f"Test accuracy (%), {'/'.join(branches)}. " + "; ".join(said) + ".")
