@@ -1,0 +1,79 @@
+"""Make the map of notebook 09 on one thread, column by column; interrupted, it goes on where it was.
+
+python -m tools.map run [MAP ...]    pilots, which choose the learning rates, then the registered draws -> results/map
+python -m tools.map status           what is recorded
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from dgl_core.data.files.atomic import write_atomic
+from dgl_core.paper.map import records, runs
+from dgl_core.paper.map.design import RESULTS, Map, chosen_rates, maps, registered
+from dgl_core.utils import results_root
+
+COUNTS = {"test": 1200, "val": 224}
+
+
+def rates(of: Map) -> dict[str, dict[str, float]]:
+    """Look up the learning rates of a map; run its pilots first if they are not known."""
+    known = dict(chosen_rates())
+    if of.name not in known:
+        known[of.name] = runs.pilot(of)
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        write_atomic(RESULTS / "rates.toml", as_toml(known))
+    return known[of.name]
+
+
+def as_toml(known: dict) -> str:
+    """Write the rates: map -> row -> synergy -> rate."""
+    lines = ["# Learning rates that the pilots of the map chose; made by 'python -m tools.map run'."]
+    for name, rows in known.items():
+        lines += ["", f"[{name}]"]
+        for row, values in rows.items():
+            lines.append(f'"{row}" = {{ {", ".join(f"{chr(34)}{s}{chr(34)} = {rate:g}" for s, rate in values.items())} }}')
+    return "\n".join(lines) + "\n"
+
+
+def run(of: Map) -> None:
+    """Make one map; columns that were made before are read from the folder of this machine's records."""
+    if (RESULTS / f"{of.name}.npz").exists():
+        return
+    found, known = [], rates(of)
+    for synergy in registered()["synergies"]:
+        path = results_root() / "map" / f"{of.name}-{synergy:g}.npz"
+        if not path.exists():
+            started = time.process_time()
+            arrays = runs.column(of, synergy, known)
+            seconds = time.process_time() - started
+            records.save(path, arrays, records.environment() | {"seconds": seconds})
+            print(f"{of.name}, synergy {synergy:g}: {seconds:.0f} core-seconds", flush=True)
+        found.append(records.load(path))
+    columns = [arrays for arrays, _ in found]
+    whole = {name: np.stack([arrays[name] for arrays in columns]) for name in columns[0]}
+    about = {"environments": [about for _, about in found], **COUNTS}
+    records.save(RESULTS / f"{of.name}.npz", whole, about)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tools.map", description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("run", "status"))
+    parser.add_argument("maps", nargs="*", metavar="MAP", help=", ".join(maps()))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    for name in options.maps or maps():
+        if options.what == "run":
+            run(maps()[name])
+        print(f"{name}: {'recorded' if name in records.available() else 'not recorded'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
