@@ -1,6 +1,8 @@
 """Make the map of notebook 09 on one thread, column by column; interrupted, it goes on where it was.
 
 python -m tools.map run [MAP ...]    pilots, which choose the learning rates, then the registered draws -> results/map
+python -m tools.map law              both sides of the law, at one point
+python -m tools.map remedy           candidates and rivals: pilots, then the registered draws
 python -m tools.map status           what is recorded
 """
 
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 
 from dgl_core.data.files.atomic import write_atomic
-from dgl_core.paper.map import records, runs
+from dgl_core.paper.map import law, records, remedy, runs
 from dgl_core.paper.map.design import RESULTS, Map, chosen_rates, maps, registered
 from dgl_core.utils import results_root
 
@@ -38,7 +40,9 @@ def as_toml(known: dict) -> str:
     for name, rows in known.items():
         lines += ["", f"[{name}]"]
         for row, values in rows.items():
-            lines.append(f'"{row}" = {{ {", ".join(f"{chr(34)}{s}{chr(34)} = {rate:g}" for s, rate in values.items())} }}')
+            lines.append(
+                f'"{row}" = {{ {", ".join(f"{chr(34)}{s}{chr(34)} = {rate:g}" for s, rate in values.items())} }}'
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -64,10 +68,14 @@ def run(of: Map) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.map", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "status"))
+    parser.add_argument("what", choices=("run", "law", "remedy", "status"))
     parser.add_argument("maps", nargs="*", metavar="MAP", help=", ".join(maps()))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    if options.what in ("law", "remedy"):
+        arrays = law.run() if options.what == "law" else remedy.run(COUNTS)
+        records.save(RESULTS / f"{options.what}.npz", arrays, {"environments": [records.environment()], **COUNTS})
+        return 0
     for name in options.maps or maps():
         if options.what == "run":
             run(maps()[name])

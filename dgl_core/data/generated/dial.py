@@ -189,7 +189,9 @@ def _joint(likelihood: list[np.ndarray], kinds: Shares) -> np.ndarray:
     alone = [x * blind / none for x, none in zip(shown, nothing, strict=True)]
     combined = shown[0]
     for x in shown[1:]:  # the sum of parts modulo 4
-        combined = np.stack([sum(combined[:, a] * x[:, (k - a) % PARTS] for a in range(PARTS)) for k in range(PARTS)], 1)
+        combined = np.stack(
+            [sum(combined[:, a] * x[:, (k - a) % PARTS] for a in range(PARTS)) for k in range(PARTS)], 1
+        )
     combined = combined / PARTS ** (len(shown) - 1)
     return kinds.redundant * redundant + kinds.complementary * np.mean(alone, axis=0) + kinds.combined * combined
 

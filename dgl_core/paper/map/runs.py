@@ -160,7 +160,4 @@ def pilot(of: Map) -> dict[str, dict[str, float]]:
             hits[hits == 65535] = 0.0
             scores[name].append(hits.reshape(len(body["pilot_synergies"]), -1).mean(axis=1))
     best = {name: np.argmax(values, axis=0) for name, values in scores.items()}
-    return {
-        name: {f"{s:g}": of.rates[best[name][j]] for j, s in enumerate(body["pilot_synergies"])} for name in best
-    }
-
+    return {name: {f"{s:g}": of.rates[best[name][j]] for j, s in enumerate(body["pilot_synergies"])} for name in best}
