@@ -40,9 +40,8 @@ def as_toml(known: dict) -> str:
     for name, rows in known.items():
         lines += ["", f"[{name}]"]
         for row, values in rows.items():
-            lines.append(
-                f'"{row}" = {{ {", ".join(f"{chr(34)}{s}{chr(34)} = {rate:g}" for s, rate in values.items())} }}'
-            )
+            pairs = ", ".join(f'"{synergy}" = {rate:g}' for synergy, rate in values.items())
+            lines.append(f'"{row}" = {{ {pairs} }}')
     return "\n".join(lines) + "\n"
 
 

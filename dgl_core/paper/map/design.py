@@ -25,8 +25,8 @@ from dgl_core.utils import ROOT, unknown_name
 PATH = ROOT / "results" / "registration_map.toml"
 RESULTS = ROOT / "results" / "map"
 
-# Dropout would draw other numbers in a stack than in the ordinary loop; the small bilinear and attention heads are those
-# of the models room, the bilinear one with the official mask, because Eq. 12 as printed leaves its encoders untrained.
+# Dropout would draw other numbers in a stack than in the ordinary loop, so there is none. The bilinear head has the
+# official mask, because Eq. 12 as printed leaves its encoders untrained.
 HEADS = {
     "concat": ConcatFusion,
     "hidden": lambda widths, classes: MLPFusion(widths, classes, hidden=32, dropout=0.0),
@@ -136,7 +136,7 @@ def predictions() -> tuple[Prediction, ...]:
 
 
 def build(head: str, modalities: Sequence[str], seed: int, own: bool = False) -> LateFusion:
-    """Build the small network of the map; weights of encoders and joining head depend on the seed alone, not on ``own``.
+    """Build the small network of the map; encoders and joining head depend on the seed alone, not on ``own``.
 
     Raises:
         ValueError: no such head.

@@ -1,4 +1,4 @@
-"""Test the law at one point: DGL's branch is unimodal training at alpha times the rate; under AdamW alpha does nothing."""
+"""Test the law at one point: DGL's branch is unimodal training at alpha x rate; under AdamW alpha does nothing."""
 
 from __future__ import annotations
 
