@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 Encoders = Callable[[nn.Module], Mapping[str, nn.Module | Iterable[nn.Parameter]]]
 Forward = Callable[[nn.Module, Mapping[str, Tensor], Collection[str] | None], Tensor]
+FITTED = Path(__file__).with_name("forecast.toml")  # made by ``python -m tools.map forecast``
+FEWEST = 100  # samples that a forecast needs
 PIXELS = 1024  # of every dense prediction, evenly spaced
 ADDITIVE = "additive"
 PARTNERS = 6  # samples of a batch whose other modalities stand in, to measure what the fused model adds up
@@ -86,6 +91,21 @@ class Diagnosis:
             f"Most suppressed: {most}." if known else "No median R is below 1: nothing is suppressed.",
         ])  # fmt: skip
 
+    def forecast(self) -> Forecast:
+        """Foretell what DGL would gain over the joint training of this model, from a regression on generated data.
+
+        Raises:
+            ValueError: label maps, too few samples, or a trait outside the range that the regression was fitted on.
+        """
+        if math.isnan(self.additive):
+            raise ValueError("A forecast needs one class a sample; it was not fitted on label maps.")
+        if self.samples < FEWEST:
+            raise ValueError(f"A forecast needs {FEWEST} labelled samples to know a branch by; diagnose saw "
+                             f"{self.samples}: give it a longer loader.")  # fmt: skip
+        if frozen := [m for m, branch in self.branches.items() if branch.frozen]:
+            raise ValueError(f"The encoder of {frozen[0]!r} is frozen, so no training changes it; thaw it first.")
+        return foretell(traits(self), fitted())
+
     def table(self) -> pandas.DataFrame:
         """Make a table with one row per modality, as strings."""
         import pandas
@@ -102,6 +122,95 @@ class Diagnosis:
             for m, b in self.branches.items()
         }
         return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A gain in points, with the interval that held 90 % of the errors on heads that the regression had not seen."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
+
+    @property
+    def word(self) -> str:
+        """Say which sign the interval allows."""
+        return "gain" if self.low > 0 else "lose" if self.high < 0 else "gain or lose"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What DGL would gain over joint training: the fused model, and the mean over the modality that is absent."""
+
+    fused: Estimate
+    absent: Estimate
+
+    def __str__(self) -> str:
+        return (
+            f"With DGL the fused model would {self.fused.word}: {self.fused}; with a modality absent it would "
+            f"{self.absent.word}: {self.absent}. The intervals held 90 % of the errors on generated features with "
+            "heads that the forecast had not seen; on other data it may err more (notebook 09)."
+        )
+
+
+def traits(report: Diagnosis) -> dict[str, float]:
+    """Reduce a diagnosis to what forecasts are made of, comparable between sets.
+
+    Skill is accuracy rescaled so that guessing among K classes is 0 and no error is 1.
+    """
+    skill = lambda accuracy: (accuracy * report.classes - 1) / (report.classes - 1)  # noqa: E731
+    branches, fused = list(report.branches.values()), skill(report.accuracy)
+    alone = [skill(branch.accuracy) for branch in branches]
+    return {
+        "skill": fused,
+        "combination": fused - skill(report.additive),
+        "mean gap": fused - float(np.mean(alone)),
+        "largest gap": fused - min(alone),
+        "residual": min(_log(branch.ratio[1]) for branch in branches),
+        "push": float(np.mean([_log(branch.joint / branch.own) if branch.own else 0.0 for branch in branches])),
+        "cosine": float(np.mean([0.0 if math.isnan(branch.cosine) else branch.cosine for branch in branches])),
+    }
+
+
+def _log(ratio: float) -> float:
+    return math.log(min(max(ratio, 1e-2), 1e2))
+
+
+TRAITS = {
+    "skill": "skill of the fused model",
+    "combination": "skill that only combinations give",
+    "mean gap": "skill that the mean branch lacks",
+    "largest gap": "skill that the weakest branch lacks",
+    "residual": "log of the smallest median R",
+    "push": "log of fused over own gradient",
+    "cosine": "cosine of fused and own gradient",
+}
+
+
+@functools.cache
+def fitted(path: Path = FITTED) -> dict:
+    """Read the regression behind forecasts."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def foretell(found: Mapping[str, float], fit: Mapping) -> Forecast:
+    """Apply a fitted regression to traits; a ``ValueError`` names the first trait outside its range."""
+    for name, (low, high) in fit["range"].items():
+        if not low <= found[name] <= high:
+            raise ValueError(f"No forecast: the {TRAITS[name]} is {found[name]:.2f}, and the regression was fitted on "
+                             f"{low:.2f} to {high:.2f} only.")  # fmt: skip
+    scaled = {name: (found[name] - fit["mean"][name]) / fit["scale"][name] for name in fit["mean"]}
+
+    def estimate(block: Mapping) -> Estimate:
+        mean = block["intercept"] + sum(
+            weight * math.prod(scaled[name] for name in term.split(" * ")) for term, weight in block["weights"].items()
+        )
+        return Estimate(mean, mean - block["error"], mean + block["error"])
+
+    return Forecast(estimate(fit["fused"]), estimate(fit["absent"]))
 
 
 def diagnose(

@@ -3,12 +3,16 @@
 python -m tools.map run [MAP ...]    pilots, which choose the learning rates, then the registered draws -> results/map
 python -m tools.map law              both sides of the law, at one point
 python -m tools.map remedy           candidates and rivals: pilots, then the registered draws
+python -m tools.map cases            sets that do not shape the forecast: joint training, diagnosed, and DGL
+python -m tools.map forecast         fit the forecast on the maps -> dgl_core/forecast.toml
 python -m tools.map status           what is recorded
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -17,8 +21,10 @@ import numpy as np
 import torch
 
 from dgl_core.data.files.atomic import write_atomic
-from dgl_core.paper.map import law, records, remedy, runs
+from dgl_core.diagnosis import FITTED
+from dgl_core.paper.map import forecasting, law, records, remedy, runs
 from dgl_core.paper.map.design import RESULTS, Map, chosen_rates, maps, registered
+from dgl_core.training.environment import commit
 from dgl_core.utils import results_root
 
 COUNTS = {"test": 1200, "val": 224}
@@ -65,15 +71,34 @@ def run(of: Map) -> None:
     records.save(RESULTS / f"{of.name}.npz", whole, about)
 
 
+def make_cases() -> None:
+    """Train what is missing of the cases that judge the forecast, and keep each as soon as it is there."""
+    known = forecasting.cases()
+    for name, (heads, _, _) in forecasting.SETS.items():
+        for head in heads:
+            if f"{name}, {head}" not in {case.name for case in known}:
+                known.append(forecasting.make_case(name, head))
+                kept = {"environment": records.environment(), "cases": [dataclasses.asdict(case) for case in known]}
+                write_atomic(forecasting.CASES, json.dumps(kept, indent=1) + "\n")
+                print(known[-1].name, {t: round(float(np.mean(g)), 2) for t, g in known[-1].gains.items()}, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.map", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "law", "remedy", "status"))
+    parser.add_argument("what", choices=("run", "law", "remedy", "cases", "forecast", "status"))
     parser.add_argument("maps", nargs="*", metavar="MAP", help=", ".join(maps()))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if options.what in ("law", "remedy"):
         arrays = law.run() if options.what == "law" else remedy.run(COUNTS)
         records.save(RESULTS / f"{options.what}.npz", arrays, {"environments": [records.environment()], **COUNTS})
+        return 0
+    if options.what == "cases":
+        make_cases()
+        return 0
+    if options.what == "forecast":
+        about = {"commit": commit(), "maps": list(records.available()), "samples": COUNTS["test"]}
+        write_atomic(FITTED, forecasting.as_toml(forecasting.fitted_on_maps(), about))
         return 0
     for name in options.maps or maps():
         if options.what == "run":

@@ -1,0 +1,268 @@
+"""Fit the forecast on the map alone, and judge it on sets and heads that did not shape it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dgl_core import data, fit, models
+from dgl_core.diagnosis import Branch, Diagnosis, Forecast, diagnose, foretell, traits
+from dgl_core.paper.answers.regimes import Regime, regime
+from dgl_core.paper.map.design import RESULTS
+from dgl_core.paper.map.records import Record, available, record
+from dgl_core.paper.map.runs import STATISTICS, absent, numbers
+from dgl_core.training.records import RunRecord
+
+TARGETS = ("fused", "absent")
+PENALTY = 10.0  # of the ridge, in units of one observation of a standardised term
+MARGIN = 0.1  # of its range, by which a trait may leave the range of the map
+COVERED = 0.9
+CASES = RESULTS / "forecast_cases.json"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the forecast is fitted on: one line a draw of joint training, with the mean gain of DGL at its point.
+
+    Attributes:
+        traits: name -> [N]. gains: target -> [N], points. group: map of every line [N].
+    """
+
+    traits: Mapping[str, np.ndarray]
+    gains: Mapping[str, np.ndarray]
+    group: np.ndarray
+
+
+def diagnosis_of(found: np.ndarray, classes: int, samples: int) -> Diagnosis:
+    """Rebuild a diagnosis from the numbers of a record."""
+    each = found[2:].reshape(-1, len(STATISTICS)).astype(float)
+    branches = {str(m): Branch(v[0], (v[1], v[2], v[3]), v[4], v[5], v[6], v[7]) for m, v in enumerate(each)}
+    return Diagnosis(samples, float(found[0]), branches, float(found[1]), classes)
+
+
+def table(records: Sequence[Record]) -> Table:
+    """Collect the lines of some maps."""
+    lines, gains, group = [], {target: [] for target in TARGETS}, []
+    for of in records:
+        whole = of.arrays["statistics"]
+        means = {target: of.difference("DGL", "vanilla", target).mean(axis=2) for target in TARGETS}
+        for place in np.ndindex(whole.shape[:3]):
+            if np.isfinite(whole[place]).all():
+                lines.append(traits(diagnosis_of(whole[place], 4, int(of.about["test"]))))
+                group.append(of.name)
+                for target in TARGETS:
+                    gains[target].append(means[target][place[:2]])
+    columns = {name: np.array([line[name] for line in lines]) for name in lines[0]}
+    return Table(columns, {target: np.array(values) for target, values in gains.items()}, np.array(group))
+
+
+def terms(names: Sequence[str]) -> list[str]:
+    """List the terms of the regression: every trait, and every product of two."""
+    return [*names, *(f"{a} * {b}" for i, a in enumerate(names) for b in names[i:])]
+
+
+def regress(of: Table, rows: np.ndarray) -> dict:
+    """Fit one ridge a target on some lines, every map with the same weight; without its error."""
+    names = list(of.traits)
+    mean = {name: float(of.traits[name][rows].mean()) for name in names}
+    scale = {name: float(of.traits[name][rows].std()) or 1.0 for name in names}
+    scaled = {name: (of.traits[name][rows] - mean[name]) / scale[name] for name in names}
+    every = terms(names)
+    design = np.stack([np.prod([scaled[n] for n in term.split(" * ")], axis=0) for term in every], axis=1)
+    counts = {name: (of.group[rows] == name).sum() for name in np.unique(of.group[rows])}
+    weight = np.array([1 / counts[name] for name in of.group[rows]])
+    weight *= len(weight) / weight.sum()
+    centre = (weight[:, None] * design).sum(axis=0) / weight.sum()
+    found = {"mean": mean, "scale": scale, "range": {}}
+    for name in names:
+        low, high = float(of.traits[name][rows].min()), float(of.traits[name][rows].max())
+        room = MARGIN * (high - low)
+        found["range"][name] = [low - room, high + room]
+    for target in TARGETS:
+        gains = of.gains[target][rows]
+        middle = float((weight * gains).sum() / weight.sum())
+        left = (design - centre) * weight[:, None]
+        penalty = PENALTY * len(weight) / 100 * np.eye(len(every))
+        solved = np.linalg.solve(left.T @ (design - centre) + penalty, left.T @ (gains - middle))
+        weights = dict(zip(every, map(float, solved), strict=True))
+        found[target] = {"intercept": middle - float(centre @ solved), "error": 0.0, "weights": weights}
+    return found
+
+
+def predicted(of: Table, rows: np.ndarray, fitted: Mapping) -> dict[str, np.ndarray]:
+    """Predict the gains of some lines, their ranges left aside: target -> [N]."""
+    open_range = dict(fitted) | {"range": {}}
+    found = [foretell({name: float(v[row]) for name, v in of.traits.items()}, open_range) for row in rows]
+    return {target: np.array([getattr(one, target).mean for one in found]) for target in TARGETS}
+
+
+def fit_forecast(records: Sequence[Record]) -> dict:
+    """Fit the forecast on all maps; its interval comes from leaving out one map after another.
+
+    Returns:
+        what ``dgl_core/forecast.toml`` holds: mean, scale and range of every trait; intercept, weights and error (the
+        90 % quantile of the absolute held-out errors) of every target.
+    """
+    of = table(records)
+    missed = {target: [] for target in TARGETS}
+    for name in np.unique(of.group):
+        inside, outside = np.flatnonzero(of.group != name), np.flatnonzero(of.group == name)
+        held = predicted(of, outside, regress(of, inside))
+        for target in TARGETS:
+            missed[target].append(np.abs(held[target] - of.gains[target][outside]))
+    found = regress(of, np.arange(len(of.group)))
+    for target in TARGETS:  # every map with the same weight
+        quantiles = [np.quantile(errors, COVERED) for errors in missed[target]]
+        found[target]["error"] = float(np.mean(quantiles))
+        found[target]["held_out_error"] = float(np.mean([errors.mean() for errors in missed[target]]))
+    return found
+
+
+def as_toml(found: Mapping, about: Mapping[str, object]) -> str:
+    """Write a fitted forecast with where it comes from."""
+
+    def number(value: float) -> str:
+        return f"{value:.6g}"
+
+    lines = ["# What diagnose(...).forecast() knows; fitted on the map of notebook 09 alone by",
+             "# 'python -m tools.map forecast'. Traits are standardised; a term is a trait or a product of two.",
+             ""]  # fmt: skip
+    lines += [f"{key} = {json.dumps(value)}" for key, value in about.items()]
+    for block in ("mean", "scale"):
+        lines += ["", f"[{block}]", *(f'"{name}" = {number(value)}' for name, value in found[block].items())]
+    lines += ["", "[range]", *(f'"{n}" = [{number(a)}, {number(b)}]' for n, (a, b) in found["range"].items())]
+    for target in TARGETS:
+        block = found[target]
+        lines += ["", f"[{target}]", *(f"{key} = {number(v)}" for key, v in block.items() if key != "weights")]
+        lines += [f"[{target}.weights]", *(f'"{term}" = {number(w)}' for term, w in block["weights"].items())]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on one set that did not shape the forecast.
+
+    Attributes:
+        numbers: the diagnosis of the jointly trained model (``runs.numbers``), one entry a replicate.
+        gains: target -> points, one entry a replicate. classes: how many. samples: that ``diagnose`` saw.
+    """
+
+    name: str
+    numbers: list[list[float]]
+    gains: dict[str, list[float]]
+    classes: int
+    samples: int
+
+    @property
+    def traits(self) -> list[dict[str, float]]:
+        """Reduce the diagnoses to what forecasts are made of."""
+        return [traits(diagnosis_of(np.array(one), self.classes, self.samples)) for one in self.numbers]
+
+    def forecasts(self, fitted: Mapping) -> list[Forecast | None]:
+        """Foretell every replicate; None where the forecast refuses."""
+        found = []
+        for line in self.traits:
+            try:
+                found.append(foretell(line, fitted))
+            except ValueError:
+                found.append(None)
+        return found
+
+
+SETS = {  # regime -> heads on it, learning rates that a pilot chooses from, replicates
+    "triplet": (("concat", "mlp"), (0.03, 0.1), 5),
+    "triplet_plain": (("concat", "mlp"), (0.03, 0.1), 5),
+    "mosi": (("concat", "mlp", "attention"), (0.003, 0.01), 5),
+    "emotions": (("concat",), (0.03,), 2),
+    "grid_letters": (("concat",), (0.03,), 2),
+}
+
+
+def trained(of: Regime, head: str, method: str, replicate: int, rate: float) -> tuple[RunRecord, Diagnosis | None]:
+    """Train one run of a case; also diagnose a jointly trained one on its test part."""
+    base = of.base(replicate)
+    dataset = data.load(of.dataset, **base.dataset_options)
+    options = {"fusion": head} | dict(base.model_options)
+    model = models.build(base.model, dataset.shapes, len(dataset.classes), replicate, **options)
+    settings = {key: getattr(base, key) for key in ("epochs", "milestones", "batch_size", "seed")}
+    alpha = {"alpha": of.alpha} if method == "dgl" else {}
+    found = fit(model, method, dataset, lr=rate, evaluate_every=base.epochs, **settings, **alpha)
+    if method == "dgl":
+        return found, None
+    batches = [dataset.batch(rows) for rows in dataset.indices("test").split(100)]
+    return found, diagnose(model, batches, share=0.25)
+
+
+def gains_of(dgl: RunRecord, joint: RunRecord) -> dict[str, float]:
+    """Subtract test scores of two runs, in points: the fused model, and the mean over the absent modality."""
+    modalities = joint.data["modalities"]
+    found = {}
+    for record_ in (dgl, joint):
+        names = [*modalities, *(f"without_{m}" for m in modalities if len(modalities) > 2)]
+        percent = {name: np.array(100 * record_.score(name)) for name in names}
+        found[record_ is dgl] = {"fused": 100 * record_.score(), "absent": float(absent(percent, modalities))}
+    return {target: found[True][target] - found[False][target] for target in TARGETS}
+
+
+def make_case(name: str, head: str) -> Case:
+    """Train one case: a pilot replicate chooses each row's rate, fresh ones are judged."""
+    of, (_, rates, count) = regime(name), SETS[name]
+    best = {}
+    for method in ("vanilla", "dgl"):
+        if len(rates) == 1:
+            best[method] = rates[0]
+            continue
+        scores = {rate: trained(of, head, method, 50, rate)[0].score(part="val") for rate in rates}
+        best[method] = max(scores, key=scores.__getitem__)
+    lines, gains = [], {target: [] for target in TARGETS}
+    for replicate in range(100, 100 + count):
+        joint, report = trained(of, head, "vanilla", replicate, best["vanilla"])
+        dgl, _ = trained(of, head, "dgl", replicate, best["dgl"])
+        lines.append([float(f"{v:.6g}") for v in numbers(report)])
+        for target, gain in gains_of(dgl, joint).items():
+            gains[target].append(gain)
+    return Case(f"{name}, {head}", lines, gains, report.classes, report.samples)
+
+
+def cases() -> list[Case]:
+    """Read the cases that were trained."""
+    return [Case(**block) for block in json.loads(CASES.read_text())["cases"]] if CASES.exists() else []
+
+
+def area(scores: Sequence[float], positive: Sequence[bool]) -> float:
+    """Compute the area under the ROC curve: the chance that a positive has the higher score, ties half."""
+    scores, positive = np.asarray(scores), np.asarray(positive, dtype=bool)
+    up, down = scores[positive], scores[~positive]
+    if not len(up) or not len(down):
+        return float("nan")
+    return float(((up[:, None] > down).mean() + (up[:, None] >= down).mean()) / 2)
+
+
+def verdict_of(cases_: Sequence[Case], fitted: Mapping, target: str, delta: float) -> dict[str, dict[str, float]]:
+    """Compare the forecast with what happened, one case one observation (means over replicates), beside the baselines.
+
+    Returns:
+        name of a predictor -> "AUC" for "gains more than delta", "error" (mean absolute, points), "right" (share).
+    """
+    open_range = dict(fitted) | {"range": {}}
+    real = np.array([np.mean(case.gains[target]) for case in cases_])
+    mean = np.array([np.mean([getattr(f, target).mean for f in case.forecasts(open_range)]) for case in cases_])
+    gap = np.array([100 * np.mean([line["largest gap"] for line in case.traits]) for case in cases_])
+    positive = real > delta
+    known = {"forecast": mean, "branch gap alone": gap, "always no": 0 * real, "always yes": 0 * real + 2 * delta}
+    found = {}
+    for name, values in known.items():
+        points = name in ("forecast", "always no")  # the other two name no number of points
+        error = float(np.abs(values - real).mean()) if points else math.nan
+        right = float(((values > delta) == positive).mean())
+        found[name] = {"AUC": area(values, positive), "error": error, "right": right}
+    return found
+
+
+def fitted_on_maps() -> dict:
+    """Fit on every map that is recorded."""
+    return fit_forecast([record(name) for name in available()])
