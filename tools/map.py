@@ -1,6 +1,7 @@
 """Make the map of notebook 09 on one thread, column by column; interrupted, it goes on where it was.
 
 python -m tools.map run [MAP ...]    pilots, which choose the learning rates, then the registered draws -> results/map
+python -m tools.map information      what the best predictors reach at every point of two modalities
 python -m tools.map law              both sides of the law, at one point
 python -m tools.map remedy           candidates and rivals: pilots, then the registered draws
 python -m tools.map cases            sets that do not shape the forecast: joint training, diagnosed, and DGL
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from dgl_core.data.files.atomic import write_atomic
+from dgl_core.data.generated import dial
 from dgl_core.diagnosis import FITTED
 from dgl_core.paper.map import forecasting, law, records, remedy, runs
 from dgl_core.paper.map.design import RESULTS, Map, chosen_rates, maps, registered
@@ -71,6 +73,13 @@ def run(of: Map) -> None:
     records.save(RESULTS / f"{of.name}.npz", whole, about)
 
 
+def information() -> dict[str, np.ndarray]:
+    """Compute what the best predictors of every point reach, in percent: "joint", "additive", "unimodal" [S, I]."""
+    body = registered()
+    known = [[dial.information(s, i) for i in body["imbalances"]] for s in body["synergies"]]
+    return {name: 100 * np.array([[getattr(k, name) for k in line] for line in known]) for name in known[0][0]._fields}
+
+
 def make_cases() -> None:
     """Train what is missing of the cases that judge the forecast, and keep each as soon as it is there."""
     known = forecasting.cases()
@@ -85,13 +94,16 @@ def make_cases() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.map", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "law", "remedy", "cases", "forecast", "status"))
+    parser.add_argument("what", choices=("run", "information", "law", "remedy", "cases", "forecast", "status"))
     parser.add_argument("maps", nargs="*", metavar="MAP", help=", ".join(maps()))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if options.what in ("law", "remedy"):
         arrays = law.run() if options.what == "law" else remedy.run(COUNTS)
         records.save(RESULTS / f"{options.what}.npz", arrays, {"environments": [records.environment()], **COUNTS})
+        return 0
+    if options.what == "information":
+        records.save(RESULTS / "information.npz", information(), {"environments": [records.environment()]})
         return 0
     if options.what == "cases":
         make_cases()
