@@ -180,6 +180,7 @@ dgl_core.publish("table_ledger", judging.ledger_table())
 # | [06 dense interaction, three modalities](06_dense_and_three_modalities.ipynb) | Table 2. |
 # | [07 segmentation](07_segmentation.ipynb) | Table 5: colour and depth. |
 # | [08 beyond the paper](08_beyond_the_paper.ipynb) | Should I use it? Equal budgets, seeds, partial decoupling. |
+# | [09 when does it help](09_when_does_it_help.ipynb) | Will it help me? A map, a law, a forecast. |
 
 # %% [markdown]
 # ## What this does not show

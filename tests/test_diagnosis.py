@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tiny import batch, dense, late
 from torch import nn
 
-from dgl_core.diagnosis import diagnose
+from dgl_core.diagnosis import FITTED, PARTNERS, Diagnosis, Meter, diagnose
 from dgl_core.figures.diagnosis import panels
 from dgl_core.figures.style import Picture
 from dgl_core.gradients import FUSED, disentangled_loss
@@ -341,3 +341,59 @@ def test_the_command_names_what_is_wrong(tmp_path, capsys, monkeypatch, place, s
     assert main([place]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and says in said and said.count("\n") == 1
+
+
+# -- the additive part, and the forecast ----------------------------------------------------------------------
+
+
+def test_the_additive_part_of_an_additive_head_is_everything():
+    for modalities in (2, 3):
+        model = late(modalities)
+        inputs, target = batch(modalities, size=40)
+        meter = Meter(model.eval(), dict.fromkeys(model.encoders, []), None)
+        with torch.no_grad():
+            torch.testing.assert_close(meter.additive(inputs), model(inputs), rtol=1e-9, atol=1e-9)
+        found = diagnose(model, [(inputs, target)])
+        assert found.additive == found.accuracy and found.classes == model(inputs).shape[1]
+
+
+def test_the_additive_part_is_a_mean_over_partners():
+    """By hand: every modality of a sample meets the other one of every sample, as many partners as samples."""
+    model = late(2, "gated").eval()
+    inputs, _ = batch(2, size=PARTNERS)
+    meter = Meter(model, dict.fromkeys(model.encoders, []), None)
+    (a, x), (b, y) = inputs.items()
+    with torch.no_grad():
+        table = torch.stack([torch.stack([model({a: x[i : i + 1], b: y[j : j + 1]})[0] for j in range(PARTNERS)])
+                             for i in range(PARTNERS)])  # fmt: skip
+        own = torch.stack([table[i, i] for i in range(PARTNERS)]).mean(dim=0)
+        wanted = table.mean(dim=1) + table.mean(dim=0) - own
+        torch.testing.assert_close(meter.additive(inputs), wanted, rtol=1e-9, atol=1e-9)
+        foreign = Meter(model, meter.parts, lambda model, inputs, keep: model(inputs, keep=keep))
+        torch.testing.assert_close(foreign.additive(inputs), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_forecast_refuses_what_it_cannot_know():
+    model = late(2)
+    inputs, target = batch(2, size=40)
+    with pytest.raises(ValueError, match="needs 100 labelled samples.*saw 40"):
+        diagnose(model, [(inputs, target)]).forecast()
+    with pytest.raises(ValueError, match="not fitted on label maps"):
+        Diagnosis(500, 0.5, {}).forecast()
+    for p in model.encoders.parameters():
+        p.requires_grad_(False)
+    with pytest.raises(ValueError, match="is frozen"):
+        diagnose(model, [(inputs, target)] * 3).forecast()
+
+
+def test_a_forecast_says_a_gain_with_its_interval_or_why_not():
+    inputs, target = batch(2, size=120)
+    report = diagnose(late(2), [(inputs, target)])
+    if not FITTED.exists():
+        pytest.skip("not fitted yet: python -m tools.map forecast")
+    try:
+        found = report.forecast()
+    except ValueError as error:
+        assert "the regression was fitted on" in str(error)
+    else:
+        assert found.fused.low < found.fused.mean < found.fused.high and "With DGL the fused model would" in str(found)

@@ -1,4 +1,4 @@
-"""Draw notebook 09: what the dials hold, maps of who wins, curves, fronts over alpha, the forecast, and the explorer."""
+"""Draw notebook 09: what the dials hold, who wins where, fronts over alpha, the forecast, the explorer."""
 
 from __future__ import annotations
 

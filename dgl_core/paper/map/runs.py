@@ -44,18 +44,19 @@ def train_row(
     made = {seed: build(head, modalities, seed, row.own) for seed in set(seeds)}
     models = [made[seed] for seed in seeds]
     weights = initial(models)
-    half = specification.but(
-        epochs=specification.epochs // 2, milestones=tuple(m // 2 for m in specification.milestones)
-    )
     other = rows()
     stages = [*([other[row.before]] if row.before else []), row, *([other[row.then]] if row.then else [])]
+    if len(stages) > 1:  # each has its half of the epochs, and its own schedule
+        halves = tuple(m // 2 for m in specification.milestones)
+        specification = specification.but(epochs=specification.epochs // 2, milestones=halves)
     for stage in stages:
         objective = objective_of(models[0], stage.alpha, stage.encoder_gate, stage.fusion_gate)
-        each = half if len(stages) > 1 else specification
         if stage.multimodal:
-            train_many(objective, weights, data, each, seeds)
+            train_many(objective, weights, data, specification, seeds)
         else:
-            train_many(objective, weights, data, each, seeds, total=lambda losses: sum(losses.unimodal.values()))
+            train_many(
+                objective, weights, data, specification, seeds, total=lambda losses: sum(losses.unimodal.values())
+            )
     return Trained(models[0], weights, row)
 
 

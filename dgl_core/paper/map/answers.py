@@ -1,0 +1,114 @@
+"""Say what the map answers: tables and sentences of notebook 09, generated from verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas
+import torch
+
+from dgl_core.diagnosis import fitted
+from dgl_core.models import LateFusion
+from dgl_core.paper.map import forecasting, verdicts
+from dgl_core.paper.map.design import TITLES, registered
+from dgl_core.paper.map.forecasting import Case
+from dgl_core.paper.map.verdicts import FAILED, HELD, Outcome
+from dgl_core.training.many import Stack, initial, objective_of, train_many
+from dgl_core.training.records import RunSpec
+from dgl_core.verdicts.families import UNDECIDED
+
+
+def predictions_table(outcomes: Sequence[Outcome]) -> pandas.DataFrame:
+    """Show every prediction on every map: what was asked, what became of it, and what speaks against it."""
+    lines = []
+    for of in outcomes:
+        against = ", ".join(f"{s:g}: {verdicts.in_words(of.columns[s])}" for s in of.against[:3])
+        where = f"zero at {of.where[0]:.2f} [{of.where[1]:.2f}, {of.where[2]:.2f}]" if of.where else ""
+        lines.append([of.prediction.asks, TITLES[of.map], of.word, "; ".join(x for x in (where, against) if x)])
+    columns = ["prediction", "head", "outcome", "where, and which columns do not agree"]
+    return pandas.DataFrame(lines, columns=columns).set_index("prediction")
+
+
+def law_table() -> pandas.DataFrame:
+    """Show the verdicts on the law, one column a head."""
+    found = {
+        TITLES[head]: {name: verdicts.in_words(j) for name, j in judged.items()}
+        for head, judged in verdicts.law().items()
+    }
+    return pandas.DataFrame(found).rename_axis(index="difference (points)")
+
+
+def forecast_table(cases: Sequence[Case]) -> pandas.DataFrame:
+    """Show how the forecast and its baselines did on sets that did not shape it."""
+    lines = {}
+    for target, limit in registered()["delta"].items():
+        for name, scores in forecasting.verdict_of(cases, fitted(), target, limit).items():
+            error = "-" if np.isnan(scores["error"]) else f"{scores['error']:.1f}"
+            area = "-" if np.isnan(scores["AUC"]) else f"{100 * scores['AUC']:.0f}"
+            lines[target, name] = {
+                "AUC (%)": area,
+                "error (points)": error,
+                "right (%)": f"{100 * scores['right']:.0f}",
+            }
+    index = pandas.MultiIndex.from_tuples(lines, names=["gain", "predictor"])
+    return pandas.DataFrame(list(lines.values()), index=index)
+
+
+def remedy_table() -> pandas.DataFrame:
+    """Show every candidate at every point against the better of DGL and G-Blending."""
+    found = {}
+    for name, points in verdicts.remedies().items():
+        found[name] = {
+            f"synergy {r.point[0]:g} (against {r.rival})": f"fused {verdicts.in_words(r.fused)}; weakest "
+            f"{verdicts.in_words(r.weakest)}" + ("; survives" if r.survives else "")
+            for r in points
+        }
+    return pandas.DataFrame.from_dict(found, orient="index").rename_axis(index="candidate")
+
+
+def alpha_is_a_rate(model: LateFusion, data: Stack, seed: int) -> dict[str, float]:
+    """Train DGL at alpha 4, and at alpha 1 with encoders four times as fast; name of a weight -> largest difference."""
+    one = Stack(*({p: _doubled(v) for p, v in part.items()} for part in (data.inputs, data.target)))
+    found = []
+    for alpha, scale in ((4.0, 1.0), (1.0, 4.0)):
+        weights = initial([model])
+        settings = {"epochs": 2, "milestones": (1,), "clip": 0.0, "weight_decay": 0.0, "precision": "fp64"}
+        spec = RunSpec("dial", lr=0.01, encoder_lr_scale=scale, **settings)
+        train_many(objective_of(model, alpha, 0.0, 0.0), weights, one, spec, [seed])
+        found.append(weights)
+    return {name: (found[0][name] - found[1][name]).abs().max().item() for name in found[0]}
+
+
+def _doubled(values: torch.Tensor | dict) -> torch.Tensor | dict:
+    """Take the first run of a stack, in float64."""
+    if isinstance(values, dict):
+        return {name: _doubled(x) for name, x in values.items()}
+    return values[:1].double() if values.is_floating_point() else values[:1]
+
+
+def in_sentences(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> list[str]:
+    """Answer the question of the notebook from its verdicts, one sentence a line."""
+    said = []
+    for name in dict.fromkeys(of.prediction.id for of in outcomes):
+        of = [one for one in outcomes if one.prediction.id == name]
+        words = {word: [TITLES[one.map] for one in of if one.word == word] for word in (HELD, FAILED, UNDECIDED)}
+        parts = [f"{word} for {', '.join(names)}" for word, names in words.items() if names]
+        said.append(
+            f"{of[0].prediction.asks[:1].upper()}{of[0].prediction.asks[1:]} The prediction is {'; '.join(parts)}."
+        )
+    scores = forecasting.verdict_of(cases, fitted(), "fused", registered()["delta"]["fused"])["forecast"]
+    refused = [f is None for case in cases for f in case.forecasts(fitted())]
+    said.append(
+        f"On {len(cases)} networks that did not shape it the forecast has an AUC of {scores['AUC']:.2f} for fused "
+        f"gains of more than a point and misses by {scores['error']:.1f} points; it refuses {sum(refused)} of "
+        f"{len(refused)} models."
+    )
+    survivors = {name: [r for r in points if r.survives] for name, points in verdicts.remedies().items()}
+    best = {name: points for name, points in survivors.items() if points}
+    for name, points in best.items():
+        where = ", ".join(f"{r.point[0]:g}" for r in points)
+        said.append(f"Remedy: {name} beats the better of DGL and G-Blending at synergy {where}.")
+    if not best:
+        said.append("Remedy: no candidate beats the better of DGL and G-Blending at any point.")
+    return said
