@@ -10,7 +10,7 @@ import torch
 
 from dgl_core.diagnosis import fitted
 from dgl_core.models import LateFusion
-from dgl_core.paper.map import forecasting, verdicts
+from dgl_core.paper.map import forecasting, records, verdicts
 from dgl_core.paper.map.design import TITLES, registered
 from dgl_core.paper.map.forecasting import Case
 from dgl_core.paper.map.verdicts import FAILED, HELD, Outcome
@@ -104,6 +104,8 @@ def in_sentences(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> list[str
         f"gains of more than a point and misses by {scores['error']:.1f} points; it refuses {sum(refused)} of "
         f"{len(refused)} models."
     )
+    if why := records.missing("remedy"):
+        return [*said, why]
     survivors = {name: [r for r in points if r.survives] for name, points in verdicts.remedies().items()}
     best = {name: points for name, points in survivors.items() if points}
     for name, points in best.items():

@@ -93,6 +93,13 @@ def available() -> tuple[str, ...]:
     return tuple(name for name in maps() if (RESULTS / f"{name}.npz").exists())
 
 
+def missing(name: str) -> str:
+    """Say which command makes a record that is not there yet; nothing if it is."""
+    command = {"forecast_cases": "cases"}.get(name, f"run {name}" if name in maps() else name)
+    there = any((RESULTS / f"{name}.{kind}").exists() for kind in ("npz", "json"))
+    return "" if there else f"No records of {name} yet: python -m tools.map {command}"
+
+
 def synergies() -> np.ndarray:
     """List the columns of every map."""
     return np.array(registered()["synergies"])
