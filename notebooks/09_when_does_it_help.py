@@ -131,6 +131,21 @@ dgl_core.publish("figure_diagonal", phase.curves(drawn, rows, known))
 # the best predictors of Figure 9.1.
 
 # %% [markdown]
+# The additive head can know everything up to 0.5, and its population optimum loses nothing there. What finite training
+# loses is another matter. The table takes the comparison apart, additive head, column by column:
+
+# %%
+display(dgl_core.publish("table_additive", answers.columns_table("concat", [
+    ("DGL", "vanilla"), ("frozen encoders, new head", "vanilla"), ("DGL", "frozen encoders, new head"),
+    ("UT alone", "vanilla"),
+])))  # fmt: skip
+
+# %% [markdown]
+# In a complementary sample one modality shows nothing. Its unimodal loss still asks it for the class, so its encoder
+# fits noise; the joint loss leaves that sample to the other modality, because its residual is small. There the
+# suppression that DGL removes is a protection. This reading was made after the runs, so it is exploratory.
+
+# %% [markdown]
 # ## 9.4 Who wins where?
 # The page below needs no kernel: it works in the report as it does here.
 

@@ -30,6 +30,14 @@ def predictions_table(outcomes: Sequence[Outcome]) -> pandas.DataFrame:
     return pandas.DataFrame(lines, columns=columns).set_index("prediction")
 
 
+def columns_table(name: str, pairs: Sequence[tuple[str, str]]) -> pandas.DataFrame:
+    """Show the verdicts of some comparisons (row, than) on one map, one line a column of synergy."""
+    of = records.record(name)
+    found = {f"{row} - {than}": verdicts.columns(of, row, than) for row, than in pairs}
+    lines = {title: {f"{s:g}": verdicts.in_words(j) for s, j in judged.items()} for title, judged in found.items()}
+    return pandas.DataFrame(lines).rename_axis(index="synergy")
+
+
 def law_table() -> pandas.DataFrame:
     """Show the verdicts on the law, one column a head."""
     found = {
