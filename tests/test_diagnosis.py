@@ -319,6 +319,7 @@ def test_the_command_diagnoses_a_model_of_the_reader(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(MINE)
     assert main([f"{tmp_path / 'mine.py'}:mine", "--share", "1"]) == 0
     out = capsys.readouterr().out
+    assert "forecast" in out or "With DGL the fused model would" in out  # or why not
     assert "ear" in out and "eye" in out and "Fused accuracy" in out
 
 

@@ -1,4 +1,4 @@
-"""Measure how far fusion suppresses each encoder of the reader's own model: ``python -m dgl_core diagnose``."""
+"""Measure how far fusion suppresses each encoder of the reader's own model, and foretell DGL's gain: ``dgl diagnose``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dgl_core.diagnosis import diagnose
+from dgl_core.diagnosis import Diagnosis, diagnose
 
 
 def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Tensor]]]:
@@ -31,6 +31,14 @@ def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Te
     return found
 
 
+def foretold(report: Diagnosis) -> str:
+    """Say what DGL would gain on this model, or why that cannot be foretold."""
+    try:
+        return str(report.forecast())
+    except ValueError as error:
+        return str(error)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``dgl diagnose FILE.py:NAME``; 0 is done, 2 means that something does not exist or does not work."""
     parser = argparse.ArgumentParser(prog="dgl diagnose", description="How far does fusion suppress each encoder?")
@@ -47,5 +55,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = next(iter(str(error).splitlines()), "")
         print(f"error: {type(error).__name__} at {last.filename}:{last.lineno}: {said}", file=sys.stderr)
         return 2
-    print(found.table().to_string(), found, sep="\n\n")
+    print(found.table().to_string(), found, foretold(found), sep="\n\n")
     return 0
