@@ -1,4 +1,4 @@
-"""Measure how far fusion suppresses each encoder of the reader's own model, and foretell DGL's gain: ``dgl diagnose``."""
+"""Measure how fusion suppresses each encoder of a reader's own model, and foretell DGL's gain: ``dgl diagnose``."""
 
 from __future__ import annotations
 

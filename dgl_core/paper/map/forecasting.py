@@ -29,7 +29,8 @@ class Table:
     """What the forecast is fitted on: one line a draw of joint training, with the mean gain of DGL at its point.
 
     Attributes:
-        traits: name -> [N]. gains: target -> [N], points. group: map of every line [N].
+        traits: name -> [N]. gains: target -> [N], points. group: what a line is held out with [N]: its map, or, of a
+            single map, its third of the dial of synergy.
     """
 
     traits: Mapping[str, np.ndarray]
@@ -53,7 +54,8 @@ def table(records: Sequence[Record]) -> Table:
         for place in np.ndindex(whole.shape[:3]):
             if np.isfinite(whole[place]).all():
                 lines.append(traits(diagnosis_of(whole[place], 4, int(of.about["test"]))))
-                group.append(of.name)
+                third = f"{of.name}, {3 * place[0] // len(whole)}"
+                group.append(of.name if len(records) > 1 else third)
                 for target in TARGETS:
                     gains[target].append(means[target][place[:2]])
     columns = {name: np.array([line[name] for line in lines]) for name in lines[0]}
