@@ -74,6 +74,8 @@ class Diagnosis:
     Attributes:
         additive: accuracy of the part of the fused logits that is a sum of one score a modality; NaN for label maps.
             What it loses against ``accuracy`` is what the model reads from combinations. classes: how many.
+        overlap: smallest correlation, over samples, of what two branches believe of the true class. Below 0 one sees
+            where the other does not: they complement each other.
     """
 
     samples: int
@@ -81,6 +83,7 @@ class Diagnosis:
     branches: dict[str, Branch]
     additive: float = math.nan
     classes: int = 0
+    overlap: float = math.nan
 
     def __str__(self) -> str:
         most = min(self.branches, key=lambda m: self.branches[m].ratio[1])
@@ -172,6 +175,7 @@ def traits(report: Diagnosis) -> dict[str, float]:
         "residual": min(_log(branch.ratio[1]) for branch in branches),
         "push": float(np.mean([_log(branch.joint / branch.own) if branch.own else 0.0 for branch in branches])),
         "cosine": float(np.mean([0.0 if math.isnan(branch.cosine) else branch.cosine for branch in branches])),
+        "overlap": report.overlap,
     }
 
 
@@ -187,6 +191,7 @@ TRAITS = {
     "residual": "log of the smallest median R",
     "push": "log of fused over own gradient",
     "cosine": "cosine of fused and own gradient",
+    "overlap": "correlation of what two branches believe",
 }
 
 
@@ -253,7 +258,8 @@ def diagnose(
         raise ValueError("The loader gave no labelled sample to differentiate: give labels, or a larger share.")
     additive = meter.right[ADDITIVE] / meter.samples if ADDITIVE in meter.right else math.nan
     branches = {m: meter.branch(m) for m in parts}
-    return Diagnosis(meter.samples, meter.right[FUSED] / meter.samples, branches, additive, meter.classes)
+    fused = meter.right[FUSED] / meter.samples
+    return Diagnosis(meter.samples, fused, branches, additive, meter.classes, meter.overlap())
 
 
 def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None) -> dict[str, list[Tensor]]:
@@ -314,6 +320,7 @@ class Meter:
         self.model, self.parts, self.forward = model, parts, forward
         self.samples = self.differentiated = self.classes = 0
         self.right, self.suppressed, self.ratio = defaultdict(int), defaultdict(int), defaultdict(list)
+        self.belief = defaultdict(list)  # of a branch in the true class, of every sample
         self.kept, self.joint, self.own = [], defaultdict(float), defaultdict(float)  # sums of gradients over samples
 
     def rows(self, inputs: Mapping[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -357,6 +364,7 @@ class Meter:
             ratio, s_bar = suppression_ratio(logits[FUSED], logits[m], labels)
             self.ratio[m].append(ratio.cpu())
             self.suppressed[m] += int((s_bar < 1).sum())
+            self.belief[m].append(logits[m].double().softmax(1).gather(1, labels[:, None])[:, 0].cpu())
         if target.dim() == 1:
             self.right[ADDITIVE] += int((self.additive(inputs).argmax(1) == labels).sum())
         self.kept.append(({m: x[::stride] for m, x in inputs.items()}, target[::stride]))
@@ -402,6 +410,15 @@ class Meter:
             self.own[m] = self.own[m] + own
             joint = joint[len(own) :]
         self.differentiated += len(target)
+
+    def overlap(self) -> float:
+        """Compute the smallest correlation of two branches' beliefs; 0 where a belief never varies."""
+        beliefs = torch.stack([torch.cat(values) for values in self.belief.values()])  # [M, N]
+        known = (
+            torch.corrcoef(beliefs).nan_to_num() if beliefs.shape[1] > 1 else torch.zeros(len(beliefs), len(beliefs))
+        )
+        first, second = torch.triu_indices(len(beliefs), len(beliefs), offset=1)
+        return known[first, second].min().item()
 
     def branch(self, m: str) -> Branch:
         """Sum up what was found of one modality."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -398,3 +399,13 @@ def test_a_forecast_says_a_gain_with_its_interval_or_why_not():
         assert "the regression was fitted on" in str(error)
     else:
         assert found.fused.low < found.fused.mean < found.fused.high and "With DGL the fused model would" in str(found)
+
+
+def test_overlap_is_the_smallest_correlation_of_beliefs():
+    model = late(3).eval()
+    inputs, target = batch(3, size=40)
+    with torch.no_grad():
+        belief = [model(inputs, keep=(m,)).softmax(1)[range(40), target].numpy() for m in model.encoders]
+    wanted = min(np.corrcoef(belief[i], belief[j])[0, 1] for i, j in ((0, 1), (0, 2), (1, 2)))
+    halves = [({m: x[part] for m, x in inputs.items()}, target[part]) for part in (slice(0, 25), slice(25, 40))]
+    assert diagnose(model, halves).overlap == pytest.approx(wanted, abs=1e-9)

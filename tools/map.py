@@ -1,6 +1,7 @@
 """Make the map of notebook 09 on one thread, column by column; interrupted, it goes on where it was.
 
 python -m tools.map run [MAP ...]    pilots, which choose the learning rates, then the registered draws -> results/map
+python -m tools.map diagnose [MAP ...]  joint training again, for what 'diagnose' finds in it
 python -m tools.map information      what the best predictors reach at every point of two modalities
 python -m tools.map law              both sides of the law, at one point
 python -m tools.map remedy           candidates and rivals: pilots, then the registered draws
@@ -92,9 +93,24 @@ def make_cases() -> None:
                 print(known[-1].name, {t: round(float(np.mean(g)), 2) for t, g in known[-1].gains.items()}, flush=True)
 
 
+def renew(of: Map) -> None:
+    """Diagnose the jointly trained models of a recorded map anew, and check that they are the recorded ones."""
+    arrays, about = records.load(RESULTS / f"{of.name}.npz")
+    places = zip(registered()["synergies"], arrays["rate/vanilla"], strict=True)
+    found = np.stack([runs.diagnosed(of, synergy, float(rate)) for synergy, rate in places])
+    recorded = arrays["test/vanilla"][..., 0] / about["test"]
+    apart = np.abs(found[..., 0] - recorded).mean()
+    if apart > 0.005:
+        raise ValueError(f"{of.name}: the models differ from the recorded ones by {100 * apart:.1f} points on average.")
+    environments = [*about["environments"], records.environment()]
+    records.save(RESULTS / f"{of.name}.npz", arrays | {"statistics": found}, about | {"environments": environments})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.map", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "information", "law", "remedy", "cases", "forecast", "status"))
+    parser.add_argument(
+        "what", choices=("run", "diagnose", "information", "law", "remedy", "cases", "forecast", "status")
+    )
     parser.add_argument("maps", nargs="*", metavar="MAP", help=", ".join(maps()))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -115,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.maps or maps():
         if options.what == "run":
             run(maps()[name])
+        if options.what == "diagnose" and name in records.available():
+            renew(maps()[name])
         print(f"{name}: {'recorded' if name in records.available() else 'not recorded'}")
     return 0
 

@@ -14,7 +14,7 @@ from dgl_core.diagnosis import Branch, Diagnosis, Forecast, diagnose, foretell, 
 from dgl_core.paper.answers.regimes import Regime, regime
 from dgl_core.paper.map.design import RESULTS
 from dgl_core.paper.map.records import Record, available, record
-from dgl_core.paper.map.runs import STATISTICS, absent, numbers
+from dgl_core.paper.map.runs import STATISTICS, WHOLE, absent, numbers
 from dgl_core.training.records import RunRecord
 
 TARGETS = ("fused", "absent")
@@ -40,9 +40,9 @@ class Table:
 
 def diagnosis_of(found: np.ndarray, classes: int, samples: int) -> Diagnosis:
     """Rebuild a diagnosis from the numbers of a record."""
-    each = found[2:].reshape(-1, len(STATISTICS)).astype(float)
+    each = found[len(WHOLE) :].reshape(-1, len(STATISTICS)).astype(float)
     branches = {str(m): Branch(v[0], (v[1], v[2], v[3]), v[4], v[5], v[6], v[7]) for m, v in enumerate(each)}
-    return Diagnosis(samples, float(found[0]), branches, float(found[1]), classes)
+    return Diagnosis(samples, float(found[0]), branches, float(found[1]), classes, float(found[2]))
 
 
 def table(records: Sequence[Record]) -> Table:

@@ -14,7 +14,7 @@ import torch
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.gradients import FUSED
 from dgl_core.paper.map.design import RESULTS, maps, names, registered
-from dgl_core.paper.map.runs import STATISTICS, absent, branches
+from dgl_core.paper.map.runs import STATISTICS, WHOLE, absent, branches
 from dgl_core.training.environment import describe, utc_now
 
 DIVERGED = 65535
@@ -51,11 +51,11 @@ class Record:
         return self.accuracy(row)[branch] - self.accuracy(than)[branch]
 
     def statistic(self, name: str) -> np.ndarray:
-        """Look up what ``diagnose`` found: "accuracy" and "additive" [S, I, D], else one value a modality [..., M]."""
+        """Look up what ``diagnose`` found: one of ``WHOLE`` [S, I, D], or of ``STATISTICS`` for each modality [..., M]."""
         whole = self.arrays["statistics"]
-        if name in ("fused", "additive"):
-            return whole[..., ("fused", "additive").index(name)]
-        return whole[..., 2:].reshape(*whole.shape[:3], -1, len(STATISTICS))[..., STATISTICS.index(name)]
+        if name in WHOLE:
+            return whole[..., WHOLE.index(name)]
+        return whole[..., len(WHOLE) :].reshape(*whole.shape[:3], -1, len(STATISTICS))[..., STATISTICS.index(name)]
 
 
 def environment() -> dict[str, object]:

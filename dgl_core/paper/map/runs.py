@@ -18,6 +18,7 @@ from dgl_core.training.many import Stack, Weights, initial, logits_many, objecti
 from dgl_core.training.records import RunSpec
 
 DIAGNOSED = 300  # samples of a batch that ``diagnose`` looks at
+WHOLE = ("fused", "additive", "overlap")
 STATISTICS = ("accuracy", "R_q25", "R_q50", "R_q75", "suppressed", "joint", "own", "cosine")  # of each modality
 
 
@@ -104,12 +105,12 @@ def _averaged(alone: Mapping[str, Tensor], keep: Sequence[str]) -> Tensor:
 
 
 def statistics(trained: Trained, data: Stack) -> np.ndarray:
-    """Run ``diagnose`` on every model of a stack and its test part, ``[R, 2 + 8 M]``; NaN where training diverged."""
+    """Run ``diagnose`` on every model of a stack and its test part, ``[R, 3 + 8 M]``; NaN where training diverged."""
     found, modalities = [], list(data.inputs["test"])
     for run in range(len(data)):
         weights = slice_of(trained.weights, run)
         if not all(values.isfinite().all() for values in weights.values()):
-            found.append(np.full(2 + len(STATISTICS) * len(modalities), np.nan))
+            found.append(np.full(len(WHOLE) + len(STATISTICS) * len(modalities), np.nan))
             continue
         trained.model.load_state_dict(weights)
         inputs = {m: x[run].split(DIAGNOSED) for m, x in data.inputs["test"].items()}
@@ -120,9 +121,9 @@ def statistics(trained: Trained, data: Stack) -> np.ndarray:
 
 
 def numbers(report: Diagnosis) -> np.ndarray:
-    """Write a diagnosis as numbers: fused accuracy, that of its additive part, then ``STATISTICS`` of each modality."""
+    """Write a diagnosis as numbers: ``WHOLE`` of the model, then ``STATISTICS`` of each modality."""
     each = [[b.accuracy, *b.ratio, b.suppressed, b.joint, b.own, b.cosine] for b in report.branches.values()]
-    return np.array([report.accuracy, report.additive, *np.ravel(each)])
+    return np.array([report.accuracy, report.additive, report.overlap, *np.ravel(each)])
 
 
 def column(of: Map, synergy: float, rates: Mapping[str, Mapping[str, float]]) -> dict[str, np.ndarray]:
@@ -144,6 +145,15 @@ def column(of: Map, synergy: float, rates: Mapping[str, Mapping[str, float]]) ->
             found[f"{part}/{name}"] = right(finished[name], data, part).reshape(shape)
     found["statistics"] = statistics(finished["vanilla"], data).reshape(shape)
     return found
+
+
+def diagnosed(of: Map, synergy: float, rate: float) -> np.ndarray:
+    """Train the vanilla row of one column again and diagnose it, ``[I, D, F]``."""
+    first, row = registered()["first"], rows()["vanilla"]
+    draws = range(first, first + of.draws)
+    data, seeds = sample([(synergy, imbalance) for imbalance in of.imbalances], draws, of.modalities)
+    found = statistics(train_row(row, of.head, data, seeds, spec(rate, row)), data)
+    return found.reshape(len(of.imbalances), of.draws, -1)
 
 
 def pilot(of: Map) -> dict[str, dict[str, float]]:
