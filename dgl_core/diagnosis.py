@@ -414,9 +414,9 @@ class Meter:
     def overlap(self) -> float:
         """Compute the smallest correlation of two branches' beliefs; 0 where a belief never varies."""
         beliefs = torch.stack([torch.cat(values) for values in self.belief.values()])  # [M, N]
-        known = (
-            torch.corrcoef(beliefs).nan_to_num() if beliefs.shape[1] > 1 else torch.zeros(len(beliefs), len(beliefs))
-        )
+        if beliefs.shape[1] < 2:
+            return 0.0
+        known = torch.corrcoef(beliefs).nan_to_num()
         first, second = torch.triu_indices(len(beliefs), len(beliefs), offset=1)
         return known[first, second].min().item()
 

@@ -52,7 +52,7 @@ def differences(records: Sequence[Record], row: str, than: str, branch: str = FU
     """
     figure, axes = style.row([TITLES[r.name] for r in records], "synergy", "imbalance", width=4.0, height=2.4)
     values = [verdicts.cells(of, row, than, branch).T for of in records]  # [I, S]
-    largest = max(float(np.abs(v).max()) for v in values)
+    largest = max(float(np.nanmax(np.abs(v))) for v in values)
     said = []
     for ax, of, grid in zip(axes, records, values, strict=True):
         imbalances, x = maps()[of.name].imbalances, np.arange(len(synergies()))
@@ -60,14 +60,18 @@ def differences(records: Sequence[Record], row: str, than: str, branch: str = FU
         ax.grid(False)
         ax.set_xticks(x, [f"{s:g}" for s in synergies()])
         ax.set_yticks(range(len(imbalances)), [f"{i:g}" for i in imbalances])
+        ax.set_facecolor("0.85")  # of columns that were not run yet
         for (i, s), value in np.ndenumerate(grid):
+            if not np.isfinite(value):
+                continue
             colour = "w" if abs(value) > 0.6 * largest else "k"
             ax.text(s, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
-        small = np.ma.masked_where(np.abs(grid) >= verdicts.delta(branch), np.zeros_like(grid))
+        small = np.ma.masked_where(~(np.abs(grid) < verdicts.delta(branch)), np.zeros_like(grid))
         ax.pcolor(x, range(len(imbalances)), small, hatch="////", alpha=0, shading="nearest")
-        if len(imbalances) > 1 and grid.min() < 0 < grid.max():
-            ax.contour(x, range(len(imbalances)), grid, levels=[0.0], colors="k", linewidths=1.5)
-        said.append(f"{TITLES[of.name]}: from {grid.min():+.1f} to {grid.max():+.1f}")
+        known = of.columns
+        if len(imbalances) > 1 and len(known) > 1 and np.nanmin(grid) < 0 < np.nanmax(grid):
+            ax.contour(x[known], range(len(imbalances)), grid[:, known], levels=[0.0], colors="k", linewidths=1.5)
+        said.append(f"{TITLES[of.name]}: from {np.nanmin(grid):+.1f} to {np.nanmax(grid):+.1f}")
     figure.colorbar(image, ax=list(axes), label="points", shrink=0.8)
     what = "fused" if branch == FUSED else "a modality absent"
     figure.suptitle(f"{row} - {than}, {what}", fontsize=9)
@@ -90,9 +94,10 @@ def curves(
                 ax.plot(synergies(), take(known[name]), line, color=colour, linewidth=0.6, alpha=0.6)
         for row in rows:
             colour, line = LOOKS[row]
-            mean = take(of.accuracy(row)[branch].mean(axis=2))
-            ax.plot(synergies(), mean, line, color=colour, label=row)
-            said.append(f"{TITLES[of.name]}, {row}: {mean[0]:.1f} at 0, {mean[5]:.1f} at 0.5, {mean[-1]:.1f} at 1")
+            mean, places = take(of.accuracy(row)[branch].mean(axis=2))[of.columns], synergies()[of.columns]
+            ax.plot(places, mean, line, color=colour, label=row)
+            points = ", ".join(f"{m:.1f} at {s:g}" for m, s in zip(mean, places, strict=True))
+            said.append(f"{TITLES[of.name]}, {row}: {points}")
     style.legend(figure, {row: LOOKS[row] for row in rows}, most=4)
     return Picture(figure, "Accuracy along the diagonal (%): " + "; ".join(said) + ".")
 
@@ -156,8 +161,9 @@ def digest(records: Sequence[Record], rows: Sequence[str]) -> dict[str, dict]:
         means = {}
         for row in rows:
             accuracy = of.accuracy(row)
-            means[row] = {b: np.round(accuracy[b].mean(axis=2), 1).tolist() for b in (FUSED, "absent")}
-        found[TITLES[of.name]] = {"imbalances": list(maps()[of.name].imbalances), "rows": means}
+            means[row] = {b: np.round(accuracy[b].mean(axis=2)[of.columns], 1).tolist() for b in (FUSED, "absent")}
+        places = [float(s) for s in synergies()[of.columns]]
+        found[TITLES[of.name]] = {"synergies": places, "imbalances": list(maps()[of.name].imbalances), "rows": means}
     return found
 
 
@@ -169,15 +175,17 @@ PAGE = Template("""<div class="dgl-map" data-map="$data">
 <script>
 for (const box of document.querySelectorAll(".dgl-map:not(.ready)")) {
   box.classList.add("ready");
-  const maps = JSON.parse(box.dataset.map), synergies = $synergies;
+  const maps = JSON.parse(box.dataset.map);
   const select = box.querySelector("select"), [synergy, imbalance] = box.querySelectorAll("input");
   const [shownS, shownI] = box.querySelectorAll("output");
   for (const title of Object.keys(maps)) select.add(new Option(title));
   const draw = () => {
-    const map = maps[select.value], s = +synergy.value;
+    const map = maps[select.value];
+    synergy.max = map.synergies.length - 1;
+    const s = Math.min(+synergy.value, map.synergies.length - 1);
     imbalance.max = map.imbalances.length - 1;
     const i = Math.min(+imbalance.value, map.imbalances.length - 1);
-    shownS.value = synergies[s]; shownI.value = map.imbalances[i];
+    shownS.value = map.synergies[s]; shownI.value = map.imbalances[i];
     const rows = Object.entries(map.rows).map(([name, b]) => [name, b.fused[s][i], b.absent[s][i]]);
     const best = (k) => rows.reduce((a, b) => (b[k] > a[k] ? b : a))[0];
     box.querySelector(".said").textContent = "Fused, the best row is " + best(1) +
@@ -196,13 +204,12 @@ for (const box of document.querySelectorAll(".dgl-map:not(.ready)")) {
 def explorer(records: Sequence[Record], rows: Sequence[str]) -> Explorer:
     """Make the explorer of some maps."""
     data = html.escape(json.dumps(digest(records, rows)), quote=True)
-    places = [float(s) for s in synergies()]
-    return Explorer(PAGE.substitute(data=data, last=len(places) - 1, synergies=json.dumps(places)))
+    return Explorer(PAGE.substitute(data=data, last=len(synergies()) - 1))
 
 
 def standing(of: Record, rows: Sequence[str], synergy: float, imbalance: float) -> Picture:
     """Draw all rows at one point: fused (dots) and with a modality absent (crosses), mean and draws."""
-    s = int(np.abs(synergies() - synergy).argmin())
+    s = int(of.columns[np.abs(synergies()[of.columns] - synergy).argmin()])
     i = int(np.abs(np.array(maps()[of.name].imbalances) - imbalance).argmin())
     figure, ax = style.new(width=5.6, height=2.6)
     said = []

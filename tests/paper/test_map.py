@@ -116,8 +116,21 @@ def test_a_sign_change_elsewhere_or_none_fails_the_prediction():
     assert up.word == verdicts.FAILED and up.against == (0.7, 0.8, 0.9, 1.0) and "FAILED" in str(up)
 
 
+def test_columns_that_were_not_run_are_left_open():
+    of = planted(10 * (0.62 - records.synergies()))
+    for hits in of.arrays.values():
+        hits[[2, 8]] = records.ABSENT
+    assert of.columns.tolist() == [0, 1, 3, 4, 5, 6, 7, 9, 10]
+    found = verdicts.outcome(PREDICTION, of)
+    assert found.word == UNDECIDED and set(found.columns) == {0.7, 0.9, 1.0}
+    assert found.where[0] == pytest.approx(0.62, abs=0.02)
+    assert "nan" not in phase.differences([of], "DGL", "vanilla").alt
+    assert "NaN" not in phase.explorer([of], ("DGL",))._repr_html_()
+
+
 def test_crossings_at_the_ends():
-    assert verdicts.last_crossing(-np.ones(11)) == 0.0 and verdicts.last_crossing(np.ones(11)) == 1.0
+    places = records.synergies()
+    assert verdicts.last_crossing(-np.ones(11), places) == 0.0 and verdicts.last_crossing(np.ones(11), places) == 1.0
 
 
 @pytest.mark.parametrize("word, found, small, wanted", [

@@ -52,7 +52,7 @@ def table(records: Sequence[Record]) -> Table:
         whole = of.arrays["statistics"]
         means = {target: of.difference("DGL", "vanilla", target).mean(axis=2) for target in TARGETS}
         for place in np.ndindex(whole.shape[:3]):
-            if np.isfinite(whole[place]).all():
+            if np.isfinite(whole[place]).all() and place[0] in of.columns:
                 lines.append(traits(diagnosis_of(whole[place], 4, int(of.about["test"]))))
                 third = f"{of.name}, {3 * place[0] // len(whole)}"
                 group.append(of.name if len(records) > 1 else third)

@@ -17,12 +17,13 @@ from dgl_core.paper.map.design import RESULTS, maps, names, registered
 from dgl_core.paper.map.runs import STATISTICS, WHOLE, absent, branches
 from dgl_core.training.environment import describe, utc_now
 
-DIVERGED = 65535
+DIVERGED = 65535  # in place of a count: training diverged
+ABSENT = 65534  # in place of a count: this column was not run yet
 
 
 @dataclass(frozen=True)
 class Record:
-    """All runs of one map.
+    """All runs of one map, columns that were not run yet left open.
 
     Attributes:
         arrays: "test/ROW" and "val/ROW": counts of right samples [S, I, D, B], 65535 where training diverged;
@@ -39,19 +40,28 @@ class Record:
         return names(maps()[self.name].modalities)
 
     def accuracy(self, row: str, part: str = "test") -> dict[str, np.ndarray]:
-        """Give percentages of every branch, and "absent", "weakest": ``{branch: [S, I, D]}``; diverged runs have 0."""
+        """Give percentages of every branch, and "absent", "weakest": ``{branch: [S, I, D]}``.
+
+        Diverged runs have 0, columns that were not run yet NaN.
+        """
         hits = self.arrays[f"{part}/{row}"].astype(float)
-        hits = np.where(hits == DIVERGED, 0.0, hits) * 100 / self.about[part]
+        hits = np.select([hits == DIVERGED, hits == ABSENT], [0.0, np.nan], hits) * 100 / self.about[part]
         found = {branch: hits[..., b] for b, branch in enumerate(branches(self.modalities))}
         found["absent"] = absent(found, self.modalities)
         return found | {"weakest": np.min([found[m] for m in self.modalities], axis=0)}
+
+    @property
+    def columns(self) -> np.ndarray:
+        """List the places of the columns that were run."""
+        hits = next(values for name, values in self.arrays.items() if name.startswith("test/"))
+        return np.flatnonzero((hits != ABSENT).all(axis=(1, 2, 3)))
 
     def difference(self, row: str, than: str, branch: str = FUSED) -> np.ndarray:
         """Subtract two rows, draw by draw, in points ``[S, I, D]``."""
         return self.accuracy(row)[branch] - self.accuracy(than)[branch]
 
     def statistic(self, name: str) -> np.ndarray:
-        """Look up what ``diagnose`` found: one of ``WHOLE`` [S, I, D], or of ``STATISTICS`` for each modality [..., M]."""
+        """Look up what ``diagnose`` found: one of ``WHOLE`` [S, I, D], or of ``STATISTICS`` [S, I, D, M]."""
         whole = self.arrays["statistics"]
         if name in WHOLE:
             return whole[..., WHOLE.index(name)]

@@ -25,10 +25,10 @@ def delta(branch: str) -> float:
 
 
 def columns(of: Record, row: str, than: str, branch: str = FUSED) -> dict[float, Judged]:
-    """Judge two rows in every column of synergy; one value a draw, the mean over imbalances."""
+    """Judge two rows in every column of synergy that was run; one value a draw, the mean over imbalances."""
     values = of.difference(row, than, branch).mean(axis=1)  # [S, D]
-    members = {float(s): Member(Draws(v), delta(branch)) for s, v in zip(synergies(), values, strict=True)}
-    return judge(members, len(members), registered()["correction"])
+    members = {float(synergies()[s]): Member(Draws(values[s]), delta(branch)) for s in of.columns}
+    return judge(members, len(synergies()), registered()["correction"])
 
 
 def cells(of: Record, row: str, than: str, branch: str = FUSED) -> np.ndarray:
@@ -41,17 +41,17 @@ def crossing(of: Record, row: str, than: str) -> tuple[float, float, float]:
 
     Interpolated between columns; 0 if every column is below, 1 if the last one is not.
     """
-    values = of.difference(row, than).mean(axis=1)  # [S, D]
+    values, places = of.difference(row, than).mean(axis=1)[of.columns], synergies()[of.columns]  # [S, D], [S]
     rng = np.random.default_rng(0)
     picks = rng.integers(0, values.shape[1], (RESAMPLES, values.shape[1]))
-    found = [last_crossing(values[:, pick].mean(axis=1)) for pick in picks]
+    found = [last_crossing(values[:, pick].mean(axis=1), places) for pick in picks]
     low, high = np.quantile(found, (0.025, 0.975))
-    return last_crossing(values.mean(axis=1)), float(low), float(high)
+    return last_crossing(values.mean(axis=1), places), float(low), float(high)
 
 
-def last_crossing(curve: Sequence[float]) -> float:
-    """Interpolate where a curve over the columns goes below zero for the last time."""
-    places, at = synergies(), np.flatnonzero(np.asarray(curve) >= 0)
+def last_crossing(curve: Sequence[float], places: np.ndarray) -> float:
+    """Interpolate where a curve over some columns goes below zero for the last time."""
+    at = np.flatnonzero(np.asarray(curve) >= 0)
     if not len(at):
         return float(places[0])
     if (last := int(at[-1])) == len(places) - 1:
@@ -102,7 +102,8 @@ def outcome(prediction: Prediction, of: Record) -> Outcome:
     judged = {s: found for s, found in judged.items() if prediction.above - 1e-9 <= s <= prediction.below + 1e-9}
     each = {s: agrees(prediction.word, found) for s, found in judged.items()}
     where = crossing(of, prediction.row, prediction.than) if prediction.crossing else None
-    words = set(each.values())
+    asked = sum(prediction.above - 1e-9 <= s <= prediction.below + 1e-9 for s in synergies())
+    words = set(each.values()) | ({UNDECIDED} if len(each) < asked else set())  # a column was not run yet
     if where and (where[2] < prediction.crossing[0] or where[1] > prediction.crossing[1]):
         words.add(FAILED)
     word = FAILED if FAILED in words else UNDECIDED if UNDECIDED in words else HELD
