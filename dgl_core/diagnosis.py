@@ -129,7 +129,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A gain in points, with the interval that held 90 % of the errors on heads that the regression had not seen."""
+    """A gain in points, with the interval that held 90 % of the errors on parts of the map that were left out."""
 
     mean: float
     low: float
@@ -154,8 +154,8 @@ class Forecast:
     def __str__(self) -> str:
         return (
             f"With DGL the fused model would {self.fused.word}: {self.fused}; with a modality absent it would "
-            f"{self.absent.word}: {self.absent}. The intervals held 90 % of the errors on generated features with "
-            "heads that the forecast had not seen; on other data it may err more (notebook 09)."
+            f"{self.absent.word}: {self.absent}. The intervals held 90 % of the errors on generated features that "
+            "the forecast had not seen; on other data it may err more (notebook 09)."
         )
 
 

@@ -44,6 +44,7 @@ from dgl_core import data, diagnose, fit
 from dgl_core.diagnosis import fitted
 from dgl_core.figures import phase
 from dgl_core.paper.map import answers, design, forecasting, records, remedy, runs, verdicts
+from dgl_core.reproduce.diagnose import foretold
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
 
@@ -202,14 +203,14 @@ print(why or "Holm within each head; delta is 1 point.")
 # %% [markdown]
 # ## 9.7 The meter foretells
 # `diagnose` looks once at a jointly trained model. `forecast` turns what it finds into a gain, by a regression that was
-# fitted on the map and on nothing else. Its interval held 90 % of the errors on heads that were left out of the fit.
+# fitted on the map and on nothing else. Its interval held 90 % of the errors on the part of the map that was left out.
 
 # %%
 features = data.load("dial", synergy=0.2, imbalance=0.75, seed=7)
 mine = design.build("hidden", features.modalities, seed)
 fit(mine, "vanilla", features, epochs=10, milestones=(7,), lr=0.1, clip=0.0, evaluate_every=10, seed=seed)
 report = diagnose(mine, [features.batch(rows) for rows in features.indices("test").split(300)])
-print(report.forecast())
+print(foretold(report))
 
 # %% [markdown]
 # On sets that did not shape it:
