@@ -102,13 +102,13 @@ dgl_core.publish("figure_map_joint", phase.differences(drawn, "DGL", "vanilla"))
 
 # %% [markdown]
 # **Figure 9.2.** DGL minus joint training, fused test accuracy in points (mean over draws), each at its own learning
-# rate. Orange: DGL is worse; violet: it is better; line: zero; hatched: less than a point.
+# rate. Orange: DGL is worse; violet: it is better; line: zero; grey numbers: less than a point.
 
 # %%
 dgl_core.publish("figure_map_absent", phase.differences(drawn, "DGL", "vanilla", "absent"))
 
 # %% [markdown]
-# **Figure 9.3.** The same with a modality absent (mean over which one), where a difference below two points is hatched.
+# **Figure 9.3.** The same with a modality absent (mean over which one), where a difference below two points is grey.
 
 # %%
 dgl_core.publish("figure_map_blending", phase.differences(drawn, "DGL", "G-Blending"))

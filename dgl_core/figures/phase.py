@@ -48,7 +48,7 @@ def information(known: Mapping[str, np.ndarray], imbalances: Sequence[float]) ->
 def differences(records: Sequence[Record], row: str, than: str, branch: str = FUSED) -> Picture:
     """Map the difference of two rows over synergy (across) and imbalance (up), one panel a head.
 
-    The line is where the difference crosses zero; hatched cells are smaller than what anyone would care about.
+    The line is where the difference crosses zero; a grey number is smaller than what anyone would care about.
     """
     figure, axes = style.row([TITLES[r.name] for r in records], "synergy", "imbalance", width=4.0, height=2.4)
     values = [verdicts.cells(of, row, than, branch).T for of in records]  # [I, S]
@@ -64,10 +64,8 @@ def differences(records: Sequence[Record], row: str, than: str, branch: str = FU
         for (i, s), value in np.ndenumerate(grid):
             if not np.isfinite(value):
                 continue
-            colour = "w" if abs(value) > 0.6 * largest else "k"
-            ax.text(s, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
-        small = np.ma.masked_where(~(np.abs(grid) < verdicts.delta(branch)), np.zeros_like(grid))
-        ax.pcolor(x, range(len(imbalances)), small, hatch="////", alpha=0, shading="nearest")
+            colour = "w" if abs(value) > 0.6 * largest else "k" if abs(value) >= verdicts.delta(branch) else "0.55"
+            ax.text(s, i, f"{round(value, 1) + 0.0:.1f}", ha="center", va="center", fontsize=7, color=colour)
         known = of.columns
         if len(imbalances) > 1 and len(known) > 1 and np.nanmin(grid) < 0 < np.nanmax(grid):
             ax.contour(x[known], range(len(imbalances)), grid[:, known], levels=[0.0], colors="k", linewidths=1.5)
@@ -98,7 +96,7 @@ def curves(
             ax.plot(places, mean, line, color=colour, label=row)
             points = ", ".join(f"{m:.1f} at {s:g}" for m, s in zip(mean, places, strict=True))
             said.append(f"{TITLES[of.name]}, {row}: {points}")
-    style.legend(figure, {row: LOOKS[row] for row in rows}, most=4)
+    style.legend(figure, {row: LOOKS[row] for row in rows}, most=2 * len(records))
     return Picture(figure, "Accuracy along the diagonal (%): " + "; ".join(said) + ".")
 
 
