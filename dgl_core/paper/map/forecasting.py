@@ -13,7 +13,7 @@ from dgl_core import data, fit, models
 from dgl_core.diagnosis import Branch, Diagnosis, Forecast, diagnose, foretell, traits
 from dgl_core.paper.answers.regimes import Regime, regime
 from dgl_core.paper.map.design import RESULTS
-from dgl_core.paper.map.records import Record, available, record
+from dgl_core.paper.map.records import Record, available, record, synergies
 from dgl_core.paper.map.runs import STATISTICS, WHOLE, absent, numbers
 from dgl_core.training.records import RunRecord
 
@@ -29,8 +29,8 @@ class Table:
     """What the forecast is fitted on: one line a draw of joint training, with the mean gain of DGL at its point.
 
     Attributes:
-        traits: name -> [N]. gains: target -> [N], points. group: what a line is held out with [N]: its map, or, of a
-            single map, its third of the dial of synergy.
+        traits: name -> [N]. gains: target -> [N], points. group: what a line is held out with [N]: its map, or, as
+            long as there are no two whole maps, its third of the dial of synergy.
     """
 
     traits: Mapping[str, np.ndarray]
@@ -48,14 +48,14 @@ def diagnosis_of(found: np.ndarray, classes: int, samples: int) -> Diagnosis:
 def table(records: Sequence[Record]) -> Table:
     """Collect the lines of some maps."""
     lines, gains, group = [], {target: [] for target in TARGETS}, []
+    by_map = len(records) > 1 and all(len(of.columns) == len(synergies()) for of in records)
     for of in records:
         whole = of.arrays["statistics"]
         means = {target: of.difference("DGL", "vanilla", target).mean(axis=2) for target in TARGETS}
         for place in np.ndindex(whole.shape[:3]):
             if np.isfinite(whole[place]).all() and place[0] in of.columns:
                 lines.append(traits(diagnosis_of(whole[place], 4, int(of.about["test"]))))
-                third = f"{of.name}, {3 * place[0] // len(whole)}"
-                group.append(of.name if len(records) > 1 else third)
+                group.append(of.name if by_map else str(3 * place[0] // len(whole)))
                 for target in TARGETS:
                     gains[target].append(means[target][place[:2]])
     columns = {name: np.array([line[name] for line in lines]) for name in lines[0]}
@@ -68,7 +68,7 @@ def terms(names: Sequence[str]) -> list[str]:
 
 
 def regress(of: Table, rows: np.ndarray) -> dict:
-    """Fit one ridge a target on some lines, every map with the same weight; without its error."""
+    """Fit one ridge a target on some lines, every group with the same weight; without its error."""
     names = list(of.traits)
     mean = {name: float(of.traits[name][rows].mean()) for name in names}
     scale = {name: float(of.traits[name][rows].std()) or 1.0 for name in names}
@@ -103,7 +103,7 @@ def predicted(of: Table, rows: np.ndarray, fitted: Mapping) -> dict[str, np.ndar
 
 
 def fit_forecast(records: Sequence[Record]) -> dict:
-    """Fit the forecast on all maps; its interval comes from leaving out one map after another.
+    """Fit the forecast on all maps; its interval comes from leaving out one group of lines after another.
 
     Returns:
         what ``dgl_core/forecast.toml`` holds: mean, scale and range of every trait; intercept, weights and error (the
@@ -117,7 +117,7 @@ def fit_forecast(records: Sequence[Record]) -> dict:
         for target in TARGETS:
             missed[target].append(np.abs(held[target] - of.gains[target][outside]))
     found = regress(of, np.arange(len(of.group)))
-    for target in TARGETS:  # every map with the same weight
+    for target in TARGETS:  # every group with the same weight
         quantiles = [np.quantile(errors, COVERED) for errors in missed[target]]
         found[target]["error"] = float(np.mean(quantiles))
         found[target]["held_out_error"] = float(np.mean([errors.mean() for errors in missed[target]]))
