@@ -210,9 +210,7 @@ def foretell(found: Mapping[str, float], fit: Mapping) -> Forecast:
     scaled = {name: (found[name] - fit["mean"][name]) / fit["scale"][name] for name in fit["mean"]}
 
     def estimate(block: Mapping) -> Estimate:
-        mean = block["intercept"] + sum(
-            weight * math.prod(scaled[name] for name in term.split(" * ")) for term, weight in block["weights"].items()
-        )
+        mean = block["intercept"] + sum(weight * scaled[name] for name, weight in block["weights"].items())
         return Estimate(mean, mean - block["error"], mean + block["error"])
 
     return Forecast(estimate(fit["fused"]), estimate(fit["absent"]))

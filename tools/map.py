@@ -99,6 +99,11 @@ def make_cases() -> None:
                 print(known[-1].name, {t: round(float(np.mean(g)), 2) for t, g in known[-1].gains.items()}, flush=True)
 
 
+def maps_and_columns() -> list[str]:
+    """Name the recorded maps with their number of columns."""
+    return [f"{name} ({len(records.record(name).columns)} columns)" for name in records.available()]
+
+
 def renew(of: Map) -> None:
     """Diagnose the jointly trained models of a recorded map anew, and check that they are the recorded ones."""
     arrays, about = records.load(RESULTS / f"{of.name}.npz")
@@ -131,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_cases()
         return 0
     if options.what == "forecast":
-        about = {"commit": commit(), "maps": list(records.available()), "samples": COUNTS["test"]}
+        about = {"commit": commit(), "maps": maps_and_columns(), "samples": COUNTS["test"]}
         write_atomic(FITTED, forecasting.as_toml(forecasting.fitted_on_maps(), about))
         return 0
     for name in options.maps or maps():

@@ -158,10 +158,10 @@ def test_area_is_that_of_the_curve():
 
 
 def lines(count: int = 400) -> forecasting.Table:
-    """Traits at random, and gains that are a sum and a product of them."""
+    """Traits at random, and gains that are a weighed sum of them."""
     rng = np.random.default_rng(0)
     traits = {name: rng.standard_normal(count) for name in ("skill", "combination", "mean gap")}
-    gain = 2 + 3 * traits["skill"] - traits["combination"] * traits["mean gap"]
+    gain = 2 + 3 * traits["skill"] - traits["mean gap"]
     return forecasting.Table(traits, {"fused": gain, "absent": -gain}, np.array(["a", "b"] * (count // 2)))
 
 
