@@ -66,9 +66,8 @@ def differences(records: Sequence[Record], row: str, than: str, branch: str = FU
                 continue
             colour = "w" if abs(value) > 0.6 * largest else "k" if abs(value) >= verdicts.delta(branch) else "0.55"
             ax.text(s, i, f"{round(value, 1) + 0.0:.1f}", ha="center", va="center", fontsize=7, color=colour)
-        known = of.columns
-        if len(imbalances) > 1 and len(known) > 1 and np.nanmin(grid) < 0 < np.nanmax(grid):
-            ax.contour(x[known], range(len(imbalances)), grid[:, known], levels=[0.0], colors="k", linewidths=1.5)
+        if len(imbalances) > 1 and len(of.columns) == len(x) and grid.min() < 0 < grid.max():
+            ax.contour(x, range(len(imbalances)), grid, levels=[0.0], colors="k", linewidths=1.5)
         said.append(f"{TITLES[of.name]}: from {np.nanmin(grid):+.1f} to {np.nanmax(grid):+.1f}")
     figure.colorbar(image, ax=list(axes), label="points", shrink=0.8)
     what = "fused" if branch == FUSED else "a modality absent"
