@@ -101,16 +101,18 @@ def in_sentences(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> list[str
     for name in dict.fromkeys(of.prediction.id for of in outcomes):
         of = [one for one in outcomes if one.prediction.id == name]
         words = {word: [TITLES[one.map] for one in of if one.word == word] for word in (HELD, FAILED, UNDECIDED)}
-        parts = [f"{word} for {', '.join(names)}" for word, names in words.items() if names]
-        said.append(
-            f"{of[0].prediction.asks[:1].upper()}{of[0].prediction.asks[1:]} The prediction is {'; '.join(parts)}."
-        )
+        verb = {HELD: "held", FAILED: "failed", UNDECIDED: "is undecided"}
+        parts = [f"{verb[word]} for {', '.join(names)}" for word, names in words.items() if names]
+        asks = of[0].prediction.asks
+        said.append(f"{asks[0].upper()}{asks[1:]} The prediction {'; it '.join(parts)}.")
     scores = forecasting.verdict_of(cases, fitted(), "fused", registered()["delta"]["fused"])["forecast"]
     refused = [f is None for case in cases for f in case.forecasts(fitted())]
+    area = f"has an AUC of {scores['AUC']:.2f} for"
+    if np.isnan(scores["AUC"]):
+        area = "has no AUC, because all or none of them have"
     said.append(
-        f"On {len(cases)} networks that did not shape it the forecast has an AUC of {scores['AUC']:.2f} for fused "
-        f"gains of more than a point and misses by {scores['error']:.1f} points; it refuses {sum(refused)} of "
-        f"{len(refused)} models."
+        f"On {len(cases)} networks that did not enter its fit the forecast {area} fused gains of more than a point; it "
+        f"misses by {scores['error']:.1f} points and refuses {sum(refused)} of {len(refused)} models."
     )
     if why := records.missing("remedy"):
         return [*said, why]
