@@ -2,7 +2,8 @@
 #   docker build --target cpu --build-arg TORCH_INDEX=<index with CPU builds of torch> -t dgl:cpu .
 #   docker build --target gpu -t dgl:gpu .
 #   docker run --rm -p 8888:8888 dgl:cpu                                    JupyterLab
-#   docker run --rm -v "$PWD/reports:/home/reader/dgl/reports" dgl:cpu make reproduce PROFILE=smoke
+#   mkdir -p reports && docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/reports:/home/reader/dgl/reports" dgl:cpu \
+#     make reproduce PROFILE=smoke                                          as any user, who then owns the report
 #   docker run --rm --gpus all --shm-size=8g -v /my/data:/data:ro -e DGL_DATA=/data dgl:gpu make reproduce PROFILE=paper
 # The CUDA libraries come with torch's own packages; the host supplies the driver.
 FROM python:3.11-slim AS base
@@ -13,6 +14,8 @@ RUN apt-get update \
 USER reader
 WORKDIR /home/reader/dgl
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/home/reader/dgl/.venv/bin:$PATH
+# A container may run as any user: a home that is there for all, and the folders that commands write to open to all.
+ENV HOME=/home/reader WRITTEN="data notebooks reports results"
 COPY --chown=reader requirements.lock ./
 RUN python -m venv .venv
 EXPOSE 8888
@@ -25,7 +28,7 @@ RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} $(grep '^torch==' req
  && python -c "import sys, torch; sys.exit(torch.version.cuda and 'torch is a CUDA build: give --build-arg TORCH_INDEX')" \
  && pip install -r requirements.lock
 COPY --chown=reader . .
-RUN pip install --no-deps -e . && touch .venv/.complete
+RUN pip install --no-deps -e . && touch .venv/.complete && mkdir -p $WRITTEN && chmod -R a+rwX $WRITTEN && chmod a+rwx . ~
 
 FROM base AS gpu
 ARG TORCH_INDEX
@@ -33,4 +36,4 @@ RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} $(grep '^torch==' req
  && python -c "import sys, torch; sys.exit(not torch.version.cuda and 'torch has no CUDA: give --build-arg TORCH_INDEX')" \
  && pip install -r requirements.lock
 COPY --chown=reader . .
-RUN pip install --no-deps -e . && touch .venv/.complete
+RUN pip install --no-deps -e . && touch .venv/.complete && mkdir -p $WRITTEN && chmod -R a+rwX $WRITTEN && chmod a+rwx . ~

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dgl_core import __version__
-from dgl_core.utils import unknown_name
+from dgl_core.utils import MissingPackage, unknown_name
 
 
 class Command(NamedTuple):
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DGL_TRACEBACK"):
             raise
-        if isinstance(error, ValueError | FileNotFoundError):  # the reader asked for what does not exist
+        if isinstance(error, ValueError | FileNotFoundError | MissingPackage):  # asked for what is not here
             print(f"error: {error}", file=sys.stderr)
             return 2
         said = " ".join(str(error).split()) or "no reason given"

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from dgl_core.data.tasks.label_maps import VOID, at_size
 from dgl_core.gradients import FUSED, check_partition
 from dgl_core.models.multimodal import untouched
 from dgl_core.suppression import suppression_ratio
-from dgl_core.utils import Range, brief, check_modality_names
+from dgl_core.utils import Range, brief, check_modality_names, needs
 
 if TYPE_CHECKING:
     import pandas
@@ -111,6 +111,7 @@ class Diagnosis:
 
     def table(self) -> pandas.DataFrame:
         """Make a table with one row per modality, as strings."""
+        needs("Tables", "pandas")
         import pandas
 
         rows = {
@@ -262,6 +263,7 @@ def diagnose(
 
 def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None) -> dict[str, list[Tensor]]:
     """Find the trainable parameters of each modality's encoder."""
+    given: Any
     if encoders is None and forward is None:
         if not hasattr(model, "all_logits"):
             wanted = "encoders= (what belongs to which modality) and forward= (logits with the other features at zero)"
@@ -273,14 +275,15 @@ def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None)
             if not callable(function):
                 raise ValueError(f"{name} is {brief(function)}; a foreign model needs both functions, encoders(model) "
                                  "and forward(model, inputs, keep).")  # fmt: skip
-        given = encoders(model)
+        given = encoders(model) if encoders else None
     if not hasattr(given, "items"):
         raise ValueError(f"encoders(model) gave {type(given).__name__}: it must give modality -> module or parameters.")
     parts = {m: _parameters(m, part) for m, part in given.items()}
     check_modality_names(parts)
     if len(parts) < 2:
         raise ValueError(f"The model has the modalities {list(parts)}; suppression by fusion needs at least two.")
-    names, owners = {p: n for n, p in model.named_parameters()}, {}
+    names: dict[Tensor, str] = {p: n for n, p in model.named_parameters()}
+    owners: dict[Tensor, str] = {}
     for m, p in ((m, p) for m, group in parts.items() for p in group):
         if (first := owners.setdefault(p, m)) != m:
             raise ValueError(f"Parameter {names.get(p, '?')!r} belongs to the encoders of both {first!r} and {m!r}.")
@@ -289,7 +292,7 @@ def _parts(model: nn.Module, encoders: Encoders | None, forward: Forward | None)
 
 def _parameters(m: str, part: nn.Module | Iterable[nn.Parameter]) -> list[Tensor]:
     part = part.parameters() if isinstance(part, nn.Module) else part
-    group = list(part) if isinstance(part, Iterable) else [part]
+    group: list[Tensor] = list(part) if isinstance(part, Iterable) else [part]
     if not all(isinstance(p, Tensor) and p.is_leaf for p in group):
         raise ValueError(f"encoders(model) gave {type(part).__name__} for {m!r}: it must give a module or parameters.")
     return group
@@ -315,11 +318,16 @@ class Meter:
     """Add up over batches what ``diagnose`` reports of a model in evaluation mode."""
 
     def __init__(self, model: nn.Module, parts: dict[str, list[Tensor]], forward: Forward | None):
-        self.model, self.parts, self.forward = model, parts, forward
+        self.model: Any = model  # known by its parts and not by its class
+        self.parts, self.forward = parts, forward
         self.samples = self.differentiated = self.classes = 0
-        self.right, self.suppressed, self.ratio = defaultdict(int), defaultdict(int), defaultdict(list)
-        self.belief = defaultdict(list)  # of a branch in the true class, of every sample
-        self.kept, self.joint, self.own = [], defaultdict(float), defaultdict(float)  # sums of gradients over samples
+        self.right: defaultdict[str, int] = defaultdict(int)
+        self.suppressed: defaultdict[str, int] = defaultdict(int)
+        self.ratio: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self.belief: defaultdict[str, list[Tensor]] = defaultdict(list)  # of a branch in the true class, per sample
+        self.kept: list[tuple[dict[str, Tensor], Tensor]] = []
+        self.joint: defaultdict[str, Any] = defaultdict(float)  # sums of gradients over samples
+        self.own: defaultdict[str, Any] = defaultdict(float)
 
     def rows(self, inputs: Mapping[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Compute fused and zero-masked logits {branch: [N, K]} and classes [N]; dense: of some labelled pixels."""

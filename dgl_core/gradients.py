@@ -25,7 +25,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -98,6 +98,11 @@ class DisentangledObjective(nn.Module):
     """
 
     MULTIMODAL: ClassVar[dict[str, object]] = {}  # what the multimodal pass is called with beside the inputs
+    model: Any  # an nn.Module, known by its parts and not by its class
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    alpha: float
+    encoder_gate: float | Mapping[str, float]
+    fusion_gate: float
 
     def __init__(
         self,
@@ -258,8 +263,8 @@ def _check_classes(logits: Tensor, target: Tensor) -> None:
         kind = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"The logits are {kind}; cross-entropy needs floating-point numbers [B, K, ...]: let the "
                          "fusion return that, or give a criterion of your own.")  # fmt: skip
-    kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
-    if kind not in (torch.int64, torch.uint8):
+    kind = str(target.dtype) if isinstance(target, Tensor) else type(target).__name__
+    if not isinstance(target, Tensor) or target.dtype not in (torch.int64, torch.uint8):
         raise ValueError(
             f"The target is {kind}; cross-entropy needs class indices, int64, and takes floats for probabilities: give "
             "target.long(), or, if several labels may be right at once, criterion=F.binary_cross_entropy_with_logits."

@@ -46,6 +46,9 @@ def suppression_ratio(fused_logits: Tensor, unimodal_logits: Tensor, target: Ten
     Returns:
         ``(R, s_bar)``, each [B] float64, differentiable.
 
+    Raises:
+        ValueError: logits of different shapes, or that ``target`` does not fit (``log_odds``).
+
     **Source:** Eq. 4, 7, 8. **Difference:** the paper bounds every ``s_k``; only their weighted mean decides.
     """
     if fused_logits.shape != unimodal_logits.shape:
@@ -68,7 +71,8 @@ def suppression_columns(fused: Tensor, unimodal: Mapping[str, Tensor], target: T
         ``<modality>/R_mean``, quartiles ``R_q25``, ``R_q50``, ``R_q75`` of R, ``s_bar_q50``, ``suppressed`` (share of
         samples with s-bar < 1) and ``all_margins`` (share where every s_k < 1, k != y: the paper's condition, Eq. 5).
     """
-    out, fused = {}, fused.double()
+    out: dict[str, float] = {}
+    fused = fused.double()
     quartiles = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=fused.device)
     for m, logits in unimodal.items():
         ratio, s_bar = suppression_ratio(fused, logits.double(), target)

@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import hashlib
 import importlib
+import importlib.util
 import math
 import numbers
 import operator
@@ -42,18 +43,70 @@ def data_roots(root: str | os.PathLike | None = None) -> list[Path]:
 
 
 def results_root() -> Path:
-    """Name the folder of this machine's records: ``$DGL_RESULTS``, or ``results/runs`` of the checkout."""
-    return Path(os.environ.get("DGL_RESULTS") or ROOT / "results" / "runs")
+    """Name the folder of this machine's records: ``$DGL_RESULTS``, or ``results/runs`` of ``project_root``."""
+    return Path(os.environ.get("DGL_RESULTS") or project_root() / "results" / "runs")
 
 
 def reference_root() -> Path:
-    """Name the folder of the committed records: ``results/reference``."""
-    return ROOT / "results" / "reference"
+    """Name the folder of the committed records: ``results/reference`` of ``project_root``."""
+    return project_root() / "results" / "reference"
 
 
 def derive_seed(*parts: object) -> int:
     """Make a 56-bit seed of any values: random numbers depend on what they are for, not on what was drawn before."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:7], "big")
+
+
+EXTRA_OF = {  # what is imported -> the extra of pyproject.toml that brings it; the core is torch and numpy
+    **dict.fromkeys(
+        ("PIL", "filelock", "joblib", "matplotlib", "pandas", "scipy", "sklearn", "soundfile", "threadpoolctl"), "data"
+    ),
+    **dict.fromkeys(("av", "librosa", "pooch", "requests"), "media"),
+    **dict.fromkeys(
+        (
+            "ipywidgets",
+            "jinja2",
+            "jupytext",
+            "latex2mathml",
+            "mistune",
+            "nbclient",
+            "nbformat",
+            "papermill",
+            "pygments",
+        ),
+        "notebooks",
+    ),
+    **dict.fromkeys(("dask", "distributed"), "cluster"),
+    "h5py": "nyuv2",
+}
+
+
+class MissingPackage(ModuleNotFoundError):
+    """Say in one sentence which package is missing and what to type; a command prints it and ends with status 2."""
+
+
+def needs(what: str, *packages: str) -> None:
+    """Refuse to go on unless the packages can be imported; nothing is imported.
+
+    Args:
+        what: who needs them, as the subject of a sentence in the plural: "Figures".
+        packages: what is imported, each a key of ``EXTRA_OF``.
+
+    Raises:
+        MissingPackage: names the first one that is missing and the extra to install.
+    """
+    for package in packages:
+        if not importable(package):
+            install = f"pip install 'dgl-core[{EXTRA_OF[package]}]'"
+            raise MissingPackage(f"{what} need {package}, which is not installed: {install}", name=package)
+
+
+def importable(package: str) -> bool:
+    """Tell whether a package can be imported; nothing is imported."""
+    try:
+        return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> ValueError:

@@ -97,7 +97,7 @@ dgl_core.publish("figure_square", ranking.rows_as_dots(side_by_side(committed, t
 
 # %% [markdown]
 # The table shows each step in points, paired over seeds, against the corner without truncation and against vanilla
-# training; intervals are corrected for the number of rows (Holm).
+# training; their 95 % intervals describe.
 
 # %%
 for dataset, rows in (committed if any(map(any, (r.values() for r in committed.values()))) else this_run).items():
@@ -215,7 +215,16 @@ for dataset in {**this_run, **committed}:
     display(dgl_core.publish(f"table_heads_{dataset}", table.drop(columns="paper", level=1)))
 
 # %% [markdown]
+# ## 5.4 Answer
+# The registered questions behind this notebook, from the confirming runs (`results/ledger.md` has all of them):
+
+# %%
+dgl_core.answer("mt-and-ut", "dgl-ut", "fusion-agnostic", "dgl-gblend-every-alpha")
+
+# %% [markdown]
 # ## What this does not show
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
+#   the questions were registered, so they describe.
 # - CREMA-D, on which the paper's ablations were made. Sizes of effects do not carry over.
 # - The inside of the square: gates between 0 and 1 are notebook 08's.
 # - $\alpha$ under Adam, where a constant factor on the loss of an encoder does nothing (notebook 08).

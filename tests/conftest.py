@@ -49,6 +49,7 @@ def train(spec, checkpoint=None, key="", revisions=None, **unused):
 """
 PLAN = """
 
+TABLES = {{"1": lambda profile: []}}
 NOTEBOOKS = {names!r}
 
 
@@ -59,7 +60,8 @@ def plan(profile, notebooks=None):
 """
 # In the place of the real ones, which import torch: what decides the name of a run.
 ROOMS = {
-    "data": "class Recipe:\n    options, revision = {}, 1\n    check = staticmethod(lambda options: None)\n\n\n"
+    "data": "class Recipe:\n    options, revision, generated = {}, 1, True\n"
+    "    check = staticmethod(lambda options: None)\n\n\n"
     "DATASETS = {'emotions': Recipe}\n",
     "methods": "class Vanilla:\n    REVISION = 1\n    options = staticmethod(dict)\n\n\n"
     "METHODS = {'vanilla': Vanilla}\n",

@@ -12,9 +12,10 @@ from dgl_core.utils import ROOT
 
 NAMES = {
     *("DisentangledObjective", "disentangled_logits", "disentangled_loss", "diagnose"),  # the method, the meter
-    *("ArrayDataset", "ConcatFusion", "LateFusion", "METHODS", "fit"),  # training one's own
+    *("ArrayDataset", "ConcatFusion", "LateFusion", "METHODS", "MultimodalModel", "fit", "random_split"),
+    *("compare", "load_model"),  # training one's own, and what comes of it
     *("RunSpec", "load_or_run", "reference"),  # recorded runs
-    *("check", "provenance", "publish", "start", "verdict"),  # inside the notebooks
+    *("check", "provenance", "publish", "start", "answer", "difference"),  # inside the notebooks
 }
 
 

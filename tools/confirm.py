@@ -2,8 +2,10 @@
 
 python -m tools.confirm pilots  [REGIME ...]             every row, at rates that bracket its best
 python -m tools.confirm choose  [REGIME ...]             what they chose -> results/pilots.toml
+python -m tools.confirm double  [REGIME ...]             what twice the schedule gains -> results/pilots.toml
 python -m tools.confirm run     [REGIME ...]             the confirming replicates, headline rows first
 python -m tools.confirm publish [REGIME ...]             their records -> results/confirming
+python -m tools.confirm procedure                        planted differences -> results/procedure.json
 python -m tools.confirm status                           how many are made, and the core-hours they took
 """
 
@@ -11,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dgl_core.data.files.atomic import write_atomic
+from dgl_core.paper.answers import procedure
 from dgl_core.paper.answers.regimes import (
     LADDER,
     PILOTS,
@@ -63,9 +67,9 @@ def recorded(name: str, row: str, rate: float) -> list[RunRecord]:
     return found if all(found) else []
 
 
-def search(name: str) -> None:
-    """Make pilots, and wider ones, until the best rate of every row lies between two that were tried."""
-    tried = {row: set(regime(name).rates) for row in searched(name)}
+def search(name: str, most: int | None) -> None:
+    """Make pilots, and wider ones, until the best rate of each of the first rows lies between two that were tried."""
+    tried = {row: set(regime(name).rates) for row in searched(name)[:most]}
     todo = {row: sorted(rates) for row, rates in tried.items()}
     while todo:
         make([spec for row, rates in todo.items() for rate in rates for spec in pilots(name, row, rate)], name)
@@ -77,17 +81,40 @@ def search(name: str) -> None:
                 todo[row] = more
 
 
-def write_choices(names: Sequence[str]) -> None:
-    """Choose rates and seconds from the pilots that are recorded here, and write them."""
-    choices = dict(chosen())
-    for name in names:
-        grids = {row: {r: found for r in LADDER if (found := recorded(name, row, r))} for row in searched(name)}
-        if missing := [row for row, grid in grids.items() if len(grid) < 2]:
-            raise ValueError(f"{name}: rows without pilots: {', '.join(missing)}")
-        choices[name] = {row: choose(grid) | {"tried": list(grid)} for row, grid in grids.items()}
-        edge = [row for row, found in choices[name].items() if wider(found["tried"], found["rate"])]
-        print(f"{name}: {len(grids)} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
-    lines = ["# Which learning rate the pilots of each row chose by validation, which came second, and that score.", ""]
+def double(name: str) -> None:
+    """Measure what a schedule twice as long gains: the points on validation, of each row at its own rate."""
+    rows = {row: pilots(name, row, rate_of(name, row)) for row in searched(name) if rate_of(name, row)}
+    longer = {
+        row: [s.but(epochs=2 * s.epochs, milestones=tuple(2 * m for m in s.milestones), evaluate_every=2 * s.epochs)
+              for s in specs] for row, specs in rows.items()
+    }  # fmt: skip
+    make([spec for specs in longer.values() for spec in specs], f"{name}, twice as long")
+    for row, specs in rows.items():
+        pairs = [(run.find(a), run.find(b)) for a, b in zip(specs, longer[row], strict=True)]
+        gains = [b.score(part="val") - a.score(part="val") for a, b in pairs]
+        chosen()[name][row]["doubled"] = round(100 * statistics.fmean(gains), 2)
+    write(chosen())
+    gained = [row for row, found in chosen()[name].items() if found["doubled"] > 0.5]
+    print(f"{name}: twice the schedule gains more than 0.5 points for: {', '.join(gained) or 'no row'}")
+
+
+def write_choices(name: str) -> None:
+    """Choose rates and seconds of a regime from the pilots that are recorded here, and write them."""
+    grids = {row: {r: found for r in LADDER if (found := recorded(name, row, r))} for row in searched(name)}
+    if missing := [row for row, grid in grids.items() if len(grid) < 2]:
+        print(f"{name}: rows without pilots: {', '.join(missing)}")
+    before = chosen().get(name, {})
+    rows = {
+        row: before.get(row, {}) | choose(grid) | {"tried": list(grid)} for row, grid in grids.items() if len(grid) > 1
+    }
+    edge = [row for row, found in rows.items() if wider(found["tried"], found["rate"])]
+    print(f"{name}: {len(rows)} rows; beside a rate that diverged: {', '.join(edge) or 'none'}")
+    write(chosen() | {name: rows})
+
+
+def write(choices: Mapping[str, Mapping[str, Mapping]]) -> None:
+    lines = ["# Which learning rate the pilots of each row chose by validation, which came second, that score, and",
+             "# the points that a schedule twice as long gains (doubled).", ""]  # fmt: skip
     for name, rows in choices.items():
         lines.append(f"[{name}]")
         for row, found in rows.items():
@@ -110,15 +137,15 @@ def looks(name: str) -> list[tuple[int, Family]]:
     return [(f.looks[i].replicates, f) for i in range(most) for f in families if i < len(f.looks)]
 
 
-def confirm(name: str) -> None:
-    """Make the replicates of every look; at a later one only for questions that the earlier ones left undecided."""
-    for count, family in looks(name):
+def confirm(name: str, most: int) -> None:
+    """Make the replicates of every look of at most so many; later ones only for questions that are still undecided."""
+    for count, family in [(count, family) for count, family in looks(name) if count <= most]:
         known = answer_family(family, run.find)
         open_ = [a.question for a in known.values() if a.judged.word == UNDECIDED or a.look == 0]
         rows = dict.fromkeys(
-            row for q in open_ for row in needed(replace(q, than=(best_form(name, q.than),)), regime(name))
+            row for q in open_ for row in needed(replace(q, than=(best_form(name, q.than),)), regime(name).modalities)
         )
-        make(replicates(name, list(rows), count), f"{name}, {family.name}, {count}")
+        make(replicates(name, [row for row in rows if rate_of(name, row)], count), f"{name}, {family.name}, {count}")
 
 
 def everything(name: str) -> list[RunSpec]:
@@ -127,47 +154,41 @@ def everything(name: str) -> list[RunSpec]:
     return replicates(name, rows, max(count for count, _ in looks(name)))
 
 
-def publish(names: Sequence[str]) -> None:
+def publish(name: str) -> None:
     """Copy the confirming records, without predictions: which items were right is all that verdicts need."""
-    for name in names:
-        store, copied = Store(confirming_root() / name), 0
-        for spec in everything(name):
-            record = run.find(spec)
-            if record is not None:
-                store.replace(dataclasses.replace(record, predictions={}, right={"last": record.right["last"]}))
-                copied += 1
-        print(f"{name}: {copied} records in {confirming_root() / name}")
+    store = Store(confirming_root() / name)
+    found = [record for record in map(run.find, everything(name)) if record is not None]
+    for record in found:
+        right = {key: bits for key, bits in record.right.items() if key == "last"}  # records of pixels have none
+        store.replace(dataclasses.replace(record, predictions={}, right=right))
+    print(f"{name}: {len(found)} records in {confirming_root() / name}")
 
 
-def status() -> None:
-    for name in registration().regimes:
-        pilot = [found for row in searched(name) for rate in LADDER for found in recorded(name, row, rate)]
-        hours = sum(record.cost["seconds"] for record in pilot) / 3600
-        wanted = everything(name)
-        found = [record for record in map(run.find, wanted) if record is not None]
-        spent = sum(record.cost["seconds"] for record in found) / 3600
-        print(f"{name}: {len(pilot)} pilots, {hours:.1f} core-hours; confirming {len(found)} of at most {len(wanted)}, "
-              f"{spent:.1f} core-hours")  # fmt: skip
+def status(name: str) -> None:
+    """Say how many runs of a regime are made, and the core-hours they took."""
+    pilot = [found for row in searched(name) for rate in LADDER for found in recorded(name, row, rate)]
+    hours = sum(record.cost["seconds"] for record in pilot) / 3600
+    wanted = everything(name)
+    found = [record for record in map(run.find, wanted) if record is not None]
+    spent = sum(record.cost["seconds"] for record in found) / 3600
+    print(f"{name}: {len(pilot)} pilots, {hours:.1f} core-hours; confirming {len(found)} of at most {len(wanted)}, "
+          f"{spent:.1f} core-hours")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("pilots", "choose", "run", "publish", "status"))
+    parser.add_argument("what", choices=("pilots", "choose", "double", "run", "publish", "procedure", "status"))
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
+    parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
+    parser.add_argument("--most", type=int, default=1000, help="of run: only looks at so many replicates or fewer")
     options = parser.parse_args(arguments)
     names = options.regimes or list(registration().regimes)
-    if options.what == "pilots":
-        for name in names:
-            search(name)
-    elif options.what == "choose":
-        write_choices(names)
-    elif options.what == "run":
-        for name in names:
-            confirm(name)
-    elif options.what == "publish":
-        publish(names)
-    else:
-        status()
+    if options.what == "procedure":
+        procedure.renew()
+        return 0
+    do = {"pilots": lambda name: search(name, options.rows), "run": lambda name: confirm(name, options.most)}
+    for name in names:
+        (do | {"choose": write_choices, "double": double, "publish": publish, "status": status})[options.what](name)
     return 0
 
 

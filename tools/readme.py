@@ -1,4 +1,4 @@
-"""Renew what README shows from records and code: the answers, the claims, the data and the overview picture.
+"""Renew what README shows from records and code, the whole ledger, and the digest that a wheel carries.
 
 python -m tools.readme          # writes
 python -m tools.readme --check  # exit status 1 if something is stale
@@ -14,17 +14,19 @@ from dgl_core import utils
 from dgl_core.data.catalogue import licences
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import curves, style
-from dgl_core.paper.claims import judging, records
-from dgl_core.paper.tables import equal_budget
-from dgl_core.paper.tables.results import markdown_table
+from dgl_core.paper import costs
+from dgl_core.paper.claims import digest, judging
+from dgl_core.paper.tables.results import markdown_table, reference_groups
+from dgl_core.verdicts.registration import CARRIED, PATH
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "claims", "data")}
+LEDGER = README.parent / "results" / "ledger.md"
+BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "data", "operations")}
 
 
 def texts() -> dict[str, str]:
     """What belongs between the markers of each block."""
-    tables = {"answers": equal_budget.answers_table(), "claims": judging.ledger_table(), "data": licences()}
+    tables = {"answers": judging.ten_lines(), "data": licences(), "operations": costs.operations_table()}
     return {name: markdown_table(table) for name, table in tables.items()}
 
 
@@ -47,10 +49,47 @@ def renewed(readme: str) -> str:
     return readme
 
 
+def ledger() -> str:
+    """Write the page of the ledger: every claim on every set, by family, with what follows for a user."""
+    known, cells = judging.decided()
+    parts = [HEAD.format(decided=known, cells=cells)]
+    for family, table in judging.ledger_page().items():
+        parts.append(f"## {TITLES.get(family, family.capitalize())}\n\n{markdown_table(table)}")
+    return "\n\n".join(parts) + "\n"
+
+
+HEAD = """# The ledger: every claim, and how it fares
+
+Each line is one claim on one data set. The questions, rows, sets, branches, deltas and looks were fixed in
+[registration.toml](registration.toml) before the first confirming run, and git proves it. A word comes from one place:
+*reproduced* and *contradicted* judge what the paper says, *better*, *worse* and *practically equal* what we ask beside
+it. *Better* and *worse*: the interval, corrected for the family, excludes 0. *Practically equal*: two one-sided tests
+put the difference within delta. *Undecided*: neither; the line says how many replicates would decide. *Not tested
+here*: in the pilots one modality alone comes within two points of every fused model, so no gain of fusion can show.
+P(A > B) is the share of replicates in which the claim's side wins. {decided} of the {cells} testable cells are decided.
+
+The sets: generated emotions and GRID letters have sound and picture; three hard vectors are generated features whose
+two weak modalities an encoder has to learn, in three plain ones they show the class from the start; CMU-MOSI has sound,
+picture and text; rooms and NYUv2 have colour and depth.
+
+`python -m dgl_core claims ID` lists what a line rests on, `--rerun` earns it again on fresh replicates, `--mine DIR`
+judges your own records by the same rule. Whatever else notebooks show describes: it comes from exploratory runs, which
+were made before the registration."""
+TITLES = {
+    "mathematics": "What the equations prove",
+    "headline": "DGL against what a user could do instead",
+    "branches": "What each encoder learns",
+    "mechanism": "Gradients and suppression",
+    "truncations": "The two truncations",
+    "conditions": "Fusion heads, alpha, fusion inside the encoders",
+    "dense": "Dense prediction",
+}
+
+
 def overview() -> bytes:
     """The picture at the top: every row of notebook 03 on the reference sets, as PNG."""
     style.apply()
-    return curves.row_overview(records.reference_groups()).png()
+    return curves.row_overview(reference_groups()).png()
 
 
 def main(arguments: list[str]) -> int:
@@ -60,10 +99,15 @@ def main(arguments: list[str]) -> int:
     before = README.read_text()
     after = renewed(before)
     if check:
-        if after != before:
-            print("README.md is stale: run python -m tools.readme", file=sys.stderr)
-        return int(after != before)
+        kept = {README: after, LEDGER: ledger(), digest.PATH: digest.made(), CARRIED: PATH.read_text()}
+        stale = [path.name for path, text in kept.items() if not path.exists() or path.read_text() != text]
+        if stale:
+            print(f"stale: {', '.join(stale)}; run python -m tools.readme", file=sys.stderr)
+        return int(bool(stale))
     write_atomic(README, after)
+    write_atomic(LEDGER, ledger())
+    write_atomic(digest.PATH, digest.made())
+    write_atomic(CARRIED, PATH.read_text())
     write_atomic(utils.reference_root() / "overview.png", overview())
     print(f"README.md: {'renewed' if after != before else 'already current'}")
     return 0

@@ -13,7 +13,8 @@ Your own arrays, first axis samples, any number of modalities::
     dataset = ArrayDataset({"sound": sound, "face": face}, label, parts, classes=("one", "two", "three"))
     print(dataset, dataset.shapes)
 
-Importing this package is cheap: torch is imported with the first data set.
+Importing this package is cheap: torch is imported with the first data set. Several labels a sample, numbers, sequences,
+label maps, class weights, token ids and speakers: ``ArrayDataset`` says how.
 """
 
 from __future__ import annotations
@@ -26,20 +27,24 @@ from typing import TYPE_CHECKING, Any
 from dgl_core.utils import unknown_name
 
 if TYPE_CHECKING:
-    from dgl_core.data.dataset import Dataset
+    from dgl_core.data.catalogue import DATASETS
+    from dgl_core.data.dataset import PARTS, ArrayDataset, Dataset
+    from dgl_core.data.recipe import Recipe, random_split
 
 _HOMES = {
     "PARTS": "dataset", "ArrayDataset": "dataset", "Dataset": "dataset",
     "DATASETS": "catalogue", "Recipe": "recipe", "random_split": "recipe",
 }  # fmt: skip
 
-__all__ = sorted([*_HOMES, "load"])
+__all__ = ["DATASETS", "PARTS", "ArrayDataset", "Dataset", "Recipe", "load", "random_split"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"dgl_core.data.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'dgl_core.data' has no attribute {name!r}")
+if not TYPE_CHECKING:  # it would take any name for a public one
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"dgl_core.data.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'dgl_core.data' has no attribute {name!r}")
 
 
 def load(name: str, root: str | os.PathLike | None = None, **options: Any) -> Dataset:

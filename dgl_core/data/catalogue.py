@@ -14,6 +14,7 @@ from dgl_core.data.generated.emotions import emotion_files
 from dgl_core.data.generated.rooms import pictures
 from dgl_core.data.recipe import Recipe, facts
 from dgl_core.data.sets import cremad, grid, kinetics, mosi, nyuv2, own, vggsound
+from dgl_core.utils import needs
 
 if TYPE_CHECKING:
     import pandas
@@ -26,6 +27,7 @@ _OURS = "not in the paper"
 
 def overview(profile: str, root: Path | None = None) -> pandas.DataFrame:
     """Show what the paper says of each data set beside what is here; the smoke profile does not look for real data."""
+    needs("Tables", "pandas")
     import pandas
 
     def here(recipe: Recipe) -> str:
@@ -45,6 +47,7 @@ def overview(profile: str, root: Path | None = None) -> pandas.DataFrame:
 
 def licences() -> pandas.DataFrame:
     """Return the licences of all data as a table, indexed by data set."""
+    needs("Tables", "pandas")
     import pandas
 
     rows = [

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dgl_core.data.tasks.classes import Classification, Task
+from dgl_core.data.tasks import TASKS
+from dgl_core.data.tasks.classes import Task, listed_names, shown
 from dgl_core.utils import unknown_name
 
 PARTS = ("train", "val", "test")
@@ -30,13 +31,35 @@ class ToFloat(nn.Module):
         """Nothing is drawn here."""
 
 
+class ToIndex(nn.Module):
+    """Convert stored integers to the ones that an embedding takes, in training and in evaluation."""
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return x.to(torch.int64)
+
+    def skip(self, batch: int, generator: torch.Generator) -> None:
+        """Nothing is drawn here."""
+
+
+class Preparation(nn.Module):
+    """Turn stored values of several modalities into network input, as in evaluation: one transform each."""
+
+    def __init__(self, transforms: Mapping[str, nn.Module]):
+        super().__init__()
+        self.transforms = nn.ModuleDict(transforms)
+
+    def forward(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``stored`` {m: [B, ...]} -> float32 {m: [B, ...]}."""
+        return {m: transform(stored[m]) for m, transform in self.transforms.items()}
+
+
 class Dataset:
     """Hold samples of several modalities in memory, in a compact type that is converted batch by batch.
 
     Args:
         inputs: one tensor ``[N, ...]`` per modality, in the order that the model uses; any real dtype (uint8 and
             float16 save memory, memory-mapped storage is fine). A modality's name is a word as in a variable's name.
-        target: class of each sample, integer ``[N]``.
+        target: class of each sample, integer ``[N]``, or what ``task`` says.
         split: "train", "val" or "test" for each sample; every part needs at least one sample.
         name: what tables and records call the set.
         classes: class names in label order, two at least; by default the labels themselves.
@@ -49,6 +72,7 @@ class Dataset:
         finite: the values are known to be finite; for the largest sets, looking takes minutes.
         transforms: per modality a module ``transform(x, generator) -> float32``; ``x`` are stored values ``[B, ...]``;
             with a generator it augments (training), without it does not (evaluation). Default ``ToFloat``.
+        task: a key of ``TASKS``. weights: of its classes (``ArrayDataset`` says more about both).
 
     Raises:
         ValueError: for names that the house uses, wrong lengths, values that are complex or not finite, fewer than two
@@ -70,32 +94,38 @@ class Dataset:
         version: str = "",
         finite: bool = False,
         transforms: Mapping[str, nn.Module] | None = None,
+        task: str = "classification",
+        weights: Any = None,
     ):
+        if task not in TASKS:
+            raise unknown_name(f"task of data set {name!r}", task, TASKS)
         if not isinstance(name, str) or not name:
             raise ValueError(f"the name of a data set is {name!r}; give a word, as text, e.g. name='clips'")
         if isinstance(split, str) or not isinstance(split, Iterable):
             raise ValueError(f"data set {name!r}: split is {split!r}; give 'train', 'val' or 'test' for each sample")
         self.inputs = dict(inputs)
         self.modalities = self.kept = tuple(self.inputs)
-        self.target = _labels(target, name)
+        self.target = TASKS[task].stored(torch.as_tensor(target), name)
+        if not len(self.target):
+            raise ValueError(f"data set {name!r} is empty: target has no sample")
         self.split = [str(part) for part in split]
         self.name, self.source, self.generated, self.version = name, source, generated, version
         count = len(self.target)
         self.ids = tuple(str(i) for i in (range(count) if ids is None else ids))
         self.groups = None if groups is None else tuple(str(group) for group in groups)
-        self.classes = _names(classes, self.target, name)
-        self.task: Task = Classification()
+        self.classes = TASKS[task].names(classes, self.target, name)
         self.transforms = {m: (transforms or {}).get(m, ToFloat()) for m in self.modalities}
         self._digests: dict[str, str] = {}  # of the stored values, computed when first asked for
-        self._check()
+        self._check(TASKS[task])
         for modality in transforms or {}:
             if modality not in self.inputs:
                 raise unknown_name(f"modality of data set {name!r} with a transform", modality, self.inputs)
         for modality in () if finite else self.inputs:
             self._check_finite(modality)
         self._indices = {p: torch.tensor([i for i, s in enumerate(self.split) if s == p]) for p in PARTS}
+        self.task: Task = TASKS[task].made(self.target[self._indices["train"]], len(self.classes), weights)
 
-    def _check(self) -> None:
+    def _check(self, task: type[Task]) -> None:
         count = len(self.target)
         if not self.inputs:
             raise ValueError(f"data set {self.name!r} has no modality: give at least one, e.g. inputs={{'audio': x}}")
@@ -117,12 +147,10 @@ class Dataset:
                 f"data set {self.name!r}: part {empty[0]!r} is empty; mark some samples {empty[0]!r} "
                 "(dgl_core.data.random_split(target) cuts all three parts at random, class by class)"
             )
-        low, high = int(self.target.min()), int(self.target.max())
-        if low < 0 or high >= len(self.classes):
-            label, last = low if low < 0 else high, len(self.classes) - 1
-            place = self.ids[int((self.target == label).nonzero()[0])]
-            outside = f"is outside the {last + 1} classes 0..{last}"
-            raise ValueError(f"data set {self.name!r}: label {label} of sample {place!r} {outside}")
+        if wrong := task.outside(self.target, len(self.classes)):
+            (row, label), last = wrong, len(self.classes) - 1
+            why = f"is outside the {last + 1} classes 0..{last}" if isinstance(label, int) else f"fits no {task.kind}"
+            raise ValueError(f"data set {self.name!r}: label {label} of sample {self.ids[row]!r} {why}")
 
     def _check_finite(self, modality: str, chunk: int = 1024) -> None:
         x = self.inputs[modality]
@@ -135,6 +163,16 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def __getitem__(self, row: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Return one sample as in evaluation, ``({modality: [...]}, target)``: a ``DataLoader`` takes the set.
+
+        One part of it is ``torch.utils.data.Subset(dataset, dataset.indices("train"))``.
+        """
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"data set {self.name!r} has {len(self)} samples; there is no number {row}.")
+        inputs, target = self.batch(torch.tensor([row % len(self)]))
+        return {m: x[0] for m, x in inputs.items()}, target[0]
 
     def __repr__(self) -> str:
         kind, modalities = "generated" if self.generated else "real", " + ".join(self.modalities)
@@ -201,6 +239,10 @@ class Dataset:
                 transform(stored(m), generator)
         return inputs
 
+    def preparation(self, modalities: Collection[str]) -> nn.Module:
+        """Return what turns stored values {m: [B, ...]} of these modalities into network input, as in evaluation."""
+        return Preparation({m: self.transforms[m] for m in modalities})
+
     def only(self, modalities: Collection[str]) -> Dataset:
         """Return a view of the set whose batches hold these modalities alone; the others are not even read."""
         view = copy.copy(self)
@@ -221,6 +263,21 @@ class ArrayDataset(Dataset):
     """Hold your own data: tensors or arrays, first axis = samples; values are used as they are, so scale them before.
 
     ``ArrayDataset(inputs={"audio": x1, "face": x2}, target=y, split=random_split(y))``
+
+    Args:
+        inputs, split, name, ids: as for ``Dataset``; arrays, tables and nested lists will do.
+        target: what ``task`` says; classes may be given by name, as text.
+        classes: names in label order; by default the labels themselves, sorted.
+        task: "classification", target [N]; "multi_label", [N, L] of 0 and 1; "regression", [N] or [N, D];
+            "sequence", [N, T] (-100 where a sequence is over), for outputs [B, K, T]; "dense", [N, H, W] (255 where
+            nothing is labelled), for outputs [B, K, h, w].
+        weights: of the classes in the loss, one a class, or "balanced"; None: all equal.
+        tokens: modalities whose values are integers that an embedding looks up; they stay integers.
+        groups: one name per sample of what it shares with others (a speaker). No group may be in two parts.
+        transforms: modality -> module, as for ``Dataset``.
+
+    Raises:
+        ValueError: as ``Dataset``, a target that does not fit the task, or a group in two parts.
     """
 
     def __init__(
@@ -230,30 +287,72 @@ class ArrayDataset(Dataset):
         split: Sequence[str],
         classes: Sequence[str] | None = None,
         name: str = "arrays",
+        *,
+        task: str = "classification",
+        weights: Any = None,
+        tokens: Collection[str] = (),
+        ids: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
+        transforms: Mapping[str, nn.Module] | None = None,
     ):
         if not isinstance(inputs, Mapping):
             given = f"inputs is a {type(inputs).__name__}"
             raise ValueError(f"data set {name!r}: {given}; give one array per modality, by name, e.g. {{'audio': x}}")
+        if isinstance(tokens, str):
+            raise ValueError(f"data set {name!r}: tokens is {tokens!r}; give a collection, e.g. tokens=({tokens!r},)")
+        if task == "classification":
+            target, classes = _numbered(target, classes, name)
+        stored = {m: as_tensor(x, f"modality {m!r}", name) for m, x in inputs.items()}
+        for modality in tokens:
+            _check_tokens(modality, stored, name)
         super().__init__(
-            {m: _tensor(x, f"modality {m!r}", name) for m, x in inputs.items()},
-            _tensor(target, "target", name),
+            stored,
+            as_tensor(target, "target", name),
             np.asarray(split).tolist(),
             name=name,
             classes=classes,
+            ids=ids,
+            groups=groups,
             source="arrays given by the user",
+            transforms={m: ToIndex() for m in tokens} | dict(transforms or {}),
+            task=task,
+            weights=weights,
         )
+        if self.groups is not None:
+            check_leak(self.groups, self.split, f"data set {name!r}")
 
 
-def _labels(target: Any, name: str) -> Tensor:
-    target = torch.as_tensor(target)
-    if target.dim() != 1 or target.is_floating_point() or target.is_complex():
-        raise ValueError(
-            f"data set {name!r}: target is {str(target.dtype).removeprefix('torch.')} {list(target.shape)}; "
-            "give one integer class per sample, shape [N] (several labels a sample are not supported)"
-        )
-    if len(target) == 0:
-        raise ValueError(f"data set {name!r} is empty: target has no sample")
-    return target.long()
+def _numbered(target: Any, classes: Sequence[str] | None, name: str) -> tuple[Any, Sequence[str] | None]:
+    """Number labels that are given as text, by ``classes`` or in sorted order; other labels come back as they are."""
+    labels = np.asarray(target, dtype=object) if not isinstance(target, Tensor) else np.empty(0)
+    if labels.ndim != 1 or not len(labels) or not all(isinstance(label, str) for label in labels):
+        return target, classes
+    known = listed_names(sorted(set(labels)) if classes is None else classes, name)
+    for row, label in enumerate(labels):
+        if label not in known:
+            raise unknown_name(f"class of sample {row} of data set {name!r}", label, known)
+    place = {label: number for number, label in enumerate(known)}
+    return np.array([place[label] for label in labels]), known
+
+
+def _check_tokens(modality: str, stored: Mapping[str, Tensor], name: str) -> None:
+    """Refuse tokens that are no whole numbers of 0 or more, or of a modality that is not there."""
+    if modality not in stored:
+        raise unknown_name(f"modality of data set {name!r} with tokens", modality, stored)
+    x = stored[modality]
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise ValueError(f"data set {name!r}: the tokens of {modality!r} are {shown(x)}; give integers")
+    if x.numel() and int(x.min()) < 0:
+        raise ValueError(f"data set {name!r}: modality {modality!r} has the token {int(x.min())}; count them from 0")
+
+
+def check_leak(groups: Sequence[str], split: Sequence[str], owner: str) -> None:
+    """Refuse a group that is in two parts: the model would be tested on speakers that it was trained on."""
+    part_of: dict[str, str] = {}
+    for group, part in zip(groups, split, strict=True):
+        if part_of.setdefault(group, part) != part:
+            raise ValueError(f"{owner}: group {group!r} is in {part_of[group]!r} and in {part!r}; cut with "
+                             "random_split(target, groups=groups), which keeps groups whole")  # fmt: skip
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
@@ -289,30 +388,19 @@ def _digest(x: Tensor, chunk: int = 256) -> str:
     return digest.hexdigest()
 
 
-def _names(classes: Sequence[str] | None, target: Tensor, name: str) -> tuple[str, ...]:
-    """Return the names of the classes, by default the labels; one above the number of samples numbers no class."""
-    highest = int(target.max())
-    if classes is None and highest >= max(len(target), 2):
-        remedy = "number the classes 0, 1, 2, ... without gaps, or name them with classes=(...)"
-        raise ValueError(f"data set {name!r}: label {highest} with {len(target)} samples; {remedy}")
-    classes = range(highest + 1) if classes is None else classes
-    if isinstance(classes, str) or not hasattr(classes, "__iter__"):
-        raise ValueError(f"data set {name!r}: classes is {classes!r}; give the class names as a list, in label order")
-    names = tuple(str(c) for c in classes)
-    if len(names) < 2:
-        few = f"{len(names)} {'class' if names else 'classes'}"
-        raise ValueError(f"data set {name!r} has {few}; a classifier needs two or more")
-    twice = [c for c, n in Counter(names).items() if n > 1]
-    if twice:
-        raise ValueError(f"data set {name!r}: class name {twice[0]!r} occurs twice; give each class a name of its own")
-    return names
+def as_tensor(x: Any, what: str, name: str) -> Tensor:
+    """Take an array, a tensor, a table or nested lists of numbers as a tensor, first axis samples; float64 as float32.
 
-
-def _tensor(x: Any, what: str, name: str) -> Tensor:
+    Raises:
+        ValueError: it is none; the message says ``what`` of which data set (``name``).
+    """
     if np.ma.is_masked(x):
         raise ValueError(f"data set {name!r}: {what} has masked values; fill them, or drop their samples")
     try:
-        tensor = torch.as_tensor(x if isinstance(x, (Tensor, np.ndarray)) else np.array(x)).detach()
+        array = x if isinstance(x, (Tensor, np.ndarray)) else np.array(x)
+        if isinstance(array, np.ndarray) and array.dtype == object:  # nullable columns of a table, for example
+            array = np.array(array.tolist())
+        tensor = torch.as_tensor(array).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"data set {name!r}: {what} is no array of numbers ({error})") from error
     if tensor.dim() == 0:

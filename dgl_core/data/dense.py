@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +116,20 @@ def jitter_colours(rgb: Tensor, factors: Tensor) -> Tensor:
     return value[:, None] * (1 - saturation[:, None] * torch.minimum(angle, 4 - angle).clamp_(0, 1))
 
 
+class PicturePreparation(nn.Module):
+    """Turn stored pictures into network input as ``PictureView`` does in evaluation, where there is no label map."""
+
+    def __init__(self, view: PictureView):
+        super().__init__()
+        self.view = view
+
+    def forward(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``stored`` {m: [B, C, h, w] or [B, h, w]} -> float32 {m: [B, C, h', w']}."""
+        first = next(iter(stored.values()))
+        nothing = torch.zeros(len(first), *self.view.size, dtype=torch.uint8, device=first.device)
+        return self.view(stored, nothing)[0]
+
+
 class DenseDataset(Dataset):
     """Hold RGB-D pictures with label maps; to the rest of the house it is a ``Dataset`` whose target is [N, H, W].
 
@@ -168,6 +182,9 @@ class DenseDataset(Dataset):
         index = index.to(self.target.device)
         stored = {m: x.index_select(0, index) for m, x in self.inputs.items()}
         return self.view(stored, self.target.index_select(0, index), generator)
+
+    def preparation(self, modalities: Collection[str]) -> nn.Module:
+        return PicturePreparation(self.view)
 
     def to(self, device: torch.device | str) -> DenseDataset:
         moved = super().to(device)

@@ -172,32 +172,85 @@ def split_with(target: Any, test: float, seed: int) -> list[str]:
     return random_split(target, val=0.1875 * (1 - test), test=test, seed=seed)
 
 
-def random_split(target: Any, val: float = 0.15, test: float = 0.2, seed: int = 0) -> list[str]:
+def random_split(
+    target: Any, val: float = 0.15, test: float = 0.2, seed: int = 0, groups: Sequence[Any] | None = None
+) -> list[str]:
     """Cut train, val and test at random with the same proportions in every class.
 
     Args:
-        target: labels ``[N]``.
+        target: labels ``[N]``; targets that are no classes (fractions, ``[N, ...]``) are cut as one class.
         val, test: share of each part, in each class rounded to the nearest sample (at least one); 0 leaves it empty.
+        groups: one name per sample of what it shares with others, a speaker for example. Each group goes into one part
+            whole, so the shares are only as near as that allows.
 
     Raises:
-        ValueError: labels that are no ``[N]`` or missing, shares that leave nothing to train on, or a negative seed.
+        ValueError: labels that are no ``[N]`` or missing, shares that leave nothing to train on, a negative seed, or
+            fewer groups than parts.
     """
-    target = np.asarray(target)
-    if target.ndim != 1 or not len(target):
-        raise ValueError(f"target has shape {list(target.shape)}; give one label per sample, shape [N]")
-    missing = next((i for i, label in enumerate(target.tolist()) if label is None or label != label), None)
-    if missing is not None:
-        raise ValueError(f"target has no label for sample {missing} ({target[missing]}); drop it, or give it one")
+    labels = _labels(target)
     val, test, seed = coerce("val", val, 0.15), coerce("test", test, 0.2), coerce("seed", seed, 0)
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
         rule = "give shares of 0 or more, below 1 together"
         raise ValueError(f"val={val} and test={test} leave nothing to train on; {rule}")
     Range(low=0).check("seed", seed)
-    parts = np.full(len(target), "train", dtype=object)
     rng = np.random.Generator(np.random.PCG64(seed))
-    for label in np.unique(target):
-        rows = rng.permutation(np.flatnonzero(target == label))
+    if groups is not None:
+        return _cut_groups(
+            labels, _named(groups, len(labels)), {"train": 1 - val - test, "val": val, "test": test}, rng
+        )
+    parts = np.full(len(labels), "train", dtype=object)
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
         n_test, n_val = (max(1, round(share * len(rows))) if share else 0 for share in (test, val))
         parts[rows[:n_test]] = "test"
         parts[rows[n_test : n_test + n_val]] = "val"
     return parts.tolist()
+
+
+def _labels(target: Any) -> np.ndarray:
+    """Take what a split keeps in proportion, ``[N]``: the labels, or one value for all where there are none."""
+    target = np.asarray(target)
+    if target.ndim == 0 or not len(target):
+        raise ValueError(f"target has shape {list(target.shape)}; give one label per sample, shape [N]")
+    if target.ndim > 1:
+        return np.zeros(len(target), dtype=int)
+    missing = next((i for i, label in enumerate(target.tolist()) if label is None or label != label), None)
+    if missing is not None:
+        raise ValueError(f"target has no label for sample {missing} ({target[missing]}); drop it, or give it one")
+    fractions = target.dtype.kind == "f" and not (target == np.round(target)).all()
+    return np.zeros(len(target), dtype=int) if fractions else target
+
+
+def _named(groups: Sequence[Any], count: int) -> np.ndarray:
+    """Take the group of every sample as text ``[N]``."""
+    named = np.asarray([None if group is None or group != group else str(group) for group in groups], dtype=object)
+    if len(named) != count:
+        raise ValueError(f"target has {count} samples, but groups {len(named)}; give one group for each")
+    missing = next((i for i, group in enumerate(named) if group is None), None)
+    if missing is not None:
+        raise ValueError(f"groups has no group for sample {missing}; give it one, or drop it")
+    return named.astype(str)
+
+
+def _cut_groups(
+    labels: np.ndarray, groups: np.ndarray, shares: Mapping[str, float], rng: np.random.Generator
+) -> list[str]:
+    """Deal groups out, large ones first, each to the part whose class counts it brings nearest to the wanted ones."""
+    (names, group), (classes, label) = (np.unique(x, return_inverse=True) for x in (groups, labels))
+    counts = np.zeros((len(names), len(classes)))
+    np.add.at(counts, (group, label), 1)
+    lacking = {part: share * counts.sum(axis=0) for part, share in shares.items() if share}  # samples of each class
+    if len(names) < len(lacking):
+        raise ValueError(f"{len(names)} groups leave a part empty: {len(lacking)} parts need as many groups; set val=0 "
+                         "or test=0, or give finer groups")  # fmt: skip
+    place, empty = np.full(len(names), "train", dtype=object), set(lacking)
+    order = rng.permutation(len(names))
+    for left, number in enumerate(sorted(order, key=lambda n: -counts[n].sum())):
+        must = len(names) - left <= len(empty)  # every group that is left has an empty part to fill
+        fits = {part: float((counts[number] * (counts[number] - 2 * wanted)).sum())
+                for part, wanted in lacking.items() if part in empty or not must}  # fmt: skip
+        part = min(fits, key=fits.__getitem__)
+        place[number] = part
+        empty.discard(part)
+        lacking[part] = lacking[part] - counts[number]
+    return place[group].tolist()

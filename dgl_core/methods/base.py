@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from dgl_core.models import MultimodalModel
 
 
+EVERY = ("classification", "multi_label", "regression", "sequence", "dense")  # kinds of targets
+
+
 class Batch(NamedTuple):
     """One batch as a method sees it: ``inputs`` {m: [B, ...]}, ``target`` [B]."""
 
@@ -29,7 +32,8 @@ class State(Protocol):
     """What the loop offers to a method. Methods keep their own numbers on themselves, not here.
 
     Losses come from ``objective``, which may be wrapped for DDP or compilation, not from ``model``. ``epoch`` and
-    ``step``, the batch within it, are 0-based; ``classes`` is K.
+    ``step``, the batch within it, are 0-based; ``classes`` is K. ``criterion(outputs, target)`` is the loss of the data
+    set's task, ``pool({name: outputs})`` how it joins several opinions into one.
     """
 
     model: MultimodalModel
@@ -40,6 +44,8 @@ class State(Protocol):
     steps_per_epoch: int
     epochs: int
     classes: int
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    pool: Callable[[Mapping[str, Tensor]], Tensor]
 
     def backward(self, loss: Tensor, *, retain_graph: bool = False) -> None:
         """Back-propagate (scaled for accumulation)."""
@@ -72,6 +78,9 @@ class Method:
     TITLE: ClassVar[str] = ""  # name in tables
     SEVERAL: ClassVar[bool] = False  # whether it needs more than one modality
     UPDATES: ClassVar[int] = 1  # how often it updates the weights on one batch; accumulation needs one update
+    # The kinds of targets that it can be trained on; more than these two where its losses are those of the task alone.
+    TARGETS: ClassVar[tuple[str, ...]] = ("classification", "dense")
+    WEIGHTS: ClassVar[bool] = False  # whether its losses are those of the task, with the weights of its classes
     MEMORY: ClassVar[dict[str, object]] = {}  # what it remembers between batches -> the value before the run
     # How a modality is scored by masking, and by the method's own code (``official_unimodal``); kept in the record.
     ZERO_MASK: ClassVar[str] = "features of the others zero, whole bias b"

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from dgl_core.gradients import DisentangledObjective
-from dgl_core.methods.base import Method, option
+from dgl_core.methods.base import EVERY, Method, option
 
 
 @dataclass
@@ -22,6 +22,8 @@ class Corner(Method):
 
     alpha: float = option(4.0, above=0)
     SEVERAL: ClassVar[bool] = True
+    TARGETS: ClassVar[tuple[str, ...]] = EVERY
+    WEIGHTS: ClassVar[bool] = True
     encoder_gate: ClassVar[float] = 0.0
     fusion_gate: ClassVar[float] = 0.0
 

@@ -53,7 +53,7 @@ def collect(state: State, part: str, **how: object) -> tuple[dict[str, Tensor], 
 
 
 def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
-    """Find the feature width D_m of every encoder: its ``width``, or that of its last layer if this is a linear one."""
+    """Find the feature width D_m of every encoder: its ``width``, what the fusion takes, or what a last layer gives."""
     if not is_late(model):
         raise ValueError(
             f"{title} puts a classifier on the features of each modality, but {type(model).__name__} mixes modalities "
@@ -62,7 +62,9 @@ def feature_widths(model: nn.Module, title: str) -> dict[str, int]:
     widths = {}
     for m, encoder in model.encoders.items():
         layers = [layer for layer in encoder.modules() if next(layer.parameters(recurse=False), None) is not None]
-        width = getattr(encoder, "width", getattr(layers[-1], "out_features", None) if layers else None)
+        told = (getattr(model.fusion, "widths", None) or {}).get(m)  # a fusion head may know what it takes
+        told = told or (getattr(layers[-1], "out_features", None) if layers else None)
+        width = getattr(encoder, "width", told)
         if width is None:
             raise ValueError(
                 f"{title} needs the feature width of encoder {m!r} ({type(encoder).__name__}); give the encoder an "

@@ -79,6 +79,7 @@ class Adaptive(_Moving):
     pick: str = option("most", choices=tuple(PICKS))
     batches: int = option(1, low=1)
     TITLE: ClassVar[str] = "Adaptive decoupling"
+    TARGETS: ClassVar[tuple[str, ...]] = ("classification",)  # R is about the class of a sample
     MEMORY: ClassVar[dict[str, object]] = {"_gate": 1.0}
 
     def on_start(self, state: State) -> None:

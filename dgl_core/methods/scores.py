@@ -57,7 +57,7 @@ def mean_of_others(values: Tensor) -> Tensor:
 
 def check_target(target: Tensor) -> None:
     """Raise a ``ValueError`` unless there is one class per sample, whose probability tells who is ahead."""
-    if target.dim() != 1:
+    if target.dim() != 1 or target.is_floating_point():
         raise ValueError(
             f"This method scores modalities by the class of each sample; the target has shape {list(target.shape)}. "
             "For dense prediction use vanilla, gblend, partial or dgl."

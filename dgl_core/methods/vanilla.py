@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dgl_core.methods.base import Method
+from dgl_core.methods.base import EVERY, Method
 from dgl_core.utils import unknown_name
 
 
@@ -19,6 +19,8 @@ class Vanilla(Method):
     """
 
     TITLE: ClassVar[str] = "Vanilla (concat)"
+    TARGETS: ClassVar[tuple[str, ...]] = EVERY
+    WEIGHTS: ClassVar[bool] = True
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Unimodal(Method):
 
     modality: str = ""
     TITLE: ClassVar[str] = "Unimodal"
+    TARGETS: ClassVar[tuple[str, ...]] = EVERY
+    WEIGHTS: ClassVar[bool] = True
 
     def modalities(self, available: Sequence[str]) -> tuple[str, ...]:
         modality = self.modality or available[0]

@@ -27,7 +27,7 @@ REVISIONS: dict[str, int] = {"small": 1, "resnet18": 1, "mmtm": 1, "mlp": 1, "es
 
 
 def model_options(name: str) -> dict[str, object]:
-    """List the options of a registered model with their defaults (which declare their types)."""
+    """List the options of a registered model with their defaults, which declare their types; ValueError if unknown."""
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
     parameters = inspect.signature(MODELS[name]).parameters.values()

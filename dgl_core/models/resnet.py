@@ -48,6 +48,9 @@ class ResNet(nn.Module):
         stem: ``"imagenet"`` (7x7 stride 2, the paper's) or ``"small"`` (3x3 stride 2, for inputs of about 64 pixels);
             a 3x3 max-pool with stride 2 follows.
 
+    Raises:
+        ValueError: an unknown stem; in ``forward`` inputs of another number of channels or axes.
+
     **Source.** Official ``models/backbone.py:resnet18`` and ``utils/utils.py:weight_init``.
     """
 

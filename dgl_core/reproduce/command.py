@@ -19,8 +19,9 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from dgl_core.data.files.atomic import CannotWrite
+from dgl_core.paper import experiments
 from dgl_core.paper.experiments import profiles
-from dgl_core.reproduce import outputs
+from dgl_core.reproduce import choice, outputs
 from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_names
 from dgl_core.reproduce.plan import Plan, plan_of, summary, table
 from dgl_core.reproduce.report import page as report
@@ -28,7 +29,7 @@ from dgl_core.runs import run
 from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.training.records import RunSpec
-from dgl_core.utils import ROOT, Clock, Progress, duration, results_root
+from dgl_core.utils import Clock, Progress, duration, project_root, results_root
 
 TOGETHER = 2  # notebooks that execute at the same time
 
@@ -46,8 +47,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dask", metavar="ADDRESS", help="train on this Dask cluster; its workers share DGL_RESULTS")
     about = "time the paper profile on random data: 1 (of true size), a share of the clips, or small"
     parser.add_argument("--rehearse", nargs="?", const="1", metavar="SIZE", help=about)
+    about = "train what these tables need: " + " ".join(experiments.TABLES)
+    parser.add_argument("--tables", nargs="+", default=[], metavar="NAME", help=about)
+    parser.add_argument("--budget", metavar="TIME", help="train no longer than this (8h, 90m): what decides most first")
     options = parser.parse_args(arguments)
-    for name in ("out", "dask", "rehearse"):
+    for name in ("out", "dask", "rehearse", "budget"):
         if getattr(options, name) == "":
             raise ValueError(f"--{name} is empty; give a value or leave it out")
     options.portable = profiles.profile_named(options.profile).portable
@@ -55,6 +59,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.only and not only:
         raise ValueError("--only names no notebook; give some, as in --only 03 04, or leave it out for all")
     options.names = notebook_names(only)
+    options.tables = choice.read_tables(options.tables)
+    options.budget = choice.read_budget(options.budget) if options.budget else 0.0
     for name, count in (("per-gpu", options.per_gpu), ("workers", options.workers)):
         if count is not None and count < 1:
             raise ValueError(f"--{name} is {count}; it must be at least 1")
@@ -64,7 +70,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.workers is None:
         paper = options.per_gpu * max(1, len(options.gpus))
         options.workers = paper if options.profile == "paper" else min(2, os.cpu_count() or 1)
-    options.out = Path(options.out or ROOT / "reports" / options.profile).resolve()
+    options.out = Path(options.out or project_root() / "reports" / options.profile).resolve()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=options.out).close()
@@ -81,22 +87,34 @@ def reproduce(options: argparse.Namespace) -> int:
     plan = plan_of(options.profile, options.names)
     print(f"Profile {options.profile}: {profiles.profile_named(options.profile).purpose}")
     print(summary(plan, options.workers), flush=True)
-    if options.profile == "paper":
-        print("\n".join(table(plan)), flush=True)
+    whole = plan
+    if options.profile == "paper" or options.tables or options.budget:
+        tables = choice.by_table(options.profile, plan)
+        print("\n".join([*table(plan), *choice.prices(tables, plan)]), flush=True)
+        plan = choice.chosen(tables, plan, options.tables, options.budget, options.workers)
+    if options.tables or options.budget:
+        print(choice.said(whole, plan, options.budget, options.workers), flush=True)
 
     failures = train(plan, options) if plan.todo else []
-    missing = {spec.identity() for spec in run.pending(plan.todo)}
-    blocked = [name for name, needed in plan.needed.items() if missing & {spec.identity() for spec in needed}]
-    results = execute_all([name for name in options.names if name not in blocked], plan.needed, options)
+    missing = {spec.identity() for spec in run.pending(whole.todo)}
+    failed = missing & {spec.identity() for spec in plan.todo}
+    waiting = {name: missing & {spec.identity() for spec in needed} for name, needed in plan.needed.items()}
+    blocked = [name for name, lacks in waiting.items() if lacks & failed]
+    left_out = {name: len(lacks) for name, lacks in waiting.items() if lacks and not lacks & failed}
+    for name, count in left_out.items():
+        print(f"  {name}  left out: {count} of its runs were not chosen; 'dgl claims --mine' judges the others")
+    ready = [name for name in options.names if name not in blocked and name not in left_out]
+    results = execute_all(ready, plan.needed, options)
     reason = "some of its training runs failed"
     results += [outputs.record_failure(options.out, name, "not executed", reason) for name in blocked]
     failures += [f"{result.name}, {result.where}\n  {result.error}" for result in results if result.error]
     for failure in failures:
         print(f"FAILED  {failure}", file=sys.stderr)
-    trained, recorded = len(plan.todo) - len(missing), len(plan.every) - len(plan.todo)
+    trained, recorded = len(whole.todo) - len(missing), len(plan.every) - len(whole.todo)
     page = report.write(options.out, options.profile, trained, recorded)
-    failed, total = sum(result.error != "" for result in results), len(options.names)
-    state = f"{failed} of {total} notebooks failed" if failed else f"all {total} notebooks are good"
+    bad, total = sum(result.error != "" for result in results), len(options.names)
+    good = f"{len(ready)} of {total} notebooks are good" if left_out else f"all {total} notebooks are good"
+    state = f"{bad} of {total} notebooks failed" if bad else good
     where = os.path.relpath(page) if page.is_relative_to(Path.cwd()) else page
     print(f"Done in {duration(time.monotonic() - started)}: {state}. Report: {where}")
     return 1 if failures else 0
@@ -119,6 +137,8 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
 
     threads = max(1, (os.cpu_count() or 1) // options.workers) if options.profile == "paper" else 1
     variables = kernel_environment(options.portable, threads) | {"DGL_PER_GPU": str(options.per_gpu)}
+    if options.profile == "paper":  # compiled where that trains alike, unless the reader says otherwise
+        variables |= {"DGL_COMPILE": os.environ.get("DGL_COMPILE") or "auto"}
     count = min(options.workers, len(todo))
     workers = dask_workers(options.dask) if options.dask else local_workers(count, options.gpus)
     try:
@@ -139,9 +159,17 @@ def _described(spec: RunSpec) -> str:
     return " ".join(filter(None, [spec.method, choices, scale, "on", spec.dataset, f"seed {spec.seed}"]))
 
 
+def notebooks_in_words(done: int, total: int, left: str, new: int, running: Sequence[str]) -> str:
+    """Write the progress of the notebooks; the time left is a guess while some were ``new``: never executed here."""
+    guess = f", a guess: {new} never ran here" if new else ""
+    now = f" ({', '.join(running)})" if running else ""
+    return f"notebooks: {done} of {total}, {left}{guess}{now}"
+
+
 def execute_all(names: Sequence[str], specs: dict, options: argparse.Namespace) -> list[outputs.Result]:
     """Execute the notebooks whose dependencies changed, two at a time; says how each one went."""
-    expected = {name: outputs.expected_seconds(options.out, name) for name in names}
+    measured = {name: outputs.measured_seconds(options.out, name) for name in names}
+    expected = {name: outputs.USUAL_SECONDS if known is None else known for name, known in measured.items()}
     clock, running, results = Clock(sum(expected.values()), TOGETHER), set(), []
     stop = threading.Event()
 
@@ -153,8 +181,9 @@ def execute_all(names: Sequence[str], specs: dict, options: argparse.Namespace) 
             running.discard(name)
 
     def status() -> str:
-        now = ", ".join(sorted(running))
-        return f"notebooks: {len(results)} of {len(names)}, {clock.says()} ({now})"
+        ended = {result.name for result in results}
+        new = sum(known is None for name, known in measured.items() if name not in ended)
+        return notebooks_in_words(len(results), len(names), clock.says(), new, sorted(running))
 
     with ThreadPoolExecutor(TOGETHER) as pool, Progress(status) as progress:
         waiting = {pool.submit(one, name) for name in names}
@@ -181,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.rehearse:
             from dgl_core.reproduce import rehearse
 
-            return rehearse.profile(options.names, options.rehearse)
+            return rehearse.profile(options.names, options.rehearse, options.per_gpu, max(1, len(options.gpus)))
         with with_variables(PORTABLE_NUMERICS if options.portable else {}):  # records of that kind are looked for
             return reproduce(options)
     except (KeyboardInterrupt, Stopped):

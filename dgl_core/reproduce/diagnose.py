@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from dgl_core.diagnosis import Diagnosis, diagnose
+from dgl_core.utils import importable
 
 
 def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Tensor]]]:
@@ -55,5 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = next(iter(str(error).splitlines()), "")
         print(f"error: {type(error).__name__} at {last.filename}:{last.lineno}: {said}", file=sys.stderr)
         return 2
-    print(found.table().to_string(), found, foretold(found), sep="\n\n")
+    tables = [found.table().to_string()] if importable("pandas") else []
+    print(*tables, found, foretold(found), sep="\n\n")
     return 0

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dgl_core.training.environment import PORTABLE_NUMERICS
-from dgl_core.utils import ROOT, unknown_name
+from dgl_core.utils import ROOT, needs, project_root, unknown_name
 
 if TYPE_CHECKING:  # nbformat and jupytext take 2 s to import, which "nothing has changed" should not cost
     from nbformat import NotebookNode
 
-NOTEBOOKS = ROOT / "notebooks"
+NOTEBOOKS = project_root() / "notebooks"
 TICK = 0.1  # seconds between looks at the stop signal
 
 
@@ -40,6 +40,10 @@ class Stopped(Exception):
 def notebook_names(only: list[str] | None = None, folder: Path = NOTEBOOKS) -> list[str]:
     """Name all notebooks ("03_vanilla_vs_dgl"), in order, or those that ``only`` asks for ("03")."""
     names = sorted(path.stem for path in folder.glob("[0-9][0-9]_*.py"))
+    if not names:
+        raise ValueError(
+            f"No notebooks in {folder}: an installed package has none; run this in a checkout of the project."
+        )
     wanted = [word.removesuffix(".py").removesuffix(".ipynb") for word in only or names]
     for word in wanted:
         if not any(word in (name, name[:2]) for name in names):
@@ -66,6 +70,7 @@ def tags(cell: dict[str, Any]) -> list[str]:
 
 def text(notebook: NotebookNode) -> str:
     """Write a notebook as the text of its file."""
+    needs("Notebooks", "nbformat")
     import nbformat
 
     return nbformat.writes(notebook, version=4) + "\n"
@@ -100,6 +105,7 @@ def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None
 
 def read_source(path: Path) -> NotebookNode:
     """Read a notebook from its ``py:percent`` file, without outputs; raise NotebookFailed if it holds none."""
+    needs("Notebooks", "jupytext")
     import jupytext
 
     try:
@@ -129,6 +135,7 @@ def execute(
     Raises:
         NotebookFailed: the source is damaged, a cell raised, the kernel died, or cells were not executed in order.
     """
+    needs("Notebooks", "papermill", "nbclient", "nbformat")
     from dgl_core.reproduce import engine  # papermill takes a second to import
 
     notebook = read_source(source)

@@ -1,4 +1,4 @@
-"""Start every notebook from checked parameters, check its mathematics, judge its claims, publish what it shows."""
+"""Start every notebook from checked parameters, check its mathematics, answer its question, publish what it shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import pandas
 import torch
 
 from dgl_core.data.files.atomic import write_atomic
@@ -23,8 +22,8 @@ from dgl_core.figures.style import Picture
 from dgl_core.paper.experiments.profiles import profile_named
 from dgl_core.paper.tables.results import flat, markdown_table
 from dgl_core.training.environment import commit, is_portable
-from dgl_core.utils import ROOT, results_root
-from dgl_core.verdicts.statistics import Verdict, judge
+from dgl_core.utils import needs, project_root, results_root
+from dgl_core.verdicts.statistics import mean_interval, signed
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,9 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     if folder:
         os.environ["DGL_DATA"] = str(folder)
 
+    needs("Tables", "pandas")
+    import pandas
+
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
@@ -91,13 +93,29 @@ def check(title: str, ok: Any, detail: str = "") -> None:
     print(f"PASS  {text}")
 
 
-def verdict(
-    claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
-) -> Verdict:
-    """Judge a claim by paired differences (``statistics.judge``) and print one line; one that fails does not raise."""
-    result = judge(claim, differences, unit=unit, comparisons=comparisons, threshold=threshold)
-    print(result)
-    return result
+def difference(title: str, values: Sequence[float], *, unit: str = "points") -> None:
+    """Print the mean of paired differences with its 95 % interval, one line: it describes and judges nothing."""
+    if len(values) < 2:
+        print(f"{title}: {signed(values[0])} {unit}, one run has no interval" if len(values) else f"{title}: no runs")
+        return
+    found = mean_interval(values)
+    print(f"{title}: mean {signed(found.mean)} {unit}, 95 % interval [{signed(found.low)}, {signed(found.high)}], "
+          f"n = {found.n}")  # fmt: skip
+
+
+def answer(*claims: str) -> None:
+    """Print what registered claims came to, one sentence each, at most four: how a notebook ends.
+
+    Raises:
+        ValueError: more than four, or no such claim.
+    """
+    from dgl_core.paper.claims import judging  # here, because most cells need none of it
+    from dgl_core.paper.claims.ledger import claim_named
+
+    if len(claims) > 4:
+        raise ValueError(f"an answer of {len(claims)} sentences is no answer: name four claims at most")
+    for name in claims:
+        print(judging.sentence(claim_named(name)))
 
 
 def provenance() -> None:
@@ -105,7 +123,9 @@ def provenance() -> None:
     versions = {name: metadata.version(name).split("+")[0] for name in ("torch", "numpy", "pandas", "matplotlib")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
     given = os.environ.get("DGL_DATA", "")
-    found = "DGL_DATA" if given and Path(given).is_dir() else "./data" if (ROOT / "data").is_dir() else "generated only"
+    found = "./data" if (project_root() / "data").is_dir() else "generated only"
+    if given and Path(given).is_dir():
+        found = "DGL_DATA"
     rows = {
         "commit": commit(),
         "python": platform.python_version(),
@@ -125,6 +145,9 @@ def publish(name: str, thing: Any) -> Any:
     """
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         raise ValueError(f"publish: name {name!r} must be lower-case letters, digits and single underscores")
+    needs("Tables", "pandas")
+    import pandas
+
     if not isinstance(thing, Picture | pandas.DataFrame):
         raise TypeError(f"publish({name!r}): expected a Picture or a pandas DataFrame, not {type(thing).__name__}")
     if report := os.environ.get("DGL_REPORT"):

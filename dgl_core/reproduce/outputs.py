@@ -29,7 +29,7 @@ from dgl_core.runs.run import here
 from dgl_core.training.environment import utc_now
 from dgl_core.training.records import RunSpec
 
-USUAL_SECONDS = 15.0  # of a notebook that was never executed here
+USUAL_SECONDS = 15.0  # of a notebook that was never executed here: a guess
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
 TOGETHER = 5  # runners that may write one report at the same time
 LEFT = re.compile(r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.[\w-]+\.tmp")  # what ``write_atomic`` has not finished
@@ -84,10 +84,10 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def expected_seconds(out: Path, name: str) -> float:
-    """Estimate how long a notebook takes by how long it took here the last time."""
+def measured_seconds(out: Path, name: str) -> float | None:
+    """Recall how long a notebook took here the last time; None if it never ran here to its end."""
     before = load(out, name)
-    return before.seconds if before and not before.error else USUAL_SECONDS
+    return before.seconds if before and not before.error else None
 
 
 def _state(files: Iterable[Path]) -> list[str]:
@@ -98,7 +98,7 @@ def _state(files: Iterable[Path]) -> list[str]:
 
 def fingerprint(name: str, profile: str, specs: Sequence[RunSpec]) -> str:
     """Digest everything that an execution depends on: source, library, profile, versions, records, presence of data."""
-    store, given = here(), Path(os.environ.get("DGL_DATA") or ROOT / "data")
+    store, given = here(), Path(os.environ.get("DGL_DATA") or utils.project_root() / "data")
     present = {entry.name for entry in given.iterdir()} - {"generated"} if given.is_dir() else ()
     records = {store.path(spec, keys.key(spec)) for spec in specs}
     sources = [NOTEBOOKS / f"{name}.py", *sorted((ROOT / "dgl_core").rglob("*.py"))]

@@ -9,7 +9,7 @@ from dgl_core import data
 from dgl_core.paper import experiments
 from dgl_core.paper.experiments import profiles
 from dgl_core.runs import keys, run
-from dgl_core.runs.estimates import GUESS, Estimates
+from dgl_core.runs.estimates import GUESS, Estimates, operations
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import duration
 
@@ -50,17 +50,25 @@ def summary(plan: Plan, workers: int) -> str:
     start = f"Plan: {len(plan.needed)} notebooks, {len(plan.every)} training runs; {done} recorded, "
     if not plan.todo:
         return start + "none to train"
-    return start + f"{len(plan.todo)} to train: {_time(plan.todo, plan.known, workers)}"
+    return start + f"{len(plan.todo)} to train: {time_of(plan.todo, plan.known, workers)}"
 
 
-def _time(specs: Sequence[RunSpec], known: Estimates, workers: int = 1) -> str:
-    """Say how long runs take ("about 3 h"), and of how many that is not known."""
-    found = [seconds for spec in specs if (seconds := known.seconds(spec)) is not None]
-    unknown = len(specs) - len(found)
-    if not found:
-        return "time not measured"
-    more = f" and {unknown} runs whose time is not measured" if unknown else ""
-    return f"about {duration(sum(found) / workers)}{more}"
+def time_of(specs: Sequence[RunSpec], known: Estimates, workers: int = 1) -> str:
+    """Say how long runs take ("about 3 h"), how much of that is arithmetic, and the operations of what nobody timed."""
+    measured = [seconds for spec in specs if (seconds := known.measured(spec)) is not None]
+    left = [spec for spec in specs if known.measured(spec) is None]
+    computed = [seconds for spec in left if (seconds := known.computed(spec)) is not None]
+    left = [spec for spec in left if known.computed(spec) is None]
+    counted = [found for spec in left if (found := operations(spec)) is not None]
+    parts = []
+    if measured or computed:
+        share = f", {duration(sum(computed) / workers)} of it by arithmetic" if computed else ""
+        parts.append(f"about {duration(sum(measured + computed) / workers)}{share}")
+    if counted:
+        parts.append(f"{len(counted)} runs of {sum(counted):.1e} operations together, not timed here")
+    if len(counted) < len(left):
+        parts.append(f"{len(left) - len(counted)} runs whose time is not measured")
+    return " and ".join(parts) if measured or computed or counted else "time not measured"
 
 
 def table(plan: Plan) -> list[str]:
@@ -72,14 +80,14 @@ def table(plan: Plan) -> list[str]:
     rows = [("data set", "runs", "recorded", "to train", "on one worker", "data")]
     for name, specs in by_set.items():
         left = [spec for spec in specs if spec.identity() in todo]
-        time = _time(left, plan.known) if left else "-"
+        time = time_of(left, plan.known) if left else "-"
         where = "made here" if data.DATASETS[name].generated else "here"
         counts = map(str, (len(specs), len(specs) - len(left), len(left)))
         rows.append((profiles.TITLES[name], *counts, time, where))
     for name, specs in plan.absent.items():
         where = f"not here: 'python -m dgl_core data status {name}' says how to get it"
         where = where if name in data.DATASETS else "not here: this version does not read it"
-        rows.append((profiles.TITLES.get(name, name), str(len(specs)), "-", "-", _time(specs, plan.known), where))
+        rows.append((profiles.TITLES.get(name, name), str(len(specs)), "-", "-", time_of(specs, plan.known), where))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     form = "  " + "  ".join(f"{{:{side}{width}}}" for side, width in zip("<>>><<", widths, strict=True))
     return [form.format(*row).rstrip() for row in rows]

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 __all__ = ["load_or_run", "reference", "run_all"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module("dgl_core.runs.run"), name)
-    raise AttributeError(f"module 'dgl_core.runs' has no attribute {name!r}")
+if not TYPE_CHECKING:  # it would take any name for a public one
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return getattr(importlib.import_module("dgl_core.runs.run"), name)
+        raise AttributeError(f"module 'dgl_core.runs' has no attribute {name!r}")

@@ -6,7 +6,9 @@
 
 A specification is a JSON file, ``field=value`` pairs, or a file and pairs that change it; the fields are those of
 ``RunSpec``, whose defaults are the paper's. The record goes where notebooks and ``make reproduce`` look for it. An
-interrupted run goes on from its last checkpoint when the same command is given again.
+interrupted run goes on from its last checkpoint when the same command is given again. ``--weights FOLDER`` also keeps
+the last and the best-on-validation weights there (``dgl_core.training.load_model``). A record is a specification too:
+``dgl train RECORD.json --weights FOLDER`` makes the weights of a committed record.
 
 Under ``torchrun`` every process trains on its part of each batch (``batch_size`` is that of the whole batch), and the
 first one writes the record, which says how many they were.
@@ -26,6 +28,7 @@ from dgl_core.runs.store import Store
 from dgl_core.training import distributed, train
 from dgl_core.training.machine import Machine, check_precision
 from dgl_core.training.records import PROTOCOLS, RunRecord, RunSpec
+from dgl_core.training.saving.weights import ENDING, LAST
 from dgl_core.utils import duration, results_root
 
 Say = Callable[[str], None]
@@ -82,6 +85,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dgl train", description=__doc__, formatter_class=raw)
     parser.add_argument("spec", nargs="+", metavar="SPEC", help="a JSON file and/or field=value pairs")
     parser.add_argument("--recompute", action="store_true", help="train again even if the run is recorded")
+    parser.add_argument("--weights", metavar="FOLDER", help="keep the last and the best-on-validation weights there")
     parser.add_argument("--device", default="", help="cuda, cuda:1 or cpu; a GPU if there is one")
     parser.add_argument("--compile", nargs="?", const="inductor", metavar="BACKEND", help="compile the objective")
     parser.add_argument("--deterministic", action="store_true", help="the same bits again on the same GPU")
@@ -97,6 +101,9 @@ def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
     machine = Machine(**vars(Machine.from_environment()) | {name: value for name, value in chosen.items() if value})
     device = distributed.own_device(train.device_named(options.device))
     check_precision(spec, device)
+    folder = train.weights_folder(options.weights)
+    keep = folder and (folder, Store(folder).path(spec, wanted.key).stem)
+    again = options.recompute or bool(keep) and not (folder / f"{keep[1]}.{LAST}{ENDING}").exists()
     with distributed.team(device) as team:
 
         def made(checkpoint: Path) -> RunRecord:
@@ -105,15 +112,17 @@ def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
                 say(f"{spec.method} on {spec.dataset}, {spec.epochs} epochs, seed {spec.seed}, {spec.precision}, {who}")
             return train.train(
                 spec, device=device, checkpoint=checkpoint, key=wanted.key, revisions=wanted.revisions,
-                machine=machine, team=team, log=timed(say, spec.epochs),
+                machine=machine, team=team, log=timed(say, spec.epochs), keep=keep,
             )  # fmt: skip
 
-        state, found = find_or_make(wanted, made, recompute=options.recompute, device=device, team=team)
+        state, found = find_or_make(wanted, made, recompute=again, device=device, team=team)
     if state == "held":
         raise ValueError("another worker is at this run now: wait for it, or stop it first.")
     if found is not None:
         path = Store(results_root(), found.making).path(spec, wanted.key)
         say(f"{'Recorded already' if state == 'recorded' else 'Recorded'} in {path}")
+        for name in found.weights.values() if keep else ():
+            say(f"Weights in {folder / name}")
         say(scores(found))
     return found
 

@@ -1,4 +1,8 @@
-"""Estimate how long a run will take, from records of similar runs or from a rehearsal of its data set."""
+"""Estimate how long a run will take: from records of similar runs, from a rehearsal of its data set, or by arithmetic.
+
+By arithmetic: the operations of the run (``results/operations.json``, which ``tests/bench/bench_operations.py`` counts)
+divided by the operations a second that rehearsals here reached in the same precision.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,24 @@ import contextlib
 import hashlib
 import json
 import operator
+import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
 from dgl_core.runs.store import Store
 from dgl_core.training.records import RunSpec
+from dgl_core.utils import project_root
 
 GUESS = 0.5  # seconds an epoch of a run of which nothing is known
+# Methods whose cost does not arise in each step -> their cost in epochs of vanilla training: one trial training per
+# modality and one of all together as long as the run; three extractions of all features.
+DERIVED = {"gblend_ogr": 4.0, "relearn": 1.05}
+SCORED = "scored"  # the entry of the counts that is the scoring of a sample, not a method
+PROBE = 256  # training samples that are scored with the validation and test part, at most
 LIKE = operator.attrgetter("dataset", "model", "precision")  # what runs that cost about the same have in common
 
 
@@ -26,20 +38,93 @@ class Estimates:
         self._recorded: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._rehearsed: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for record in chain.from_iterable(Store(store).records() for store in stores):
-            self._recorded[LIKE(record.spec)][record.spec.method].append(record.cost["seconds"] / record.spec.epochs)
+            self._recorded[LIKE(record.spec)][cost_name(record.spec)].append(
+                record.cost["seconds"] / record.spec.epochs
+            )
         for report in reports(rehearsals):
             if report["scale"] == 1:
                 about = report["dataset"], report["model"], report["precision"]
                 for method, cost in report["methods"].items():
                     self._rehearsed[about][method].append(cost["seconds_per_epoch"])
 
+        self._speeds = speeds(reports(rehearsals))
+
     def seconds(self, spec: RunSpec) -> float | None:
+        """Estimate the seconds of a run: measured if anything like it was, else by arithmetic; None: not known."""
+        measured = self.measured(spec)
+        return self.computed(spec) if measured is None else measured
+
+    def computed(self, spec: RunSpec) -> float | None:
+        """Estimate the seconds of a run by arithmetic; None without counts or without a rehearsal in its precision."""
+        counted, speed = operations(spec), self._speeds.get(spec.precision)
+        return counted / speed if counted and speed else None
+
+    def measured(self, spec: RunSpec) -> float | None:
         """Estimate the seconds of a run by the same method on the same data, else by other methods; None: not known."""
         for known in (self._recorded.get(LIKE(spec)), self._rehearsed.get(LIKE(spec))):
             if known:
-                each = known.get(spec.method) or [seconds for values in known.values() for seconds in values]
+                each = known.get(cost_name(spec)) or [seconds for values in known.values() for seconds in values]
                 return spec.epochs * sum(each) / len(each)
         return None
+
+
+def cost_name(spec: RunSpec) -> str:
+    """Name what a step of a run costs by: its method, and the modality of one that trains alone."""
+    modality = spec.method_options.get("modality")
+    return f"{spec.method} {modality}" if modality else spec.method
+
+
+@lru_cache(maxsize=4)
+def counts(path: Path) -> dict[str, dict]:
+    """Read the counts: "<data set> <model>" -> ``counts`` of the parts, ``methods`` -> operations and bytes."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["rows"]
+    except OSError:  # an installed package has none
+        return {}
+
+
+def counted(spec: RunSpec) -> tuple[Mapping, float] | None:
+    """Find the counts of a run's data set and network, and the operations of one of its training samples."""
+    row = counts(project_root() / "results" / "operations.json").get(f"{spec.dataset} {spec.model}")
+    if row is None:
+        return None
+    factor, name = DERIVED.get(spec.method, 1.0), cost_name(spec)
+    found = row["methods"].get("vanilla" if spec.method in DERIVED else name) or row["methods"]["vanilla"]
+    return row, factor * found["operations"]
+
+
+def step_work(spec: RunSpec) -> tuple[float, float] | None:
+    """Find the operations and the bytes of one training step of a run; None where they were not counted."""
+    found = counted(spec)
+    if found is None:
+        return None
+    row, each = found
+    moved = row["methods"].get(cost_name(spec)) or row["methods"]["vanilla"]
+    return each * spec.batch_size, moved["fixed_bytes"] + moved["bytes"] * spec.batch_size
+
+
+def operations(spec: RunSpec) -> float | None:
+    """Count the floating-point operations of a whole run, evaluation included; None where they were not counted."""
+    found = counted(spec)
+    if found is None:
+        return None
+    row, each = found
+    train, *others = row["counts"]
+    alone = row["methods"][cost_name(spec)]["operations"] if "modality" in spec.method_options else None
+    share = alone / row["methods"]["vanilla"]["operations"] if alone else 1.0  # one modality is scored alone, too
+    scored = min(PROBE, train) + sum(others)
+    trained = train // spec.batch_size * spec.batch_size
+    return spec.epochs * (trained * each + scored * share * row["methods"][SCORED]["operations"])
+
+
+def speeds(rehearsed: Iterable[Mapping]) -> dict[str, float]:
+    """Find the operations a second that rehearsals reached: precision -> median over data sets and methods."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for report in rehearsed:
+        for cost in report["methods"].values() if report["scale"] else ():
+            if "operations" in cost and "derived" not in cost:
+                found[report["precision"]].append(cost["operations"] / cost["step_ms"] * 1000)
+    return {precision: statistics.median(values) for precision, values in found.items()}
 
 
 def signed(report: Mapping) -> dict[str, object]:

@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from dgl_core import data
 from dgl_core.runs.estimates import GUESS, Estimates
@@ -192,7 +192,15 @@ def same_data(record: RunRecord | None) -> RunRecord | None:
     return record
 
 
-def load_or_run(specs, *, recompute: bool = False):
+@overload
+def load_or_run(specs: Mapping[str, Iterable[RunSpec]], *, recompute: bool = ...) -> dict[str, list[RunRecord]]: ...
+
+
+@overload
+def load_or_run(specs: Iterable[RunSpec], *, recompute: bool = ...) -> list[RunRecord]: ...
+
+
+def load_or_run(specs: Any, *, recompute: bool = False) -> Any:
     """Find or make records in the shape of ``specs``: a dict of lists, or a list.
 
     Reads and writes this machine's store only; committed reference records never stand in for a run.
@@ -205,7 +213,15 @@ def load_or_run(specs, *, recompute: bool = False):
     return {name: [same_data(find(wanted)) for wanted in group] for name, group in groups.items()}
 
 
-def reference(specs):
+@overload
+def reference(specs: Mapping[str, Iterable[RunSpec]]) -> dict[str, list[RunRecord]]: ...
+
+
+@overload
+def reference(specs: Iterable[RunSpec]) -> list[RunRecord]: ...
+
+
+def reference(specs: Any) -> Any:
     """Find committed records in the shape of ``specs``; runs without one are left out."""
     if isinstance(specs, Mapping):
         return {name: reference(group) for name, group in specs.items()}

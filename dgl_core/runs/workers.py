@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
-from dgl_core.utils import without_interrupts
+from dgl_core.utils import needs, without_interrupts
 
 GRACE = 3.0  # seconds that a worker gets to release its claim
 FIRST_WORKER = 60.0  # seconds that the first worker of a Dask cluster gets to join; others may come later
@@ -98,6 +98,7 @@ def dask_workers(address: str) -> Iterator:
 
     A worker process trains one run at a time, whatever its threads.
     """
+    needs("Clusters", "dask", "distributed")
     from dask.distributed import Client
 
     try:

@@ -11,6 +11,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from dgl_core import __version__
+from dgl_core.utils import ROOT, project_root
+
 # With one thread and these set before torch and numpy are imported, a training is bit-identical on all x86-64
 # processors. Each names one library's kernels: torch's own, MKL's, oneDNN's, and those of the OpenBLAS that numpy and
 # scipy bring, which would otherwise choose by the processor's maker and model.
@@ -37,8 +40,13 @@ def making(portable: bool, processes: int = 1) -> str:
 
 @functools.lru_cache(maxsize=1)
 def commit() -> str:
-    """Name the commit of this checkout, with ``+changes`` if tracked files differ; ``unknown`` outside a checkout."""
+    """Name the commit of this checkout, with ``+changes`` if tracked files differ; the version where it is installed.
+
+    An installed package may lie below somebody else's checkout, whose commit says nothing of this code.
+    """
     here = Path(__file__).parent
+    if project_root() != ROOT:
+        return f"version {__version__}"
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()

@@ -67,7 +67,7 @@ def score(scored: Iterable[tuple[Mapping[str, Tensor], Tensor]], task: Task) -> 
     tallies: dict[str, Tally] = defaultdict(task.tally)
     for branches, target in scored:
         for branch, outputs in branches.items():
-            tallies[branch].update(outputs, target)
+            tallies[branch].update(outputs.float() if outputs.dtype == torch.bfloat16 else outputs, target)
     return dict(tallies)
 
 

@@ -15,17 +15,20 @@ from dgl_core import data
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method
 from dgl_core.models.convolution import make_safe
-from dgl_core.training import checkpoints, optimizer, streaming
+from dgl_core.training import optimizer, streaming
 from dgl_core.training.distributed import Team
 from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.evaluation import evaluate
 from dgl_core.training.machine import Machine
 from dgl_core.training.records import RunRecord, RunSpec, pack
+from dgl_core.training.saving import checkpoints, weights
 from dgl_core.utils import derive_seed
 
 REVISION = 1  # raise when the numbers of the loop itself change
+LARGER = 2  # times as many samples are scored at once on a GPU; on a CPU that would move last digits of records
 STATEFUL = ("model", "heads", "optimizer", "method")  # parts of a checkpoint that keep their own state
 Log = Callable[[str], None]  # receives one line per epoch
+Listener = Callable[[dict[str, float]], None]  # receives the numbers of one epoch
 
 
 def _of_branches(kept: Mapping[str, Mapping[str, Mapping[str, str]]], what: str) -> dict[str, dict[str, str]]:
@@ -35,6 +38,17 @@ def _of_branches(kept: Mapping[str, Mapping[str, Mapping[str, str]]], what: str)
 
 class TrainingDiverged(ArithmeticError):
     """Raised where a loss becomes infinite or NaN; the message names the epoch and the step."""
+
+
+def check_task(name: str, method: Method, dataset: data.Dataset) -> None:
+    """Raise a ``ValueError`` where a method's own losses are not for this target, or would leave out its weights."""
+    kind, fitting = dataset.task.kind, "vanilla, dgl, gblend or partial"
+    if kind not in method.TARGETS:
+        raise ValueError(f"{name} is for {' or '.join(method.TARGETS)}, but the task of data set {dataset.name!r} is "
+                         f"{kind}: use {fitting}.")  # fmt: skip
+    if dataset.task.weights is not None and kind != "dense" and not method.WEIGHTS:
+        raise ValueError(f"{name} has losses of its own, without class weights: leave out the weights of data set "
+                         f"{dataset.name!r}, or use {fitting}.")  # fmt: skip
 
 
 class Trainer:
@@ -50,6 +64,8 @@ class Trainer:
     Attributes:
         curves: column -> one value per epoch, as in ``RunRecord``.
         best: protocol -> (score, what the task keeps of every branch on test at the epoch of that score).
+        keeps: whether to copy the weights of the epoch that is best on validation. kept: this copy.
+        run: what tells this run from others, in its checkpoints; "" where their name does.
 
     Raises:
         ValueError: settings that do not go with the method, the data, the model or ``team``; says what to change.
@@ -73,6 +89,7 @@ class Trainer:
         self.epochs, self.epoch, self.step, self.seconds = spec.epochs, 0, 0, 0.0
         self.curves: dict[str, list[float]] = defaultdict(list)
         self.best: dict[str, tuple[float, dict[str, dict[str, str]]]] = {}
+        self.keeps, self.kept, self.run = False, None, ""
         self.model = self.team.prepare(model, self.device).to(self.device, self.dtype)
         self._set_up_data(dataset)
         self._set_up_updates()
@@ -81,6 +98,8 @@ class Trainer:
         """Move the data to where they are trained on; count the steps of an epoch."""
         self.dataset, self.data_on = streaming.place(dataset.only(self.model.encoders), self.device, self.machine)
         self.task, self.classes = dataset.task.to(self.device), len(dataset.classes)
+        self.criterion, self.pool = self.task.criterion, self.task.pool
+        check_task(self.spec.method, self.method, dataset)
         self.train_index = self.dataset.indices("train")  # where the data are: no copy, and no waiting, at each step
         self.steps_per_epoch, size = len(self.train_index) // self.spec.batch_size, self.spec.batch_size
         if not self.steps_per_epoch:
@@ -130,7 +149,8 @@ class Trainer:
     def batches(
         self, part: str, *, training: bool = False, limit: int | None = None, probe: int | None = None
     ) -> Iterator[Batch]:
-        index, generator, size = self.dataset.indices(part), None, self.task.evaluation_batch
+        index, generator = self.dataset.indices(part), None
+        size = self.task.evaluation_batch * (LARGER if self.device.type == "cuda" else 1)
         if probe:  # about so many samples, evenly spaced
             index = index[:: math.ceil(len(index) / probe)]
         if training:
@@ -143,7 +163,13 @@ class Trainer:
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
-    def fit(self, checkpoint: Path | None = None, every: float = 30.0, log: Log | None = None) -> None:
+    def fit(
+        self,
+        checkpoint: Path | None = None,
+        every: float = 30.0,
+        log: Log | None = None,
+        on_epoch: Listener | None = None,
+    ) -> None:
         """Train all epochs; the checkpoint is resumed from, saved to every so many seconds, deleted by the caller."""
         parts, first = (self.model, self.heads, self.optimizer), self.team.rank == 0
         if not (checkpoint and checkpoints.resume(checkpoint, self.device, self.load_state_dict, parts, self.method)):
@@ -166,6 +192,8 @@ class Trainer:
                 saved = now
             if first and log is not None and scored:
                 log(self._epoch_line())
+            if first and on_epoch is not None:
+                on_epoch(self._epoch_numbers(scored))
 
     def _train_epoch(self) -> None:
         spec, rank = self.spec, self.team.rank
@@ -183,12 +211,16 @@ class Trainer:
         rows = order.split(spec.batch_size)[: self.steps_per_epoch]  # the last, smaller batch is dropped, as officially
         for step, loaded in enumerate(streaming.batches(self.dataset, map(self.team.part, rows), generator)):
             self.step, batch = step, self._batch(*loaded)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+            with self._precision():
                 values = self.method.step(self, batch)
             for name, value in values.items():
                 logs[name].append(value.detach())
         self._log_epoch(logs)
         self.method.on_epoch_end(self)
+
+    def _precision(self) -> torch.autocast:
+        """Compute in bfloat16 where the run says so, in training and in evaluation."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16")
 
     def _log_epoch(self, logs: Mapping[str, Sequence[Tensor]]) -> None:
         """Append the means of losses and gradient norms over the steps to the curves; the only waiting of an epoch."""
@@ -208,7 +240,8 @@ class Trainer:
     def _evaluate_epoch(self) -> None:
         self.model.eval()
         self.heads.eval()
-        columns, kept = evaluate(self.method, self, self.task)
+        with self._precision():
+            columns, kept = evaluate(self.method, self, self.task)
         loss = columns[f"train/{FUSED}/loss"]
         if not math.isfinite(loss):  # the last step broke the weights
             raise self._diverged(f"the loss of the trained model is {loss} after epoch {self.epoch}")
@@ -219,6 +252,8 @@ class Trainer:
         for protocol, score in scores.items():
             if protocol == "last" or protocol not in self.best or score > self.best[protocol][0]:
                 self.best[protocol] = (score, kept)
+                if protocol == weights.BEST and self.keeps:
+                    self.kept = weights.learnt(self)
 
     def _epoch_line(self) -> str:
         """Say in a line how the epoch went: training loss, validation score of every branch."""
@@ -226,6 +261,12 @@ class Trainer:
         scores = ", ".join(f"{b} {100 * self.curves[c][-1]:.1f}" for b, c in columns.items() if c in self.curves)
         loss = self.curves[f"train/{FUSED}/loss"][-1]
         return f"epoch {self.epoch + 1:3d}/{self.epochs}: loss {loss:.3f}, validation {self.task.score} % {scores}"
+
+    def _epoch_numbers(self, scored: bool) -> dict[str, float]:
+        """Collect the numbers of the present epoch: every column of the record that has one, and how far the run is."""
+        there = {name: values[-1] for name, values in self.curves.items() if len(values) == self.epoch + 1}
+        numbers = {name: value for name, value in there.items() if scored or not math.isnan(value)}
+        return {"epoch": self.epoch + 1, "epochs": self.epochs} | numbers
 
     def _diverged(self, what: str) -> TrainingDiverged:
         advice = f"Lower lr (now {self.spec.lr:g}); the last good checkpoint is kept."
@@ -235,24 +276,32 @@ class Trainer:
         return self._batch(*self.dataset.batch(rows, generator))
 
     def _batch(self, inputs: Mapping[str, Tensor], target: Tensor) -> Batch:
-        return Batch({m: inputs[m].to(self.dtype) for m in self.model.encoders}, target)
+        return Batch({m: self._typed(inputs[m]) for m in self.model.encoders}, self._typed(target))
+
+    def _typed(self, values: Tensor) -> Tensor:
+        """Give numbers the precision of the run; what counts or names something stays whole."""
+        return values.to(self.dtype) if values.is_floating_point() else values
 
     # -- what stays -------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, object]:
         """Collect all that the specification does not decide, so that a run can go on after the present epoch."""
         state = {"epoch": self.epoch + 1} | {name: getattr(self, name).state_dict() for name in STATEFUL}
-        return state | {"curves": dict(self.curves), "best": self.best, "seconds": self.seconds}
+        state |= {"curves": dict(self.curves), "best": self.best, "seconds": self.seconds}
+        return state | ({"run": self.run} if self.run else {}) | ({"kept": tuple(self.kept)} if self.kept else {})
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Go on from a state that ``state_dict`` collected."""
+        if self.keeps and state["best"] and "kept" not in state:
+            raise ValueError("it holds no best weights")
         for name in STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.curves = defaultdict(list, state["curves"])
         self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
+        self.kept = weights.Learnt(*state["kept"]) if "kept" in state else None
 
-    def record(self, key: str, revisions: Mapping[str, int]) -> RunRecord:
-        """Make the record of the run, after its last epoch."""
+    def record(self, key: str, revisions: Mapping[str, int], files: Mapping[str, str] | None = None) -> RunRecord:
+        """Make the record of the run, after its last epoch; ``files``: protocol -> file of its weights."""
         dataset, method, curves, training = self.dataset, self.method, self.curves, self.curves["seconds/training"]
         kept = {protocol: arrays for protocol, (_, arrays) in self.best.items()}
         return RunRecord(
@@ -267,6 +316,8 @@ class Trainer:
                 "classes": list(dataset.classes),
                 "modalities": list(self.model.encoders),
                 "score": self.task.score,
+                "task": self.task.kind,
+                "chance": self._chance(),
                 "unimodal": {"zero mask": method.ZERO_MASK, "official": method.OFFICIAL},
             }
             | ({"groups": pack(dataset.test_groups())} if dataset.groups else {}),
@@ -282,7 +333,13 @@ class Trainer:
             },
             environment=self._environment(),
             created=utc_now(),
+            weights=dict(files or {}),
         )
+
+    def _chance(self) -> dict[str, float]:
+        """Score the best answer that looks at no sample, on validation and test."""
+        target = {part: self.dataset.target[self.dataset.indices(part)] for part in data.PARTS}
+        return {part: round(self.task.chance(target["train"], target[part]), 6) for part in ("val", "test")}
 
     def _environment(self) -> dict[str, object]:
         """State where the run was made (``RunRecord.environment``): device, versions, unusual settings."""

@@ -19,6 +19,8 @@ from dgl_core.utils import unknown_name
 
 PLACES = ("auto", "device", "host")
 SWITCH = {"": False, "0": False, "1": True}
+AUTO = "auto"  # of ``compile``: where a self-test passes
+COMPILED_FORMS = 256  # that one process keeps: methods, networks and shapes
 AMPERE = 8  # first compute capability with TF32
 
 
@@ -32,7 +34,8 @@ class Machine:
 
     Attributes:
         compile: backend of ``torch.compile`` for the objective ("inductor"), "" for none (``DGL_COMPILE``; 1 is
-            "inductor"). Methods that train without the objective (MLA, ReconBoost) are not compiled.
+            "inductor"; "auto", on a GPU, after ``selftest``: the paper profile). Methods that train without the
+            objective (MLA, ReconBoost) are not compiled.
         deterministic: only algorithms that give the same bits again on the same GPU; an operation that has none is an
             error (``DGL_DETERMINISTIC=1``). On a CPU runs repeat anyway.
         data: "device" keeps the data in GPU memory, "host" streams them from memory-mapped files, "auto" looks whether
@@ -50,7 +53,7 @@ class Machine:
             raise unknown_name("place for the data (DGL_DATA_ON)", self.data, PLACES)
         if self.per_gpu < 1:
             raise ValueError(f"DGL_PER_GPU is {self.per_gpu}; it must be at least 1.")
-        if self.compile and self.compile not in torch.compiler.list_backends(exclude_tags=()):
+        if self.compile not in ("", AUTO) and self.compile not in torch.compiler.list_backends(exclude_tags=()):
             raise unknown_name("compiler (DGL_COMPILE)", self.compile, torch.compiler.list_backends())
 
     @classmethod
@@ -76,10 +79,13 @@ class Machine:
         }
 
     def compiled(self, objective: nn.Module) -> nn.Module:
-        """Put the objective behind ``torch.compile``, if that is set."""
-        if not self.compile:
+        """Put the objective behind ``torch.compile``, if that is set; code of one method and shape is compiled once."""
+        if self.compile in ("", AUTO):
             return objective
-        torch._dynamo.reset()  # or a worker's ninth run would silently stay uncompiled
+        config = torch._dynamo.config
+        limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"  # before torch 2.7
+        if getattr(config, limit) < COMPILED_FORMS:  # or a worker's ninth form would silently stay uncompiled
+            setattr(config, limit, COMPILED_FORMS)
         return torch.compile(objective, backend=self.compile)
 
     @contextmanager
@@ -129,7 +135,7 @@ class Machine:
 
     def describe(self, device: torch.device) -> dict[str, object]:
         """List the settings that a record states; on a CPU only those that were chosen."""
-        chosen = {"compile": self.compile, "deterministic": self.deterministic}
+        chosen = {"compile": "" if self.compile == AUTO else self.compile, "deterministic": self.deterministic}
         return chosen if device.type == "cuda" else {name: value for name, value in chosen.items() if value}
 
 

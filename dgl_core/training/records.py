@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -140,9 +141,9 @@ class RunRecord:
 
     Attributes:
         spec, key, revisions: what was run; see ``runs.key``.
-        data: fingerprint, source, generated (bool), counts per split, classes, modalities, score,
-            unimodal (how branches are scored, and with what share of the bias), and ``groups`` (``pack``), the group
-            of every test sample, where its data set has some.
+        data: fingerprint, source, generated (bool), counts per split, classes, modalities, score, task, chance (part ->
+            score of the best answer that looks at no sample), unimodal (how branches are scored, and with what share of
+            the bias), and ``groups`` (``pack``), the group of every test sample, where its data set has some.
         curves: column -> one value per epoch. Columns read ``part/branch/metric`` (``"test/fused/accuracy"``,
             fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
             steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
@@ -153,6 +154,7 @@ class RunRecord:
         environment: device, threads, portable, versions, commit; ``processes`` where several trained together, and
             ``whole_batch`` if their update is that of the whole batch all the same.
         created: UTC time.
+        weights: protocol -> name of the file that holds the weights of its epoch, where they were kept.
     """
 
     spec: RunSpec
@@ -166,6 +168,7 @@ class RunRecord:
     created: str
     arrays: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     right: dict[str, dict[str, str]] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def epoch(self, protocol: str = "last") -> int:
         """Find the 0-based epoch that a protocol selects; ties go to the earliest."""
@@ -190,6 +193,15 @@ class RunRecord:
         """List the branches with a test score, as ``evaluation.branches_of`` names them."""
         return [c.split("/")[1] for c in self.curves if c.startswith("test/") and c.endswith(f"/{self.selecting}")]
 
+    def at_chance(self, branch: str = "fused", part: str = "val") -> bool:
+        """Tell whether the last score of a branch is not above what an answer that looks at no sample may reach.
+
+        That is the score of the best such answer and one standard error of a share of so many samples.
+        """
+        chance, count = self.data["chance"][part], self.data["counts"][part]
+        spread = math.sqrt(max(chance * (1 - chance), 0.0) / count)
+        return self.score(branch, part=part) <= chance + spread
+
     @property
     def making(self) -> str:
         """Name what moved the numbers and is no part of the key (``environment.making``)."""
@@ -203,8 +215,12 @@ class RunRecord:
 
     def to_json(self) -> str:
         body = {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)} | {"spec": self.spec.plain()}
-        if not self.right:  # segmentation has none, and earlier records had not
-            body.pop("right")
+        for name in (
+            "right",
+            "weights",
+        ):  # not of every run, and no earlier record had them
+            if not body[name]:
+                body.pop(name)
         text = json.dumps(body, sort_keys=True)
         return json.dumps(body | {"checksum": hashlib.sha256(text.encode()).hexdigest()}, sort_keys=True, indent=0)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dgl_core.data.dataset import Dataset
 from dgl_core.training.machine import Machine
@@ -68,6 +68,9 @@ class Streamed(Dataset):
     @property
     def fingerprint(self) -> str:
         return self.host.fingerprint
+
+    def preparation(self, modalities: Collection[str]) -> nn.Module:
+        return self.host.preparation(modalities)
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
         return next(self.stream([index], generator))

@@ -58,20 +58,26 @@ def is_wrong(word: str, planted: float, delta: float) -> bool:
 
 
 def rates(
-    members: Mapping[Key, Member], size: int, correction: str, planted: float, times: int = 200, seed: int = 0
+    members: Mapping[Key, Member],
+    size: int,
+    correction: str,
+    planted: float | Mapping[Key, float],
+    times: int = 200,
+    seed: int = 0,
 ) -> Rates:
     """Judge a family ``times`` times with the same difference planted in every question.
 
     Args:
-        members: with evidence, whose spread is used. planted: in units of points.
+        members: with evidence, whose spread is used. planted: in units of points; one for all, or one for each.
     """
     rng, words = np.random.default_rng(seed), []
+    means = planted if isinstance(planted, Mapping) else dict.fromkeys(members, planted)
     for _ in range(times):
-        drawn = {key: Member(replay(member.evidence, planted, rng), member.delta) for key, member in members.items()}
+        drawn = {key: Member(replay(m.evidence, means[key], rng), m.delta) for key, m in members.items()}
         judged = judge(drawn, size, correction)
-        words += [(judged[key].word, member.delta) for key, member in members.items()]
-    wrong = np.mean([is_wrong(word, planted, delta) for word, delta in words])
-    return Rates(float(wrong), float(np.mean([word != UNDECIDED for word, _ in words])))
+        words += [(judged[key].word, means[key], member.delta) for key, member in members.items()]
+    wrong = np.mean([is_wrong(*said) for said in words])
+    return Rates(float(wrong), float(np.mean([word != UNDECIDED for word, *_ in words])))
 
 
 def planted_differences(delta: float) -> Sequence[float]:

@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dgl_core.verdicts.inference import Evidence
+from dgl_core.verdicts.statistics import signed
 
 BETTER, WORSE, EQUAL, UNDECIDED = "better", "worse", "practically equal", "undecided"
 Key = TypeVar("Key", bound=Hashable)
-
-
-def signed(value: float) -> str:
-    """Write one decimal with its sign; rounding never leaves "-0.0", which would differ between machines."""
-    return f"{round(value, 1) + 0.0:+.1f}"
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,18 @@ class Judged:
         return self.member.evidence.n if self.member.evidence else 0
 
     def __str__(self) -> str:
+        return f"{self.word}: {self.numbers()}"
+
+    def numbers(self, repeat: bool = False) -> str:
+        """Write mean, interval, share of replicates in which it wins, and n; with ``repeat`` the word before them."""
         evidence = self.member.evidence
         if evidence is None:
-            return f"{self.word}: no replicates"
-        less = ", but by less than delta" if self.small and self.word in (BETTER, WORSE) else ""
-        text = f"{self.word}{less}: {signed(evidence.mean)} [{signed(self.low)}, {signed(self.high)}], n = {self.n}"
+            return "no replicates yet"
+        less = "but by less than delta, " if self.small and self.word in (BETTER, WORSE) else ""
+        text = f"{less}{signed(evidence.mean)} [{signed(self.low)}, {signed(self.high)}], "
+        share, low, high = evidence.superiority()
+        text += f"P(A > B) {share:.2f} [{low:.2f}, {high:.2f}], n = {self.n}"
+        text = f"{self.word} {text}" if repeat else text
         return text if self.word != UNDECIDED else f"{text}; {self.missing()}"
 
     def missing(self) -> str:

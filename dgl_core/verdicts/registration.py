@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dgl_core.utils import ROOT, unknown_name
+from dgl_core.utils import project_root, unknown_name
 from dgl_core.verdicts.families import CORRECTIONS
 
-PATH = ROOT / "results" / "registration.toml"
+CARRIED = Path(__file__).with_suffix(".toml")  # a copy for who has the package alone
+PATH = project_root() / "results" / "registration.toml"
+PATH = PATH if PATH.exists() else CARRIED
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,24 @@ class Question:
     delta: float = 0.0
     modality: str = ""
 
+    @property
+    def of_branches(self) -> bool:
+        """Say whether it compares what single modalities reach, not only fused models."""
+        return {self.branch, self.other} != {"fused"}
 
+    @property
+    def base(self) -> str:
+        """Its id without the modality: that of the block which asks the same of each."""
+        return self.id.removesuffix(f"-{self.modality}") if self.modality else self.id
+
+
+@functools.lru_cache(maxsize=4)
+def body(path: Path = PATH) -> Mapping:
+    """Read the file itself, once: its blocks by name."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+WEAKEST = "weakest"  # in place of a branch: that of the modality that is worst alone
 EACH = "each"  # in place of a branch: one question for every modality of a regime, "{m}" standing for it
 
 
@@ -132,16 +151,22 @@ def registration(path: Path = PATH) -> Registration:
     Raises:
         ValueError: a family whose size is not the number of its questions, levels above 5 %, or unknown names.
     """
-    body = tomllib.loads(path.read_text(encoding="utf-8"))
-    questions = tuple(q for block in body["questions"] for q in _questions(block, body["regimes"]))
+    blocks = body(path)
+    questions = tuple(q for block in blocks["questions"] for q in _questions(block, blocks["regimes"]))
     families = {}
-    for name, block in body["families"].items():
+    for name, block in blocks["families"].items():
         for dataset, size in block["sizes"].items():
             looks = tuple(Look(**look) for look in block["looks"])
             families[name, dataset] = Family(name, dataset, block["correction"], looks, size)
-    found = Registration(questions, families, tuple(body["pilots"]), body["first"], tuple(body["regimes"]))
+    found = Registration(questions, families, tuple(blocks["pilots"]), blocks["first"], tuple(blocks["regimes"]))
     _check(found)
     return found
+
+
+def asked_of(base: str, modalities: Sequence[str], path: Path = PATH) -> list[Question]:
+    """List what a registered block asks of a model of any modalities: one question, or one for each of them."""
+    blocks = [block for block in body(path)["questions"] if block["id"] == base]
+    return [q for block in blocks for q in _questions(block | {"sets": ["own"]}, {"own": {"modalities": modalities}})]
 
 
 def _check(found: Registration) -> None:

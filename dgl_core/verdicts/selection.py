@@ -18,9 +18,9 @@ Choice = dict[str, dict[int | None, float]]  # row -> fold (None: all of them) -
 AT = " @ "  # in the row names of an experiment that has learning rates as well: "DGL @ 0.03"
 
 
-def best(candidates: Mapping[Key, Sequence[RunRecord]]) -> Key:
+def best(candidates: Mapping[Key, Sequence[RunRecord]], branch: str = "fused") -> Key:
     """Choose the candidate with the highest mean validation score of the last epoch; ties go to the first."""
-    return max(candidates, key=lambda name: statistics.fmean(r.score(part="val") for r in candidates[name]))
+    return max(candidates, key=lambda name: statistics.fmean(r.score(branch, part="val") for r in candidates[name]))
 
 
 def choose(grid: Mapping[float, Rows], by_fold: bool = False) -> Choice:

@@ -1,20 +1,21 @@
-"""Turn paired differences into intervals and verdicts: the one judge of the house."""
+"""Pair runs and turn their differences into intervals that describe; ``families`` judges."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 from scipy import stats
 
-from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_bits
+from dgl_core.verdicts.inference import Fold, Folds
 
-DECIDING = 5  # pairs; with fewer a comparison describes: at five a gap has to be 1.2 deviations wide, at three 2.5
+DECIDING = 5  # pairs; fewer describe and decide nothing
 Rows = Mapping[str, Sequence[RunRecord]]  # row of an experiment -> one record per seed
 Pairing = Callable[[Rows, str, str, str, str], list[float]]  # rows, better, worse and their branches -> differences
 Key = TypeVar("Key")
@@ -102,6 +103,23 @@ def fold_differences(rows: Rows, better: str, worse: str, branch: str = "fused",
     return [statistics.fmean(gaps) for _, gaps in sorted(by_fold.items())]
 
 
+def gains_by_fold(pairs: Iterable[tuple[RunRecord, RunRecord]], branch: str, other: str) -> Folds:
+    """Collect by fold which test items one branch has right and the other has not: every item [N] and seed [S].
+
+    Raises:
+        ValueError: records that do not say which items were right.
+    """
+    gains, groups = defaultdict(list), {}
+    for a, b in pairs:
+        fold, n = fold_of(a), a.data["counts"]["test"]
+        if not (a.right and b.right):
+            raise ValueError("they do not say which test items were right, as older records: run them again")
+        right = [unpack_bits(r.right["last"][name], n).astype(float) for r, name in ((a, branch), (b, other))]
+        gains[fold].append(right[0] - right[1])
+        groups[fold] = unpack(a.data["groups"]) if "groups" in a.data else np.arange(n)
+    return Folds([Fold(np.stack(columns, axis=1), groups[fold]) for fold, columns in sorted(gains.items())])
+
+
 def percent(records: Sequence[RunRecord], branch: str = "fused", protocol: str = "last") -> list[float]:
     """Read the test score of one branch from every record, in per cent."""
     return [100 * record.score(branch, protocol) for record in records]
@@ -124,7 +142,7 @@ class Interval:
 def mean_interval(values: Sequence[float], confidence: float = 0.95, comparisons: int = 1) -> Interval:
     """Compute mean and t-interval of ``values``, widened for ``comparisons`` simultaneous intervals (Bonferroni).
 
-    One value has no spread: its interval is infinite, so nothing can be concluded from it.
+    One value has no spread: its interval is infinite, so nothing can be concluded from it; none is a ValueError.
     """
     n = len(values)
     if not n:
@@ -135,32 +153,6 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95, comparisons
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
     half = float(stats.t.ppf(1 - (1 - confidence) / 2 / comparisons, n - 1)) * sd / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, sd)
-
-
-def holm(groups: Mapping[str, Sequence[float]], confidence: float = 0.95) -> dict[str, Interval]:
-    """Compute intervals of several mean differences, corrected for looking at all of them (Holm's step-down).
-
-    The difference with the smallest p-value gets the interval of Bonferroni's correction for all m groups, the next one
-    for m - 1, and so on; after the first interval that holds zero the level stays. So an interval excludes zero exactly
-    when Holm's test rejects.
-
-    Args:
-        groups: name -> paired differences; groups of fewer than two values get an infinite interval.
-
-    **Source:** S. Holm, Scandinavian Journal of Statistics 6 (1979).
-    """
-
-    def p_value(values: Sequence[float]) -> float:
-        if len(values) < 2 or len(set(values)) == 1:
-            return 0.0 if len(values) > 1 and values[0] else 1.0
-        return float(stats.ttest_1samp(values, 0.0).pvalue)
-
-    intervals, left, stopped = {}, sum(len(values) > 0 for values in groups.values()), False
-    for name in sorted((n for n, values in groups.items() if values), key=lambda n: p_value(groups[n])):
-        intervals[name] = mean_interval(groups[name], confidence, max(left, 1))
-        stopped = stopped or intervals[name].low <= 0 <= intervals[name].high
-        left -= not stopped
-    return {name: intervals[name] for name in groups if name in intervals}
 
 
 def seeds_needed(gap: float, deviation: float, power: float = 0.8, level: float = 0.05, most: int = 10_000) -> int:
@@ -190,88 +182,6 @@ def seeds_needed(gap: float, deviation: float, power: float = 0.8, level: float 
     return high
 
 
-# -- from intervals to verdicts ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How a claim of the paper fares here; printed by ``verdict`` when it is made."""
-
-    claim: str
-    outcome: str  # REPRODUCED | CONTRADICTED | UNDECIDED
-    mean: float
-    low: float
-    high: float
-    n: int
-    unit: str
-    threshold: float
-
-    def __str__(self) -> str:
-        if self.n == 0:
-            return f"{self.outcome}  {self.claim}: no runs"
-        text = f"{self.outcome}  {self.claim}: mean {signed(self.mean)} {self.unit}".rstrip()
-        if self.n == 1:
-            return f"{text}, one run has no interval, n = 1"
-        against = f", needs {signed(self.threshold)}" if self.threshold else ""
-        return f"{text}, 95 % interval [{signed(self.low)}, {signed(self.high)}]{against}, n = {self.n}"
-
-    def _ipython_display_(self) -> None:
-        """Nothing: the line was printed when the verdict was made, a cell that ends with it must not repeat it."""
-
-
 def signed(value: float) -> str:
     """Write one decimal with its sign; rounding never leaves "-0.0", which would differ between machines."""
     return f"{round(value, 1) + 0.0:+.1f}"
-
-
-def outcome_of(interval: Interval, threshold: float = 0.0) -> str:
-    """Decide whether a mean difference exceeds ``threshold``: the one rule of the house.
-
-    REPRODUCED: the whole interval lies above the threshold. CONTRADICTED: the whole interval lies below it. UNDECIDED:
-    the interval holds the threshold, there are fewer than ``DECIDING`` pairs, or all differences are equal (as two
-    seeds on a small test part can give: that says nothing of the spread).
-    """
-    if interval.n < DECIDING or not interval.sd > 0:
-        return "UNDECIDED"
-    return "REPRODUCED" if interval.low > threshold else "CONTRADICTED" if interval.high < threshold else "UNDECIDED"
-
-
-def judge(
-    claim: str, differences: Sequence[float], *, unit: str = "points", comparisons: int = 1, threshold: float = 0.0
-) -> Verdict:
-    """Judge "the difference is larger than ``threshold``" from paired differences, by ``outcome_of``.
-
-    Args:
-        claim: what the paper says, in words.
-        differences: one paired difference per seed (or fold), in ``unit``.
-        unit: of the differences; percentage "points" by default.
-        comparisons: how many claims are judged together; widens the interval so that all hold at 95 %.
-        threshold: what the mean difference has to exceed.
-
-    Raises:
-        ValueError: a difference is not finite (a run that failed must be left out by name, not averaged in).
-    """
-    values = [float(value) for value in differences]
-    if not all(math.isfinite(value) for value in values):
-        raise ValueError(f"verdict {claim!r}: differences must be finite, got {values}")
-    if len(values) < 2:  # no interval
-        mean = values[0] if values else math.nan
-        return Verdict(claim, "UNDECIDED", mean, math.nan, math.nan, len(values), unit, threshold)
-    found = mean_interval(values, comparisons=comparisons)
-    return Verdict(claim, outcome_of(found, threshold), found.mean, found.low, found.high, found.n, unit, threshold)
-
-
-def all_hold(verdicts: Mapping[Key, Verdict]) -> tuple[Key, Verdict]:
-    """Combine the verdicts on the parts of one claim, all of which have to hold: the smallest mean decides.
-
-    A part with fewer than ``DECIDING`` pairs keeps the claim undecided, unless another part contradicts it.
-
-    Returns:
-        The deciding part, and the verdict on the claim.
-    """
-    parts = sorted(verdicts, key=lambda part: verdicts[part].mean)
-    few = [verdict.n for verdict in verdicts.values() if verdict.n < DECIDING]
-    decided = [part for part in parts if verdicts[part].n >= DECIDING]
-    if not few or (decided and verdicts[decided[0]].outcome == "CONTRADICTED"):
-        return decided[0], verdicts[decided[0]]
-    return parts[0], dataclasses.replace(verdicts[parts[0]], outcome="UNDECIDED", n=min(few))

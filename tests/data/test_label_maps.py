@@ -18,11 +18,11 @@ from dgl_core.data.tasks.classes import Classification
 from dgl_core.data.tasks.label_maps import VOID, Segmentation, at_size, median_frequency
 from dgl_core.methods.dense_dgl import DenseDGL
 from dgl_core.models.esanet.network import esanet
-from dgl_core.training import checkpoints
 from dgl_core.training.evaluation import reestimated
 from dgl_core.training.loop import Trainer
 from dgl_core.training.optimizer import one_cycle
 from dgl_core.training.records import RunSpec
+from dgl_core.training.saving import checkpoints
 
 
 def label_map(*size: int, classes: int = 4, void: float = 0.3, seed: int = 0) -> torch.Tensor:

@@ -203,6 +203,30 @@ def test_a_folder_of_your_own_needs_no_code(home, copies, capsys):
     assert "sets that have: cremad, ks, vggsound, folder, grid" in capsys.readouterr().err
 
 
+def test_speakers_of_a_folder_are_found_in_its_names_and_stay_in_one_part(home, copies):
+    for label in ("cat", "dog"):
+        for speaker in ("anna", "ben", "carl", "dora"):
+            for take in range(2):
+                copies.put("video", home / "said" / label / f"{speaker}_{take}.mp4")
+    dataset = data.load("folder", folder="said", **SMALL, groups="([^_]+)_")
+    parts = {
+        group: {p for g, p in zip(dataset.groups, dataset.split, strict=True) if g == group} for group in dataset.groups
+    }
+    assert set(parts) == {"anna", "ben", "carl", "dora"} and all(len(found) == 1 for found in parts.values())
+    assert set.union(*parts.values()) == set(data.PARTS)
+    for pattern, message in (
+        ("(", "is no pattern"),
+        ("[^_]+_", "into brackets"),
+        ("(x)", "no group in the clip name 'anna_0'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            data.load("folder", folder="said", **SMALL, groups=pattern)
+    for part in data.PARTS:
+        copies.put("video", home / "cut" / part / "cat" / f"anna_{part}.mp4")
+    with pytest.raises(ValueError, match="folder 'cut': group 'anna' is in 'test' and in 'train'"):
+        data.load("folder", folder="cut", **SMALL, groups="([^_]+)_")
+
+
 @pytest.mark.parametrize("place", ["dog/ta\nke", "d\nog/take", "dog/" + os.fsdecode(b"ta\xffke")])
 def test_a_file_name_that_no_list_can_hold_is_refused(home, copies, place):
     for label in ("cat", "dog"):

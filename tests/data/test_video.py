@@ -41,6 +41,17 @@ def test_sound_and_frames_come_out_of_one_file(tmp_path, kind):
 
 
 @needs_av
+@pytest.mark.parametrize("rule", ["1fps", "even"])
+def test_a_title_in_another_encoding_does_not_matter(tmp_path, rule):
+    """Of every version of PyAV: before 19 it has to be told, since then it cannot be told."""
+    path = write_video(tmp_path / "a.mp4", 1.0, fps=10)
+    content = path.read_bytes()
+    assert content.count(b"Lavf")
+    path.write_bytes(content.replace(b"Lavf", b"L\xe9vf"))  # the name of the writing program, in Latin-1
+    assert len(read_video(path, Frames(1, rule, 32), sound=True).frames) == 1
+
+
+@needs_av
 def test_rules_of_frames(tmp_path):
     path = write_video(tmp_path / "a.mp4", 2.5, fps=10)  # 25 frames
     kept = {rule: read_video(path, Frames(3, rule, 32), sound=False).frames for rule in ("1fps", "even")}
@@ -142,7 +153,7 @@ def test_without_pyav_it_is_said_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "av", None)
     (tmp_path / "a.mp4").write_bytes(b"x")
-    with pytest.raises(ImportError, match="PyAV.*pip install 'dgl-core.media.'"):
+    with pytest.raises(ImportError, match="Videos need av.*pip install 'dgl-core.media.'"):
         read_video(Path(tmp_path / "a.mp4"), Frames(), sound=True)
 
 

@@ -17,10 +17,11 @@ from dgl_core.models import ConcatFusion, LateFusion
 from dgl_core.runs import keys
 from dgl_core.runs import run as runs
 from dgl_core.runs.run import RunsFailed, load_or_run, run_all
-from dgl_core.training import checkpoints, loop, records
+from dgl_core.training import loop, records
 from dgl_core.training import train as training
 from dgl_core.training.loop import TrainingDiverged
 from dgl_core.training.records import RunSpec
+from dgl_core.training.saving import checkpoints
 from dgl_core.training.train import fit
 
 SAMPLES = 24

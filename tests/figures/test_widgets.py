@@ -11,7 +11,7 @@ from jupyter_client.manager import start_new_kernel
 
 from dgl_core.figures.theory import inequality, toy, widgets
 from dgl_core.paper.theory.cases import TRIANGLE, Case
-from dgl_core.reproduce.notebook import ROOT
+from dgl_core.utils import ROOT
 
 MINUTE = 60
 

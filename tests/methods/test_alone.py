@@ -10,7 +10,8 @@ from tiny import FUSED, NAMES, arrays
 from torch import nn
 from watching import equal_widths, first_batch, trainer
 
-from dgl_core.methods.baselines.alone import average, fit_fusion
+from dgl_core.data.tasks.classes import Classification
+from dgl_core.methods.baselines.alone import fit_fusion
 
 
 @pytest.mark.parametrize("modalities", [2, 3])
@@ -39,7 +40,7 @@ def test_the_ensemble_averages_log_probabilities_of_those_that_are_there():
     alone = {m: state.method.logits(state, inputs, (m,)) for m in NAMES[:3]}
     kept = state.method.logits(state, inputs, NAMES[:2])
     assert torch.allclose(kept, (alone[NAMES[0]] + alone[NAMES[1]]) / 2)
-    assert torch.allclose(kept.detach().exp().log(), average({m: alone[m] for m in NAMES[:2]}).detach())
+    assert torch.allclose(kept.detach().exp().log(), Classification().pool({m: alone[m] for m in NAMES[:2]}).detach())
     together = state.method.all_logits(state, inputs)
     assert torch.equal(together[FUSED], state.method.logits(state, inputs)) and set(together) == {FUSED, *NAMES[:3]}
 
@@ -78,6 +79,6 @@ def test_a_model_without_one_vector_a_modality_is_refused():
             return x
 
     model = equal_widths(2)
-    model.encoders[NAMES[0]] = Picture()
+    model.encoders[NAMES[0]], model.fusion.widths = Picture(), None
     with pytest.raises(ValueError, match="feature width"):
         make("ensemble", model, arrays(2))

@@ -29,8 +29,10 @@ def test_a_share_of_the_run_is_the_official_number_at_its_length_and_never_nothi
     assert [heads.whole_epochs(0.04, epochs) for epochs in (100, 20)] == [4, 1]
 
 
-def test_widths_come_from_the_encoder_or_its_last_linear_layer():
+def test_widths_come_from_the_encoder_the_fusion_or_the_last_linear_layer():
     model = LateFusion({"sound": mlp(3, 5), "face": nn.Conv1d(3, 2, 1)}, ConcatFusion({"sound": 5, "face": 2}, 3))
+    assert heads.feature_widths(model, "X") == {"sound": 5, "face": 2}, "a fusion head knows what it takes"
+    model.fusion.widths = None
     with pytest.raises(ValueError, match="encoder 'face' .Conv1d.* `width`"):
         heads.feature_widths(model, "X")
     model.encoders["face"].width = 2

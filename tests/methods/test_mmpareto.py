@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from watching import Spy, equal_widths, first_batch, trainer
 
 from dgl_core.methods.baselines import mmpareto
@@ -108,3 +109,62 @@ def test_mmpareto_accumulates_directions():
         state.method.step(state, first_batch(state, start))
     for name, grad in spy.grads[1].items():
         assert torch.allclose(grad, (separate[0][name] + separate[1][name]) / 2, rtol=1e-9, atol=1e-14), name
+
+
+def network(seed, blocks=2):
+    """Parameters of a small network, convolutions in channels_last, with gradients of two losses."""
+    torch.manual_seed(seed)
+    layers = [layer for _ in range(blocks) for layer in (nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))]
+    module = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3)).double()
+    module(torch.zeros(2, 4, 8, 8, dtype=torch.float64))
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.to(memory_format=torch.channels_last)
+    return list(module.parameters())
+
+
+@pytest.mark.parametrize("agreeing", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_flat_form_is_the_same_integration(agreeing, seed):
+    parameters = network(seed)
+    joint = [torch.randn_like(p) for p in parameters]
+    sign = 1.0 if agreeing else -1.0
+    own = [sign * 0.7 * g + 0.2 * torch.randn_like(g) for g in joint]
+    own[1], joint[2] = None, None  # a loss that does not reach a parameter
+    joint[0] = joint[0].contiguous()  # a gradient in another layout than its parameter
+    left = parameters[3]
+    pairs = dict(zip(parameters, zip(joint, own, strict=True), strict=True)) | {left: (None, None)}
+    expected, found = mmpareto.integrate(pairs, 1.5), mmpareto.integrate_flat(pairs, 1.5)
+    assert found.keys() == expected.keys() and left not in found
+    for p, value in expected.items():
+        assert found[p].shape == p.shape and found[p].stride() == p.stride()
+        assert torch.allclose(found[p], value, rtol=1e-12, atol=1e-14)
+
+
+def test_the_flat_form_survives_opposite_gradients_and_none():
+    parameters = network(0)
+    joint = [torch.randn_like(p) for p in parameters]
+    pairs = {p: (g, -g) for p, g in zip(parameters, joint, strict=True)}
+    assert all(value.abs().max() < 1e-12 for value in mmpareto.integrate_flat(pairs, 1.5).values())
+    assert mmpareto.integrate_flat({parameters[0]: (None, None)}, 1.5) == {}
+
+
+def test_the_flat_form_takes_a_handful_of_operations_for_any_network():
+    """Counted without views, which start no kernel."""
+
+    class Count(TorchDispatchMode):
+        operations = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.operations += not func.is_view
+            return func(*args, **(kwargs or {}))
+
+    found = {}
+    for blocks in (1, 3):
+        pairs = {p: (torch.randn_like(p), torch.randn_like(p)) for p in network(0, blocks)}
+        for form in (mmpareto.integrate_flat, mmpareto.integrate):
+            with Count() as count:
+                form(pairs, 1.5)
+            found[form, blocks] = count.operations
+    assert found[mmpareto.integrate_flat, 1] == found[mmpareto.integrate_flat, 3] <= 40
+    assert found[mmpareto.integrate, 3] > 3 * found[mmpareto.integrate_flat, 3]

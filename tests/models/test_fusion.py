@@ -18,7 +18,8 @@ from dgl_core.training.records import RunSpec
 
 ALPHA = 4.0
 OFFICIAL = ("sum", "bilinear", "gated")
-HEADS = [(name, False) for name in FUSIONS] + [(name, True) for name in OFFICIAL]
+LITERAL = "gated_literal"  # has official masks only, and projections without gradient: tests of its own
+HEADS = [(name, False) for name in FUSIONS if name != LITERAL] + [(name, True) for name in OFFICIAL]
 COUNTS = {"bilinear": (2,), "film": (2, 3, 5), "gated": (2, 3, 5)}  # number of modalities; others: one as well
 CASES = [(name, official, m) for name, official in HEADS for m in COUNTS.get(name, (1, 2, 3, 5))]
 every_case = pytest.mark.parametrize("name, official, modalities", CASES)
@@ -226,6 +227,15 @@ def test_gated_projections_train_here_and_not_in_the_official_code():
     F.cross_entropy(model.fusion.head(torch.sigmoid(x) * y), target).backward()
     assert model.fusion.head.weight.grad is not None
     assert all(p.grad is None for p in model.fusion.projections.parameters())
+
+
+def test_literal_gates_are_the_official_ones_with_projections_that_never_move():
+    literal, official, z = head(LITERAL, 3), head("gated", 3, official=True), features(3)
+    literal.load_state_dict(official.state_dict())
+    for keep in [tuple(z), *((m,) for m in z)]:
+        assert torch.equal(literal(z, keep=keep), official(z, keep=keep))
+    assert {n.split(".")[0] for n, p in literal.named_parameters() if not p.requires_grad} == {"projections"}
+    assert models.build("small", SHAPES, 6, 0, width=2, fusion=LITERAL).fusion.official
 
 
 @pytest.mark.parametrize(

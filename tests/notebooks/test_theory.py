@@ -11,7 +11,7 @@ from dgl_core.paper.theory.sentences import SENTENCES, sentences_table
 from dgl_core.reproduce.execute import NOTEBOOKS
 
 NOTEBOOK = NOTEBOOKS / "02_gradient_theory.ipynb"
-SETTLED = re.compile(r"^(?:PASS|REPRODUCED|CONTRADICTED|UNDECIDED)  (2\.\d+[a-z]) ", re.MULTILINE)
+SETTLED = re.compile(r"^(?:PASS  )?(2\.\d+[a-z]) ", re.MULTILINE)  # a check, or a difference that is shown
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_checks_are_numbered_by_their_section_in_order(notebook):
 
 
 def test_the_table_is_shown_in_full(notebook):
-    shown = [output for cell in notebook.cells if 'publish("table_2_3"' in cell.source for output in cell.outputs]
+    shown = [output for cell in notebook.cells if 'publish("table_2_5"' in cell.source for output in cell.outputs]
     page = shown[0].data["text/html"]
     assert page.split("<tbody>")[1].count("<tr>") == len(SENTENCES) and "..." not in page
     assert list(sentences_table().columns) == ["the paper says", "verdict", "what holds", "settled by"]

@@ -17,7 +17,7 @@ import pytest
 from browser import Browser, installed, wait_for
 
 from dgl_core.reproduce.execute import NOTEBOOKS, tags
-from dgl_core.reproduce.notebook import ROOT
+from dgl_core.utils import ROOT
 
 pytestmark = pytest.mark.skipif(not installed(), reason="needs Chromium (Debian: apt-get install chromium)")
 PICTURES = "[...document.querySelectorAll('.jp-OutputArea-output .widget-html img')]"

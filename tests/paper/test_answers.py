@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from dgl_core.paper.answers import evidence as answered
-from dgl_core.paper.answers import regimes, verdicts
-from dgl_core.paper.answers.regimes import choose, confirming, pilots, regime
+from dgl_core.paper.answers import procedure, regimes, verdicts
+from dgl_core.paper.answers.regimes import LADDER, choose, confirming, pilots, regime, searched, wider
 from dgl_core.training.records import RunRecord, RunSpec, pack, pack_bits
 from dgl_core.verdicts.families import BETTER, UNDECIDED
 from dgl_core.verdicts.inference import Draws, Folds
@@ -68,7 +69,7 @@ def test_a_replicate_of_a_generated_set_has_data_of_its_own_and_one_of_a_real_se
 
 
 def test_pilots_and_confirming_runs_share_no_replicate():
-    numbers = {s.seed for rows in pilots("emotions", ["DGL"]).values() for specs in rows.values() for s in specs}
+    numbers = {spec.seed for spec in pilots("emotions", "DGL", 0.03)}
     assert numbers.isdisjoint(s.seed for s in confirming("emotions", ["DGL"], 40)["DGL"])
 
 
@@ -81,10 +82,26 @@ def test_a_row_without_pilots_is_refused(monkeypatch):
 
 
 def test_validation_chooses_the_rate_and_the_second():
-    grid = {rate: {"A": [record(RunSpec("emotions", seed=s), {"fused": share}) for s in range(5)]}
-            for rate, share in ((0.01, 0.3), (0.03, 0.9), (0.1, 0.6))}  # fmt: skip
-    found = choose(grid, "A")
+    candidates = {rate: [record(RunSpec("emotions", seed=s), {"fused": share}) for s in range(5)]
+                  for rate, share in ((0.01, 0.3), (0.03, 0.9), (0.1, 0.6))}  # fmt: skip
+    found = choose(candidates)
     assert (found["rate"], found["second"]) == (0.03, 0.1)
+
+
+def test_the_search_goes_on_until_the_best_rate_lies_between_two_others():
+    assert wider((0.01, 0.03, 0.1), 0.1) == (0.3,) and wider((0.01, 0.03, 0.1), 0.01) == (0.003,)
+    assert wider((0.01, 0.03, 0.1), 0.03) == () and wider((0.01, 0.03, 0.1, 0.3), 0.1) == ()
+    assert wider((LADDER[0], LADDER[1]), LADDER[0]) == (), "below the ladder there is nothing"
+
+
+def test_a_varied_row_takes_the_rate_of_the_row_it_varies(monkeypatch):
+    known = {name: {row: {"rate": 0.1 if row == "DGL" else 0.01} for row in searched(name)} for name in ("emotions",)}
+    monkeypatch.setattr(regimes, "chosen", lambda: known)
+    assert "DGL, sum" not in searched("emotions")
+    (varied,), (plain,) = confirming("emotions", ["DGL, sum", "DGL"], 1).values()
+    assert varied == plain.but(model_options={"fusion": "sum"}) and plain.lr == 0.1
+    (dense,) = confirming("rooms", ["DGL, dense"], 1).values()
+    assert dense[0].lr == 0.02 and searched("rooms") == (), "one rate needs no search"
 
 
 def test_generated_sets_give_draws_and_real_ones_folds_with_their_groups():
@@ -138,3 +155,32 @@ def test_records_of_other_data_are_refused():
 
     with pytest.raises(ValueError, match="other data than its partners"):
         answered.evidence(registration().question("dgl-vanilla"), "emotions", 2, find)
+
+
+def test_the_smallest_difference_that_matters_is_that_of_the_kind_of_score():
+    ask = registration().question
+    of = {name: verdicts.delta(ask(name), "emotions") for name in ("dgl-vanilla", "mt", "dgl-ut", "alone-joint-audio")}
+    assert of == {"dgl-vanilla": 1.0, "mt": 1.0, "dgl-ut": 1.0, "alone-joint-audio": 2.0}
+    assert verdicts.delta(ask("dgl-alone-weakest"), "emotions") == 2.0 and verdicts.delta(ask("mt"), "mosi") == 2.0
+
+
+def test_a_set_without_room_for_fusion_tests_no_fused_question(monkeypatch):
+    scores = {"text alone": 0.76, "audio alone": 0.6, "vanilla": 0.75, "DGL": 0.77}
+    known = {"mosi": {row: {"rate": 0.01, "val": val} for row, val in scores.items()}}
+    monkeypatch.setattr(regimes, "chosen", lambda: known)
+    ask = registration().question
+    assert "text alone reaches 76.0 %, the best fused model 77.0 %" in verdicts.untested(ask("dgl-vanilla"), "mosi")
+    assert not verdicts.untested(ask("dgl-vanilla-weakest"), "mosi"), "a branch needs no room above itself"
+    known["mosi"]["DGL"]["val"] = 0.79
+    assert not verdicts.untested(ask("dgl-vanilla"), "mosi")
+
+
+def test_the_procedure_says_a_wrong_word_in_at_most_one_of_twenty():
+    found = json.loads(procedure.FILE.read_text())
+    assert {entry["planted"] for entry in found} == set(procedure.PLANTED)
+    assert all(entry["wrong"] <= 0.05 for entry in found)
+    assert all(
+        entry["decided"] >= 0.5 for entry in found if entry["planted"] == "4" and entry["family"] == "truncations"
+    )
+    table = procedure.table()
+    assert len(table) == len(found) // len(procedure.PLANTED) and not table.isna().any(axis=None)

@@ -1,166 +1,119 @@
-"""The ledger: what decides a claim, and what it refuses."""
+"""The ledger: every claim has a question or a computation, and one word, wherever it is shown."""
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from dgl_core import gradients, utils
+from dgl_core.paper.answers import regimes
+from dgl_core.paper.answers.verdicts import Answer
+from dgl_core.paper.claims import command as commanding
 from dgl_core.paper.claims import judging, ledger, mathematics, measures
-from dgl_core.paper.claims import records as claims_records
 from dgl_core.paper.claims.command import main as command
 from dgl_core.paper.theory import feature, sentences
 from dgl_core.runs import run
-from dgl_core.runs.store import Store
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.verdicts import statistics
+from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, WORSE, Judged, Member
+from dgl_core.verdicts.inference import Draws
+from dgl_core.verdicts.registration import registration
 
 
-def record(seed: int, fused: float, audio: float = 0.5, *, fingerprint: str = "same", loop: int = 1) -> RunRecord:
+def record(seed: int, fused: float, audio: float = 0.5) -> RunRecord:
     curves = {"lr": [0.1], "test/fused/accuracy": [fused], "test/audio/accuracy": [audio]}
-    spec = RunSpec("emotions", seed=seed)
-    return RunRecord(spec, "k", {"dataset": 1, "loop": loop}, {"fingerprint": fingerprint}, curves, {}, {}, {}, "now")
+    return RunRecord(RunSpec("emotions", seed=seed), "k", {"loop": 1}, {"fingerprint": "f"}, curves, {}, {}, {}, "now")
 
 
-def given(**rows) -> claims_records.GivenRecords:
-    return claims_records.GivenRecords("own", rows)
+def answered(word: str, name: str = "dgl-vanilla", dataset: str = "emotions", mean: float = 3.0) -> Answer:
+    question = registration().question(name)
+    member = Member(Draws(mean + np.linspace(-1, 1, 15)), 1.0) if word else Member(None, 1.0)
+    return Answer(question, dataset, Judged(word or UNDECIDED, member, 0.01, mean - 1, mean + 1), 15 if word else 0)
 
 
-def judged(name: str, comparisons: int = 1, **rows) -> judging.Judgement:
-    return judging.judgement(ledger.claim_named(name), given(**rows), comparisons)
+def book(*answers: Answer) -> dict[tuple[str, str], Answer]:
+    return {(a.question.id, a.dataset): a for a in answers}
 
 
-def run_row(scores, **options) -> list[RunRecord]:
-    return [record(seed, score, **options) for seed, score in enumerate(scores)]
+# -- one word ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_claim_without_records_says_so():
-    assert judged("dgl-vanilla", DGL=[], vanilla=[]).text == "needs records"
+@pytest.mark.parametrize(
+    ("word", "outcome", "holds"),
+    [(BETTER, "reproduced", True), (WORSE, "contradicted", False), (EQUAL, "contradicted", False),
+     (UNDECIDED, "undecided", None)],
+)  # fmt: skip
+def test_a_word_of_the_judge_becomes_an_outcome_of_the_claim(word, outcome, holds):
+    answer = answered(word)
+    assert (answer.outcome, answer.holds) == (outcome, holds)
+    assert dataclasses.replace(answer, question=dataclasses.replace(answer.question, says="")).outcome == word
+    equal = dataclasses.replace(answer.question, says="equal")
+    assert dataclasses.replace(answer, question=equal).holds == {EQUAL: True, UNDECIDED: None}.get(word, False)
 
 
-def test_a_verdict_has_interval_and_n_and_its_records():
-    found = judged("dgl-vanilla", DGL=run_row([0.6, 0.7, 0.65, 0.7, 0.68]), vanilla=run_row([0.5] * 5))
-    assert found.outcome == "reproduced" and found.text.startswith("reproduced: +16.6 [+") and "n = 5" in found.text
-    assert len(found.records) == 10
+def test_a_claim_of_several_parts_holds_where_all_do_and_fails_where_one_does():
+    claim = ledger.claim_named("mt-and-ut")
+    for words, outcome in (
+        ((BETTER, BETTER), "reproduced"), ((BETTER, WORSE), "contradicted"), ((UNDECIDED, WORSE), "contradicted"),
+        ((BETTER, UNDECIDED), "undecided"), ((BETTER, ""), "undecided"),
+    ):  # fmt: skip
+        found = book(answered(words[0], "dgl-mt"), answered(words[1], "dgl-ut"))
+        (line,) = judging.of_claim(claim, found)
+        assert line.outcome == outcome and line.dataset == "generated emotions"
+    assert line.detail == "dgl-ut", "the open part is named"
 
 
-def test_too_few_seeds_decide_nothing():
-    found = judged("dgl-vanilla", DGL=run_row([0.9, 0.91, 0.92, 0.93]), vanilla=run_row([0.1] * 4))
-    assert found.outcome == "undecided" and found.text.endswith("n = 4 (5 needed)")
+def test_a_claim_with_an_untested_part_is_not_tested_unless_another_part_fails():
+    claim, bare = ledger.claim_named("mt-and-ut"), dataclasses.replace(answered(BETTER, "dgl-mt"), untested="no room")
+    (line,) = judging.of_claim(claim, book(bare, answered(BETTER, "dgl-ut")))
+    assert line.outcome == "not tested here" and line.holds is None
+    (line,) = judging.of_claim(claim, book(bare, answered(WORSE, "dgl-ut")))
+    assert line.outcome == "contradicted"
 
 
-def test_of_several_parts_the_weakest_counts():
-    rows = {"DGL": run_row([0.6, 0.61, 0.6, 0.61, 0.6]), "+MT": run_row([0.4] * 5), "+UT": run_row([0.7] * 5)}
-    found = judged("mt-and-ut", **rows)
-    assert found.outcome == "contradicted" and found.text.endswith("weakest: UT alone")
-    assert judged("mt-and-ut", **rows | {"+UT": []}).text == "needs records"
-    few = judged("mt-and-ut", **rows | {"+UT": run_row([0.4])})
-    assert few.text == "undecided: +20.0 points, n = 1 (5 needed), weakest: UT alone"
+def test_a_claim_over_several_sets_has_one_line():
+    found = book(*(answered(BETTER, dataset=d) for d in ("emotions", "triplet", "triplet_plain")),
+                 answered(EQUAL, "dense-prediction", "rooms"))  # fmt: skip
+    (line,) = judging.of_claim(ledger.claim_named("modality-agnostic"), found)
+    assert line.outcome == "contradicted" and line.detail == "dense-prediction on generated rooms"
 
 
-def test_one_part_can_contradict_while_another_waits_for_seeds():
-    rows = {"DGL": run_row([0.6, 0.61, 0.6, 0.61, 0.6]), "+MT": run_row([0.4]), "+UT": run_row([0.7] * 5)}
-    found = judged("mt-and-ut", **rows)
-    assert found.outcome == "contradicted" and found.text.endswith("n = 5, weakest: UT alone")
+def test_a_sentence_names_where_a_claim_holds_fails_and_is_open():
+    found = book(answered(BETTER), answered(EQUAL, dataset="mosi", mean=0.1), answered("", dataset="triplet"))
+    assert judging.sentence(ledger.claim_named("dgl-vanilla"), found) == (
+        "“DGL is better than joint training” holds on generated emotions (better, +3.0), fails on CMU-MOSI "
+        "(practically equal, +0.1) and is undecided on three hard vectors (not run yet)."
+    )
 
 
-def test_the_rate_is_chosen_on_validation():
-    rows = {"DGL @ 0.1": run_row([0.9]), "DGL @ 0.3": run_row([0.2])}
-    rows |= {"vanilla @ 0.1": run_row([0.5]), "vanilla @ 0.3": run_row([0.1])}
-    for label, score in zip(rows, (0.1, 0.8, 0.5, 0.4), strict=True):
-        rows[label][0].curves["val/fused/accuracy"] = [score]
-    assert measures.tuned_difference(rows, "DGL", "vanilla") == pytest.approx([-30.0])
-    del rows["vanilla @ 0.3"]  # it had less to choose from
-    assert measures.tuned_difference(rows, "DGL", "vanilla") == []
-
-
-def test_slope_is_that_of_a_straight_line():
-    alphas = (1.0, 2.0, 4.0)
-    rows = {f"alpha {alpha:g}": [record(0, 0.1 * alpha), record(1, 0.5)] for alpha in alphas}
-    assert measures.slope(rows, alphas) == pytest.approx([10.0, 0.0])
-    rows["alpha 4"].pop()
-    assert len(measures.slope(rows, alphas)) == 1
-
-
-def test_dominant_is_the_one_that_validates_better_alone():
-    rows = {"audio alone": run_row([0.9]), "visual alone": run_row([0.3]), "vanilla": run_row([0.99], audio=0.5)}
-    for label, score in (("audio alone", 0.8), ("visual alone", 0.2)):
-        rows[label][0].curves["val/fused/accuracy"] = [score]
-    assert measures.dominant_lags(rows) == pytest.approx([40.0])
-
-
-def test_a_gradient_without_its_alpha():
-    dgl, joint = record(0, 0.5), record(0, 0.5)
-    object.__setattr__(dgl, "spec", dgl.spec.but(method="dgl", method_options={"alpha": 2.0}))
-    dgl.curves["gradient/audio"], joint.curves["gradient/audio"] = [9.0, 4.0], [9.0, 1.0]
-    rows = {"DGL": [dgl], "vanilla": [joint]}
-    assert measures.larger_gradient(rows, "audio") == pytest.approx([75.0])
-    assert measures.larger_gradient(rows, "audio", per_alpha=True) == pytest.approx([50.0])
+def test_what_follows_depends_on_the_outcome():
+    claim = ledger.claim_named("dgl-vanilla")
+    said = {word: judging.of_claim(claim, book(answered(word)))[0].follows for word in (BETTER, WORSE, UNDECIDED)}
+    assert said == {BETTER: claim.yes, WORSE: claim.no, UNDECIDED: "Nothing follows yet."}
 
 
 # -- the list ---------------------------------------------------------------------------------------------------------
 
 
-def test_there_are_enough_claims_and_each_can_be_decided():
-    assert len(ledger.CLAIMS) >= 25
-    assert all(bool(claim.parts) != (claim.check is not None) for claim in ledger.CLAIMS)
-
-
-@pytest.mark.parametrize("column", claims_records.COLUMNS)
-def test_every_row_that_a_claim_needs_is_planned(column):
-    planned = {n: e.specs(column) for n, e in claims_records.EXPERIMENTS.items() if column in e.sets}
-    parts = [(c.id, p) for c in ledger.CLAIMS for p in c.parts if p.experiment in planned]
-    missing = [(name, row) for name, part in parts for row in part.rows if not planned[part.experiment].get(row)]
-    assert parts and not missing
-
-
-def test_every_measure_names_all_rows_that_it_reads():
-    """A row that a measure reads and does not declare could be missing, or of another revision, unnoticed."""
+def test_every_registered_question_is_a_claim_and_every_claim_has_a_question_or_a_computation():
+    asked = {question.base for question in registration().questions}
+    simple = {claim.id for claim in ledger.CLAIMS if claim.check is None and not claim.parts}
+    assert simple == asked
     for claim in ledger.CLAIMS:
-        for part in claim.parts:
-            try:
-                part.measure({row: [] for row in part.rows})
-            except KeyError as error:
-                raise AssertionError(f"{claim.id} reads the row {error}") from None
-            except (ValueError, IndexError, ZeroDivisionError):
-                pass  # nothing to average
+        assert {part.partition("@")[0] for part in claim.parts} <= asked, claim.id
+        assert claim.follows if claim.check else claim.yes and claim.no, claim.id
+        each = {question.modality for question in registration().questions if question.base == claim.id} - {""}
+        assert bool(each) == ("{m}" in claim.text), claim.id
 
 
-def test_a_ledger_of_notebook_03_has_the_claims_of_its_runs():
-    table = judging.ledger_table({"one": {"DGL": run_row([0.6]), "vanilla": run_row([0.5])}})
-    assert "DGL is better than joint training" in table.index and "DGL adds no parameters" not in table.index
-    assert table.loc["DGL is better than joint training", "one"] == "undecided: +10.0 points, n = 1 (5 needed)"
+def test_the_ten_lines_are_ten():
+    assert len(judging.TEN) == 10 and all(ledger.claim_named(name) for name in judging.TEN)
 
 
-def test_claims_without_records_do_not_widen_the_others():
-    rows = {"DGL": run_row([0.6] * 5), "vanilla": run_row([0.5] * 5)}
-    subset = [ledger.claim_named("dgl-vanilla"), ledger.claim_named("dgl-gblend"), ledger.claim_named("eq-4")]
-    assert judging.judged_together(subset, [given(**rows), given()]) == 1
-
-
-def test_a_family_is_judged_by_itself_and_widens_nothing_else():
-    rows = {"DGL-S": run_row([0.60, 0.61, 0.62, 0.61, 0.60]), "vanilla": run_row([0.5] * 5)}
-    table = judging.family_table(ledger.MMTM, given(**rows))
-    assert len(table) == sum(claim.family == ledger.MMTM for claim in ledger.CLAIMS) == 10
-    line = table.loc["DGL-S is better than joint training (Table 2)"]
-    expected = statistics.judge("", statistics.paired(rows, "DGL-S", "vanilla"), comparisons=10)
-    assert line.to_list() == ["reproduced", f"+10.8 [{expected.low:+.1f}, {expected.high:+.1f}]", "5"]
-    assert table.loc["DGL-P is better than joint training (Table 2)"].to_list() == ["needs records", "–", "0"]
-    assert judging.judged_together(judging.LEDGER, [given(**rows)]) == judging.judged_together([], []) == 1
-
-
-def test_the_nested_rate_is_chosen_by_the_first_run_on_each_fold():
-    def row(test, val, seeds):
-        found = [record(seed, test) for seed in seeds]
-        for one in found:
-            one.curves["val/fused/accuracy"] = [val]
-            object.__setattr__(one, "spec", one.spec.but(dataset_options={"fold": one.spec.seed % 5}))
-        return found
-
-    rows = {"DGL @ 0.1": row(0.9, 0.2, range(5)), "DGL @ 0.3": row(0.4, 0.8, range(10))}
-    rows |= {"vanilla @ 0.1": row(0.5, 0.9, range(10)), "vanilla @ 0.3": row(0.1, 0.2, range(5))}
-    assert measures.nested_difference(rows, "DGL", "vanilla") == pytest.approx([-10.0] * 5)
-    rows["vanilla @ 0.3"] = []
-    assert measures.nested_difference(rows, "DGL", "vanilla") == []
+@pytest.mark.parametrize("name", regimes.TITLES)
+def test_every_regime_has_a_title(name):
+    assert name in registration().regimes and len(regimes.TITLES) == len(registration().regimes)
 
 
 # -- mathematics ------------------------------------------------------------------------------------------------------
@@ -197,10 +150,11 @@ def test_verdicts_of_mathematics_agree_with_notebook_02():
         ([""], "Unknown claim ''"),
         (["--mine", "x", "--rerun"], "give one of them"),
         (["--mine", ""], "--mine is empty"),
-        (["--seeds", "3"], "give --rerun too"),
-        (["--mine", "x", "--seeds", "3"], "give --rerun too"),
-        (["dgl-vanilla", "--rerun", "--seeds", "-1"], "--seeds is -1; it must be at least 1"),
-        (["dgl-vanilla", "--rerun", "--seeds", "0"], "--seeds is 0; it must be at least 1"),
+        (["--rerun"], "name it"),
+        (["dgl-vanilla", "--count", "30"], "--count belongs to --rerun"),
+        (["dgl-vanilla", "--set", "mosi"], "--set belongs to --rerun"),
+        (["dgl-vanilla", "--rerun", "--count", "4"], "fewer than 5 replicates decide nothing"),
+        (["dgl-vanilla", "--rerun", "--set", "mossi"], "did you mean 'mosi'"),
     ],
 )
 def test_the_command_refuses_in_one_sentence(arguments, message, capsys):
@@ -208,40 +162,40 @@ def test_the_command_refuses_in_one_sentence(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_one_claim_is_shown_with_its_records_and_the_command_that_makes_them(capsys):
+def test_one_claim_is_shown_with_what_it_rests_on_and_the_command_that_earns_it_again(monkeypatch, capsys):
+    monkeypatch.delenv("MKL_CBWR", raising=False)  # the committed records are native: this process must be, too
     assert command(["dgl-vanilla"]) == 0
     out = capsys.readouterr().out
-    assert "again: python -m dgl_core claims dgl-vanilla --rerun" in out
-    paths = [line.strip() for line in out.splitlines() if line.strip().startswith("results/reference/")]
-    assert paths and all((utils.ROOT / path).exists() for path in paths)
+    assert "again: python -m dgl_core claims dgl-vanilla --rerun" in out and "'DGL' at 0." in out and "Holm" not in out
+    for line in (line for line in out.splitlines() if "records: " in line):
+        folder, _, name = line.partition(" in ")[2].partition(", the first ")
+        assert (utils.ROOT / folder / name).exists()
 
 
-def test_rerun_trains_what_the_claim_rests_on_and_judges_by_it(monkeypatch, tmp_path, capsys):
+def test_a_rerun_trains_fresh_replicates_and_judges_by_the_rule_of_the_family(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
-    monkeypatch.setenv("DGL_DATA", str(tmp_path))
     trained = []
     monkeypatch.setattr(run, "run_all", lambda specs, **options: trained.extend(specs))
-    assert command(["dgl-vanilla", "--rerun", "--seeds", "2"]) == 0
-    assert {(s.method, s.seed) for s in trained} == {(m, seed) for m in ("dgl", "vanilla") for seed in (0, 1)}
-    out = capsys.readouterr().out
-    assert "GRID letters: data not present" in out and "generated emotions: needs records" in out  # nothing was made
+    assert command(["dgl-vanilla", "--rerun", "--count", "6", "--set", "triplet"]) == 0
+    assert {(s.method, s.seed) for s in trained} == {(m, 1000 + i) for m in ("dgl", "vanilla") for i in range(6)}
+    assert all(s.dataset_options["seed"] == s.seed for s in trained)
+    assert "undecided: no replicates yet" in capsys.readouterr().out  # nothing was made
+
+    levels = []
+    judge = commanding.judge
+    monkeypatch.setattr(commanding, "judge", lambda *a: levels.append(a[1:]) or judge(*a))
+    monkeypatch.setattr(commanding, "evidence", lambda *a, **k: Draws(3 + np.linspace(-1, 1, 15)))
+    assert command(["dgl-vanilla", "--rerun", "--count", "6", "--set", "triplet"]) == 0
+    family = registration().families["headline", "triplet"]
+    assert levels == [(family.size, family.correction)] and "reproduced: better +3.0" in capsys.readouterr().out
 
 
-def test_a_rerun_is_judged_as_strictly_as_the_ledger_and_names_its_own_records(monkeypatch, tmp_path, capsys):
-    """A store that holds exactly the committed records must earn exactly the committed verdict."""
-    monkeypatch.setenv("DGL_DATA", str(tmp_path))
-    monkeypatch.delenv("MKL_CBWR", raising=False)  # the committed records are native: this process must be, too
-    claim = ledger.claim_named("dgl-vanilla")
-    assert command([claim.id]) == 0
-    committed = capsys.readouterr().out
+def test_absent_data_are_left_out_by_name(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
-    for record in judging.judgement(claim, claims_records.reference_records()[claims_records.COLUMNS[0]], 1).records:
-        Store(tmp_path).save(record)
-    assert command([claim.id, "--rerun"]) == 0
-    again = capsys.readouterr().out
-    verdicts = [next(line for line in out.splitlines() if "generated emotions:" in line) for out in (committed, again)]
-    assert verdicts[0] == verdicts[1] and "0 to train" in again
-    assert all(line.strip().startswith(str(tmp_path)) for line in again.splitlines() if line.endswith(".json"))
+    monkeypatch.setenv("DGL_DATA", str(tmp_path))
+    monkeypatch.setattr(run, "run_all", lambda specs, **options: None)
+    assert command(["dense-prediction", "--rerun"]) == 0
+    assert "NYUv2: data not present, left out" in capsys.readouterr().out
 
 
 def test_unknown_claim_names_the_nearest():
@@ -264,3 +218,17 @@ def test_smaller_gradient_is_in_per_cent():
     alone, joint = record(0, 0.5), record(0, 0.5)
     alone.curves["gradient/audio"], joint.curves["gradient/audio"] = [2.0, 2.0], [1.0, 0.0]
     assert measures.smaller_gradient({"audio alone": [alone], "vanilla": [joint]}, "audio") == pytest.approx([75.0])
+
+
+def test_a_gradient_without_its_alpha():
+    dgl, joint = record(0, 0.5), record(0, 0.5)
+    object.__setattr__(dgl, "spec", dgl.spec.but(method="dgl", method_options={"alpha": 2.0}))
+    dgl.curves["gradient/audio"], joint.curves["gradient/audio"] = [9.0, 4.0], [9.0, 1.0]
+    rows = {"DGL": [dgl], "vanilla": [joint]}
+    assert measures.larger_gradient(rows, "audio") == pytest.approx([75.0])
+    assert measures.larger_gradient(rows, "audio", per_alpha=True) == pytest.approx([50.0])
+
+
+def test_a_claim_of_mathematics_has_a_sentence_too():
+    said = judging.sentence(ledger.claim_named("no-parameters"), {})
+    assert said == "“DGL adds no parameters” holds on every model (by computation, 0 extra parameters)."

@@ -13,7 +13,6 @@ from dgl_core.paper import costs
 from dgl_core.paper.experiments import late_fusion, profiles
 from dgl_core.paper.tables import differences
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.verdicts import statistics
 
 
 def record(seed: int = 0, test: float = 0.5, val: float = 0.5, lr: float = 0.03, **other: float) -> RunRecord:
@@ -37,22 +36,13 @@ def test_all_rows_have_the_same_rates_to_choose_from():
             assert set(experiment) == {*late_fusion.TABLE_1, late_fusion.RATE_CONTROL}
 
 
-@pytest.mark.parametrize(
-    ("pairs", "step", "words"),
-    [(10, 0.2, "better"), (10, -0.2, "worse"), (3, 0.2, "descriptive"), (1, 0.2, "one pair")],
-)
-def test_words_stand_where_enough_pairs_exclude_zero(pairs, step, words):
+@pytest.mark.parametrize(("pairs", "step"), [(10, 0.2), (10, -0.2), (3, 0.2), (1, 0.2)])
+def test_differences_describe_and_carry_no_word(pairs, step):
     noise = [0.01 * (seed % 3) for seed in range(pairs)]
-    table = differences.differences_table(
-        rows(ours=[0.5 + step + n for n in noise], vanilla=[0.5] * pairs), ["vanilla"]
-    )
-    assert words in table.loc["ours", "to vanilla"]
-    assert not re.search("better|worse", table.loc["ours", "to vanilla"]) or pairs >= statistics.DECIDING
-
-
-def test_a_difference_whose_interval_holds_zero_is_undecided():
-    values = [0.5 + 0.1 * (-1) ** seed for seed in range(10)]
-    assert "undecided" in differences.differences_table(rows(ours=values, vanilla=[0.5] * 10), ["vanilla"]).iloc[0, 0]
+    found = rows(ours=[0.5 + step + n for n in noise], vanilla=[0.5] * pairs)
+    cell = differences.differences_table(found, ["vanilla"]).loc["ours", "to vanilla"]
+    assert not re.search("better|worse|equal|undecided", cell)
+    assert cell.endswith("(one pair)") if pairs == 1 else cell.endswith(f", n = {pairs}")
 
 
 def test_fused_rows_are_those_of_several_modalities():
@@ -68,13 +58,6 @@ def test_own_scores_stand_beside_the_zero_mask():
     assert table.to_dict("records") == [
         {"branch": "audio", "own score": "45.0", "zero mask": "40.0", "how": "W^m z_m + b / M"}
     ]
-
-
-def test_standing_names_who_is_better_and_who_cannot_be_judged():
-    noise = [0.01 * (seed % 3) for seed in range(10)]
-    table = rows(best=[0.8 + n for n in noise], DGL=[0.6] * 10, last=[0.4 + n for n in noise], few=[0.9, 0.8])
-    said = differences.standing(table, "DGL")
-    assert said == "Than DGL are better: best; worse: last; undecided: none; too few seeds: few"
 
 
 def test_a_row_far_behind_does_not_flatten_the_picture():
@@ -119,13 +102,3 @@ def test_missing_costs_say_how_to_measure_them(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"bench_methods\.py --write"):
         costs.step_costs(tmp_path / "none.json")
     assert json.loads(costs.TRAINING_COSTS.read_text())["environment"]["threads"] == 1
-
-
-def test_rows_that_decide_nothing_do_not_widen_those_that_do():
-    noise = [0.02 * (seed % 4) for seed in range(10)]
-    table = rows(ours=[0.6 + n for n in noise], vanilla=[0.5] * 10)
-    alone = differences.intervals_against(table, "vanilla")["ours"]
-    described = {f"few {i}": [record(seed, 0.4 + 0.1 * seed) for seed in range(3)] for i in range(5)}
-    assert differences.intervals_against(table | described, "vanilla")["ours"] == alone
-    both = differences.intervals_against(table | {"other": table["ours"]}, "vanilla")["ours"]
-    assert both.high - both.low > alone.high - alone.low

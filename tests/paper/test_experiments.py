@@ -55,7 +55,32 @@ def test_paper_profile_has_the_papers_options_on_each_set(dataset, alpha, ogm):
     rows = late_fusion.table1("paper", dataset)
     assert rows["DGL"][0].method_options == rows["G-Blending"][0].method_options == {"alpha": alpha}
     assert rows["OGM-GE"][0].method_options == ogm and rows["vanilla, rate x alpha"][0].encoder_lr_scale == alpha
-    assert len(rows["DGL"]) == 3 and rows["DGL"][0].batch_size == 64 and rows["DGL"][0].model == "resnet18"
+    assert rows["DGL"][0].batch_size == 64 and rows["DGL"][0].model == "resnet18"
+
+
+def test_headline_rows_on_crema_d_have_ten_replicates_and_the_rest_five():
+    for rows in (late_fusion.table1("paper", "cremad"), late_fusion.table1("paper", "cremad", rate=0.006)):
+        assert set(late_fusion.HEADLINE) <= rows.keys()
+        for label, specs in rows.items():
+            wanted = 10 if label in late_fusion.HEADLINE else 5
+            assert [spec.seed for spec in specs] == list(range(wanted)), label
+    figures = late_fusion.branches("paper", "cremad")
+    assert {len(specs) for specs in figures.values()} == {10} and figures["DGL"] == rows_at_the_common_rate()["DGL"]
+    assert {len(specs) for specs in late_fusion.table4("paper", "cremad").values()} == {5}
+    assert {len(specs) for specs in late_fusion.table1("paper", "ks").values()} == {3}
+    assert {len(specs) for specs in late_fusion.table1("cpu", "emotions").values()} == {1}
+    assert {len(specs) for specs in late_fusion.table1("paper", "cremad", [7]).values()} == {1}
+
+
+def rows_at_the_common_rate():
+    return late_fusion.table1("paper", "cremad")
+
+
+def test_every_run_of_a_notebook_belongs_to_a_table():
+    """So the prices of the tables are the price of everything."""
+    asked = {spec.identity() for spec in experiments.plan("cpu")}
+    named = {spec.identity() for make in experiments.TABLES.values() for spec in experiments.specs_of(make("cpu"))}
+    assert asked == named
 
 
 def test_precision_of_the_paper_profile_is_a_choice(monkeypatch):

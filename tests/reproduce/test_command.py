@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from dgl_core import utils
-from dgl_core.reproduce import outputs
+from dgl_core.reproduce import command, outputs
 from dgl_core.reproduce.execute import check_parameters, declared_parameters
 from dgl_core.runs import keys
 from dgl_core.runs.store import Store
@@ -57,11 +57,24 @@ def test_failures_are_named_in_two_lines_and_cost_nothing_that_was_finished(proj
     assert len(project.records()) == 3 and "ZeroDivisionError" not in (project.out / "index.html").read_text()
 
 
+def test_what_the_reader_did_not_choose_is_left_out_and_is_no_failure(project):
+    project.notebook("01_first", "print(1)", runs=3)
+    project.notebook("02_second", "x = 1")
+    result = project.reproduce("--tables", "1")
+    assert result.returncode == 0, result.stderr
+    assert "Chosen: 0 of 3 runs; 3 are left out" in result.stdout and not project.records()
+    assert "01_first  left out: 3 of its runs were not chosen" in result.stdout
+    assert "1 of 2 notebooks are good" in result.stdout and "02_second  executed" in result.stdout
+    wrong = project.reproduce("--budget", "soon")
+    assert wrong.returncode == 2 and "error: the budget is 'soon'; give a time such as 8h" in wrong.stderr
+
+
 def test_a_notebook_is_kept_only_while_everything_it_depends_on_is_the_same(project, monkeypatch, tmp_path):
     source = project.notebook("01_first", "print(1)")
     for name in ("ROOT", "NOTEBOOKS"):
         monkeypatch.setattr(outputs, name, project.root / {"ROOT": "", "NOTEBOOKS": "notebooks"}[name])
     monkeypatch.setattr(utils, "ROOT", project.root)
+    (project.root / "pyproject.toml").touch()
     monkeypatch.setattr(keys, "key", lambda spec: f"key-{spec.seed}")
     monkeypatch.setenv("DGL_RESULTS", str(project.store))
     monkeypatch.setenv("DGL_DATA", str(tmp_path / "data"))
@@ -158,3 +171,9 @@ def test_time_left_starts_with_the_estimate_and_ends_with_the_measured_pace():
 )
 def test_durations_are_for_people(seconds, text):
     assert duration(seconds) == text
+
+
+def test_the_line_of_the_notebooks_names_only_what_there_is():
+    words = command.notebooks_in_words
+    assert words(0, 9, "about 2 min left", 9, []) == "notebooks: 0 of 9, about 2 min left, a guess: 9 never ran here"
+    assert words(8, 9, "about 8 s left", 0, ["08_x"]) == "notebooks: 8 of 9, about 8 s left (08_x)"

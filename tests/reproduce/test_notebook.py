@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import subprocess
@@ -17,8 +16,8 @@ import dgl_core
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import style
 from dgl_core.paper.tables.results import markdown_table
-from dgl_core.reproduce import notebook
 from dgl_core.training.environment import PORTABLE_NUMERICS
+from dgl_core.utils import ROOT
 
 
 def test_start_seeds_every_generator_and_takes_one_thread():
@@ -78,37 +77,26 @@ def test_check_prints_or_raises(capsys):
         dgl_core.check("2.1c equal", torch.tensor([True, True]))
 
 
-@pytest.mark.parametrize(
-    "differences, threshold, outcome",
-    [
-        ([2.0, 2.1, 1.9, 2.0, 2.1], 0.0, "REPRODUCED"),
-        ([2.0, 2.1, 1.9, 2.0, 2.1], 3.0, "CONTRADICTED"),
-        ([2.0, 2.1, 1.9, 2.0, 2.1], 2.0, "UNDECIDED"),
-        ([2.0, 2.1, 1.9, 2.0], 0.0, "UNDECIDED"),  # fewer than five pairs
-        ([-2.0, -2.1, -1.9, -2.0, -2.1], 0.0, "CONTRADICTED"),
-        ([5.0, -5.0], 0.0, "UNDECIDED"),
-        ([5.0], 0.0, "UNDECIDED"),
-        ([], 0.0, "UNDECIDED"),
-    ],
-)
-def test_verdicts_follow_from_the_interval_and_the_threshold(differences, threshold, outcome, capsys):
-    result = dgl_core.verdict("DGL is better", differences, threshold=threshold)
-    assert result.outcome == outcome and result.n == len(differences)
-    printed = capsys.readouterr().out
-    assert printed == f"{result}\n" and printed.startswith(f"{outcome}  DGL is better")
+def test_a_difference_describes_and_carries_no_word(capsys):
+    dgl_core.difference("DGL minus joint", [1.0, 2.0, 3.0])
+    dgl_core.difference("no effect", [0.04, -0.04, -1e-9], unit="per cent")
+    dgl_core.difference("one", [5.0])
+    dgl_core.difference("none", [])
+    assert capsys.readouterr().out.splitlines() == [
+        "DGL minus joint: mean +2.0 points, 95 % interval [-0.5, +4.5], n = 3",
+        "no effect: mean +0.0 per cent, 95 % interval [-0.1, +0.1], n = 3",
+        "one: +5.0 points, one run has no interval",
+        "none: no runs",
+    ]
 
 
-def test_more_comparisons_need_more_evidence(capsys):
-    differences = [1.0, 2.0, 3.0, 1.5, 2.0]
-    assert dgl_core.verdict("one of one", differences).outcome == "REPRODUCED"
-    assert dgl_core.verdict("one of forty", differences, comparisons=40).outcome == "UNDECIDED"
-
-
-def test_a_verdict_reads_the_same_on_every_machine(capsys):
-    dgl_core.verdict("no effect", [0.04, -0.04, -1e-9], unit="points")
-    assert "mean +0.0 points" in capsys.readouterr().out  # never -0.0
-    with pytest.raises(ValueError, match="must be finite"):
-        dgl_core.verdict("broken", [1.0, math.nan])
+def test_an_answer_has_four_sentences_at_most(capsys):
+    dgl_core.answer("dgl-vanilla")
+    assert capsys.readouterr().out.startswith("“DGL is better than joint training” ")
+    with pytest.raises(ValueError, match="four claims at most"):
+        dgl_core.answer(*["dgl-vanilla"] * 5)
+    with pytest.raises(ValueError, match="did you mean 'dgl-vanilla'"):
+        dgl_core.answer("dgl-vanila")
 
 
 def test_provenance_names_versions_and_no_path_of_this_machine(capsys, monkeypatch, tmp_path):
@@ -121,7 +109,7 @@ def test_provenance_names_versions_and_no_path_of_this_machine(capsys, monkeypat
         and lines["numerics"] == "portable"
         and f"torch {torch.__version__[:4]}" in lines["packages"]
     )
-    assert not [value for value in lines.values() if str(tmp_path) in value or str(notebook.ROOT) in value]
+    assert not [value for value in lines.values() if str(tmp_path) in value or str(ROOT) in value]
     name = sorted(PORTABLE_NUMERICS)[0]
     monkeypatch.setenv(name, "something else")
     dgl_core.provenance()
@@ -165,7 +153,5 @@ def test_written_files_are_whole_and_readable_by_others(tmp_path):
 def test_importing_the_package_imports_nothing_heavy():
     heavy = ("torch", "matplotlib", "nbformat")
     code = f"import sys, dgl_core, dgl_core.reproduce.command; print([m for m in {heavy} if m in sys.modules])"
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=notebook.ROOT
-    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert printed.stdout.strip() == "[]"

@@ -56,9 +56,11 @@ def test_the_plan_in_a_line(known):
     assert summary(plan(todo, known, recorded=[BASE]), 2).endswith(
         "1 notebooks, 9 training runs; 1 recorded, 8 to train: about 2 min"
     )
-    mixed = summary(plan([*todo, RunSpec("cremad")], known), 2)
+    mixed = summary(plan([*todo, RunSpec("other")], known), 2)
     assert mixed.endswith("9 to train: about 2 min and 1 runs whose time is not measured")
-    assert summary(plan([RunSpec("cremad")], known), 1).endswith("1 to train: time not measured")
+    assert summary(plan([RunSpec("other")], known), 1).endswith("1 to train: time not measured")
+    counted = summary(plan([RunSpec("cremad")], known), 1)
+    assert counted.endswith("1 to train: 1 runs of 1.4e+16 operations together, not timed here")
     assert summary(plan([], known), 1).endswith("0 recorded, none to train")
 
 
@@ -67,7 +69,7 @@ def test_the_plan_by_data_set_names_what_is_missing_and_what_to_do(known):
     lines = table(plan(todo, known, {"cremad": [RunSpec("cremad")] * 4, "other": []}, [BASE.but(seed=9)]))
     assert [line.split()[:2] for line in lines[:2]] == [["data", "set"], ["generated", "emotions"]]
     assert lines[1].split()[2:5] == ["4", "1", "3"] and "about 60 s" in lines[1] and lines[1].endswith("made here")
-    assert "time not measured" in lines[2] and "CREMA-D" in lines[2]
+    assert "4 runs of 5.6e+16 operations together, not timed here" in lines[2] and "CREMA-D" in lines[2]
     assert "not here: 'python -m dgl_core data status cremad' says how to get it" in lines[2]
     assert lines[3].endswith("not here: this version does not read it")
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from dgl_core.paper import experiments
+from dgl_core.paper.experiments import late_fusion
 from dgl_core.reproduce import command, rehearse
 from dgl_core.reproduce.plan import Plan
 from dgl_core.reproduce.rehearse import LABEL, SIZES
-from dgl_core.runs import run
+from dgl_core.runs import estimates, run
 from dgl_core.runs.estimates import signed
 from dgl_core.training import streaming
 
@@ -58,11 +59,25 @@ def test_sizes_that_make_no_sense_are_refused(size):
         rehearse.random_dataset("cremad", size)
 
 
-def test_a_disk_that_is_too_small_is_noticed_before(monkeypatch):
-    usage = type("Usage", (), {"free": 10**9})
+def disk_of(monkeypatch, gigabytes):
+    usage = type("Usage", (), {"free": int(gigabytes * 1e9)})
     monkeypatch.setattr(rehearse.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(ValueError, match="rehearsing vggsound takes 167 GB .* 1 GB are free.*DGL_DATA_CACHE"):
-        rehearse.random_dataset("vggsound")
+
+
+def test_where_the_disk_is_too_small_a_share_is_rehearsed(monkeypatch, capsys):
+    disk_of(monkeypatch, 100.0)
+    assert rehearse.fitting("vggsound", "1") == "0.5" and "a share of 0.5 is rehearsed" in capsys.readouterr().out
+    assert rehearse.fitting("vggsound", "0.1") == "0.1"
+    assert rehearse.fitting("cremad", "1") == "1" and not capsys.readouterr().out
+    for name in ("cremad", "vggsound"):
+        room = rehearse.SIZES[name].scaled(rehearse.fitting(name, "1")).bytes
+        assert room <= 0.9 * 100e9, "what is chosen fits"
+
+
+def test_a_disk_without_any_room_is_one_sentence(monkeypatch):
+    disk_of(monkeypatch, 0.1)
+    with pytest.raises(ValueError, match="rehearsing vggsound takes 1.7e.02 GB .* 0.1 GB are free.*DGL_DATA_CACHE"):
+        rehearse.fitting("vggsound", "1")
 
 
 def test_the_paper_profile_is_rehearsed_and_no_record_is_written(workplace, capsys, monkeypatch):
@@ -74,11 +89,12 @@ def test_the_paper_profile_is_rehearsed_and_no_record_is_written(workplace, caps
     monkeypatch.setattr(rehearse, "plan_of", lambda profile, names: plan)
     assert command.main(["--profile", "paper", "--rehearse", "small", "--out", str(workplace / "out")]) == 0
     said = capsys.readouterr().out
-    assert LABEL in said and "projected time of the paper profile" in said and "not a measurement" in said
-    assert all(method in said for method in ("vanilla", "dgl", "agm"))
+    assert LABEL in said and "no time is projected" in said and "projected time" not in said
+    assert all(method in said for method in ("vanilla", "dgl", "agm")) and "relearn          stepped once" in said
+    assert "4 methods took their steps, 0 failed; peak memory" in said
     (path,) = (workplace / "results" / "rehearsal").iterdir()
     report = json.loads(path.read_text())
-    assert report["label"] == LABEL and report["scale"] == 0 and report["clips"] == 64
+    assert report["label"] == LABEL and report["scale"] == 0 and report["clips"] == 64 and not report["failed"]
     costs = report["methods"]
     assert set(costs) == {"vanilla", "dgl", "agm", "relearn"} and costs["relearn"]["derived"] == 1.05
     assert all(cost["seconds_per_epoch"] > 5954 // 8 * cost["step_ms"] / 1000 for cost in costs.values())
@@ -87,9 +103,73 @@ def test_the_paper_profile_is_rehearsed_and_no_record_is_written(workplace, caps
     path.write_text(json.dumps(signed(report | {"scale": 1})))
     dgl = next(spec for spec in wanted if spec.method == "dgl")
     assert run.estimates(wanted).seconds(dgl) == pytest.approx(100 * costs["dgl"]["seconds_per_epoch"])
-    assert run.estimates(wanted).seconds(dgl.but(precision="bf16")) is None
+    assert run.estimates(wanted).measured(dgl.but(precision="bf16")) is None
     path.write_text("{")
     assert run.estimates(wanted).seconds(dgl) is None, "half a report is none"
+
+
+def report_of(name, model="resnet18", scale=1.0, failed=None, **methods):
+    costs = {m: {"seconds_per_epoch": seconds, "step_ms": 100.0, "operations": 1e12} for m, seconds in methods.items()}
+    return {
+        "dataset": name, "model": model, "scale": scale, "precision": "fp32", "methods": costs, "failed": failed or {},
+        "peak_memory_mb": 700.0, "environment": {"device": "cuda (a card)"},
+    }  # fmt: skip
+
+
+def test_the_total_counts_runs_cards_and_trainings_that_share_one():
+    base = late_fusion.base_specs("paper", "cremad", [0, 1, 2])
+    wanted = base + [spec.but(method="dgl") for spec in base]
+    known = run.estimates(wanted)
+    found = [report_of("cremad", vanilla=6.0, dgl=12.0)]
+    said = "\n".join(rehearse.total(known, wanted, found, "1", 1, 1))
+    assert "all together                     6 runs  1 h 30 min" in said and "2 methods took their steps" in said
+    said = "\n".join(rehearse.total(known, wanted, found, "1", 2, 1))
+    assert "45 min if trainings share a card perfectly, 1 h 30 min at most" in said and "2 on a card: 1400 MiB" in said
+    said = "\n".join(rehearse.total(known, wanted, [report_of("cremad", scale=0.1, vanilla=6.0)], "1", 1, 2))
+    assert "3 of them not measured" in said and "on a share of the clips: 0.1" in said
+    (line,) = rehearse.total(known, wanted, found, "small", 1, 1)
+    assert "no time is projected" in line
+
+
+def test_a_rehearsal_puts_the_arithmetic_beside_the_time(workplace, monkeypatch, capsys):
+    """Operations and bytes of the committed counts, the roofline that was measured, expected and measured time."""
+    base = late_fusion.base_specs("paper", "cremad", [0])[0]
+    counted = rehearse._counted(base.but(method="agm"), 64, "0.01")
+    assert counted == dict(zip(("operations", "bytes"), estimates.step_work(base.but(method="agm")), strict=True))
+    assert rehearse._counted(base, 64, "small") == {}, "a small step is another step"
+    report = report_of("cremad", vanilla=6.0) | {
+        "batch_size": 64, "roofline": {"operations": 1e13, "bytes": 1e12}, "evaluation_seconds": 1.0, "data_on": "cpu",
+    }  # fmt: skip
+    report["methods"]["vanilla"] |= counted
+    monkeypatch.setattr(rehearse, "measure", lambda specs, size, steps: report)
+    assert rehearse.rehearse([base], "0.01") == [report]
+    said = capsys.readouterr().out
+    assert "roofline, measured: 10 Tera-operations/s, 1e+03 GB/s; a step has 64 clips" in said
+    expected = 1000 * counted["operations"] / 1e13  # ms: more than its bytes take
+    assert f"{expected:9.1f} ms" in said and "100.0 ms" in said and f"{expected:13.0f} %" in said
+    assert len(list((workplace / "results" / "rehearsal").iterdir())) == 1
+
+
+def test_what_fails_is_a_sentence_and_the_rest_goes_on(monkeypatch, capsys):
+    """A method that cannot train, a set without room: the rehearsal still ends in a total."""
+    specs = [late_fusion.base_specs("paper", "cremad", [0])[0].but(method=m) for m in ("vanilla", "dgl")]
+    specs.append(late_fusion.base_specs("paper", "ks", [0])[0])
+    plan = Plan({}, [], [], run.estimates([]), {"cremad": specs})
+    monkeypatch.setattr(rehearse, "plan_of", lambda profile, names: plan)
+    build = rehearse.methods.build
+
+    def broken(name, options):
+        if name == "dgl":
+            raise ValueError("no such luck")
+        return build(name, options)
+
+    monkeypatch.setattr(rehearse.methods, "build", broken)
+    fits = rehearse.fitting
+    monkeypatch.setattr(rehearse, "fitting", lambda name, size: fits(name, size) if name == "cremad" else 1 / 0)
+    assert rehearse.profile(["04_benchmark"], "small") == 0
+    said = capsys.readouterr().out
+    assert "failed: ValueError: no such luck" in said and "not rehearsed: division by zero" in said
+    assert "1 methods took their steps, 1 failed" in said
 
 
 def test_only_the_paper_profile_is_rehearsed(workplace, capsys):

@@ -99,16 +99,12 @@ def test_figures_have_their_alternative_text_caption_and_files():
     assert "interactive(...)" not in page and "Interactive in JupyterLab" in page
 
 
-def test_checks_verdicts_and_other_lines():
+def test_checks_answers_and_other_lines():
     lines = "PASS  9.1a it holds (error < 1e-12)\nsomething else\n"
-    lines += "REPRODUCED  DGL: better: mean +2.0 points, 95 % interval [+1.0, +3.0], n = 4\nUNDECIDED  KS: no runs\n"
+    lines += "“DGL is better” holds on emotions (better, +2.0) and fails on vectors (worse, -1.0).\n"
     built, page = build(cell("x", printed(lines)), cell("y", printed("careful\n", "stderr")))
-    assert built.checks == 1
-    assert [verdict[:3] for verdict in built.verdicts] == [
-        ("reproduced", "DGL: better", "mean +2.0 points, 95 % interval [+1.0, +3.0], n = 4"),
-        ("undecided", "KS", "no runs"),
-    ]
-    assert "<pre>something else</pre>" in page and "<span>error &lt; 1e-12</span>" in page
+    assert built.checks == 1 and page.count('<p class="answer">“DGL is better” holds on emotions') == 1
+    assert "something else" in page and "<span>error &lt; 1e-12</span>" in page
     assert re.search(r"<details><summary>Messages</summary><pre>careful", page)
 
 
@@ -125,7 +121,7 @@ def test_tables_lose_their_styles_and_show_their_verdicts():
         cell('publish("numbers", table)', shown(html=numbers._repr_html_())),
     )
     assert "<style" not in page and "border=" not in page and "style=" not in page
-    assert built.judged == 2 and '<td class="reproduced"><span class="tag">Reproduced</span> +2.0' in page
+    assert built.judged == 2 and '<td class="good"><span class="tag">Reproduced</span>: +2.0' in page
     assert "<th>claim</th>" in page and page.count("<thead>") == 2 and "s &lt; 1" in page
     assert 'class="table claims" id=ledger' in page and 'class="table" id=numbers' in page
     assert 'href="tables/ledger.csv"' in page and "id=ledger" not in built.ledger

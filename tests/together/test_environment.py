@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import re
 import shlex
@@ -61,6 +63,10 @@ def test_the_lock_is_complete_for_this_interpreter():
     """Whatever a locked package needs is locked too; CUDA builds of torch pin their own libraries."""
     environment = default_environment() | {"extra": ""}
     pins = {name(pin): pin for pin in LOCK if pin.marker is None or pin.marker.evaluate(environment)}
+    installed = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version for d in metadata.distributions()}
+    other = [n for n, pin in pins.items() if n not in installed or not pin.specifier.contains(installed[n])]
+    if other:
+        pytest.skip(f"not the environment of the lock: {', '.join(other[:3])}")
     for pin in pins.values():
         for text in metadata.requires(pin.name) or []:
             needed = Requirement(text)
@@ -105,9 +111,48 @@ def test_workflow_and_ci_call_the_same_command():
     assert "make test" in runs and "make reproduce PROFILE=smoke" in runs
     for python in job["strategy"]["matrix"]["python"]:
         assert f"Programming Language :: Python :: {python}" in PROJECT["classifiers"]
+    assert {"newest", "oldest", "package", "frameworks", "smoke"} <= workflow["jobs"].keys()
+    assert set(workflow["jobs"]["smoke"]["strategy"]["matrix"]["system"]) == {"windows-latest", "macos-latest"}
     ci = ROOT / ".ci" / "run"
     assert re.search(r"^make test$", ci.read_text(), re.MULTILINE) and ci.stat().st_mode & 0o111
     assert subprocess.run(["bash", "-n", ci]).returncode == 0
+
+
+def test_the_workflow_uses_actions_of_one_commit_and_files_that_are_there():
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    used = re.findall(r"uses: (\S+)(?:  # (\S+))?", text)
+    assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) and tag for action, tag in used), used
+    assert len({action.split("@")[0] for action, _ in used}) == len(set(used)), "one action, one commit"
+    runs = [step.get("run", "") for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]
+    named = [word for run in runs for word in run.split() if re.match(r"(?:tests|tools)/", word)]
+    assert named and not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_image_is_built_without_history_and_records_of_this_machine():
+    left_out = (ROOT / ".dockerignore").read_text().split()
+    assert {".git", "results/runs", "results/rehearsal", "reports", "data", ".venv"} <= set(left_out)
+    needed = ("results/reference", "requirements.lock", ".github", "notebooks")  # by notebooks and tests
+    assert not [name for name in needed if name in left_out or name.split("/")[0] in left_out]
+
+
+def test_the_image_can_run_as_any_user():
+    """What commands write is open to all, and the home of the image is everybody's."""
+    text = (ROOT / "Dockerfile").read_text()
+    written = re.search(r'WRITTEN="([^"]*)"', text)[1].split()
+    assert {"reports", "results", "data", "notebooks"} <= set(written) and "HOME=/home/reader" in text
+    assert text.count("mkdir -p $WRITTEN && chmod -R a+rwX $WRITTEN && chmod a+rwx . ~") == 2
+    assert '--user "$(id -u):$(id -g)"' in text
+
+
+def test_the_dev_container_builds_the_environment_of_everyone():
+    told = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    stages = re.findall(r"^FROM \S+ AS (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert told["build"]["target"] in stages and (ROOT / ".devcontainer" / told["build"]["dockerfile"]).is_file()
+    environment = told["containerEnv"]["VENV"]
+    assert told["postCreateCommand"] == f"make {environment}/.complete"
+    words = ["make", "-n", f"VENV={environment}", f"{environment}/.complete"]
+    dry = subprocess.run(words, cwd=ROOT, env=by_hand(), capture_output=True, text=True)
+    assert dry.returncode == 0 and f"{environment}/bin/python -m pip install" in dry.stdout, dry.stderr
 
 
 def by_hand() -> dict[str, str]:
@@ -115,10 +160,22 @@ def by_hand() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
 
 
-@pytest.mark.parametrize("target", ["reproduce", "test", "notebooks", "audit", "bench", "lab", "clean"])
+@pytest.mark.parametrize("target", ["help", "reproduce", "test", "notebooks", "audit", "bench", "lab", "clean"])
 def test_make_knows_its_targets(target):
     dry = subprocess.run(["make", "-n", target], cwd=ROOT, env=by_hand(), capture_output=True, text=True)
     assert dry.returncode == 0, dry.stderr
+
+
+def test_make_help_lists_every_target_and_variable():
+    said = subprocess.run(["make", "help"], cwd=ROOT, env=by_hand(), capture_output=True, text=True, check=True).stdout
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
+    assert not [target for target in targets if f"make {target}" not in said]
+    variables = set(re.findall(r"(?:value|call quoted),([A-Z_]+)\)", makefile)) | set(
+        re.findall(r"^([A-Z]+) \?=", makefile, re.M)
+    )
+    assert not [name for name in variables - {"VENV", "WORKERS"} if f"{name}=" not in said]
+    assert "BIN" not in said, "the comment ends where the rules begin"
 
 
 def test_make_reproduce_passes_its_variables_on():
@@ -138,7 +195,7 @@ def test_the_audit_takes_a_seed_and_ci_gives_another_one_in_every_run():
 
 
 VARIABLES = {"PROFILE": "--profile", "ONLY": "--only", "OUT": "--out", "REHEARSE": "--rehearse",
-             "PER_GPU": "--per-gpu", "DASK": "--dask"}  # fmt: skip
+             "PER_GPU": "--per-gpu", "DASK": "--dask", "TABLES": "--tables", "BUDGET": "--budget"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -179,7 +236,9 @@ def test_citation():
     assert {"cff-version", "message", "title", "authors", "version", "license", "preferred-citation"} <= set(citation)
     assert citation["version"] == dgl_core.__version__ and citation["license"] == PROJECT["license"] == "MIT"
     assert citation["preferred-citation"]["year"] == 2025
-    assert f"## {dgl_core.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert citation["preferred-citation"]["url"].startswith("https://")
+    assert citation["date-released"] >= datetime.date(2026, 11, 21)
+    assert f"\n## {dgl_core.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
 
 
 # Spelled so that this file does not hold what it looks for. Every match of a pattern holds one of the words before it:

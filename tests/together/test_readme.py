@@ -15,10 +15,11 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
 def test_generated_blocks_are_current():
     assert readme.renewed(TEXT) == TEXT, "run python -m tools.readme"
+    assert readme.LEDGER.read_text() == readme.ledger(), "run python -m tools.readme"
 
 
 def test_a_stale_block_is_noticed():
-    begin, end = readme.BLOCKS["claims"]
+    begin, end = readme.BLOCKS["answers"]
     head, rest = TEXT.split(begin, 1)
     stale = head + begin + "\n| an old claim |\n" + end + rest.split(end, 1)[1]
     assert readme.renewed(stale) == TEXT

@@ -142,11 +142,12 @@ def test_precision(precision, dtype):
     run = trainer(precision=precision, model=late(2))
     seen = []
     run.model.encoders[NAMES[0]].register_forward_hook(
-        lambda module, inputs, output: seen.append(output.dtype) if module.training else None
+        lambda module, inputs, output: seen.append((module.training, output.dtype))
     )
     run.fit()
     assert all(p.dtype == dtype for p in run.model.parameters())
-    assert set(seen) == {torch.bfloat16 if precision == "bf16" else dtype}
+    computed = torch.bfloat16 if precision == "bf16" else dtype
+    assert set(seen) == {(True, computed), (False, computed)}, "evaluation too"
     assert all(math.isfinite(v) for values in run.curves.values() for v in values)
 
 

@@ -1,4 +1,4 @@
-"""The judge: pairs, intervals, the one rule, and what must not be compared."""
+"""Pairs, intervals, and what must not be compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.stats import ttest_1samp
 
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.verdicts import statistics
-from dgl_core.verdicts.statistics import holm, judge, mean_interval
+from dgl_core.verdicts.statistics import mean_interval
 
 
 def record(seed: int, fused: float, audio: float = 0.5, *, fingerprint: str = "same", loop: int = 1) -> RunRecord:
@@ -25,27 +25,6 @@ def test_pairs_are_made_by_seed_not_by_order():
 def test_branches_are_compared_as_named():
     rows = {"DGL": [record(0, 0.9, audio=0.7)], "audio alone": [record(0, 0.5)]}
     assert statistics.paired(rows, "DGL", "audio alone", "audio") == pytest.approx([20.0])
-
-
-@pytest.mark.parametrize(
-    ("differences", "outcome"),
-    [
-        ([5, 6, 5, 6, 5], "REPRODUCED"),
-        ([-5, -6, -5, -6, -5], "CONTRADICTED"),
-        ([-5, 6, -5, 6, -5], "UNDECIDED"),
-        ([9], "UNDECIDED"),
-        ([5, 6, 5, 6], "UNDECIDED"),  # clear, but fewer than five pairs decide nothing
-        ([6.2] * 6, "UNDECIDED"),  # no spread
-    ],
-)
-def test_outcome_follows_the_interval(differences, outcome):
-    assert judge("a claim", differences).outcome == outcome
-
-
-def test_more_comparisons_make_a_verdict_harder():
-    differences = [1.0, 2.0, 3.0, 2.0, 1.0]
-    assert judge("a claim", differences).outcome == "REPRODUCED"
-    assert judge("a claim", differences, comparisons=1000).outcome == "UNDECIDED"
 
 
 def test_interval_is_students():
@@ -95,25 +74,6 @@ def test_mixed_models_are_refused():
     one.revisions["model"], other.revisions["model"] = 1, 2
     with pytest.raises(ValueError, match="model resnet18"):
         statistics.consistent({"DGL": [one], "vanilla": [other]})
-
-
-def test_holm_rejects_what_holms_test_rejects():
-    groups = {"clear": [5.0, 5.1, 4.9, 5.2], "fair": [1.0, 1.2, 0.7, 1.1], "weak": [0.5, -0.2, 0.6, 0.1]}
-    groups["none"] = [1.0, -1.0, 2.0, -2.0]
-    intervals = holm(groups)
-    ordered = sorted(groups, key=lambda name: ttest_1samp(groups[name], 0).pvalue)
-    rejecting = True
-    for place, name in enumerate(ordered):
-        rejecting = rejecting and ttest_1samp(groups[name], 0).pvalue < 0.05 / (len(groups) - place)
-        assert (intervals[name].low > 0 or intervals[name].high < 0) == rejecting
-
-
-def test_holm_with_one_group_is_the_plain_interval():
-    assert holm({"only": [1.0, 2.0, 4.0]})["only"] == mean_interval([1.0, 2.0, 4.0])
-
-
-def test_holm_leaves_out_groups_without_values():
-    assert list(holm({"a": [], "b": [1.0, 2.0]})) == ["b"]
 
 
 @pytest.mark.parametrize(("ratio", "pairs"), [(0.5, 34), (1.0, 10), (2.0, 5)])

@@ -16,6 +16,7 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from dgl_core.data.files import cache
+from dgl_core.utils import needs
 
 AGAIN = 2  # further tries of an address
 TIMEOUT = 30.0  # seconds without a byte
@@ -47,16 +48,13 @@ def fetch(remote: Remote, root: Path) -> Path:
 
     Raises:
         ValueError: no address gave the right content; says what each gave. Nothing half-written is left.
-        ImportError: pooch is not installed.
+        MissingPackage: pooch is not installed.
     """
     target = root / remote.path
     if target.is_file() and remote.right(target):
         return target
-    try:
-        import pooch
-    except ImportError:
-        missing = "files are fetched with pooch, which is not installed: pip install 'dgl-core[media]'"
-        raise ImportError(missing) from None
+    needs("Downloads", "pooch", "requests")
+    import pooch
 
     def download(url: str, file: str, caller: pooch.Pooch) -> None:
         pooch.HTTPDownloader(timeout=TIMEOUT)(url, file, caller)

@@ -25,6 +25,7 @@ from dgl_core.data.files import cache
 from dgl_core.data.files.arrays import new_array, problem
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.media.reader import TYPES, VERSION, ClipReader, Source, check_names, opened, read_all
+from dgl_core.data.media.sound import resampler
 from dgl_core.data.media.spectrogram import Form
 from dgl_core.data.media.video import Frames, is_video, pyav
 
@@ -72,6 +73,8 @@ def ensure(folder: Path, sources: Sequence[Source], form: Form, frames: Frames, 
         raise ValueError(f"{len(twice)} clip ids occur more than once, e.g. {twice[0]!r}; every clip needs its own id")
     check_names(text for source in sources for text in (source.clip, source.sound, source.pictures))
     how = settings(form, frames)
+    if resampler() != "librosa" and problem(folder, how):  # arrays that librosa resampled are as good or better
+        how |= {"resampler": resampler()}
     reader = ClipReader(folder.with_name(f"{folder.name}.clips"), form, frames)
 
     def whole() -> bool:

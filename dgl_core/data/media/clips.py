@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,13 +69,23 @@ def prepare_clips(clips: Clips, view: View, name: str, again: bool = False) -> s
     return stored.ensure(view.folder(name), clips.sources, view.form, view.stored, again)
 
 
-def load_clips(clips: Clips, view: View, *, name: str, source: str, key: str, complete: bool = False) -> Dataset:
+def load_clips(
+    clips: Clips,
+    view: View,
+    *,
+    name: str,
+    source: str,
+    key: str,
+    complete: bool = False,
+    groups: Mapping[str, str] | None = None,
+) -> Dataset:
     """Load a real set from its media; what was read before is not read again.
 
     Args:
         key: name of the folder of its arrays.
         source: where the values come from, in words; clips that could not be read are added to it.
         complete: a clip that cannot be read is an error, as where the lists are the benchmark.
+        groups: clip -> what it shares with others, as for ``Dataset``.
 
     Raises:
         ValueError: for such a clip, or if no clip can be read.
@@ -95,6 +105,7 @@ def load_clips(clips: Clips, view: View, *, name: str, source: str, key: str, co
     labels, parts = zip(*(listed[clip] for clip in names), strict=True)
     ratios = sorted(entry.width / max(1, entry.height) for entry in entries)
     about = {"name": name, "classes": clips.classes, "source": source, "stretch": ratios[len(ratios) // 2]}
+    about |= {"groups": [groups[clip] for clip in names]} if groups else {}
     return dataset(sound, frames, labels, parts, names, view, **about)
 
 

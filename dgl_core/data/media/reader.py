@@ -21,15 +21,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from joblib.externals.loky import ProcessPoolExecutor, cpu_count  # processes without torch and the caller's script
 
 from dgl_core.data.files import cache
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.media.pictures import picture_files, read_picture
-from dgl_core.data.media.sound import read_wav
+from dgl_core.data.media.sound import read_wav, resampler
 from dgl_core.data.media.spectrogram import Form, spectrogram
 from dgl_core.data.media.video import Frames, is_video, read_video
-from dgl_core.utils import Clock, Progress, without_interrupts
+from dgl_core.utils import Clock, Progress, importable, without_interrupts
 
 VERSION = 2  # raised when the same media give other arrays, or the folder has another layout
 FEW = 64  # clips that are read in this process
@@ -124,7 +123,8 @@ class ClipReader:
         return next((place for place in places if place.is_file()), None)
 
     def _place(self, source: Source, stamp: str, ending: str) -> Path:
-        name = json.dumps([VERSION, source.clip, stamp, asdict(self.form), asdict(self.frames)])
+        other = [name for name in [resampler()] if name != "librosa"]
+        name = json.dumps([VERSION, source.clip, stamp, asdict(self.form), asdict(self.frames), *other])
         return self.folder / (hashlib.sha256(name.encode()).hexdigest()[:32] + ending)
 
 
@@ -134,11 +134,16 @@ def read_all(reader: ClipReader, tasks: list[tuple[Source, str]]) -> None:
     Raises:
         ValueError: clips that killed their process twice; what the others gave is kept.
     """
-    if len(tasks) <= FEW or multiprocessing.current_process().daemon:  # which must not start processes
+    few = len(tasks) <= FEW or multiprocessing.current_process().daemon  # which must not start processes
+    if not few:
+        alone = "" if importable("joblib") else "; joblib is not installed, so one after the other"
+        cache.say(f"reading {len(tasks)} clips into {reader.folder} (can be interrupted; goes on where it was){alone}")
+    if few or not importable("joblib"):
         for task in tasks:
             reader(*task)
         return
-    cache.say(f"reading {len(tasks)} clips into {reader.folder} (can be interrupted; goes on where it was)")
+    from joblib.externals.loky import cpu_count
+
     clock, done = Clock(SECONDS * len(tasks), cpu_count()), Counter({True: 0, False: 0})
 
     def note(readable: bool) -> None:
@@ -167,6 +172,8 @@ def progress(done: Mapping[bool, int], total: int, clock: Clock) -> str:
 
 def _in_processes(reader: ClipReader, tasks: list[tuple], processes: int, note: Callable[[bool], None]) -> list[tuple]:
     """Read clips in worker processes until one of these dies; the clips that were being read then, [] if none did."""
+    from joblib.externals.loky import ProcessPoolExecutor  # processes without torch and the caller's script
+
     one_thread = {"OMP_NUM_THREADS": "1"}
     pool = ProcessPoolExecutor(processes, initializer=_end_with, initargs=(os.getpid(),), env=one_thread)
     waiting, reading = iter(tasks), {}

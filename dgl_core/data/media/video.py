@@ -14,6 +14,7 @@ from dgl_core.data.files.cache import check_listed
 from dgl_core.data.media.pictures import scaled
 from dgl_core.data.media.sound import mono
 from dgl_core.data.media.whole import check_whole
+from dgl_core.utils import needs
 
 VIDEO = frozenset({".flv", ".mp4", ".mpg", ".mpeg", ".avi", ".mkv", ".mov", ".webm"})  # endings
 RULES = ("1fps", "even")
@@ -59,7 +60,7 @@ def read_video(path: Path, frames: Frames | None, sound: bool) -> Media:
     """Read sound, frames or both from one file, in one pass over it.
 
     Raises:
-        FileNotFoundError: no such file. ImportError: PyAV is not installed.
+        FileNotFoundError: no such file. MissingPackage: PyAV is not installed.
         ValueError: it cannot be decoded, lacks a stream or frames, or ends early; names file, reason and remedy.
     """
     pyav()
@@ -91,10 +92,17 @@ def _opened(path: Path) -> Iterator[Any]:
     av = pyav()
     check_listed(path)
     try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        with _container(path) as container:
             yield container
     except av.FFmpegError as error:
         raise ValueError(f"{path}: cannot be decoded ({error.strerror or error}); download or copy it again") from None
+
+
+def _container(path: Path):
+    """Open a file with PyAV, which before version 19 refuses a title that is no UTF-8 unless it is told otherwise."""
+    av = pyav()
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    return av.open(f"file:{path}", **lenient)
 
 
 class _Reader:
@@ -141,9 +149,10 @@ class _Reader:
     def _wanted(self) -> list[int]:
         """Choose the numbers of the frames to keep."""
         if self.frames.rule == "1fps":
-            step = max(1, int(self.video.average_rate or self.video.guessed_rate or 1))
+            rate = self.video.average_rate or self.video.guessed_rate or 1
+            step = max(1, rate.numerator // rate.denominator)  # a Fraction before PyAV 19, since then a type of its own
             return [k * step for k in range(self.frames.count)]
-        with pyav().open(f"file:{self.path}", metadata_errors="replace") as container:  # each packet holds one frame
+        with _container(self.path) as container:  # each packet holds one frame
             return self.frames.middles(sum(p.size > 0 for p in container.demux(container.streams.video[0])))
 
     def _look(self, packet) -> None:
@@ -197,8 +206,7 @@ class _Reader:
 
 def pyav():
     """Import PyAV, or say how to get it."""
-    try:
-        import av
-    except ImportError:
-        raise ImportError("videos are read with PyAV, which is not installed: pip install 'dgl-core[media]'") from None
+    needs("Videos", "av")
+    import av
+
     return av

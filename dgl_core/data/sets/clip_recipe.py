@@ -27,6 +27,7 @@ class Listing:
     source: str  # where the values come from, in words
     key: str  # folder of the prepared arrays in the cache
     long: bool = False  # ten seconds of sound, not three
+    groups: Mapping[str, str] | None = None  # clip -> what it shares with others
     complete: bool = False  # a clip that cannot be read is an error, as where the lists are the benchmark
 
 
@@ -53,7 +54,7 @@ def clip_recipe(
 
     def load(root: Path | None, **given: Any) -> data.Dataset:
         listing, view = viewed(root, given)
-        about = {"source": listing.source, "key": listing.key, "complete": listing.complete}
+        about = {"source": listing.source, "key": listing.key, "complete": listing.complete, "groups": listing.groups}
         return load_clips(listing.clips, view, name=name, **about)
 
     def prepare(root: Path | None, **given: Any) -> str:
@@ -66,10 +67,18 @@ def clip_recipe(
     return Recipe(name, load, options, choices=choices, limits=limits, verify=verify, prepare=prepare)
 
 
-def cut_training(labels: Sequence, parts: Sequence[str], val: float, seed: int, test: float = 0.0) -> list[str]:
+def cut_training(
+    labels: Sequence,
+    parts: Sequence[str],
+    val: float,
+    seed: int,
+    test: float = 0.0,
+    groups: Sequence[str] | None = None,
+) -> list[str]:
     """Return the parts after cutting shares of the training part off, class by class; the others stay."""
     training = [number for number, part in enumerate(parts) if part == "train"]
-    cut = random_split([labels[number] for number in training], val=val, test=test, seed=seed)
+    of = None if groups is None else [groups[number] for number in training]
+    cut = random_split([labels[number] for number in training], val=val, test=test, seed=seed, groups=of)
     moved = dict(zip(training, cut, strict=True))
     return [moved.get(number, part) for number, part in enumerate(parts)]
 

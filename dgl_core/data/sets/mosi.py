@@ -21,6 +21,7 @@ import numpy as np
 
 from dgl_core import data
 from dgl_core.data.recipe import Recipe
+from dgl_core.utils import needs
 
 TABLE = "utterances.csv"
 FILES = {"train": "mosi_train.npz", "test": "mosi_test.npz"}
@@ -107,10 +108,9 @@ def _features(folder: Path, rows: Sequence[dict[str, str]]) -> dict[str, np.ndar
 
 def tfidf(transcripts: Sequence[str], train: Sequence[int]) -> np.ndarray:
     """Return the TF-IDF of words and pairs that two or more utterances of ``train`` have ``[N, V]``, mean square 1."""
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-    except ImportError as error:
-        raise ImportError("text='transcripts' needs scikit-learn: pip install scikit-learn") from error
+    needs("Transcripts as words", "sklearn")
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
     vectorizer.fit([transcripts[row] for row in train])
     table = vectorizer.transform(transcripts).toarray()  # rows of length 1, or 0 where no word is known

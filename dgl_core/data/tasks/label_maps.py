@@ -6,14 +6,15 @@ Targets are class maps [B, H, W]; pixels labelled ``VOID`` count nowhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgl_core.data.tasks.classes import Task
+from dgl_core.data.tasks.classes import Task, class_names, class_weights, first_outside, pooled, shown, suggested
 
 VOID = 255
 
@@ -62,10 +63,38 @@ class Segmentation(Task):
         maps: how many predicted label maps a tally keeps for pictures, the first that it sees.
     """
 
+    kind = "dense"
     score = "miou"
     evaluation_batch = 16
     by_sample = False  # a batch is divided by the weights of its own pixels
     reestimate = True
+    exact = False
+
+    @staticmethod
+    def stored(target: Tensor, name: str) -> Tensor:
+        if target.dim() != 3 or target.is_floating_point() or target.is_complex() or not target[:1].numel():
+            raise ValueError(f"data set {name!r}: target is {shown(target)}; label maps are integers [N, H, W], {VOID} "
+                             f"where nothing is labelled{suggested(target)}")  # fmt: skip
+        return target.long()
+
+    @staticmethod
+    def names(classes: Sequence[str] | None, target: Tensor, name: str) -> tuple[str, ...]:
+        labelled = target[target != VOID]
+        return class_names(classes, labelled if labelled.numel() else target.new_zeros(1), name)
+
+    @staticmethod
+    def outside(target: Tensor, classes: int) -> tuple[int, object] | None:
+        return first_outside(target, classes, VOID)
+
+    @classmethod
+    def made(cls, target: Tensor, classes: int, weights: Any) -> Segmentation:
+        """``weights`` "balanced": by ``median_frequency``."""
+        if weights == "balanced":
+            return cls(classes, median_frequency(target, classes))
+        return cls(classes, class_weights(weights, lambda: torch.ones(classes), classes))
+
+    def plain(self) -> dict[str, Any]:
+        return {"classes": self.classes}
 
     def __init__(self, classes: int, weights: Tensor | None = None, maps: int = 0):
         if weights is not None and weights.shape != (classes,):
@@ -102,6 +131,25 @@ class Segmentation(Task):
 
     def tally(self) -> SegmentationTally:
         return SegmentationTally(self)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Compute probabilities [B, K, h, w]."""
+        return outputs.softmax(dim=1)
+
+    def pool(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Average log-probabilities."""
+        return pooled(outputs)
+
+    def chance(self, train: Tensor, target: Tensor) -> float:
+        """Mean intersection over union of calling everything what is the most frequent label in training."""
+        counts = [torch.stack([torch.bincount(image.flatten(), minlength=VOID + 1)[: self.classes] for image in part])
+                  for part in (train, target)]  # fmt: skip
+        (usual, truth) = (count.sum(0).double() for count in counts)
+        return ((truth[usual.argmax()] / truth.sum().clamp(min=1)) / (truth > 0).sum().clamp(min=1)).item()
+
+    def labels(self, scores: Tensor, classes: Sequence[str]) -> np.ndarray:
+        """Number the most probable class of every pixel, int64 [B, h, w]."""
+        return scores.argmax(dim=1).cpu().numpy()
 
     def to(self, device: torch.device | str) -> Segmentation:
         return Segmentation(self.classes, self.weights.to(device), self.maps)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method, State
 from dgl_core.methods.heads import collect, encode, feature_widths
-from dgl_core.methods.scores import JointObjective, check_target, evaluating
+from dgl_core.methods.scores import JointObjective, evaluating
 
 JOINED = "joined"  # the fitted fusion among the heads
 DECAYS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # strengths of the penalty that validation chooses from
@@ -28,7 +28,8 @@ class UnimodalEnsemble(Method):
     """Unimodal ensemble: each encoder with its own linear head, trained alone; log-probabilities are averaged.
 
     **Step.** theta_m and head_m follow grad CE(head_m(z_m), y), for each modality by itself; the model's fusion is not
-    used. Fused logits are the mean over modalities of log softmax(head_m(z_m)), an absent modality left out.
+    used. Fused logits are the mean over modalities of log softmax(head_m(z_m)), an absent modality left out (several
+    labels: of the log-odds; numbers: of the predictions).
     **Source.** The late-fusion average of every textbook; the null model of Table 1 that the paper does not have.
     **Difference.** (1) One run trains all encoders side by side; nothing flows between them.
     """
@@ -36,6 +37,8 @@ class UnimodalEnsemble(Method):
     TITLE: ClassVar[str] = "unimodal ensemble"
     SEVERAL: ClassVar[bool] = True
     OFFICIAL: ClassVar[str] = "own linear head on z_m, whole bias"
+    TARGETS: ClassVar[tuple[str, ...]] = ("classification", "multi_label", "regression")
+    WEIGHTS: ClassVar[bool] = True
 
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:
         return nn.ModuleDict({m: nn.Linear(width, classes) for m, width in feature_widths(model, self.TITLE).items()})
@@ -44,29 +47,23 @@ class UnimodalEnsemble(Method):
         return JointObjective(model, criterion)  # for its model alone
 
     def step(self, state: State, batch: Batch) -> dict[str, Tensor]:
-        check_target(batch.target)
         logits = self.official_unimodal(state, batch.inputs)
-        losses = {m: F.cross_entropy(values, batch.target) for m, values in logits.items()}
+        losses = {m: state.criterion(values, batch.target) for m, values in logits.items()}
         state.backward(sum(losses.values()))
         with torch.no_grad():
-            multimodal = F.cross_entropy(average(logits), batch.target)
+            multimodal = state.criterion(state.pool(logits), batch.target)
         state.update([*logits, "heads"])
         return {"multimodal": multimodal} | losses
 
     def logits(self, state: State, inputs: Mapping[str, Tensor], keep: Sequence[str] | None = None) -> Tensor:
-        return average({m: state.heads[m](z) for m, z in encode(state.model, inputs, keep).items()})
+        return state.pool({m: state.heads[m](z) for m, z in encode(state.model, inputs, keep).items()})
 
     def all_logits(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         branches = self.official_unimodal(state, inputs)
-        return {FUSED: average(branches)} | {m: average({m: values}) for m, values in branches.items()}
+        return {FUSED: state.pool(branches)} | {m: state.pool({m: values}) for m, values in branches.items()}
 
     def official_unimodal(self, state: State, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {m: state.heads[m](z) for m, z in encode(state.model, inputs).items()}
-
-
-def average(logits: Mapping[str, Tensor]) -> Tensor:
-    """Average log-probabilities over modalities, {m: [B, K]} -> [B, K]."""
-    return torch.stack([values.log_softmax(dim=1) for values in logits.values()]).mean(dim=0)
 
 
 @dataclass
@@ -81,6 +78,8 @@ class FrozenEncoders(UnimodalEnsemble):
     """
 
     TITLE: ClassVar[str] = "frozen unimodal encoders, new head"
+    TARGETS: ClassVar[tuple[str, ...]] = ("classification",)  # its head is fitted to classes
+    WEIGHTS: ClassVar[bool] = False
     MEMORY: ClassVar[dict[str, object]] = {"fitted": False}
 
     def heads(self, model: nn.Module, classes: int) -> nn.ModuleDict:

@@ -60,6 +60,38 @@ def integrate(pairs: Mapping[nn.Parameter, Grads], gamma: float) -> dict[nn.Para
     return {p: enlarge(a, b, weight, gamma) for p, a, b in zip(reached, joint, own, strict=True)}
 
 
+@torch.no_grad()
+def integrate_flat(pairs: Mapping[nn.Parameter, Grads], gamma: float) -> dict[nn.Parameter, Tensor]:
+    """Compute what ``integrate`` computes, on one flat vector an encoder, in about twenty operations for any network.
+
+    ``integrate`` takes about thirty for every parameter tensor, which a GPU spends starting kernels. The sums are added
+    up in another order, so last digits differ; a CPU keeps the other form, which made the committed records.
+    """
+    reached = [p for p, pair in pairs.items() if any(g is not None for g in pair)]
+    if not reached:
+        return {}
+    joint, own = (torch.cat([_in_memory_order(pairs[p][i], p) for p in reached]) for i in (0, 1))
+    both = torch.stack([joint, own])
+    (v11, v12), (_, v22) = both @ both.T
+    weight = torch.where(v12 > 0, 0.5, min_norm(v11, v12, v22))
+    h, sizes = 2 * weight * joint + 2 * (1 - weight) * own, [p.numel() for p in reached]
+    target, length = (torch.stack(torch._foreach_norm(x.split(sizes))) for x in (joint + own, h))
+    meant = length > torch.finfo(h.dtype).eps * target
+    longer = gamma * torch.where(meant, target / length, 1.0).clamp(min=1.0)  # of each parameter tensor
+    final = h * torch.cat([each.expand(size) for each, size in zip(longer, sizes, strict=True)])
+    parts = zip(reached, final.split(sizes), strict=True)
+    return {p: part.as_strided(p.shape, p.stride(), part.storage_offset()) for p, part in parts}
+
+
+def _in_memory_order(grad: Tensor | None, parameter: nn.Parameter) -> Tensor:
+    """Lay a gradient out flat, in the order in which its dense parameter lies in memory; zeros for an absent one."""
+    if grad is None:
+        grad = torch.zeros_like(parameter)
+    elif grad.stride() != parameter.stride():
+        grad = torch.empty_like(parameter).copy_(grad)
+    return grad.as_strided((grad.numel(),), (1,), grad.storage_offset())
+
+
 def add(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     """Add two gradients of which either may be absent."""
     if first is None or second is None:
@@ -110,7 +142,9 @@ class MMPareto(OwnHeads):
         pairs = {p: pair for p, *pair in zip(parameters, joint, own, strict=True)}
         final = {p: add(*pair) for p, pair in pairs.items()}
         for encoder in state.model.encoders.values():
-            final |= integrate({p: pairs[p] for p in encoder.parameters()}, self.gamma)
+            reached = {p: pairs[p] for p in encoder.parameters()}
+            on_gpu = any(p.is_cuda for p in reached)
+            final |= (integrate_flat if on_gpu else integrate)(reached, self.gamma)
         for p, before in zip(parameters, earlier, strict=True):
             p.grad = add(before, final[p])
         state.update()

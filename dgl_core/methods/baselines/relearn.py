@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import warnings
 from collections import defaultdict
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from dgl_core.methods.base import Batch, Method, State, option
 from dgl_core.methods.heads import collect, is_late, whole_epochs
 from dgl_core.methods.scores import check_target
+from dgl_core.utils import needs
 
 
 def purity(target: np.ndarray, cluster: np.ndarray) -> float:
@@ -94,8 +94,7 @@ class Relearn(Method):
     MEMORY: ClassVar[dict[str, object]] = {"_initial": {}}  # m -> weights of encoder m at the start of the run
 
     def on_start(self, state: State) -> None:
-        if importlib.util.find_spec("sklearn") is None:
-            raise ModuleNotFoundError("relearn clusters features with scikit-learn: pip install scikit-learn.")
+        needs("The clusters of relearn", "sklearn", "threadpoolctl")
         if not is_late(state.model) and not hasattr(state.model, "pooled"):
             raise ValueError(
                 f"relearn clusters one feature vector per modality; {type(state.model).__name__} has neither `encode` "

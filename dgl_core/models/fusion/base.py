@@ -84,7 +84,7 @@ def zero_mask(features: Mapping[str, Tensor], keep: Collection[str]) -> dict[str
 
 
 class PlainFusion(Fusion):
-    """Gives masking to any module that maps a dict of features to logits."""
+    """Gives masking to any module that maps a dict of features to logits; refuses what is no module."""
 
     def __init__(self, module: nn.Module):
         super().__init__()

@@ -11,16 +11,25 @@ from pathlib import Path
 
 from dgl_core.paper.experiments.profiles import Experiment
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.utils import ROOT, unknown_name
-from dgl_core.verdicts.registration import PATH, Question, registration
+from dgl_core.utils import project_root, unknown_name
+from dgl_core.verdicts.registration import WEAKEST, Question, body, registration
 from dgl_core.verdicts.selection import best
 
-PILOTS = ROOT / "results" / "pilots.toml"  # which rate each row chose, written by ``tools.confirm``
+TITLES = {  # regime -> what a reader calls it
+    "emotions": "generated emotions",
+    "grid_letters": "GRID letters",
+    "triplet": "three hard vectors",
+    "triplet_plain": "three plain vectors",
+    "mosi": "CMU-MOSI",
+    "rooms": "generated rooms",
+    "nyuv2": "NYUv2",
+}
+PILOTS = project_root() / "results" / "pilots.toml"  # which rate each row chose, written by ``tools.confirm``
 
 
 def confirming_root() -> Path:
     """Name the folder of the committed confirming records: ``results/confirming``."""
-    return ROOT / "results" / "confirming"
+    return project_root() / "results" / "confirming"
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class Regime:
 
     def rows(self) -> tuple[str, ...]:
         """List the rows that questions ask about, each once."""
-        asked = (needed(question, self) for question in registration().questions if self.name in question.sets)
+        questions = (question for question in registration().questions if self.name in question.sets)
+        asked = (needed(question, self.modalities) for question in questions)
         return tuple(dict.fromkeys(row for rows in asked for row in rows))
 
     def run(self, row: str, replicate: int, rate: float) -> RunSpec:
@@ -77,27 +87,22 @@ class Regime:
 
 
 def _row(row: str) -> Mapping:
-    blocks = _body()["rows"]
+    blocks = body()["rows"]
     if row not in blocks or row == "alone":
         raise unknown_name("registered row", row, blocks)
     return blocks[row]
 
 
-@functools.cache
-def _body(path: Path = PATH) -> dict:
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
-
-def needed(question: Question, of: Regime) -> tuple[str, ...]:
+def needed(question: Question, modalities: Sequence[str]) -> tuple[str, ...]:
     """List the rows that answer a question; every modality alone where it is about the weakest one."""
-    alone = [f"{m} alone" for m in of.modalities] if "weakest" in (question.branch, question.other) else []
+    alone = [f"{m} alone" for m in modalities] if WEAKEST in (question.branch, question.other) else []
     return tuple(dict.fromkeys([question.row, *(row for row in question.than if row != "alone"), *alone]))
 
 
 @functools.cache
 def regime(name: str) -> Regime:
     """Look up a registered regime."""
-    blocks = _body()["regimes"]
+    blocks = body()["regimes"]
     if name not in blocks:
         raise unknown_name("registered regime", name, blocks)
     block = blocks[name]
@@ -151,6 +156,20 @@ def rate_of(name: str, row: str, which: str = "rate") -> float | None:
     return chosen().get(name, {}).get(like, {}).get(which)
 
 
+ROOM = 0.02  # by which a fused model has to lead the best modality alone
+
+
+def no_room(name: str) -> str:
+    """Say why a set cannot show a gain of fusion, by the pilots' validation scores; empty where it can."""
+    scores = {row: found["val"] for row, found in chosen().get(name, {}).items()}
+    alone = {row: scores[row] for row in (f"{m} alone" for m in regime(name).modalities) if row in scores}
+    fused = max((score for row, score in scores.items() if row not in alone), default=0.0)
+    if not alone or not fused or max(alone.values()) < fused - ROOM:
+        return ""
+    single = max(alone, key=alone.__getitem__)
+    return f"no room for fusion: {single} reaches {100 * alone[single]:.1f} %, the best fused model {100 * fused:.1f} %"
+
+
 def best_form(name: str, forms: Sequence[str]) -> str:
     """Choose the form of a rival with the best validation score in the pilots of a regime."""
     rows = chosen().get(name, {})
@@ -160,13 +179,16 @@ def best_form(name: str, forms: Sequence[str]) -> str:
     return max(known, key=lambda row: rows[row]["val"])
 
 
-def confirming(name: str, rows: Sequence[str], count: int, which: str = "rate") -> Experiment:
+def confirming(name: str, rows: Sequence[str], count: int, which: str = "rate", first: int = 0) -> Experiment:
     """Specify the confirming runs of some rows, ``count`` replicates, each row at the rate that its pilots chose.
+
+    ``first`` numbers the first replicate: 0 means as registered, another one that they are fresh.
 
     Raises:
         ValueError: a row without pilots.
     """
-    of, first, rates = regime(name), registration().first, {row: rate_of(name, row, which) for row in rows}
+    of, rates = regime(name), {row: rate_of(name, row, which) for row in rows}
+    first = first or registration().first
     for row, rate in rates.items():
         if rate is None:
             raise ValueError(f"row {row!r} of regime {name!r} has no pilots yet: python -m tools.confirm pilots {name}")

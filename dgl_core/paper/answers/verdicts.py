@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from dgl_core.paper.answers.evidence import Find, evidence
-from dgl_core.paper.answers.regimes import confirming_root, regime
+from dgl_core.paper.answers.regimes import confirming_root, no_room, regime
 from dgl_core.runs import run
-from dgl_core.verdicts.families import UNDECIDED, Judged, Member, judge
+from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, Judged, Member, judge
 from dgl_core.verdicts.registration import Family, Question, registration
+
+REPRODUCED, CONTRADICTED, NOT_TESTED = "reproduced", "contradicted", "not tested here"
+SAID = {"better": BETTER, "equal": EQUAL}  # what the paper says -> the word that reproduces it
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,39 @@ class Answer:
     """The verdict on one question and set.
 
     Attributes:
-        judged: the words and numbers. look: replicates at which it was decided; 0: no look was reached yet.
+        dataset: the regime. judged: the words and numbers.
+        look: replicates at which it was decided; 0: no look was reached yet.
+        untested: why the set does not meet the question's own condition; empty where it does.
     """
 
     question: Question
     dataset: str
     judged: Judged
     look: int
+    untested: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Say whether the claim holds; None while undecided. A question of ours holds where the row is better."""
+        if self.judged.word == UNDECIDED or self.untested:
+            return None
+        return self.judged.word == SAID.get(self.question.says, BETTER)
+
+    @property
+    def outcome(self) -> str:
+        """Name the outcome: reproduced | contradicted | undecided | not tested here; of ours the judge's word."""
+        if self.untested:
+            return NOT_TESTED
+        if not self.question.says or self.holds is None:
+            return self.judged.word
+        return REPRODUCED if self.holds else CONTRADICTED
+
+    @property
+    def detail(self) -> str:
+        """Write the numbers behind the outcome."""
+        if self.untested:
+            return f"{self.untested}; {self.judged}"
+        return self.judged.numbers(repeat=self.outcome != self.judged.word)
 
 
 def answer_family(family: Family, find: Find) -> dict[str, Answer]:
@@ -42,14 +72,19 @@ def answer_family(family: Family, find: Find) -> dict[str, Answer]:
         for question in registration().of_family(family):
             before, now = found.get(question.id), judged[question.id]
             if before is None or (before.judged.word == UNDECIDED and now.n):
-                found[question.id] = Answer(question, family.dataset, now, look.replicates if now.n else 0)
+                reached = look.replicates if now.n else 0
+                found[question.id] = Answer(question, family.dataset, now, reached, untested(question, family.dataset))
     return found
+
+
+def untested(question: Question, name: str) -> str:
+    """Say why a set cannot answer a question: a gain of fusion needs room above the best modality alone."""
+    return no_room(name) if not question.of_branches and not question.measure else ""
 
 
 def delta(question: Question, name: str) -> float:
     """Look up the smallest difference that anyone would care about: the question's own, or the regime's."""
-    branches = {question.branch, question.other} != {"fused"} or question.row.endswith(" alone")
-    return question.delta or regime(name).delta["branch" if branches else "fused"]
+    return question.delta or regime(name).delta["branch" if question.of_branches else "fused"]
 
 
 @functools.cache
@@ -58,6 +93,7 @@ def answers() -> Mapping[tuple[str, str], Answer]:
     found = {}
     for family in registration().families.values():
         folder = confirming_root() / family.dataset
-        for name, answer in answer_family(family, lambda spec, folder=folder: run.find(spec, folder)).items():
+        committed = functools.cache(partial(run.find, root=folder))  # many questions read the same rows
+        for name, answer in answer_family(family, committed).items():
             found[name, family.dataset] = answer
     return found

@@ -1,59 +1,49 @@
-"""Read the claims from ``ledger.toml``: our wording, the place in the paper, the test and its threshold."""
+"""Read the claims from ``ledger.toml``: our wording, the place in the paper, and what follows for a user."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dgl_core.paper.claims import mathematics, measures
+from dgl_core.paper.claims import mathematics
 from dgl_core.paper.claims.mathematics import Finding
-from dgl_core.paper.claims.measures import Part, at_rates
-from dgl_core.paper.experiments.late_fusion import LEARNING_RATES, head_names
-from dgl_core.paper.experiments.table2 import RATES
 from dgl_core.utils import unknown_name
 
 NOT_IN_THE_PAPER = "not in the paper: our control"
-MMTM, NESTED = "MMTM", "CMU-MOSI, nested"  # families: the two verdict tables of notebook 06
-GRIDS = {"tuned_difference": LEARNING_RATES, "nested_difference": RATES}  # measure -> rates of the rows that it reads
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the paper that records, or a computation, can decide."""
+    """One sentence that a registered question, several of them, or a computation decides.
+
+    Attributes:
+        id: of the registered question, without its modality; else a name of its own.
+        text, place: our wording, and where the paper says it; "{m}" stands for each modality.
+        check: the computation that decides, where no question does. follows: from its outcome.
+        yes, no: what follows for a user where the claim holds, and where it does not.
+        parts: questions that all have to hold, "question" or "question@set"; empty: the question of its own id.
+    """
 
     id: str
-    text: str  # our wording
-    place: str  # in the paper
-    parts: tuple[Part, ...] = ()  # comparisons of run records, all of which have to hold
-    check: Callable[[], Finding] | None = None  # the computation that decides where there are no parts
-    unit: str = "points"  # of the differences
-    threshold: float = 0.0  # what their mean has to exceed
-    added: str = ""  # why it was added after the first outcomes were seen; empty for a claim from before
-    family: str = ""  # a table judged by itself on each data set; empty: the whole ledger
+    text: str
+    place: str
+    check: Callable[[], Finding] | None = None
+    follows: str = ""
+    yes: str = ""
+    no: str = ""
+    parts: tuple[str, ...] = ()
 
-    @property
-    def experiments(self) -> tuple[str, ...]:
-        """Names of the experiments that its parts compare."""
-        return tuple(dict.fromkeys(part.experiment for part in self.parts))
+    def of(self, modality: str) -> str:
+        """Write the claim for one modality; "" means each of them."""
+        return self.text.replace("{m}", modality or "each modality")
 
 
-def _parts(*, each_head: bool = False, **entry) -> list[Part]:
-    """Make the part of an entry, or one for each registered fusion head, whose name then stands for ``{}``."""
-    return [_part(head, **entry) for head in (head_names() if each_head else ("{}",))]
-
-
-def _part(head: str, compare=(), label="", experiment="branches", measure="paired", rows=(), **options) -> Part:
-    function, compare = getattr(measures, measure), [row.replace("{}", head) for row in compare]
-    needed = at_rates(compare, GRIDS[measure]) if measure in GRIDS else (*compare, *rows)
-    return Part(experiment, needed, lambda found: function(found, *compare, **options), label.replace("{}", head))
-
-
-def _claim(parts: Sequence[dict] = (), check: dict | None = None, **entry) -> Claim:
+def _claim(check: dict | None = None, parts: list[str] = (), **entry) -> Claim:
     computed = partial(getattr(mathematics, check.pop("function")), **check) if check else None
-    return Claim(**entry, parts=tuple(part for each in parts for part in _parts(**each)), check=computed)
+    return Claim(**entry, check=computed, parts=tuple(parts))
 
 
 _TEXT = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
@@ -61,8 +51,12 @@ CLAIMS = tuple(_claim(**entry) for entry in tomllib.loads(_TEXT)["claim"])
 
 
 def claim_named(name: str) -> Claim:
-    """Look up a claim by its id; raise a ``ValueError`` that has the nearest one if there is none of that id."""
-    claims = {claim.id: claim for claim in CLAIMS}
-    if name not in claims:
-        raise unknown_name("claim", name, claims)
-    return claims[name]
+    """Look up a claim by its id, or by that of one of its modalities ("alone-joint-audio").
+
+    Raises:
+        ValueError: there is none of that id; it has the nearest one.
+    """
+    found = [claim for claim in CLAIMS if name == claim.id or ("{m}" in claim.text and name.startswith(f"{claim.id}-"))]
+    if not found:
+        raise unknown_name("claim", name, [claim.id for claim in CLAIMS])
+    return max(found, key=lambda claim: len(claim.id))

@@ -2,57 +2,49 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dgl_core.paper.claims.measures import Part
+from dgl_core.paper.answers.evidence import measured
+from dgl_core.paper.answers.regimes import needed
+from dgl_core.paper.claims.ledger import Claim
 from dgl_core.paper.claims.reading import read
-from dgl_core.paper.claims.records import EXPERIMENTS, GivenRecords
 from dgl_core.paper.experiments.late_fusion import RATE_CONTROL, TABLE_1
 from dgl_core.paper.experiments.profiles import ALPHA
 from dgl_core.training.records import RunRecord
-from dgl_core.verdicts.statistics import Rows, fold_of, processes_of
+from dgl_core.verdicts.families import Judged, Member, judge
+from dgl_core.verdicts.inference import Evidence
+from dgl_core.verdicts.registration import Question, asked_of, registration
+from dgl_core.verdicts.selection import best
+from dgl_core.verdicts.statistics import DECIDING, fold_of, processes_of
 
 
-class OwnRecords(GivenRecords):
-    """Records of the reader's that may be compared with each other, rows named as ours; collects ``problems``."""
+@dataclass
+class Group:
+    """Records of the reader's that may be compared with each other, rows named as ours.
 
-    def __init__(self, title: str, rows: Rows):
-        records = [record for found in rows.values() for record in found]
-        joint = max(records, key=lambda record: len(record.data["modalities"]))
-        kind = (len(joint.data["modalities"]), joint.selecting)
-        fitting = tuple(name for name, e in EXPERIMENTS.items() if (e.modalities, e.metric) == kind)
-        super().__init__(title, rows, fitting)
-        self.problems: dict[str, None] = {}  # why some of them could not be measured
+    Attributes:
+        rows: row -> one record a seed. problems: why some of them could not be compared.
+    """
 
-    def measured(self, part: Part) -> tuple[list[float], tuple[RunRecord, ...]]:
-        try:
-            values, behind = super().measured(part)
-            if all(map(math.isfinite, values)):
-                return values, behind
-            reason = "a difference is not finite"
-        except (ValueError, ArithmeticError) as error:
-            reason = str(error)
-        self.problems[f"rows {', '.join(map(repr, part.rows))} cannot be compared: {reason}"] = None
-        return [], ()
+    rows: dict[str, list[RunRecord]]
+    problems: dict[str, None] = field(default_factory=dict)
 
-    def lacking(self, experiment: str) -> str:
-        if experiment in self._experiments:
-            return "records"
-        wanted = EXPERIMENTS[experiment]
-        return f"records of {wanted.modalities} modalities, scored by {wanted.metric}"
+    @property
+    def modalities(self) -> list[str]:
+        """List the modalities of the model that has most."""
+        return max((r.data["modalities"] for records in self.rows.values() for r in records), key=len)
 
 
 @dataclass
 class Folder:
     """What a folder of the reader's holds."""
 
-    groups: dict[str, OwnRecords] = field(default_factory=dict)  # title -> records that may be compared
+    groups: dict[str, Group] = field(default_factory=dict)  # title -> records that may be compared
     unused: dict[str, str] = field(default_factory=dict)  # file -> why it is not used
 
 
@@ -75,8 +67,54 @@ def records_in(folder: Path) -> Folder:
     for title, files in _groups(_without_copies(usable, found), found).items():
         rows = _rows(files, found)
         if any(rows.values()):
-            found.groups[title] = OwnRecords(title, rows)
+            found.groups[title] = Group(rows)
     return found
+
+
+def judged_in(folder: Path, claims: Iterable[Claim]) -> tuple[dict[tuple[str, str], tuple[str, Judged]], Folder]:
+    """Judge the records of a folder by the registered rule, as members of families of the registered size.
+
+    Returns:
+        (group, question) -> the claim in words and its verdict; and what the folder held.
+    """
+    found, judged = records_in(folder), {}
+    for title, group in found.groups.items():
+        for claim in claims:
+            for question in asked_of(claim.id, group.modalities):
+                if (evidence := _evidence(question, group)) is not None:
+                    families = [f for (name, _), f in registration().families.items() if name == question.family]
+                    size, correction = max(family.size for family in families), families[0].correction
+                    member = Member(evidence, question.delta or (2.0 if question.of_branches else 1.0))
+                    text = f"{claim.of(question.modality)} ({claim.place})"
+                    judged[title, question.id] = text, judge({0: member}, size, correction)[0]
+    return judged, found
+
+
+def _evidence(question: Question, group: Group) -> Evidence | None:
+    """Measure a question on a group; None where rows are missing or must not be compared (a problem says why).
+
+    A reader's replicates are draws where each has data of its own; else test items and seeds are resampled.
+    """
+    than = next((row for row in question.than if row == "alone" or group.rows.get(row)), None)
+    if than is None:
+        return None
+    asked = replace(question, than=(than,))
+    rows = {row: group.rows.get(row) for row in needed(asked, group.modalities)}
+    if not all(rows.values()):
+        return None
+    contents = {r.spec.seed: r.data["fingerprint"] for records in rows.values() for r in records}
+    try:
+        drawn = len(contents) > 1 and len(set(contents.values())) == len(contents)
+        found = measured(asked, rows, group.modalities, drawn)
+        if found.n >= DECIDING:
+            return found
+        reason = f"{found.n} replicates; fewer than {DECIDING} decide nothing"
+    except (ValueError, ArithmeticError) as error:
+        reason = str(error)
+    except KeyError:  # a column or branch that these records do not have
+        return None
+    group.problems[f"rows {', '.join(map(repr, rows))} cannot be compared: {reason}"] = None
+    return None
 
 
 def _paths(folder: Path, found: Folder) -> Iterator[Path]:
@@ -107,7 +145,8 @@ def _without_copies(usable: dict[str, RunRecord], found: Folder) -> dict[str, Ru
 def _made_of(record: RunRecord) -> tuple:
     """List what two records must share to be compared, whatever their methods; the content of the data comes later."""
     spec = record.spec
-    options = ", ".join(f"{name} {value}" for name, value in spec.dataset_options.items() if name != "fold")
+    kept = {name: value for name, value in spec.dataset_options.items() if name not in ("fold", "seed")}
+    options = ", ".join(f"{name} {value}" for name, value in kept.items())
     revisions = tuple(record.revisions.get(part) for part in ("dataset", "model", "loop"))
     return spec.dataset, options, spec.model, record.selecting, revisions, processes_of(record)
 
@@ -127,10 +166,13 @@ def _groups(records: dict[str, RunRecord], found: Folder) -> dict[str, Files]:
     """Sort records into groups that may be compared; titles differ by what tells the groups apart."""
     groups: dict[tuple, Files] = {}
     for made_of, files in _sorted(records.items(), _made_of).items():
-        folded = any("fold" in record.spec.dataset_options for _, record in files)
-        contents = (
-            {"": _one_content_a_fold(files, found)} if folded else _sorted(files, lambda r: r.data["fingerprint"])
-        )
+        named = {name for _, record in files for name in record.spec.dataset_options}
+        if "seed" in named:  # every replicate draws data of its own
+            contents = {"": files}
+        elif "fold" in named:
+            contents = {"": _one_content_a_fold(files, found)}
+        else:
+            contents = _sorted(files, lambda r: r.data["fingerprint"])
         for content, of in contents.items():
             for modalities, together in _by_modalities(of).items():
                 groups[*made_of, content, modalities] = together
@@ -197,10 +239,10 @@ def labels_of(record: RunRecord) -> list[str]:
         return ["vanilla"] if scale == 1 else [RATE_CONTROL, f"vanilla, rate x {scale:g}"]
     if spec.method in ("dgl", "dgl_dense", "gblend"):
         label = "G-Blending" if spec.method == "gblend" else "DGL"
-        return [label, f"{label}, alpha {alpha:g}"]
+        return [label, f"{label}, alpha {alpha:g}", *(["DGL, dense"] if spec.method == "dgl_dense" else [])]
     if spec.method == "partial":
         gates = (spec.method_options.get("encoder_gate", 0.0), spec.method_options.get("fusion_gate", 0.0))
-        return [{(0.0, 1.0): "+MT", (1.0, 0.0): "+UT"}.get(gates, f"gates {gates[0]:g} and {gates[1]:g}")]
+        return [{(0.0, 1.0): "MT alone", (1.0, 0.0): "UT alone"}.get(gates, f"gates {gates[0]:g} and {gates[1]:g}")]
     return [label for label, (method, _) in TABLE_1.items() if method == spec.method] or [spec.method]
 
 
@@ -217,6 +259,7 @@ def _rows(files: Files, found: Folder) -> dict[str, list[RunRecord]]:
     for label, items in rows.items():
         if len({_setting(record) for _, record in items}) > 1:
             items = [item for item in items if _has_the_papers_alpha(item[1])] or items
+        items = _at_own_rate(label, items, found)
         if len({_setting(record) for _, record in items}) > 1:
             reason = f"row {label!r} has runs of different settings; use one folder for each"
             found.unused |= {name: reason for name, _ in items}
@@ -228,6 +271,28 @@ def _rows(files: Files, found: Folder) -> dict[str, list[RunRecord]]:
                 found.unused[name] = f"row {label!r} has seed {record.spec.seed} already, in {kept}"
         named[label] = [record for _, record in by_seed.values()]
     return named
+
+
+def _at_own_rate(label: str, items: list[tuple[str, RunRecord]], found: Folder) -> list[tuple[str, RunRecord]]:
+    """Keep the runs of the rate that is best on validation, where runs of a row differ in nothing but the rate.
+
+    Only rates that have every seed of the row are compared; ``compare`` leaves such folders.
+    """
+    alike = {(record.spec.but(lr=0.0, seed=0, dataset_options={}).identity(), record.revisions.get("method"))
+             for _, record in items}  # fmt: skip
+    rates = _sorted(items, lambda record: record.spec.lr)
+    seeds = {record.spec.seed for _, record in items}
+    whole = {rate: [r for _, r in of] for rate, of in sorted(rates.items()) if {r.spec.seed for _, r in of} == seeds}
+    scored = all(f"val/fused/{record.selecting}" in record.curves for _, record in items)
+    if len(alike) > 1 or len(rates) < 2 or not whole or not scored:
+        return items
+    chosen = best(whole)
+    for name, record in items:
+        if record.spec.lr != chosen:
+            found.unused[name] = (
+                f"row {label!r} does better on validation at rate {chosen:g} than at {record.spec.lr:g}"
+            )
+    return [item for item in items if item[1].spec.lr == chosen]
 
 
 def _has_the_papers_alpha(record: RunRecord) -> bool:

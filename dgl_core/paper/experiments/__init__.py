@@ -48,6 +48,21 @@ NOTEBOOKS: dict[str, Callable[..., Any]] = {
 }
 
 
+# Table of the paper, or what goes beyond it -> its experiments, the most decisive first; called as NOTEBOOKS are
+TABLES: dict[str, Callable[..., Any]] = {
+    "1": OnEverySet((late_fusion.table1,), late_fusion.table1_datasets),
+    "figures": OnEverySet((late_fusion.branches,)),
+    "3": OnEverySet((late_fusion.table3,)),
+    "2": table2.table2,
+    "5": _scenes,
+    "4": OnEverySet((late_fusion.table4,)),
+    "rates": OnEverySet((late_fusion.table1_grid,), late_fusion.table1_datasets),
+    "heads": OnEverySet((late_fusion.fusion_heads,)),
+    "variants": OnEverySet((late_fusion.variants,), late_fusion.table1_datasets),
+    "beyond": beyond.notebook_08,
+}
+
+
 def specs_of(experiments: Any) -> Iterator[RunSpec]:
     """Walk over every specification in an experiment, or in any nesting of lists and dictionaries of them."""
     if isinstance(experiments, RunSpec):

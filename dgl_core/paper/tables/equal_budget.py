@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas
 
 from dgl_core.paper.experiments import table2
-from dgl_core.paper.experiments.beyond import SETS
-from dgl_core.paper.experiments.late_fusion import RATE_CONTROL, table1_grid
-from dgl_core.paper.experiments.profiles import REFERENCE_SEEDS, TITLES
-from dgl_core.paper.tables.balance import branch_without
+from dgl_core.paper.experiments.late_fusion import table1_grid
+from dgl_core.paper.experiments.profiles import REFERENCE_SEEDS
 from dgl_core.paper.tables.differences import fused_rows, intervals_against
 from dgl_core.paper.tables.results import ABSENT, spread
 from dgl_core.runs.run import reference
 from dgl_core.verdicts.selection import best, choose, own_rates, pick, rates_in_words
-from dgl_core.verdicts.statistics import Interval, Pairing, Rows, Verdict, fold_differences, judge, paired, percent
+from dgl_core.verdicts.statistics import Interval, Pairing, Rows, fold_differences, mean_interval, paired, percent
 
 
 def records_at_own_rates(dataset: str) -> tuple[Rows, dict[str, str], Pairing]:
@@ -64,47 +61,8 @@ def best_points(rows: Rows, methods: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
-def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = paired) -> Verdict:
-    """Judge on the test part whether the point inside beats the corner; ``finalists`` chose both by validation."""
-    claim = f"{title}: {pair[0]} is better than {pair[1]}, each at its own rate"
-    return judge(claim, pairing(rows, *pair, "fused", "fused"))
-
-
-def in_one_sentence(verdicts: Sequence[Verdict]) -> str:
-    """Sum up the verdicts of ``interior`` on several sets."""
-    count = Counter(verdict.outcome for verdict in verdicts)
-    return (
-        f"The best point that is no corner beats the best corner on {count['REPRODUCED']} of {len(verdicts)} sets, "
-        f"loses to it on {count['CONTRADICTED']}, and cannot be told from it on {count['UNDECIDED']}."
-    )
-
-
-ASKED = {  # a rival of DGL -> how a question names it
-    "vanilla": "joint training",
-    RATE_CONTROL: "joint training with the encoder rate times alpha",
-    "G-Blending": "G-Blending, which truncates nothing",
-}
-
-
-def answers_table() -> pandas.DataFrame:
-    """Show ``answers`` of the reference records, one column a data set."""
-    kept = {TITLES[dataset]: records_at_own_rates(dataset) for dataset in SETS}
-    columns = {title: answers(rows, pairing) for title, (rows, _, pairing) in kept.items()}
-    return pandas.DataFrame(columns).rename_axis(index="does DGL give")
-
-
-def answers(rows: Rows, pairing: Pairing = paired) -> dict[str, str]:
-    """Answer what DGL gives by rows at their own rates, corrected for all questions together (Bonferroni).
-
-    Where a modality is absent at test time, the differences are averaged over which one.
-    """
-    first = rows["DGL"][0]
-    left = [branch_without(first, m) for m in first.data["modalities"]]
-    questions = {}
-    for row, name in ASKED.items():
-        questions[f"a better fused model than {name}?"] = pairing(rows, "DGL", row, "fused", "fused")
-        each = zip(*(pairing(rows, "DGL", row, b, b) for b in left), strict=True)
-        questions[f"more accuracy than {name}, when one modality is absent?"] = list(map(statistics.mean, each))
-    said = {"REPRODUCED": "yes", "CONTRADICTED": "no, worse", "UNDECIDED": "undecided"}
-    found = {q: judge(q, gaps, comparisons=len(questions)) for q, gaps in questions.items()}
-    return {q: f"{said[v.outcome]}: {v.mean:+.1f} [{v.low:+.1f}, {v.high:+.1f}], n = {v.n}" for q, v in found.items()}
+def interior(title: str, rows: Rows, pair: tuple[str, str], pairing: Pairing = paired) -> str:
+    """Describe on the test part how the point inside differs from the corner; validation chose both."""
+    found = mean_interval(pairing(rows, *pair, "fused", "fused"))
+    numbers = f"{found.mean:+.1f} [{found.low:+.1f}, {found.high:+.1f}] points, n = {found.n}"
+    return f"{title}: {pair[0]} against {pair[1]}, each at its own rate: {numbers}"

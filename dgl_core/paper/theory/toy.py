@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -99,6 +99,7 @@ def train_toy(
     steps: int = 300,
     every: int = 10,
     optimizer: str = "sgd",
+    measured: Callable[[LateFusion, Toy], Mapping[str, float]] = measure,
 ) -> Curves:
     """Train in place on the full batch with the real objective; no clipping, no decay.
 
@@ -106,8 +107,9 @@ def train_toy(
         alpha, encoder_gate, fusion_gate: as ``DisentangledObjective``; vanilla is alpha 0 with encoder_gate 1.
         lr: learning rate; that of the encoders is ``lr * encoder_lr_scale``.
         optimizer: "sgd" (momentum 0.9) or "adam" (eps 1e-12, so that D4 is visible to rounding).
+        measured: what to look at, of the model and its data.
 
-    Returns ``"step"`` and the columns of ``measure`` at every so many steps and after the last; nothing if that is 0.
+    Returns ``"step"`` and the columns of ``measured`` at every so many steps and after the last; nothing if that is 0.
     """
     objective = DisentangledObjective(model, alpha, encoder_gate, fusion_gate)
     groups = [
@@ -118,7 +120,7 @@ def train_toy(
     curves: Curves = {}
     for step in range(steps + 1):
         if every and (step % every == 0 or step == steps):
-            for name, value in ({"step": float(step)} | measure(model, data)).items():
+            for name, value in {"step": float(step), **measured(model, data)}.items():
                 curves.setdefault(name, []).append(value)
         if step < steps:
             update.zero_grad()

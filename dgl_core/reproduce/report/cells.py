@@ -16,12 +16,14 @@ from dgl_core.reproduce.execute import tags
 from dgl_core.reproduce.report.prose import Renderer, escape, formula_or_source, unbroken
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-VERDICT = re.compile(r"^(REPRODUCED|CONTRADICTED|UNDECIDED)  (.+): (mean .*|no runs)$")
-VERDICT_CELL = re.compile(r"<td>(reproduced|contradicted|undecided): ")
+TONES = {"reproduced": "good", "better": "good", "yes": "good", "contradicted": "bad", "worse": "bad", "no": "bad"}
+OPEN = ("undecided", "practically equal", "not tested here")
+VERDICT_CELL = re.compile(rf"<td>({'|'.join([*TONES, *OPEN])})\b(?=[:,])")
 # The name of a table's rows stands in a line of its own below the names of its columns.
 INDEX_NAME = re.compile(r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
                         r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>", re.DOTALL)  # fmt: skip
-LINE = re.compile(r"^((?:PASS|REPRODUCED|CONTRADICTED|UNDECIDED)  .+)\n?", re.MULTILINE)  # a check or a verdict
+LINE = re.compile(r"^((?:PASS  |“).+)\n?", re.MULTILINE)  # a check, or a sentence of an answer
+ANSWER = re.compile(r"^“.+” (holds|fails|is undecided|cannot be tested) on ")  # a sentence of ``notebook.answer``
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
 CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
@@ -58,7 +60,6 @@ class Page:
     title: str = ""
     blocks: list[str] = field(default_factory=list)
     sections: list[tuple[str, str]] = field(default_factory=list)  # (id, heading)
-    verdicts: list[tuple[str, str, str, str]] = field(default_factory=list)  # (outcome, claim, numbers, id)
     ledger: str = ""  # the first table of verdicts
     judged: int = 0  # verdicts in tables
     checks: int = 0
@@ -166,9 +167,7 @@ class Builder:
         table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
         table = re.sub(r' style="text-align: \w+;"', "", table)
         table = INDEX_NAME.sub(r"<thead><tr><th>\2</th>\1</tr></thead>", table)
-        table, verdicts = VERDICT_CELL.subn(
-            lambda found: f'<td class="{found[1]}"><span class="tag">{found[1].capitalize()}</span> ', table
-        )
+        table, verdicts = VERDICT_CELL.subn(_tagged, table)
         cells = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", table, re.DOTALL)]
         words = sum(bool(re.match(r"[^\W\d]{2}", cell)) for cell in cells) > len(cells) / 3
         kind = "table claims" if verdicts else "table words" if words else "table"
@@ -187,24 +186,22 @@ class Builder:
             self._add(f"<details><summary>Messages</summary><pre>{escape(text)}</pre></details>")
             return
         for piece in LINE.split(text):
-            if found := VERDICT.fullmatch(piece):
-                self._add(self._verdict(*found.groups()))
-            elif found := CHECK.fullmatch(piece):
+            if found := CHECK.fullmatch(piece):
                 self._add(self._check(*found.groups()))
+            elif ANSWER.match(piece):
+                self._add(f'<p class="answer">{escape(piece)}</p>')
             elif piece.strip():
                 self._add(f"<pre>{escape(piece.rstrip(chr(10)))}</pre>")
-
-    def _verdict(self, outcome: str, claim: str, numbers: str) -> str:
-        name = f"{self.page.name}-verdict-{len(self.page.verdicts) + 1}"
-        self.page.verdicts.append((outcome.lower(), claim, numbers, name))
-        text = f"{escape(claim)}<small>{unbroken(escape(numbers))}</small>"
-        tag = f'<span class="tag">{outcome.capitalize()}</span>'
-        return f'<div class="verdict {outcome.lower()}" id="{name}">{tag} {text}</div>'
 
     def _check(self, title: str, detail: str | None) -> str:
         self.page.checks += 1
         more = f" <span>{escape(detail)}</span>" if detail else ""
         return f'<div class="check"><b title="this check holds">✓</b><div>{escape(title)}{more}</div></div>'
+
+
+def _tagged(found: re.Match[str]) -> str:
+    """Colour the word that a table cell begins with."""
+    return f'<td class="{TONES.get(found[1], "open")}"><span class="tag">{found[1].capitalize()}</span>'
 
 
 def _links(folder: str, name: str, kinds: tuple[str, ...]) -> str:

@@ -34,16 +34,12 @@ def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
     results = [result for name in notebook_names() if (result := outputs.load(out, name)) is not None]
     entries = [_entry(out, result) for result in results]
     pages, failed = [page for _, page in entries], sum(bool(result.error) for result, _ in entries)
-    verdicts: dict[tuple[str, str, str], str] = {}
-    for page in pages:
-        for *said, place in page.verdicts:
-            verdicts.setdefault(tuple(said), place)
     facts = [
         ("Profile", profile, ""),
         ("Notebooks failed", f"{failed} of {len(entries)}", "") if failed else ("Notebooks", len(entries), ""),
         ("Training runs", trained + recorded, f"{trained} made now" if trained else "all found"),
         ("Checks that hold", sum(page.checks for page in pages), ""),
-        ("Verdicts on claims", sum(len(page.verdicts) + page.judged for page in pages), ""),
+        ("Verdicts on claims", sum(page.judged for page in pages), ""),
     ]
     made = {
         "Written": utc_now().replace("+00:00", " UTC").replace("T", " "),
@@ -58,7 +54,6 @@ def write(out: Path, profile: str, trained: int, recorded: int) -> Path:
         entries=entries,
         facts=facts,
         ledger=next((page.ledger for page in pages if page.ledger), ""),  # the first table of verdicts
-        verdicts=verdicts,
         made=made,
         again=f"make reproduce PROFILE={shlex.quote(profile)}",
     )

@@ -22,6 +22,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from dgl_core.data.files import cache
 from dgl_core.data.sets.nyuv2 import RECIPE, VOID, ZIPS, read_classes, read_members
+from dgl_core.utils import needs
 
 METRES = 25.5  # steps of 8-bit depth per metre
 
@@ -103,10 +104,9 @@ def official_pictures(path: Path, to40: np.ndarray, full: bool) -> Iterator[tupl
 
     MATLAB stores columns first, so HDF5 shows every picture transposed: ``images`` [N, 3, W, H], the rest [N, W, H].
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("reading nyu_depth_v2_labeled.mat needs h5py: pip install h5py") from error
+    needs("MATLAB 7.3 files", "h5py")
+    import h5py
+
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path} is not there, or no MATLAB 7.3 (HDF5) file; download nyu_depth_v2_labeled.mat again")
     try:

@@ -1,0 +1,51 @@
+"""Try the judge on planted differences, with the spread of the confirming records: wrong words, and power."""
+
+from __future__ import annotations
+
+import json
+
+import pandas
+
+from dgl_core.data.files.atomic import write_atomic
+from dgl_core.paper.answers.regimes import TITLES
+from dgl_core.paper.answers.verdicts import answers
+from dgl_core.utils import ROOT
+from dgl_core.verdicts.calibration import planted_differences, rates
+from dgl_core.verdicts.registration import registration
+
+FILE = ROOT / "results" / "procedure.json"
+PLANTED = ("0", "delta / 2", "2", "4")  # points: names of ``planted_differences``
+
+
+def tried(family: str, dataset: str, times: int = 100) -> dict[str, tuple[float, float]]:
+    """Try one family: planted difference -> share of wrong words, and of decided ones; empty without records."""
+    of = registration().families[family, dataset]
+    known = {q.id: answers()[q.id, dataset].judged.member for q in registration().of_family(of)}
+    members = {name: member for name, member in known.items() if member.evidence is not None}
+    if not members:
+        return {}
+    found = {}
+    for place, name in enumerate(PLANTED):
+        planted = {q: planted_differences(member.delta)[place] for q, member in members.items()}
+        result = rates(members, of.size, of.correction, planted, times)
+        found[name] = (result.wrong, result.decided)
+    return found
+
+
+def renew() -> None:
+    """Try all families and keep what came out: ``python -m tools.confirm procedure``."""
+    kept = [
+        {"family": family, "dataset": dataset, "planted": planted, "wrong": round(wrong, 4), "decided": round(power, 4)}
+        for family, dataset in registration().families
+        for planted, (wrong, power) in tried(family, dataset).items()
+    ]
+    write_atomic(FILE, json.dumps(kept, indent=1) + "\n")
+
+
+def table() -> pandas.DataFrame:
+    """Show per cent of wrong words and of decided questions, one row a family and set, by planted difference."""
+    rows = pandas.DataFrame(json.loads(FILE.read_text(encoding="utf-8")))
+    rows["set"] = rows["dataset"].map(TITLES)
+    shown = {"wrong": "wrong words, %", "decided": "decided, %"}
+    wide = rows.pivot(index=["family", "set"], columns="planted", values=list(shown))
+    return (100 * wide).round(1).rename(columns=shown, level=0).map("{:.1f}".format).reset_index().set_index("family")
