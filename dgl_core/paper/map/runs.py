@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dgl_core.data.tasks.classes import pooled
 from dgl_core.diagnosis import Diagnosis, diagnose
 from dgl_core.gradients import FUSED
-from dgl_core.methods.baselines.alone import average
 from dgl_core.models import LateFusion
 from dgl_core.paper.map.design import Map, Row, build, rate_at, registered, rows, sample, spec
 from dgl_core.training.many import Stack, Weights, initial, logits_many, objective_of, slice_of, train_many
@@ -101,7 +101,7 @@ def right(trained: Trained, data: Stack, part: str) -> np.ndarray:
 def _averaged(alone: Mapping[str, Tensor], keep: Sequence[str]) -> Tensor:
     """Average log-probabilities over modalities, [R, N, K]."""
     shape = alone[keep[0]].shape
-    return average({m: alone[m].flatten(0, 1) for m in keep}).view(shape)
+    return pooled({m: alone[m].flatten(0, 1) for m in keep}).view(shape)
 
 
 def statistics(trained: Trained, data: Stack) -> np.ndarray:
