@@ -88,15 +88,15 @@ def information() -> dict[str, np.ndarray]:
 
 
 def make_cases() -> None:
-    """Train what is missing of the cases that judge the forecast, and keep each as soon as it is there."""
-    known = forecasting.cases()
-    for name, (heads, _, _) in forecasting.SETS.items():
-        for head in heads:
+    """Take what confirming records know anew; train the cases that are missing, and keep each as soon as it is there."""
+    known = [forecasting.renewed(case) for case in forecasting.cases()]
+    for name, trial in forecasting.SETS.items():
+        for head in trial.heads:
             if f"{name}, {head}" not in {case.name for case in known}:
                 known.append(forecasting.make_case(name, head))
-                kept = {"environment": records.environment(), "cases": [dataclasses.asdict(case) for case in known]}
-                write_atomic(forecasting.CASES, json.dumps(kept, indent=1) + "\n")
-                print(known[-1].name, {t: round(float(np.mean(g)), 2) for t, g in known[-1].gains.items()}, flush=True)
+            kept = {"environment": records.environment(), "cases": [dataclasses.asdict(case) for case in known]}
+            write_atomic(forecasting.CASES, json.dumps(kept, indent=1) + "\n")
+            print(known[-1].name, {t: round(float(np.mean(g)), 2) for t, g in known[-1].gains.items()}, flush=True)
 
 
 def maps_and_columns() -> list[str]:
