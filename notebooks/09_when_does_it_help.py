@@ -35,15 +35,18 @@ recompute = False
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
+import pandas
 import torch
 from IPython.display import display
 from ipywidgets import interact
 
 import dgl_core
 from dgl_core import data, diagnose, fit
+from dgl_core.data.generated import dial
 from dgl_core.diagnosis import fitted
 from dgl_core.figures import phase
 from dgl_core.paper.map import answers, design, forecasting, records, remedy, runs, verdicts
+from dgl_core.paper.theory import reach
 from dgl_core.reproduce.diagnose import foretold
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
@@ -79,10 +82,25 @@ dgl_core.check("9.1c nothing is saturated", known["joint"].max() < 99.5)
 
 # %% [markdown]
 # ## 9.2 What theory predicts
-# DGL trains an encoder by its unimodal loss alone. That loss cannot tell parts apart which only matter in combination.
-# An additive head could not use them anyway, so with it DGL has nothing to lose; any other head could. So the sign of
-# the gain should change at synergy 0.5, and only with heads that are not additive. These predictions were committed
-# before the runs; a prediction holds if it holds in every column of synergy that it names.
+# DGL trains an encoder by its unimodal loss alone. Let it keep $Z_m=P(y\mid x_m)$, which is all that this loss asks
+# for. **D7** (proved in [02](02_gradient_theory.ipynb), 2.20): a fused model on $Z$ reaches at most $I(y;Z)$, so it
+# loses exactly $I(y;x\mid Z)$; with an additive head it loses nothing if the other posteriors depend on $x_m$ through
+# $Z_m$ alone. On the dial, parts as they are, without noise in the features:
+
+# %%
+tasks = {f"{s:g}": torch.from_numpy(dial.table(s)) for s in records.synergies()}
+bits = pandas.DataFrame({s: reach.evidence_of(task) for s, task in tasks.items()}).round(2)
+display(dgl_core.publish("table_reach", bits.rename_axis(index="evidence in bits", columns="synergy")))
+kept = all(map(reach.screened, tasks.values()))
+dgl_core.check("9.2a the condition of D7 (c) holds: an additive head need lose nothing", kept)
+dgl_core.check("9.2b below 1 no head need lose anything", bits.loc["lost"].iloc[:-1].max() == 0)
+dgl_core.check("9.2c at 1 it loses everything", bits["1"]["lost"] == bits["1"]["any head, any encoders"] > 1)
+
+# %% [markdown]
+# So the theorem bites in the last column. Between 0.5 and 1 a part still tells a little by itself, and an encoder that
+# keeps this little keeps the part. But the unimodal loss pays ever less for it, while an additive head could not use
+# more anyway. Hence the predictions: with an additive head DGL loses nowhere; with any other head the sign of the gain
+# changes at 0.5. They were committed before the runs; one holds if it holds in every column of synergy that it names.
 
 # %%
 outcomes = verdicts.outcomes()

@@ -398,7 +398,10 @@ def test_a_forecast_says_a_gain_with_its_interval_or_why_not():
     except ValueError as error:
         assert "the regression was fitted on" in str(error)
     else:
-        assert found.fused.low < found.fused.mean < found.fused.high and "With DGL the fused model would" in str(found)
+        for name, one in (("fused", found.fused), ("absent", found.absent)):
+            assert (one is None) == found.trust[name].misleads
+            assert one is None or one.low < one.mean < one.high
+        assert str(found).count("networks whose data had no part in the fit") == 2
 
 
 def test_overlap_is_the_smallest_correlation_of_beliefs():

@@ -88,7 +88,7 @@ def information() -> dict[str, np.ndarray]:
 
 
 def make_cases() -> None:
-    """Take what confirming records know anew; train the cases that are missing, and keep each as soon as it is there."""
+    """Take what confirming records know anew; train the cases that are missing, and keep each as it is made."""
     known = [forecasting.renewed(case) for case in forecasting.cases()]
     for name, trial in forecasting.SETS.items():
         for head in trial.heads:

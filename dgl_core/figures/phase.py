@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from dgl_core.paper.map import verdicts
 from dgl_core.paper.map.design import TITLES, maps
 from dgl_core.paper.map.forecasting import Case
 from dgl_core.paper.map.records import Record, synergies
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LOOKS = {
     "vanilla": (style.BLACK, "-"),
@@ -48,7 +52,8 @@ def information(known: Mapping[str, np.ndarray], imbalances: Sequence[float]) ->
 def differences(records: Sequence[Record], row: str, than: str, branch: str = FUSED) -> Picture:
     """Map the difference of two rows over synergy (across) and imbalance (up), one panel a head.
 
-    The line is where the difference crosses zero; a grey number is smaller than what anyone would care about.
+    The thick line is where the difference crosses zero; between the dashed ones, and where a number is grey, it is
+    smaller than what anyone would care about.
     """
     figure, axes = style.row([TITLES[r.name] for r in records], "synergy", "imbalance", width=4.0, height=2.4)
     values = [verdicts.cells(of, row, than, branch).T for of in records]  # [I, S]
@@ -66,13 +71,21 @@ def differences(records: Sequence[Record], row: str, than: str, branch: str = FU
                 continue
             colour = "w" if abs(value) > 0.6 * largest else "k" if abs(value) >= verdicts.delta(branch) else "0.55"
             ax.text(s, i, f"{round(value, 1) + 0.0:.1f}", ha="center", va="center", fontsize=7, color=colour)
-        if len(imbalances) > 1 and len(of.columns) == len(x) and grid.min() < 0 < grid.max():
-            ax.contour(x, range(len(imbalances)), grid, levels=[0.0], colors="k", linewidths=1.5)
+        if len(imbalances) > 1 and len(of.columns) == len(x):
+            _lines(ax, grid, verdicts.delta(branch))
         said.append(f"{TITLES[of.name]}: from {np.nanmin(grid):+.1f} to {np.nanmax(grid):+.1f}")
     figure.colorbar(image, ax=list(axes), label="points", shrink=0.8)
     what = "fused" if branch == FUSED else "a modality absent"
     figure.suptitle(f"{row} - {than}, {what}", fontsize=9)
     return Picture(figure, f"{row} minus {than}, {what}, in points by synergy and imbalance; " + "; ".join(said) + ".")
+
+
+def _lines(ax: Axes, grid: np.ndarray, delta: float) -> None:
+    """Draw where a difference ``[I, S]`` crosses zero, and the band around it that is smaller than delta."""
+    for level, width, dashes in ((0.0, 1.5, "solid"), (delta, 0.7, "dashed"), (-delta, 0.7, "dashed")):
+        if grid.min() < level < grid.max():
+            x, y = range(grid.shape[1]), range(grid.shape[0])
+            ax.contour(x, y, grid, levels=[level], colors="k", linewidths=width, linestyles=dashes)
 
 
 def curves(
@@ -120,13 +133,10 @@ def forecasts(cases: Sequence[Case], fitted: Mapping, target: str = "fused") -> 
     figure, ax = style.new(width=4.6, height=3.6)
     said = []
     for number, case in enumerate(cases):
-        real = float(np.mean(case.gains[target]))
-        known = [getattr(f, target) for f in case.forecasts(dict(fitted) | {"range": {}})]
-        mean = float(np.mean([k.mean for k in known]))
-        refused = sum(f is None for f in case.forecasts(fitted))
-        colour = style.CYCLE[number % len(style.CYCLE)]
+        real, mean, refused = case.gain(target), case.foretold(fitted, target), case.refused(fitted)
+        known, colour = case.estimates(fitted, target), style.CYCLE[number % len(style.CYCLE)]
         fill = "white" if refused > len(known) / 2 else colour
-        ax.plot(mean, real, "o", color=colour, markerfacecolor=fill)
+        ax.plot(mean, real, "s" if case.shaped else "o", color=colour, markerfacecolor=fill)
         ax.plot([np.mean([k.low for k in known]), np.mean([k.high for k in known])], [real] * 2, "-", color=colour,
                 linewidth=0.8, alpha=0.5)  # fmt: skip
         ax.annotate(case.name, (mean, real), fontsize=6, xytext=(3, 3), textcoords="offset points")

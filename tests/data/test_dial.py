@@ -11,6 +11,7 @@ import torch
 
 from dgl_core import data
 from dgl_core.data.generated import dial
+from dgl_core.paper.theory import reach
 
 
 def test_shares_of_samples_follow_the_dial():
@@ -98,3 +99,25 @@ def test_the_same_options_give_these_bytes():
     for x in data.load("dial", samples=60, synergy=0.6, imbalance=0.5, seed=3).inputs.values():
         digest.update(x.numpy().tobytes())
     assert digest.hexdigest()[:16] == "f72d319054f215c6"
+
+
+@pytest.mark.parametrize("synergy", [0.0, 0.3, 0.5, 0.8, 1.0])
+def test_the_table_is_that_of_the_samples(synergy):
+    label, parts = dial.plan(40_000, 2, synergy, seed=3)
+    found = np.zeros((5, 5, 4))
+    np.add.at(found, (parts[0], parts[1], label), 1 / len(label))  # BLIND is -1, the last place
+    known = dial.table(synergy, noise=0.0)
+    assert known.sum() == pytest.approx(1) and np.abs(found - known).max() < 0.01
+    noisy = dial.table(synergy, noise=0.2)
+    assert noisy.sum() == pytest.approx(1) and np.allclose(noisy.sum(axis=2), known.sum(axis=2))
+
+
+@pytest.mark.parametrize("synergy", [0.0, 0.2, 0.5, 0.6, 0.9, 1.0])
+def test_what_unimodal_encoders_must_keep_is_lost_at_the_end_of_the_dial_alone(synergy):
+    """D7: below 1 a part tells a little by itself, so its unimodal posterior gives it away; at 1 it tells nothing."""
+    task = torch.from_numpy(dial.table(synergy))
+    found = reach.evidence_of(task)
+    whole, additive = found["any head, any encoders"], found["additive head, any encoders"]
+    assert whole > 1 and found["lost"] == pytest.approx(whole if synergy == 1 else 0, abs=1e-9)
+    assert reach.screened(task) and found["additive head on Z"] == pytest.approx(additive, abs=1e-6)
+    assert whole - additive < 0.1 if synergy <= 0.5 else whole - additive > 0.5  # bits

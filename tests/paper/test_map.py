@@ -22,6 +22,7 @@ from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, WORSE, Judged, 
 from dgl_core.verdicts.inference import Draws
 
 COUNTS = {"test": 1200, "val": 224}
+GOOD = {"networks": 9, "gaining": 4, "delta": 1.0, "area": 0.9, "error": 1.0, "always_no": 3.0}
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_the_regression_finds_what_was_planted():
 def test_a_forecast_outside_its_range_is_refused_by_name():
     fitted = forecasting.regress(lines(), np.arange(300))
     for target in forecasting.TARGETS:
-        fitted[target]["error"] = 1.0
+        fitted[target] |= {"error": 1.0, "trust": GOOD}
     inside = {"skill": 0.0, "combination": 0.0, "mean gap": 0.0}
     assert foretell(inside, fitted).fused.high - foretell(inside, fitted).fused.low == pytest.approx(2.0)
     with pytest.raises(ValueError, match="skill of the fused model is 99.00, and the regression was fitted on"):
@@ -189,9 +190,51 @@ def test_a_written_forecast_is_read_as_it_was():
     import tomllib
 
     fitted = forecasting.regress(lines(), np.arange(300))
+    for target in forecasting.TARGETS:
+        fitted[target]["trust"] = GOOD | {"area": math.nan}
     again = tomllib.loads(forecasting.as_toml(fitted, {"commit": "x", "maps": ["a"]}))
     point = {"skill": 0.3, "combination": -0.2, "mean gap": 0.1}
     assert foretell(point, again).fused.mean == pytest.approx(foretell(point, fitted).fused.mean, abs=1e-3)
+    assert "an AUC cannot be computed" in str(foretell(point, again))
+
+
+def case(name: str, gains: list[float]) -> forecasting.Case:
+    """A case whose forecast is what its numbers say, with these fused gains; a modality absent, the opposite."""
+    numbers = [0.9, 0.9, 0.0, *([0.5] * 8), *([0.5] * 8)]
+    return forecasting.Case(name, [numbers], {"fused": gains, "absent": [-g for g in gains]}, 4, 1200)
+
+
+def test_a_forecast_is_trusted_by_cases_that_had_no_say():
+    fitted = {target: {"intercept": 2.0, "error": 1.0, "weights": {}} for target in forecasting.TARGETS} | {"mean": {}}
+    cases = [case("emotions, concat", [4.0, 2.0]), case("mosi, mlp", [0.0]), case("triplet, mlp", [-50.0])]
+    found = forecasting.trust(cases, fitted | {"scale": {}}, "fused", 1.0)
+    assert (found.networks, found.gaining, found.area) == (2, 1, 0.5)  # it foretells 2 points for all: a tie
+    assert found.error == pytest.approx(1.5) and found.always_no == pytest.approx(1.5) and found.misleads
+    assert forecasting.trust(cases[2:], fitted | {"scale": {}}, "fused", 1.0).misleads  # nothing is known
+
+
+def test_what_misleads_is_not_given():
+    bad = GOOD | {"error": 7.5, "always_no": 5.1}
+    block = {"intercept": 2.0, "error": 1.0, "weights": {}}
+    fitted = {"mean": {}, "scale": {}, "range": {}, "fused": block | {"trust": GOOD}, "absent": block | {"trust": bad}}
+    found = foretell({}, fitted)
+    assert found.absent is None and found.fused.mean == 2.0
+    said = str(found)
+    assert "the fused model would gain: +2.0 points [+1.0, +3.0]" in said and "AUC of 0.90" in said
+    assert "For what is left with a modality absent no forecast is given: on 9 networks" in said
+    assert "misses by 7.5 points, where 'nothing changes' misses by 5.1" in said
+
+
+def test_cases_take_gains_from_confirming_records():
+    known = forecasting.confirmed("triplet")
+    if not known:
+        pytest.skip("needs results/confirming")
+    stale = forecasting.Case("triplet, mlp", [], {"fused": [1.0], "absent": [1.0]}, 4, 1800)
+    gains = forecasting.renewed(stale).gains["fused"]
+    dgl, joint = known[0]
+    assert len(gains) == len(known) and gains[0] == pytest.approx(100 * (dgl.score() - joint.score()), abs=1e-3)
+    other = forecasting.Case("triplet, concat", [], {"fused": [1.0], "absent": [1.0]}, 4, 1800)
+    assert forecasting.renewed(other) == other  # the records are of another head
 
 
 def test_the_explorer_holds_the_map_and_needs_nothing_else():

@@ -101,6 +101,22 @@ def plan(samples: int, modalities: int, synergy: float, seed: int) -> tuple[np.n
     return label, np.where(kind < redundant, label, parts)
 
 
+def table(synergy: float, noise: float = 0.1) -> np.ndarray:
+    """List the probabilities of two parts and a label, ``[5, 5, 4]``, nothing shown last; without features.
+
+    A share ``noise`` of the labels is drawn anew, because the best weights of an additive head would be infinite.
+    """
+    redundant, complementary, combined = shares(synergy)
+    known = np.zeros((PARTS + 1, PARTS + 1, PARTS))
+    for label in range(PARTS):
+        known[label, label, label] += redundant / PARTS
+        known[label, BLIND, label] += complementary / (2 * PARTS)
+        known[BLIND, label, label] += complementary / (2 * PARTS)
+        for first in range(PARTS):
+            known[first, (label - first) % PARTS, label] += combined / PARTS**2
+    return (1 - noise) * known + noise * known.mean(axis=2, keepdims=True)
+
+
 def directions(rng: np.random.Generator) -> np.ndarray:
     """Draw eight orthogonal directions of length 1, ``[8, SIZE]``: rows of a Hadamard matrix, columns signed."""
     rows = np.ones((1, 1))

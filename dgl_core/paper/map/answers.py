@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import torch
 
-from dgl_core.diagnosis import fitted
+from dgl_core.diagnosis import Trust, fitted
 from dgl_core.models import LateFusion
 from dgl_core.paper.map import forecasting, records, verdicts
 from dgl_core.paper.map.design import TITLES, registered
@@ -17,6 +17,8 @@ from dgl_core.paper.map.verdicts import FAILED, HELD, Outcome
 from dgl_core.training.many import Stack, initial, objective_of, train_many
 from dgl_core.training.records import RunSpec
 from dgl_core.verdicts.families import UNDECIDED
+
+WANTED = 0.8  # AUC that the forecast was meant to reach
 
 
 def predictions_table(outcomes: Sequence[Outcome]) -> pandas.DataFrame:
@@ -48,19 +50,34 @@ def law_table() -> pandas.DataFrame:
 
 
 def forecast_table(cases: Sequence[Case]) -> pandas.DataFrame:
-    """Show how the forecast and its baselines did on sets that did not shape it."""
+    """Show how the forecast and its baselines did on cases, one line a gain and predictor."""
     lines = {}
     for target, limit in registered()["delta"].items():
         for name, scores in forecasting.verdict_of(cases, fitted(), target, limit).items():
             error = "-" if np.isnan(scores["error"]) else f"{scores['error']:.1f}"
-            area = "-" if np.isnan(scores["AUC"]) else f"{100 * scores['AUC']:.0f}"
-            lines[target, name] = {
-                "AUC (%)": area,
-                "error (points)": error,
-                "right (%)": f"{100 * scores['right']:.0f}",
-            }
+            area = "-" if np.isnan(scores["AUC"]) else f"{scores['AUC']:.2f}"
+            right = f"{100 * scores['right']:.0f}"
+            lines[target, name] = {"AUC": area, "error (points)": error, "right (%)": right}
     index = pandas.MultiIndex.from_tuples(lines, names=["gain", "predictor"])
     return pandas.DataFrame(list(lines.values()), index=index)
+
+
+def cases_table(cases: Sequence[Case]) -> pandas.DataFrame:
+    """Show foretold and measured gains of every case, in points, and how many of its models the forecast refuses."""
+    lines = {}
+    for case in cases:
+        told = {target: f"{case.foretold(fitted(), target):+.1f}" for target in forecasting.TARGETS}
+        real = {target: f"{case.gain(target):+.1f}, n = {len(case.gains[target])}" for target in forecasting.TARGETS}
+        refused = f"{case.refused(fitted())} of {len(case.numbers)}"
+        lines[case.name] = {
+            "fused, foretold": told["fused"],
+            "fused, measured": real["fused"],
+            "absent, foretold": told["absent"],
+            "absent, measured": real["absent"],
+            "refused": refused,
+            "had a say": "yes" if case.shaped else "no",
+        }
+    return pandas.DataFrame.from_dict(lines, orient="index").rename_axis(index="set, head")
 
 
 def remedy_table() -> pandas.DataFrame:
@@ -105,15 +122,7 @@ def in_sentences(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> list[str
         parts = [f"{verb[word]} for {', '.join(names)}" for word, names in words.items() if names]
         asks = of[0].prediction.asks
         said.append(f"{asks[0].upper()}{asks[1:]} The prediction {'; it '.join(parts)}.")
-    scores = forecasting.verdict_of(cases, fitted(), "fused", registered()["delta"]["fused"])["forecast"]
-    refused = [f is None for case in cases for f in case.forecasts(fitted())]
-    area = f"has an AUC of {scores['AUC']:.2f} for"
-    if np.isnan(scores["AUC"]):
-        area = "has no AUC, because all or none of them have"
-    said.append(
-        f"On {len(cases)} networks that did not enter its fit the forecast {area} fused gains of more than a point; it "
-        f"misses by {scores['error']:.1f} points and refuses {sum(refused)} of {len(refused)} models."
-    )
+    said += forecast_sentences(cases)
     if why := records.missing("remedy"):
         return [*said, why]
     survivors = {name: [r for r in points if r.survives] for name, points in verdicts.remedies().items()}
@@ -123,4 +132,20 @@ def in_sentences(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> list[str
         said.append(f"Remedy: {name} beats the better of DGL and G-Blending at synergy {where}.")
     if not best:
         said.append("Remedy: no candidate beats the better of DGL and G-Blending at any point.")
+    return said
+
+
+def forecast_sentences(cases: Sequence[Case]) -> list[str]:
+    """Say how far the forecast can be trusted, and where it is not given."""
+    said = []
+    for target, what in {"fused": "the fused model", "absent": "a modality absent"}.items():
+        known = Trust(**fitted()[target]["trust"])
+        said.append(f"Forecast, {what}: {known}.")
+        if not known.area >= WANTED:
+            said.append(f"That is less than the AUC of {WANTED} that this project asked for.")
+        if known.misleads:
+            said.append("'Nothing changes' is the better forecast there, so forecast() gives none.")
+    fresh = [case for case in cases if not case.shaped]
+    refused, asked = sum(case.refused(fitted()) for case in fresh), sum(len(case.numbers) for case in fresh)
+    said.append(f"It refuses {refused} of the {asked} models, because a trait of theirs leaves the range of the map.")
     return said

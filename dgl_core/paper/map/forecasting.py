@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -11,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dgl_core import data, fit, models
-from dgl_core.diagnosis import Branch, Diagnosis, Forecast, diagnose, foretell, traits
+from dgl_core.diagnosis import Branch, Diagnosis, Estimate, Trust, diagnose, estimates, foretell, traits
 from dgl_core.paper.answers.regimes import Regime, confirming_root, rate_of, regime
-from dgl_core.paper.map.design import RESULTS
+from dgl_core.paper.map.design import RESULTS, registered
 from dgl_core.paper.map.records import Record, available, record, synergies
 from dgl_core.paper.map.runs import STATISTICS, WHOLE, absent, numbers
 from dgl_core.runs import run
@@ -93,9 +94,8 @@ def regress(of: Table, rows: np.ndarray) -> dict:
 
 def predicted(of: Table, rows: np.ndarray, fitted: Mapping) -> dict[str, np.ndarray]:
     """Predict the gains of some lines, their ranges left aside: target -> [N]."""
-    open_range = dict(fitted) | {"range": {}}
-    found = [foretell({name: float(v[row]) for name, v in of.traits.items()}, open_range) for row in rows]
-    return {target: np.array([getattr(one, target).mean for one in found]) for target in TARGETS}
+    found = [estimates({name: float(v[row]) for name, v in of.traits.items()}, fitted) for row in rows]
+    return {target: np.array([one[target].mean for one in found]) for target in TARGETS}
 
 
 def fit_forecast(records: Sequence[Record]) -> dict:
@@ -135,8 +135,9 @@ def as_toml(found: Mapping, about: Mapping[str, object]) -> str:
     lines += ["", "[range]", *(f'"{n}" = [{number(a)}, {number(b)}]' for n, (a, b) in found["range"].items())]
     for target in TARGETS:
         block = found[target]
-        lines += ["", f"[{target}]", *(f"{key} = {number(v)}" for key, v in block.items() if key != "weights")]
-        lines += [f"[{target}.weights]", *(f'"{term}" = {number(w)}' for term, w in block["weights"].items())]
+        lines += ["", f"[{target}]", *(f"{key} = {number(v)}" for key, v in block.items() if not isinstance(v, dict))]
+        for part in ("weights", "trust"):
+            lines += [f"[{target}.{part}]", *(f'"{term}" = {number(v)}' for term, v in block[part].items())]
     return "\n".join(lines) + "\n"
 
 
@@ -161,15 +162,34 @@ class Case:
         """Reduce the diagnoses to what forecasts are made of."""
         return [traits(diagnosis_of(np.array(one), self.classes, self.samples)) for one in self.numbers]
 
-    def forecasts(self, fitted: Mapping) -> list[Forecast | None]:
-        """Foretell every replicate; None where the forecast refuses."""
-        found = []
-        for line in self.traits:
-            try:
-                found.append(foretell(line, fitted))
-            except ValueError:
-                found.append(None)
-        return found
+    @property
+    def shaped(self) -> bool:
+        """Say whether this set had a say in which traits there are."""
+        return self.name.split(", ")[0] in SHAPED
+
+    def gain(self, target: str) -> float:
+        """Average the gain over replicates, in points."""
+        return float(np.mean(self.gains[target]))
+
+    def estimates(self, fitted: Mapping, target: str) -> list[Estimate]:
+        """Foretell the gain of every replicate, whether or not the forecast would refuse it."""
+        return [estimates(line, fitted)[target] for line in self.traits]
+
+    def foretold(self, fitted: Mapping, target: str) -> float:
+        """Average what is foretold over replicates, in points."""
+        return float(np.mean([one.mean for one in self.estimates(fitted, target)]))
+
+    def refused(self, fitted: Mapping) -> int:
+        """Count the replicates that the forecast refuses, because a trait leaves the range of the map."""
+        return sum(_refuses(line, fitted) for line in self.traits)
+
+
+def _refuses(line: Mapping[str, float], fitted: Mapping) -> bool:
+    try:
+        foretell(line, fitted)
+    except ValueError:
+        return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -309,9 +329,8 @@ def verdict_of(cases_: Sequence[Case], fitted: Mapping, target: str, delta: floa
     Returns:
         name of a predictor -> "AUC" for "gains more than delta", "error" (mean absolute, points), "right" (share).
     """
-    open_range = dict(fitted) | {"range": {}}
-    real = np.array([np.mean(case.gains[target]) for case in cases_])
-    mean = np.array([np.mean([getattr(f, target).mean for f in case.forecasts(open_range)]) for case in cases_])
+    real = np.array([case.gain(target) for case in cases_])
+    mean = np.array([case.foretold(fitted, target) for case in cases_])
     gap = np.array([100 * np.mean([line["largest gap"] for line in case.traits]) for case in cases_])
     positive = real > delta
     known = {"forecast": mean, "branch gap alone": gap, "always no": 0 * real, "always yes": 0 * real + 2 * delta}
@@ -324,6 +343,20 @@ def verdict_of(cases_: Sequence[Case], fitted: Mapping, target: str, delta: floa
     return found
 
 
+def trust(cases_: Sequence[Case], fitted: Mapping, target: str, delta: float) -> Trust:
+    """Judge the forecast on the cases that had no say in it."""
+    fresh = [case for case in cases_ if not case.shaped]
+    if not fresh:
+        return Trust(0, 0, delta, math.nan, math.nan, math.nan)
+    scores = verdict_of(fresh, fitted, target, delta)
+    gaining = sum(case.gain(target) > delta for case in fresh)
+    own = scores["forecast"]
+    return Trust(len(fresh), gaining, delta, own["AUC"], own["error"], scores["always no"]["error"])
+
+
 def fitted_on_maps() -> dict:
-    """Fit on every map that is recorded."""
-    return fit_forecast([record(name) for name in available()])
+    """Fit on every map that is recorded, and judge the fit on the cases that had no say in it."""
+    found = fit_forecast([record(name) for name in available()])
+    for target, delta in registered()["delta"].items():
+        found[target]["trust"] = dataclasses.asdict(trust(cases(), found, target, delta))
+    return found
