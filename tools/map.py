@@ -90,13 +90,20 @@ def information() -> dict[str, np.ndarray]:
 def make_cases() -> None:
     """Take what confirming records know anew; train the cases that are missing, and keep each as it is made."""
     known = [forecasting.renewed(case) for case in forecasting.cases()]
-    for name, trial in forecasting.SETS.items():
-        for head in trial.heads:
-            if f"{name}, {head}" not in {case.name for case in known}:
-                known.append(forecasting.make_case(name, head))
-            kept = {"environment": records.environment(), "cases": [dataclasses.asdict(case) for case in known]}
-            write_atomic(forecasting.CASES, json.dumps(kept, indent=1) + "\n")
-            print(known[-1].name, {t: round(float(np.mean(g)), 2) for t, g in known[-1].gains.items()}, flush=True)
+    keep_cases(known)
+    for name, head in forecasting.asked():
+        if f"{name}, {head}" not in {case.name for case in known}:
+            known.append(forecasting.make_case(name, head))
+            keep_cases(known)
+            print(known[-1].name, {t: round(known[-1].gain(t), 2) for t in known[-1].gains}, flush=True)
+
+
+def keep_cases(known: Sequence[forecasting.Case]) -> None:
+    """Write the cases, those of one set together."""
+    places = list(forecasting.SETS)
+    ordered = sorted(known, key=lambda case: places.index(case.name.split(", ")[0]))
+    kept = {"environment": records.environment(), "cases": [dataclasses.asdict(case) for case in ordered]}
+    write_atomic(forecasting.CASES, json.dumps(kept, indent=1) + "\n")
 
 
 def maps_and_columns() -> list[str]:

@@ -16,7 +16,7 @@ from dgl_core.paper.map.forecasting import Case
 from dgl_core.paper.map.verdicts import FAILED, HELD, Outcome
 from dgl_core.training.many import Stack, initial, objective_of, train_many
 from dgl_core.training.records import RunSpec
-from dgl_core.verdicts.families import UNDECIDED
+from dgl_core.verdicts.families import BETTER, UNDECIDED, Judged, signed
 
 WANTED = 0.8  # AUC that the forecast was meant to reach
 
@@ -125,14 +125,7 @@ def in_sentences(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> list[str
     said += forecast_sentences(cases)
     if why := records.missing("remedy"):
         return [*said, why]
-    survivors = {name: [r for r in points if r.survives] for name, points in verdicts.remedies().items()}
-    best = {name: points for name, points in survivors.items() if points}
-    for name, points in best.items():
-        where = ", ".join(f"{r.point[0]:g}" for r in points)
-        said.append(f"Remedy: {name} beats the better of DGL and G-Blending at synergy {where}.")
-    if not best:
-        said.append("Remedy: no candidate beats the better of DGL and G-Blending at any point.")
-    return said
+    return said + remedy_sentences()
 
 
 def forecast_sentences(cases: Sequence[Case]) -> list[str]:
@@ -149,3 +142,29 @@ def forecast_sentences(cases: Sequence[Case]) -> list[str]:
     refused, asked = sum(case.refused(fitted()) for case in fresh), sum(len(case.numbers) for case in fresh)
     said.append(f"It refuses {refused} of the {asked} models, because a trait of theirs leaves the range of the map.")
     return said
+
+
+def remedy_sentences() -> list[str]:
+    """Say which candidates survive, where, and by how much."""
+    known = verdicts.remedies()
+    survivors = [(name, of) for name, points in known.items() for of in points if of.survives]
+    said = [f"Remedy: of {sum(map(len, known.values()))} pairs of a candidate and a point {len(survivors)} survive."]
+    large = 0
+    for name, of in survivors:
+        better = {
+            what: one for what, one in (("fused", of.fused), ("weakest branch", of.weakest)) if one.word == BETTER
+        }
+        large += any(not one.small for one in better.values())
+        numbers = ", ".join(f"{what} {in_short(one)}" for what, one in better.items())
+        said.append(f"The candidate '{name}' beats {of.rival} at synergy {of.point[0]:g}: {numbers}.")
+    if not large:
+        said.append(
+            "So nothing was found that beats the better of DGL and G-Blending by as much as anyone would care about."
+        )
+    return said
+
+
+def in_short(found: Judged) -> str:
+    """Write a verdict's numbers, and whether they matter."""
+    small = ", less than anyone would care about" if found.small else ""
+    return f"{signed(found.member.evidence.mean)} [{signed(found.low)}, {signed(found.high)}] points{small}"

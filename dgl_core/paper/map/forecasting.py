@@ -211,9 +211,9 @@ SETS = {
     "triplet": Trial(("mlp", "concat"), 5),
     "triplet_plain": Trial(("mlp", "concat"), 5),
     "mosi": Trial(("mlp", "concat", "attention"), 5),
-    "grid_letters": Trial(("concat", "mlp"), 3),
+    "grid_letters": Trial(("concat", "mlp"), 2),
     "emotions": Trial(("concat", "mlp"), 2),
-    "grid_digits": Trial(("concat", "mlp"), 3, like="grid_letters"),
+    "grid_digits": Trial(("concat", "mlp"), 2, like="grid_letters"),
     "grid_words": Trial(("concat",), 1, like="grid_letters"),
 }
 SHAPED = ("triplet", "triplet_plain")  # a first forecast failed on them, and traits were changed: they had a say
@@ -312,6 +312,18 @@ def renewed(case: Case) -> Case:
 def cases() -> list[Case]:
     """Read the cases that were trained."""
     return [Case(**block) for block in json.loads(CASES.read_text())["cases"]] if CASES.exists() else []
+
+
+def asked() -> list[tuple[str, str]]:
+    """List sets with heads in the order in which they are made: every set's own head before others."""
+    most = max(len(trial.heads) for trial in SETS.values())
+    return [(name, trial.heads[i]) for i in range(most) for name, trial in SETS.items() if i < len(trial.heads)]
+
+
+def missing_cases() -> list[str]:
+    """Name the cases that were not made yet."""
+    known = {case.name for case in cases()}
+    return [f"{name}, {head}" for name, head in asked() if f"{name}, {head}" not in known]
 
 
 def area(scores: Sequence[float], positive: Sequence[bool]) -> float:

@@ -190,5 +190,5 @@ def front(name: str, point: int) -> dict[float, tuple[float, float]]:
 
 
 def in_words(found: Judged) -> str:
-    """Write a verdict for a table."""
-    return f"{found.word}: {signed(found.member.evidence.mean)} [{signed(found.low)}, {signed(found.high)}]"
+    """Write a verdict for a table, numbers first: a cell that begins with the word would be one of the ledger's."""
+    return f"{signed(found.member.evidence.mean)} [{signed(found.low)}, {signed(found.high)}]: {found.word}"
