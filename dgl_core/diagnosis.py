@@ -253,11 +253,10 @@ def foretell(found: Mapping[str, float], fit: Mapping) -> Forecast:
 
 def estimates(found: Mapping[str, float], fit: Mapping) -> dict[str, Estimate]:
     """Apply a fitted regression to traits, whatever their range and however it did: fused and absent gain."""
-    scaled = {name: (found[name] - fit["mean"][name]) / fit["scale"][name] for name in fit["mean"]}
     known = {}
     for target in ("fused", "absent"):
         block = fit[target]
-        mean = block["intercept"] + sum(weight * scaled[name] for name, weight in block["weights"].items())
+        mean = sum(weight * found[name] / fit["scale"][name] for name, weight in block["weights"].items())
         known[target] = Estimate(mean, mean - block["error"], mean + block["error"])
     return known
 

@@ -22,6 +22,7 @@ from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, WORSE, Judged, 
 from dgl_core.verdicts.inference import Draws
 
 COUNTS = {"test": 1200, "val": 224}
+BLOCK = {"error": 1.0, "weights": {"overlap": 1.0}}
 GOOD = {"networks": 9, "gaining": 4, "delta": 1.0, "area": 0.9, "error": 1.0, "always_no": 3.0}
 
 
@@ -162,7 +163,7 @@ def lines(count: int = 400) -> forecasting.Table:
     """Traits at random, and gains that are a weighed sum of them."""
     rng = np.random.default_rng(0)
     traits = {name: rng.standard_normal(count) for name in ("skill", "combination", "mean gap")}
-    gain = 2 + 3 * traits["skill"] - traits["mean gap"]
+    gain = 3 * traits["combination"] - traits["mean gap"]
     return forecasting.Table(traits, {"fused": gain, "absent": -gain}, np.array(["a", "b"] * (count // 2)))
 
 
@@ -200,24 +201,24 @@ def test_a_written_forecast_is_read_as_it_was():
 
 def case(name: str, gains: list[float]) -> forecasting.Case:
     """A case whose forecast is what its numbers say, with these fused gains; a modality absent, the opposite."""
-    numbers = [0.9, 0.9, 0.0, *([0.5] * 8), *([0.5] * 8)]
+    numbers = [0.9, 0.9, 1.0, *([0.5] * 8), *([0.5] * 8)]  # overlap is 1
     return forecasting.Case(name, [numbers], {"fused": gains, "absent": [-g for g in gains]}, 4, 1200)
 
 
 def test_a_forecast_is_trusted_by_cases_that_had_no_say():
-    fitted = {target: {"intercept": 2.0, "error": 1.0, "weights": {}} for target in forecasting.TARGETS} | {"mean": {}}
+    fitted = {"scale": {"overlap": 0.5}} | {target: BLOCK for target in forecasting.TARGETS}
     cases = [case("emotions, concat", [4.0, 2.0]), case("mosi, mlp", [0.0]), case("triplet, mlp", [-50.0])]
-    found = forecasting.trust(cases, fitted | {"scale": {}}, "fused", 1.0)
+    found = forecasting.trust(cases, fitted, "fused", 1.0)
     assert (found.networks, found.gaining, found.area) == (2, 1, 0.5)  # it foretells 2 points for all: a tie
     assert found.error == pytest.approx(1.5) and found.always_no == pytest.approx(1.5) and found.misleads
-    assert forecasting.trust(cases[2:], fitted | {"scale": {}}, "fused", 1.0).misleads  # nothing is known
+    assert forecasting.trust(cases[2:], fitted, "fused", 1.0).misleads  # nothing is known
 
 
 def test_what_misleads_is_not_given():
     bad = GOOD | {"error": 7.5, "always_no": 5.1}
-    block = {"intercept": 2.0, "error": 1.0, "weights": {}}
-    fitted = {"mean": {}, "scale": {}, "range": {}, "fused": block | {"trust": GOOD}, "absent": block | {"trust": bad}}
-    found = foretell({}, fitted)
+    fitted = {"scale": {"overlap": 0.5}, "range": {}}
+    fitted |= {"fused": BLOCK | {"trust": GOOD}, "absent": BLOCK | {"trust": bad}}
+    found = foretell({"overlap": 1.0}, fitted)
     assert found.absent is None and found.fused.mean == 2.0
     said = str(found)
     assert "the fused model would gain: +2.0 points [+1.0, +3.0]" in said and "AUC of 0.90" in said
