@@ -94,11 +94,17 @@ class Diagnosis:
             f"Most suppressed: {most}." if known else "No median R is below 1: nothing is suppressed.",
         ])  # fmt: skip
 
-    def forecast(self) -> Forecast:
-        """Foretell what DGL would gain over the joint training of this model, from a regression on generated data.
+    def forecast(self, alone: Mapping[str, float] | None = None) -> Forecast:
+        """Foretell what DGL would gain over the joint training of this model, from regressions on generated data.
+
+        Args:
+            alone: accuracies on the same samples, as fractions, of models that see one modality each, trained for as
+                long as this one: {modality: accuracy, "fused": that of their averaged log-probabilities}. Without them
+                this one look has to do, and it knows little.
 
         Raises:
-            ValueError: label maps, too few samples, or a trait outside the range that the regression was fitted on.
+            ValueError: label maps, too few samples, a frozen encoder, other names in ``alone``, or a number outside
+                the range that the regression was fitted on.
         """
         if math.isnan(self.additive):
             raise ValueError("A forecast needs one class a sample; it was not fitted on label maps.")
@@ -107,7 +113,12 @@ class Diagnosis:
                              f"{self.samples}: give it a longer loader.")  # fmt: skip
         if frozen := [m for m, branch in self.branches.items() if branch.frozen]:
             raise ValueError(f"The encoder of {frozen[0]!r} is frozen, so no training changes it; thaw it first.")
-        return foretell(traits(self), fitted())
+        if alone is None:
+            return foretell(traits(self), fitted())
+        wanted = [*self.branches, FUSED]
+        if set(alone) != set(wanted) or not all(0 <= accuracy <= 1 for accuracy in alone.values()):
+            raise ValueError(f"alone is {brief(dict(alone))}; give one accuracy in [0, 1] for each of {wanted}.")
+        return foretell_from(gaps(self, alone), fitted()["alone"])
 
     def table(self) -> pandas.DataFrame:
         """Make a table with one row per modality, as strings."""
@@ -180,7 +191,8 @@ class Forecast:
 
     Attributes:
         fused, absent: of the fused model, and the mean over the modality that is absent; None where a forecast would
-            mislead. trust: name of either -> how forecasts of it did where they could be checked.
+            mislead, or is not asked for (absent: of more than two modalities, from accuracies alone). trust: name of
+            either -> how forecasts of it did where they could be checked.
     """
 
     fused: Estimate | None
@@ -189,13 +201,14 @@ class Forecast:
 
     def __str__(self) -> str:
         said = []
-        for name, what in {"fused": "the fused model", "absent": "what is left with a modality absent"}.items():
-            found, known = getattr(self, name), self.trust[name]
+        titles = {"fused": "the fused model", "absent": "what is left with a modality absent"}
+        for name, known in self.trust.items():
+            found, what = getattr(self, name), titles[name]
             if found is None:
                 said.append(f"For {what} no forecast is given: {known}.")
             else:
                 said.append(f"With DGL {what} would {found.word}: {found}. How far to trust this: {known}.")
-        return " ".join([*said, "Intervals held 90 % of the errors on heads and data of the map that were left out."])
+        return " ".join([*said, "Intervals held 90 % of the errors on parts of the map that were left out."])
 
 
 def traits(report: Diagnosis) -> dict[str, float]:
@@ -249,6 +262,33 @@ def foretell(found: Mapping[str, float], fit: Mapping) -> Forecast:
     trust = {name: Trust(**fit[name]["trust"]) for name in ("fused", "absent")}
     given = {name: None if trust[name].misleads else one for name, one in estimates(found, fit).items()}
     return Forecast(**given, trust=trust)
+
+
+def gaps(report: Diagnosis, alone: Mapping[str, float]) -> dict[str, float]:
+    """Subtract the model from models of one modality, in points: fused and, of two modalities, the mean branch."""
+    found = {"fused": 100 * (alone[FUSED] - report.accuracy)}
+    if len(report.branches) == 2:
+        apart = [alone[m] - branch.accuracy for m, branch in report.branches.items()]
+        found["absent"] = 100 * float(np.mean(apart))
+    return found
+
+
+def foretell_from(found: Mapping[str, float], fit: Mapping) -> Forecast:
+    """Foretell from ``gaps``; a ``ValueError`` names the first outside the range of the fit."""
+    for name, value in found.items():
+        low, high = fit[name]["range"]
+        if not low <= value <= high:
+            raise ValueError(f"No forecast: alone and together differ by {value:+.1f} points ({name}), and the "
+                             f"regression was fitted on {low:+.1f} to {high:+.1f} only.")  # fmt: skip
+    trust = {name: Trust(**fit[name]["trust"]) for name in found}
+    given = {name: None if trust[name].misleads else around(fit[name], value) for name, value in found.items()}
+    return Forecast(given["fused"], given.get("absent"), trust)
+
+
+def around(block: Mapping, gap: float) -> Estimate:
+    """Foretell one gain from one gap."""
+    mean = block["slope"] * gap
+    return Estimate(mean, mean - block["error"], mean + block["error"])
 
 
 def estimates(found: Mapping[str, float], fit: Mapping) -> dict[str, Estimate]:

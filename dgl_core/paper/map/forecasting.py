@@ -7,12 +7,13 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dgl_core import data, fit, models
-from dgl_core.diagnosis import Branch, Diagnosis, Estimate, Trust, diagnose, estimates, foretell, traits
+from dgl_core.diagnosis import Branch, Diagnosis, Estimate, Trust, diagnose, estimates, foretell, gaps, traits
+from dgl_core.gradients import FUSED
 from dgl_core.paper.answers.regimes import Regime, confirming_root, rate_of, regime
 from dgl_core.paper.map.design import RESULTS, registered
 from dgl_core.paper.map.records import Record, available, record, synergies
@@ -42,7 +43,7 @@ class Table:
 
     Attributes:
         traits: name -> [N]. gains: target -> [N], points. group: what a line is held out with [N]: its map, or, as
-            long as there are no two whole maps, its third of the dial of synergy.
+            long as there are no three whole maps, its column of synergy.
     """
 
     traits: Mapping[str, np.ndarray]
@@ -60,7 +61,7 @@ def diagnosis_of(found: np.ndarray, classes: int, samples: int) -> Diagnosis:
 def table(records: Sequence[Record]) -> Table:
     """Collect the lines of some maps."""
     lines, gains, group = [], {target: [] for target in TARGETS}, []
-    by_map = len(records) > 1 and all(len(of.columns) == len(synergies()) for of in records)
+    by_map = len([of for of in records if len(of.columns) == len(synergies())]) > 2
     for of in records:
         whole = of.arrays["statistics"]
         means = {target: of.difference("DGL", "vanilla", target).mean(axis=2) for target in TARGETS}
@@ -129,6 +130,49 @@ def fit_forecast(records: Sequence[Record]) -> dict:
     return found
 
 
+def fit_alone(records: Sequence[Record]) -> dict:
+    """Fit what is foretold from models of one modality: one slope a target, through the origin, on maps of two.
+
+    Returns:
+        target -> "slope" of the gain over the gap (``diagnosis.gaps``), "error" and "range" of the gap.
+    """
+    found = {}
+    for target in TARGETS:
+        pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}  # column -> gap and gain, one entry a map
+        for of in records:
+            gap = of.difference(ENSEMBLE, "vanilla", target)
+            gain = of.difference("DGL", "vanilla", target).mean(axis=2, keepdims=True) + 0 * gap
+            for s in of.columns if len(of.modalities) == 2 else ():
+                pairs.setdefault(str(s), []).append((gap[s].ravel(), gain[s].ravel()))
+        missed = []
+        for left in pairs:
+            slope = slope_of([pair for s, lines in pairs.items() if s != left for pair in lines])
+            missed += [np.abs(slope * gap - gain) for gap, gain in pairs[left]]
+        every = [pair for lines in pairs.values() for pair in lines]
+        low, high = (float(edge([gap for gap, _ in every])) for edge in (_lowest, _highest))
+        room, whole = MARGIN * (high - low), np.concatenate(missed)
+        found[target] = {
+            "slope": slope_of(every),
+            "error": float(np.quantile(whole, COVERED)),
+            "held_out_error": float(whole.mean()),
+            "range": [low - room, high + room],
+        }
+    return found
+
+
+def slope_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Fit gain = slope x gap by least squares."""
+    return float(sum((gap * gain).sum() for gap, gain in pairs) / sum((gap**2).sum() for gap, _ in pairs))
+
+
+def _lowest(values: Sequence[np.ndarray]) -> float:
+    return min(x.min() for x in values)
+
+
+def _highest(values: Sequence[np.ndarray]) -> float:
+    return max(x.max() for x in values)
+
+
 def as_toml(found: Mapping, about: Mapping[str, object]) -> str:
     """Write a fitted forecast with where it comes from."""
 
@@ -141,6 +185,11 @@ def as_toml(found: Mapping, about: Mapping[str, object]) -> str:
     lines += [f"{key} = {json.dumps(value)}" for key, value in about.items()]
     lines += ["", "[scale]", *(f'"{name}" = {number(value)}' for name, value in found["scale"].items())]
     lines += ["", "[range]", *(f'"{n}" = [{number(a)}, {number(b)}]' for n, (a, b) in found["range"].items())]
+    for target, block in found.get("alone", {}).items():
+        lines += ["", f"[alone.{target}]"]
+        lines += [f"{key} = {number(block[key])}" for key in ("slope", "error", "held_out_error")]
+        lines += [f"range = [{', '.join(map(number, block['range']))}]", f"[alone.{target}.trust]"]
+        lines += [f"{term} = {number(v)}" for term, v in block["trust"].items()]
     for target in TARGETS:
         block = found[target]
         lines += ["", f"[{target}]", *(f"{key} = {number(v)}" for key, v in block.items() if not isinstance(v, dict))]
@@ -156,7 +205,8 @@ class Case:
     Attributes:
         name: set, head. numbers: the diagnosis of the jointly trained model (``runs.numbers``), one entry a replicate.
         gains: target -> points, one entry a replicate, of which there may be more. classes: how many. samples: that
-            ``diagnose`` saw.
+            ``diagnose`` saw. alone: accuracies of the unimodal ensemble, fused and of every modality, one entry a
+            diagnosed replicate; empty where none was trained.
     """
 
     name: str
@@ -164,6 +214,16 @@ class Case:
     gains: dict[str, list[float]]
     classes: int
     samples: int
+    alone: list[list[float]] = field(default_factory=list)
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        """Average the gaps between models of one modality and the joint one, in points; nothing where unknown."""
+        lines = []
+        for one, known in zip(self.numbers, self.alone, strict=False):
+            report = diagnosis_of(np.array(one), self.classes, self.samples)
+            lines.append(gaps(report, dict(zip((FUSED, *report.branches), known, strict=True))))
+        return {name: float(np.mean([line[name] for line in lines])) for name in (lines[0] if lines else ())}
 
     @property
     def traits(self) -> list[dict[str, float]]:
@@ -222,10 +282,10 @@ SETS = {
     "grid_letters": Trial(("concat", "mlp"), 2),
     "emotions": Trial(("concat", "mlp"), 2),
     "grid_digits": Trial(("concat", "mlp"), 2, like="grid_letters"),
-    "grid_words": Trial(("concat",), 1, like="grid_letters"),
 }
 SHAPED = ("triplet", "triplet_plain")  # a first forecast failed on them, and traits were changed: they had a say
 PAIR = ("DGL", "vanilla")
+ENSEMBLE = "unimodal ensemble"
 SAME = 0.5  # points by which a model that is trained again may differ from its record
 
 
@@ -308,17 +368,33 @@ def add(gains: Mapping[str, list[float]], gain: Mapping[str, float]) -> None:
 
 
 def renewed(case: Case) -> Case:
-    """Take the gains of a case from the confirming records anew, where they are its own."""
+    """Take the gains of a case from the confirming records anew, where they are its own, and the models alone."""
     name, head = case.name.split(", ")
     known = confirmed(name) if head == SETS[name].heads[0] else []
     gains: dict[str, list[float]] = {target: [] for target in TARGETS}
     for pair in known:
         add(gains, gains_of(*pair))
-    return replace(case, gains=gains) if known else case
+    return replace(case, gains=gains if known else case.gains, alone=alone(case))
+
+
+def alone(case: Case) -> list[list[float]]:
+    """List accuracies of the unimodal ensemble on the replicates that were diagnosed: its records, or trained here."""
+    if len(case.alone) == len(case.numbers):
+        return case.alone
+    name = case.name.split(", ")[0]
+    of, _ = trial(name)
+    rate = rate_of(SETS[name].like or name, ENSEMBLE)
+    found = []
+    for number in range(len(case.numbers)):
+        replicate = registration().first + number
+        made = run.find(of.run(ENSEMBLE, replicate, rate), confirming_root() / name)
+        made = made or trained(of, SETS[name].heads[0], ENSEMBLE, replicate, rate)[0]
+        found.append([round(made.score(branch), 6) for branch in (FUSED, *of.modalities)])
+    return found
 
 
 def cases() -> list[Case]:
-    """Read the cases that were trained."""
+    """Read the cases that were made."""
     return [Case(**block) for block in json.loads(CASES.read_text())["cases"]] if CASES.exists() else []
 
 
@@ -343,40 +419,54 @@ def area(scores: Sequence[float], positive: Sequence[bool]) -> float:
     return float(((up[:, None] > down).mean() + (up[:, None] >= down).mean()) / 2)
 
 
+def predictors(cases_: Sequence[Case], fitted: Mapping, target: str, delta: float) -> dict[str, np.ndarray]:
+    """Compute what each predictor says of every case, in points; of the last three only the order means something."""
+    slope = fitted["alone"][target]["slope"]
+    return {
+        "models of one modality": np.array([slope * case.gaps.get(target, math.nan) for case in cases_]),
+        "one look": np.array([case.foretold(fitted, target) for case in cases_]),
+        "always no": np.zeros(len(cases_)),
+        "always yes": np.full(len(cases_), 2 * delta),
+        "branch gap alone": np.array([100 * np.mean([line["largest gap"] for line in case.traits]) for case in cases_]),
+    }
+
+
+NO_POINTS = ("always yes", "branch gap alone")
+
+
 def verdict_of(cases_: Sequence[Case], fitted: Mapping, target: str, delta: float) -> dict[str, dict[str, float]]:
-    """Compare the forecast with what happened, one case one observation (means over replicates), beside the baselines.
+    """Compare predictors with what happened, one case one observation (means over replicates).
 
     Returns:
-        name of a predictor -> "AUC" for "gains more than delta", "error" (mean absolute, points), "right" (share).
+        name of a predictor -> "networks" that it says something of, "AUC" for "gains more than delta", "error" (mean
+        absolute, points), "right" (share).
     """
-    real = np.array([case.gain(target) for case in cases_])
-    mean = np.array([case.foretold(fitted, target) for case in cases_])
-    gap = np.array([100 * np.mean([line["largest gap"] for line in case.traits]) for case in cases_])
-    positive = real > delta
-    known = {"forecast": mean, "branch gap alone": gap, "always no": 0 * real, "always yes": 0 * real + 2 * delta}
-    found = {}
-    for name, values in known.items():
-        points = name in ("forecast", "always no")  # the other two name no number of points
-        error = float(np.abs(values - real).mean()) if points else math.nan
-        right = float(((values > delta) == positive).mean())
-        found[name] = {"AUC": area(values, positive), "error": error, "right": right}
+    real, found = np.array([case.gain(target) for case in cases_]), {}
+    for name, told in predictors(cases_, fitted, target, delta).items():
+        known = np.isfinite(told)
+        positive = real[known] > delta
+        error = math.nan if name in NO_POINTS or not known.any() else float(np.abs(told - real)[known].mean())
+        right = float(((told[known] > delta) == positive).mean()) if known.any() else math.nan
+        found[name] = {"networks": int(known.sum()), "AUC": area(told[known], positive), "error": error, "right": right}
     return found
 
 
-def trust(cases_: Sequence[Case], fitted: Mapping, target: str, delta: float) -> Trust:
-    """Judge the forecast on the cases that had no say in it."""
-    fresh = [case for case in cases_ if not case.shaped]
-    if not fresh:
+def trusted(cases_: Sequence[Case], told: Sequence[float], target: str, delta: float) -> Trust:
+    """Judge what was foretold of some cases; a failure on a set that had a say counts like any other."""
+    pairs = [(case.gain(target), one) for case, one in zip(cases_, told, strict=True) if math.isfinite(one)]
+    if not pairs:
         return Trust(0, 0, delta, math.nan, math.nan, math.nan)
-    scores = verdict_of(fresh, fitted, target, delta)
-    gaining = sum(case.gain(target) > delta for case in fresh)
-    own = scores["forecast"]
-    return Trust(len(fresh), gaining, delta, own["AUC"], own["error"], scores["always no"]["error"])
+    real, known = np.array(pairs).T
+    errors = float(np.abs(real - known).mean()), float(np.abs(real).mean())
+    return Trust(len(real), int((real > delta).sum()), delta, area(known, real > delta), *errors)
 
 
 def fitted_on_maps() -> dict:
     """Fit on every map that is recorded, and judge the fit on the cases that had no say in it."""
-    found = fit_forecast([record(name) for name in available()])
+    known, judges = [record(name) for name in available()], cases()
+    found = fit_forecast(known) | {"alone": fit_alone(known)}
     for target, delta in registered()["delta"].items():
-        found[target]["trust"] = dataclasses.asdict(trust(cases(), found, target, delta))
+        told = predictors(judges, found, target, delta)
+        for block, name in ((found[target], "one look"), (found["alone"][target], "models of one modality")):
+            block["trust"] = dataclasses.asdict(trusted(judges, told[name], target, delta))
     return found
