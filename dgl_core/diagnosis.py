@@ -192,12 +192,13 @@ class Forecast:
     Attributes:
         fused, absent: of the fused model, and the mean over the modality that is absent; None where a forecast would
             mislead, or is not asked for (absent: of more than two modalities, from accuracies alone). trust: name of
-            either -> how forecasts of it did where they could be checked.
+            either -> how forecasts of it did where they could be checked. hint: what would know more.
     """
 
     fused: Estimate | None
     absent: Estimate | None
     trust: Mapping[str, Trust]
+    hint: str = ""
 
     def __str__(self) -> str:
         said = []
@@ -208,7 +209,9 @@ class Forecast:
                 said.append(f"For {what} no forecast is given: {known}.")
             else:
                 said.append(f"With DGL {what} would {found.word}: {found}. How far to trust this: {known}.")
-        return " ".join([*said, "Intervals held 90 % of the errors on parts of the map that were left out."])
+        if self.fused or self.absent:
+            said.append("An interval held 90 % of the errors on parts of the map that were left out.")
+        return " ".join([*said, *([self.hint] if self.hint else [])])
 
 
 def traits(report: Diagnosis) -> dict[str, float]:
@@ -235,6 +238,7 @@ def _log(ratio: float) -> float:
     return math.log(min(max(ratio, 1e-2), 1e2))
 
 
+HINT = "Models of one modality know more: train each for as long, and give their accuracies as forecast(alone=...)."
 TRAITS = {
     "skill": "skill of the fused model",
     "combination": "skill that only combinations give",
@@ -261,7 +265,7 @@ def foretell(found: Mapping[str, float], fit: Mapping) -> Forecast:
                              f"{low:.2f} to {high:.2f} only.")  # fmt: skip
     trust = {name: Trust(**fit[name]["trust"]) for name in ("fused", "absent")}
     given = {name: None if trust[name].misleads else one for name, one in estimates(found, fit).items()}
-    return Forecast(**given, trust=trust)
+    return Forecast(**given, trust=trust, hint="" if all(given.values()) else HINT)
 
 
 def gaps(report: Diagnosis, alone: Mapping[str, float]) -> dict[str, float]:

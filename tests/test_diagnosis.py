@@ -18,7 +18,7 @@ from dgl_core.gradients import FUSED, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion, MultimodalModel
 from dgl_core.paper.theory import feature, residual
 from dgl_core.paper.theory import toy as theory_toy
-from dgl_core.reproduce.diagnose import main
+from dgl_core.reproduce.diagnose import accuracies, main
 from dgl_core.suppression import suppression_columns
 
 BUILT = [lambda: late(2), lambda: late(3), lambda: late(2, "gated"), lambda: dense(2), lambda: dense(3)]
@@ -412,3 +412,24 @@ def test_overlap_is_the_smallest_correlation_of_beliefs():
     wanted = min(np.corrcoef(belief[i], belief[j])[0, 1] for i, j in ((0, 1), (0, 2), (1, 2)))
     halves = [({m: x[part] for m, x in inputs.items()}, target[part]) for part in (slice(0, 25), slice(25, 40))]
     assert diagnose(model, halves).overlap == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_forecast_from_models_of_one_modality_says_what_it_lacks():
+    inputs, target = batch(2, size=120)
+    report = diagnose(late(2), [(inputs, target)])
+    good = {m: branch.accuracy for m, branch in report.branches.items()} | {FUSED: report.accuracy + 0.01}
+    found = report.forecast(alone=good)
+    assert found.fused.low < found.fused.mean < found.fused.high and found.fused.mean > 0
+    assert found.absent is None or found.absent.mean == pytest.approx(0)  # as good alone as in the model
+    assert "AUC" in str(found)
+    for wrong in ({}, good | {"third": 0.5}, good | {FUSED: 71.0}):
+        with pytest.raises(ValueError, match="alone is .*; give one accuracy in .0, 1. for each of"):
+            report.forecast(alone=wrong)
+    with pytest.raises(ValueError, match="alone and together differ by .* points .fused., and the regression"):
+        report.forecast(alone=good | {FUSED: 1.0})
+
+
+def test_the_command_reads_accuracies():
+    assert accuracies(["audio=0.5", "fused=.8"]) == {"audio": 0.5, "fused": 0.8} and accuracies([]) == {}
+    with pytest.raises(ValueError, match="'audio' is no NAME=ACCURACY"):
+        accuracies(["audio"])

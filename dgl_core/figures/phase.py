@@ -14,7 +14,7 @@ import numpy as np
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.gradients import FUSED
-from dgl_core.paper.map import verdicts
+from dgl_core.paper.map import forecasting, verdicts
 from dgl_core.paper.map.design import TITLES, maps
 from dgl_core.paper.map.forecasting import Case
 from dgl_core.paper.map.records import Record, synergies
@@ -128,23 +128,25 @@ def fronts(points: Mapping[int, str], names: Sequence[str]) -> Picture:
     return Picture(figure, "Fronts over alpha: " + "; ".join(said) + ".")
 
 
-def forecasts(cases: Sequence[Case], fitted: Mapping, target: str = "fused") -> Picture:
-    """Draw foretold against measured gains, one dot a case, hollow where the forecast refuses."""
-    figure, ax = style.new(width=4.6, height=3.6)
-    said = []
-    for number, case in enumerate(cases):
-        real, mean, refused = case.gain(target), case.foretold(fitted, target), case.refused(fitted)
-        known, colour = case.estimates(fitted, target), style.CYCLE[number % len(style.CYCLE)]
-        fill = "white" if refused > len(known) / 2 else colour
-        ax.plot(mean, real, "s" if case.shaped else "o", color=colour, markerfacecolor=fill)
-        ax.plot([np.mean([k.low for k in known]), np.mean([k.high for k in known])], [real] * 2, "-", color=colour,
-                linewidth=0.8, alpha=0.5)  # fmt: skip
-        ax.annotate(case.name, (mean, real), fontsize=6, xytext=(3, 3), textcoords="offset points")
-        said.append(f"{case.name}: foretold {mean:+.1f}, measured {real:+.1f}, refused {refused} of {len(known)}")
-    ends = np.array(ax.get_xlim())
-    ax.plot(ends, ends, ":", color=style.GREY)
-    ax.axhline(0, color=style.GREY, linewidth=0.6)
-    ax.set(xlabel="foretold gain (points)", ylabel="measured gain of DGL (points)")
+def forecasts(cases: Sequence[Case], fitted: Mapping, target: str = "fused", delta: float = 1.0) -> Picture:
+    """Draw foretold against measured gains, one dot a case: from models of one modality, and from one look."""
+    names = ("models of one modality", "one look")
+    figure, axes = style.row(names, "foretold gain (points)", "measured gain of DGL (points)", width=4.4, height=3.6,
+                             sharey=True)  # fmt: skip
+    told, said = forecasting.predictors(cases, fitted, target, delta), []
+    for ax, name in zip(axes, names, strict=True):
+        block = fitted["alone"][target] if name == names[0] else fitted[target]
+        for number, (case, mean) in enumerate(zip(cases, told[name], strict=True)):
+            if not np.isfinite(mean):
+                continue
+            real, colour = case.gain(target), style.CYCLE[number % len(style.CYCLE)]
+            ax.plot([mean - block["error"], mean + block["error"]], [real] * 2, color=colour, linewidth=0.8, alpha=0.5)
+            ax.plot(mean, real, "o", color=colour)
+            ax.annotate(case.name, (mean, real), fontsize=6, xytext=(3, 3), textcoords="offset points")
+            said.append(f"{name}, {case.name}: foretold {mean:+.1f}, measured {real:+.1f}")
+        ends = np.array(ax.get_xlim())
+        ax.plot(ends, ends, ":", color=style.GREY)
+        ax.axhline(0, color=style.GREY, linewidth=0.6)
     return Picture(figure, "Foretold and measured gains: " + "; ".join(said) + ".")
 
 

@@ -199,19 +199,46 @@ def test_a_written_forecast_is_read_as_it_was():
     assert "an AUC cannot be computed" in str(foretell(point, again))
 
 
-def case(name: str, gains: list[float]) -> forecasting.Case:
-    """A case whose forecast is what its numbers say, with these fused gains; a modality absent, the opposite."""
+def case(name: str, gains: list[float], alone: list[list[float]] | None = None) -> forecasting.Case:
+    """A case of 90 % fused and 50 % in both branches, with these fused gains; a modality absent, the opposite."""
     numbers = [0.9, 0.9, 1.0, *([0.5] * 8), *([0.5] * 8)]  # overlap is 1
-    return forecasting.Case(name, [numbers], {"fused": gains, "absent": [-g for g in gains]}, 4, 1200)
+    return forecasting.Case(name, [numbers], {"fused": gains, "absent": [-g for g in gains]}, 4, 1200, alone or [])
 
 
-def test_a_forecast_is_trusted_by_cases_that_had_no_say():
+def test_every_predictor_says_what_it_knows():
     fitted = {"scale": {"overlap": 0.5}} | {target: BLOCK for target in forecasting.TARGETS}
-    cases = [case("emotions, concat", [4.0, 2.0]), case("mosi, mlp", [0.0]), case("triplet, mlp", [-50.0])]
-    found = forecasting.trust(cases, fitted, "fused", 1.0)
-    assert (found.networks, found.gaining, found.area) == (2, 1, 0.5)  # it foretells 2 points for all: a tie
+    fitted["alone"] = {target: {"slope": 0.5} for target in forecasting.TARGETS}
+    cases = [case("emotions, concat", [4.0, 2.0], [[0.94, 0.6, 0.7]]), case("mosi, mlp", [0.0])]
+    told = forecasting.predictors(cases, fitted, "fused", 1.0)
+    assert told["one look"].tolist() == [2.0, 2.0] and told["models of one modality"][0] == pytest.approx(2.0)
+    assert np.isnan(told["models of one modality"][1])  # none was trained there
+    absent = forecasting.predictors(cases, fitted, "absent", 1.0)["models of one modality"]
+    assert absent[0] == pytest.approx(0.5 * 15)  # 60 and 70 % alone, 50 % in the branches
+    found = forecasting.verdict_of(cases, fitted, "fused", 1.0)
+    assert found["one look"]["AUC"] == 0.5 and found["one look"]["error"] == pytest.approx(1.5)
+    assert found["models of one modality"]["networks"] == 1 and found["always no"]["right"] == 0.5
+
+
+def test_what_errs_as_much_as_nothing_changes_is_not_trusted():
+    cases = [case("emotions, concat", [4.0, 2.0]), case("mosi, mlp", [0.0])]
+    found = forecasting.trusted(cases, [2.0, 2.0], "fused", 1.0)
+    assert (found.networks, found.gaining, found.area) == (2, 1, 0.5)
     assert found.error == pytest.approx(1.5) and found.always_no == pytest.approx(1.5) and found.misleads
-    assert forecasting.trust(cases[2:], fitted, "fused", 1.0).misleads  # nothing is known
+    good = forecasting.trusted(cases, [2.5, math.nan], "fused", 1.0)
+    assert good.networks == 1 and math.isnan(good.area) and not good.misleads
+    assert forecasting.trusted([], [], "fused", 1.0).misleads  # nothing is known
+
+
+def test_the_slope_is_that_of_the_map():
+    rng = np.random.default_rng(0)
+    base, gap = np.full((11, 5, 20), 600.0), rng.integers(-120, 120, (11, 5, 1))
+    rows = {"vanilla": base, "unimodal ensemble": base + gap, "DGL": base + 0.5 * gap}
+    arrays = {f"test/{row}": np.repeat(hits[..., None], 3, axis=3) for row, hits in rows.items()}
+    found = forecasting.fit_alone([Record("hidden", arrays, COUNTS)])
+    assert found["fused"]["slope"] == pytest.approx(0.5) and found["absent"]["slope"] == pytest.approx(0.5)
+    assert found["fused"]["error"] == pytest.approx(0, abs=1e-9)
+    assert found["fused"]["range"] == pytest.approx([gap.min() / 12 - 0.1 * np.ptp(gap) / 12,
+                                                     gap.max() / 12 + 0.1 * np.ptp(gap) / 12])  # fmt: skip
 
 
 def test_what_misleads_is_not_given():

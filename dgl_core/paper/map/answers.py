@@ -50,33 +50,31 @@ def law_table() -> pandas.DataFrame:
 
 
 def forecast_table(cases: Sequence[Case]) -> pandas.DataFrame:
-    """Show how the forecast and its baselines did on cases, one line a gain and predictor."""
+    """Show how both forecasts and the baselines did on cases, one line a gain and predictor."""
     lines = {}
     for target, limit in registered()["delta"].items():
         for name, scores in forecasting.verdict_of(cases, fitted(), target, limit).items():
             error = "-" if np.isnan(scores["error"]) else f"{scores['error']:.1f}"
             area = "-" if np.isnan(scores["AUC"]) else f"{scores['AUC']:.2f}"
-            right = f"{100 * scores['right']:.0f}"
-            lines[target, name] = {"AUC": area, "error (points)": error, "right (%)": right}
+            right = "-" if np.isnan(scores["right"]) else f"{100 * scores['right']:.0f}"
+            known = {"networks": scores["networks"], "AUC": area, "error (points)": error, "right (%)": right}
+            lines[target, name] = known
     index = pandas.MultiIndex.from_tuples(lines, names=["gain", "predictor"])
     return pandas.DataFrame(list(lines.values()), index=index)
 
 
 def cases_table(cases: Sequence[Case]) -> pandas.DataFrame:
-    """Show foretold and measured gains of every case, in points, and how many of its models the forecast refuses."""
+    """Show foretold and measured gains of every case, in points, and how many of its models one look refuses."""
     lines = {}
     for case in cases:
-        told = {target: f"{case.foretold(fitted(), target):+.1f}" for target in forecasting.TARGETS}
-        real = {target: f"{case.gain(target):+.1f}, n = {len(case.gains[target])}" for target in forecasting.TARGETS}
-        refused = f"{case.refused(fitted())} of {len(case.numbers)}"
-        lines[case.name] = {
-            "fused, foretold": told["fused"],
-            "fused, measured": real["fused"],
-            "absent, foretold": told["absent"],
-            "absent, measured": real["absent"],
-            "refused": refused,
-            "had a say": "yes" if case.shaped else "no",
-        }
+        line = {}
+        for target, delta in registered()["delta"].items():
+            told = forecasting.predictors([case], fitted(), target, delta)
+            for name in ("models of one modality", "one look"):
+                line[f"{target}: {name}"] = "-" if np.isnan(told[name][0]) else f"{told[name][0]:+.1f}"
+            line[f"{target}: measured"] = f"{case.gain(target):+.1f}, n = {len(case.gains[target])}"
+        line["refused"] = f"{case.refused(fitted())} of {len(case.numbers)}"
+        lines[case.name] = line | {"had a say": "in one look" if case.shaped else "none"}
     return pandas.DataFrame.from_dict(lines, orient="index").rename_axis(index="set, head")
 
 
@@ -129,18 +127,17 @@ def in_sentences(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> list[str
 
 
 def forecast_sentences(cases: Sequence[Case]) -> list[str]:
-    """Say how far the forecast can be trusted, and where it is not given."""
+    """Say how far either forecast can be trusted, and where it is not given."""
     said = []
-    for target, what in {"fused": "the fused model", "absent": "a modality absent"}.items():
-        known = Trust(**fitted()[target]["trust"])
-        said.append(f"Forecast, {what}: {known}.")
-        if not known.area >= WANTED:
-            said.append(f"That is less than the AUC of {WANTED} that this project asked for.")
-        if known.misleads:
-            said.append("'Nothing changes' is the better forecast there, so forecast() gives none.")
-    fresh = [case for case in cases if not case.shaped]
-    refused, asked = sum(case.refused(fitted()) for case in fresh), sum(len(case.numbers) for case in fresh)
-    said.append(f"It refuses {refused} of the {asked} models, because a trait of theirs leaves the range of the map.")
+    for title, blocks in {"From models of one modality": fitted()["alone"], "From one look": fitted()}.items():
+        for target, what in {"fused": "the fused model", "absent": "a modality absent"}.items():
+            known = Trust(**blocks[target]["trust"])
+            line = f"{title}, {what}: {known}."
+            if not known.area >= WANTED and not np.isnan(known.area):
+                line += f" That is less than the AUC of {WANTED} that this project asked for."
+            if known.misleads:
+                line += " 'Nothing changes' is the better forecast there, so forecast() gives none."
+            said.append(line)
     return said
 
 
