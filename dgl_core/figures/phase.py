@@ -115,7 +115,7 @@ def curves(
 def fronts(points: Mapping[int, str], names: Sequence[str]) -> Picture:
     """Draw fronts over alpha, weakest branch against fused, one panel a point (its place -> its title)."""
     figure, axes = style.row(points.values(), "weakest branch (%)", "fused (%)", width=3.0, height=2.8)
-    shapes, said = "os^Dv*PX", []
+    shapes, said = "os^Dv*PXhd", []
     for ax, (place, title) in zip(axes, points.items(), strict=True):
         for number, name in enumerate(names):
             steps = verdicts.front(name, place)
