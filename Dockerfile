@@ -19,7 +19,7 @@ ENV HOME=/home/reader WRITTEN="data notebooks reports results"
 COPY --chown=reader requirements.lock ./
 RUN python -m venv .venv
 EXPOSE 8888
-CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser", "--notebook-dir=notebooks"]
+CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser", "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
 
 FROM base AS cpu
 # No default: without it, torch comes from the index that pip is configured with, which may hold CUDA builds only.

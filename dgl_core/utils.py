@@ -255,6 +255,7 @@ class Registry(UserDict):
 
 TERMINAL_INTERVAL = 0.5  # seconds between rewritings of the line
 LOG_INTERVAL = 30.0  # seconds between status lines in a log
+NOTEBOOK_WIDTH = 100  # characters of a line below a cell
 
 
 def duration(seconds: float) -> str:
@@ -266,8 +267,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def in_notebook(stream) -> bool:
+    """Tell whether what is written to ``stream`` appears below the cell of a notebook."""
+    jupyter = sys.modules.get("ipykernel.iostream")
+    return jupyter is not None and isinstance(stream, jupyter.OutStream)
+
+
 class Progress:
-    """Says what is going on while a block runs: in a terminal it rewrites one line, elsewhere it prints one at times.
+    """Says what is going on while a block runs: in a terminal or a notebook it rewrites one line, else it prints some.
 
     Args:
         status: returns the current status, without line breaks.
@@ -276,7 +283,9 @@ class Progress:
 
     def __init__(self, status: Callable[[], str], stream=None):
         self.status, self.stream = status, stream or sys.stdout
-        self.terminal = self.stream.isatty()
+        notebook = in_notebook(self.stream)
+        self.terminal = self.stream.isatty() or notebook
+        self.clear = f"\r{' ' * NOTEBOOK_WIDTH}\r" if notebook else "\r\x1b[K"  # notebooks know no such escape
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -288,17 +297,20 @@ class Progress:
         self._stop.set()
         self._thread.join()
         if self.terminal:
-            self._write("\r\x1b[K")
+            self._write(self.clear)
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._write(("\r\x1b[K" if self.terminal else "") + text + "\n")
+        self._write((self.clear if self.terminal else "") + text + "\n")
 
     def _run(self) -> None:
+        shown = None
         while True:
             if self.terminal:
-                width = shutil.get_terminal_size().columns - 1
-                self._write("\r\x1b[K" + self.status()[:width])
+                line = self.status()[: shutil.get_terminal_size().columns - 1]
+                if line != shown:
+                    self._write(self.clear + line)
+                shown = line
             if self._stop.wait(TERMINAL_INTERVAL if self.terminal else LOG_INTERVAL):
                 return
             if not self.terminal:

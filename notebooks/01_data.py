@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -24,14 +24,26 @@
 #
 # **Runtime.** smoke 15 s, cpu 30 s (it generates 1,500 clips once), paper 30 s; no GPU needed.
 #
-# Next: [02 the theory](02_gradient_theory.ipynb). CREMA-D itself may not be shipped here. Where you have it, put it in
+# Next: [02 the theory](02_gradient_theory.ipynb). [CREMA-D](https://doi.org/10.1109/TAFFC.2014.2336244) itself may not
+# be shipped here. Where you have it, put it in
 # `data/cremad`; where you have not, a generated set in the same folder layout and naming takes its place, and no table
 # ever calls it CREMA-D.
 
+# %% [markdown] tags=["navigation"]
+# [contents](00_start_here.ipynb) · [02 gradient theory →](02_gradient_theory.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # of the random crops
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -51,24 +63,13 @@ from dgl_core.data.media.sound import read_wav
 from dgl_core.data.media.spectrogram import FORMS, spectrogram
 from dgl_core.figures import samples
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
 
 # %% [markdown]
-# ## 1.1 The paper's sets, and what is here
-# The counts of the paper (Section 4.1) stand beside what this profile loads. `python -m dgl_core data status` says
-# the same in a terminal, with the folders looked in and the licences.
-
-# %%
-dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
-
-# %% [markdown]
-# CREMA-D is cut at random, so the same actors speak in training and in testing. The generated set copies that.
-
-# %% [markdown]
-# ## 1.2 Six emotions, ninety-one actors
+# ## 1.1 Six emotions, ninety-one actors
 # In each clip one actor says one of twelve sentences with one emotion. A clip is a wav file and a frame, named as in
 # CREMA-D. The voice is a small synthesiser (glottal pulses and breath through five formants; the emotion moves pitch,
 # tempo, loudness and voice quality), the face is drawn (the emotion moves brows, lids, nose and mouth). Actor,
@@ -96,6 +97,20 @@ for name, sound in sounds.items():
 
 # %% [markdown]
 # *(The players appear when the notebook runs; a page on GitHub cannot play sound.)*
+
+# %% [markdown]
+# ## 1.2 The paper's sets, and what is here
+# The counts of [the paper](https://arxiv.org/abs/2507.10213) (Section 4.1) stand beside what this profile loads.
+# `python -m dgl_core data status` says the same in a terminal, with the folders looked in and the licences. The paper's
+# sets: [CREMA-D](https://doi.org/10.1109/TAFFC.2014.2336244), [Kinetics-Sounds](https://arxiv.org/abs/1705.08168),
+# [VGGSound](https://arxiv.org/abs/2004.14368), [CMU-MOSI](https://arxiv.org/abs/1606.06259) and
+# [NYUv2](https://doi.org/10.1007/978-3-642-33715-4_54).
+
+# %%
+dgl_core.publish("table_data", catalogue.overview(profile, settings.data_root))
+
+# %% [markdown]
+# CREMA-D is cut at random, so the same actors speak in training and in testing. The generated set copies that.
 
 # %% [markdown]
 # ## 1.3 Counts, classes, splits, checksums
@@ -199,8 +214,9 @@ dgl_core.check("1.6b evaluation changes nothing at random", torch.equal(crop(bat
 
 # %% [markdown]
 # ## 1.7 Real speech and real lips
-# GRID (one talker, 6,000 spoken words, CC BY 4.0) is the real audio-visual set of the profiles `cpu` and `paper`. It is
-# not CREMA-D and is never called so. Its pictures show a real person, so they are drawn where the data is and are not
+# The [GRID corpus](https://doi.org/10.1121/1.2229005) (one talker, 6,000 spoken words, CC BY 4.0) is the real
+# audio-visual set of the profiles `cpu` and `paper`. *GRID letters* are the letters of the alphabet in it. It is not
+# CREMA-D and is never called so. Its pictures show a real person, so they are drawn where the data is and are not
 # committed.
 
 # %%

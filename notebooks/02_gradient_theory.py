@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -19,8 +19,8 @@
 # **Question.** When two modalities share a classifier, how much gradient is left for each encoder, and what exactly
 # does DGL change about it?
 #
-# **Claim checked.** Section 3.1, the chain Eq. 1 to 8 that ends in $abs(g^{Uni}) \gt abs(g^{Multi}) \gt 0$, and
-# section 3.2, Eq. 9 to 15, Algorithm 1 and Fig. 2.
+# **Claim checked.** In [the paper](https://arxiv.org/abs/2507.10213), section 3.1: the chain Eq. 1 to 8 that ends in
+# $abs(g^{Uni}) \gt abs(g^{Multi}) \gt 0$. Section 3.2: Eq. 9 to 15, Algorithm 1 and Fig. 2.
 #
 # **Runtime.** About a minute on one CPU core in every profile; nothing is downloaded and no record is needed.
 #
@@ -28,11 +28,21 @@
 # inputs in `tests/paper/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After: [3. Vanilla against
 # DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
 
+# %% [markdown] tags=["navigation"]
+# [← 01 data](01_data.ipynb) · [contents](00_start_here.ipynb) · [03 vanilla vs dgl →](03_vanilla_vs_dgl.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
-profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
-data_root = ""  # empty: DGL_DATA, ./data, or generated
+profile = "smoke"  # smoke | cpu | paper: the same here, for nothing below needs data or records
+seed = 0  # of the random inputs and the toy models
 
 # %%
 import copy
@@ -52,10 +62,35 @@ from dgl_core.models import FUSIONS, ConcatFusion, LateFusion
 from dgl_core.paper.theory import cases as examples
 from dgl_core.paper.theory import condition, feature, field, reach, residual, sentences, toy
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
+
+# %% [markdown]
+# ## First one sample, by hand
+#
+# Three classes; the first one is the truth, $y$. Modality 1 alone believes $p^{Uni}=(\frac12,\,\frac3{10},\,\frac15)$.
+# What a sample still teaches is its *residual*, the probability that the truth lacks: $1-\frac12=\frac12$.
+#
+# Fusion adds the scores of modality 2. The paper's $s_k$ is the factor by which they lower wrong class $k$, seen from
+# the truth; here $s_2=\frac12$ and $s_3=\frac14$. The mean of these factors, weighted by how much modality 1 confuses
+# the truth with each wrong class, is $\bar s$ (say "s-bar"):
+#
+# $$\bar s=\frac{\frac3{10}\cdot\frac12+\frac15\cdot\frac14}{\frac12}=\frac25.$$
+#
+# The fused model believes $\frac12\,/\,(\frac12+\frac12\cdot\frac25)=\frac57$. Its residual is $\frac27$, and the
+# *suppression ratio* $R$, residual after fusion over residual before it, is $\frac27:\frac12=\frac47$. An encoder that
+# learns through fusion gets that much less to learn from. This notebook is about when that is so, by how much, and
+# what it does to the gradient, which is a vector.
+
+# %%
+publish("figure_2_0", inequality.belief_and_push({"one sample": examples.suppressed()}))
+
+# %% [markdown]
+# **Figure 2.0.** Left: what modality 1 believes alone (hatched) and what the fused model believes (black). Right: the
+# direction in which a step of gradient descent pushes the feature of modality 1, $-g$, among the rows $W_k$ of the
+# classifier; the arrow of the fused model is shorter.
 
 # %% [markdown]
 # ## Which cell settles your doubt
@@ -77,10 +112,13 @@ dgl_core.provenance()
 # %% [markdown]
 # ## 2.1 Eq. 1 to 3: a model, a loss, the chain rule
 #
-# Two encoders give features $z^{m_1}, z^{m_2}$; the fusion module concatenates them and a linear classifier scores
-# $K$ classes:
+# Two encoders give features $z^{m_1}, z^{m_2}$. The fusion module $\varphi_\tau$ turns them into one, and a linear
+# classifier scores $K$ classes. The paper's section 3.1 writes:
 #
-# $$L^{Multi}=\mathrm{CE}(W z^{\tau}+b,\ y)\quad(1)\qquad\qquad z^{\tau}=[z^{m_1};\,z^{m_2}]\quad(2)$$
+# $$L^{Multi}=L_{CE}(W z^{\tau}+b,\ y)\quad(1)\qquad\qquad
+# z^{\tau}=\varphi_\tau(\theta_\tau,\,z^{m_1},\,z^{m_2})\quad(2)$$
+#
+# It then takes concatenation, $z^{\tau}=[z^{m_1};\,z^{m_2}]$. $L_{CE}$ is cross-entropy.
 #
 # $W=[W^{m_1}, W^{m_2}]$ has one block of $K$ rows per modality (the paper prints $W^{m_1}\in\mathbb{R}^{d_1}$, which
 # leaves out the $K$). The model below is the one that the rest of this companion trains, made small and set to
@@ -100,7 +138,7 @@ by_hand = z["m1"] @ W["m1"].T + z["m2"] @ W["m2"].T + b
 check("2.1a Eq. 1 and 2 are the model", (model(inputs) - by_hand).abs().max() < 1e-12, "max error < 1e-12")
 
 # %% [markdown]
-# The chain rule with $f(z^\tau)=W z^\tau+b$:
+# Section 3.1 continues with the chain rule, where $f(z^\tau)=W z^\tau+b$:
 #
 # $$g^{Multi}_{\theta_1}=\frac{\partial L^{Multi}}{\partial f(z^{\tau})}
 # \ \frac{\partial f(z^{\tau})}{\partial z^{\tau}}\ \frac{\partial z^{\tau}}{\partial z^{m_1}}\quad(3)$$
@@ -130,11 +168,20 @@ check("2.1c Eq. 3 is not yet the gradient at theta_1", (dz_dtheta - at_theta).ab
 # %% [markdown]
 # ## 2.2 Eq. 4 and 7: the right scalar on the wrong vector
 #
-# Write $u_k=W_k^{m_1}z^{m_1}+b_k$ for what modality 1 says and $v_k=W_k^{m_2}z^{m_2}$ for what modality 2 adds, and
+# From Eq. 3 the paper derives the gradient in the fused model (4), and in a model of modality 1 alone (7):
+#
+# $$g_{\theta_1}^{Multi}=\left(\frac{e^{W_y^{m_1}z^{m_1}+b_1}}
+# {\sum_{k=1}^{K}e^{W_k^{m_1}z^{m_1}+b_1}\,e^{(W_k^{m_2}-W_y^{m_2})\,z^{m_2}}}-1\right)W_y^{m_1}\quad(4)$$
+#
+# $$g_{\theta_1}^{Uni}=\left(\frac{e^{W_y^{m_1}z^{m_1}+b_1}}
+# {\sum_{k=1}^{K}e^{W_k^{m_1}z^{m_1}+b_1}}-1\right)W_y^{m_1}\quad(7)$$
+#
+# Write $u_k=W_k^{m_1}z^{m_1}+b_k$ for what modality 1 says of class $k$, and $v_k=W_k^{m_2}z^{m_2}$ for what modality 2
+# adds. Then
 #
 # $$s_k=e^{v_k-v_y},\qquad p^{Uni}=\mathrm{softmax}(u),\qquad p^{Multi}=\mathrm{softmax}(u+v).$$
 #
-# The bracket in Eq. 4 is then $p_y^{Multi}-1$ and that in Eq. 7 is $p_y^{Uni}-1$, since
+# The bracket in Eq. 4 is $p_y^{Multi}-1$ and that in Eq. 7 is $p_y^{Uni}-1$, since
 #
 # $$p_y^{Multi}=\frac{e^{u_y}}{\sum_k e^{u_k}s_k}.$$
 #
@@ -172,14 +219,23 @@ case = examples.suppressed()  # p alone (.5, .3, .2), s = (1, .5, .25), three cl
 publish("figure_2_1", inequality.printed_against_exact(case))
 
 # %% [markdown]
-# **Figure 2.1.** One sample, three classes. Grey: the rows $W_k$ of the classifier in the plane of the feature.
-# Arrows: the direction in which a descent step pushes the feature, $-g$. The printed equations (dashed) point at
+# **Figure 2.1.** The sample of Figure 2.0. Grey dots are the rows $W_k$ of the classifier in the plane of the feature.
+# Arrows show the direction in which a descent step pushes the feature, $-g$. The printed equations (dashed) point at
 # $W_y$ whatever the model believes; the gradient (solid) also moves away from the wrong class that is believed most.
 
 # %% [markdown]
 # ## 2.3 Eq. 5 and 6: the exact condition
 #
-# The scalar shrinks when the target gains probability:
+# Section 3.1 argues that training makes the factors of modality 2 small:
+#
+# $$e^{(W_k^{m_2}-W_y^{m_2})\,z^{m_2}}\lt 1,\ k\neq y\quad(5)\qquad\qquad
+# e^{(W_k^{m_2}-W_y^{m_2})\,z^{m_2}}=1,\ k=y\quad(6)$$
+#
+# and concludes
+#
+# $$abs(g_{\theta_1}^{Uni})\gt abs(g_{\theta_1}^{Multi})\gt 0.\quad(8)$$
+#
+# The factors are our $s_k$. What do they have to fulfil? The scalar shrinks when the target gains probability:
 #
 # $$p_y^{Multi}\gt p_y^{Uni}\ \iff\ \sum_k e^{u_k}(s_k-1)\lt 0\ \iff\ \bar s\lt 1,$$
 #
@@ -221,10 +277,10 @@ beliefs = [(0.5, 0.3, 0.2), (0.4, 0.3, 0.3), (0.5, 0.475, 0.025)]
 publish("figure_2_2", inequality.suppression_region(beliefs, cases))
 
 # %% [markdown]
-# **Figure 2.2.** Three classes. Axes: by how much modality 2 prefers the target to each wrong class (logit margins).
-# Blue: $\bar s\lt 1$, the residual shrinks. Hatched: the quadrant of Eq. 5. Panels: what modality 1 confuses the
-# target with. The more one-sided its confusion $q$, the less the other margin matters. Dots: the samples used in this
-# notebook.
+# **Figure 2.2.** Three classes. The axes say by how much modality 2 prefers the target to each wrong class (logit
+# margins). In the blue part $\bar s\lt 1$, and the residual shrinks. The hatched quadrant is that of Eq. 5. The panels
+# differ in what modality 1 confuses the target with: the more one-sided its confusion $q$, the less the other margin
+# matters. Dots are the samples used in this notebook.
 
 # %% [markdown]
 # The paper argues for Eq. 5 by class centres: training pulls $z^{m_2}$ towards $W_y$ and away from $W_k$. That
@@ -264,7 +320,7 @@ grid = residual.closed_form_ratio(p[:, None], sizes)  # [p, s-bar]
 check("2.4b R grows with s-bar", (grid.diff(dim=1) > 0).all())
 check("2.4c R falls with p where s-bar < 1", (grid.diff(dim=0)[:, sizes < 0.99] < 0).all(), "rises where s-bar > 1")
 case = examples.suppressed()
-print(f"by hand, s = (1, 1/2, 1/4) and p = (.5, .3, .2): s-bar = (.3/2 + .2/4)/.5 = {case.s_bar:.2f}")
+print(f"the sample of Figure 2.0, s = (1, 1/2, 1/4) and p = (.5, .3, .2): s-bar = (.3/2 + .2/4)/.5 = {case.s_bar:.2f}")
 print(f"R = 4/7 = {case.ratio:.4f}, p_y of the fused model = 1 - (4/7)/2 = {case.p_multi[0]:.4f}")
 
 # %%
@@ -375,10 +431,10 @@ panels = {
 publish("figure_2_4", inequality.norms_against_ratio(panels, {"simplex frame, K = 5": largest / delta}))
 
 # %% [markdown]
-# **Figure 2.4.** Does the norm at the feature follow the scalar $R$? One dot a draw, on the diagonal if it does.
-# Left: two classes, always. Middle: random rows; blue dots satisfy Eq. 5. Right: a simplex frame; blue dots satisfy
-# T8, dotted lines are the bounds of T7. Shaded corner: the residual shrinks and the gradient grows, which Eq. 8
-# excludes.
+# **Figure 2.4.** Does the norm at the feature follow the scalar $R$? Each dot is a draw; it lies on the diagonal if it
+# does. Left: with two classes it always does. Middle: random rows; blue dots satisfy Eq. 5, orange ones do not. Right:
+# a simplex frame; blue dots satisfy T8, and the dotted lines are the bounds of T7. In the shaded corner the residual
+# shrinks and the gradient grows, which Eq. 8 excludes.
 
 # %% [markdown]
 # ## 2.6 Three counterexamples to Eq. 8 as an inequality of norms
@@ -404,9 +460,10 @@ check("2.6e 'abs(g) > 0' fails: both gradients vanish", zero.g_multi.norm() < 1e
 publish("figure_2_5", inequality.counterexamples(c1, c2, c3))
 
 # %% [markdown]
-# **Figure 2.5.** Left, C1: a circle for the zero gradient alone, an arrow for the fused one. Middle, C2: ratio of the
-# norms where the residual shrinks (filled) or Eq. 5 holds (line); beyond the vertical line the gradient grew. Right,
-# C3. What survives of Eq. 8 is the scalar, the logits, and the conditions of T5 to T8.
+# **Figure 2.5.** Left, C1: a circle stands for the zero gradient alone, an arrow for the fused one. Middle, C2: the
+# ratio of the norms where the residual shrinks (filled) or Eq. 5 holds (line); beyond the vertical line the gradient
+# grew. Right, C3: each sample's gradient shrinks, and their sum grows. What survives of Eq. 8 is the scalar, the
+# logits, and the conditions of T5 to T8.
 
 # %% [markdown]
 # ## 2.7 Whose bias is it?
@@ -432,8 +489,8 @@ check("2.7c a bias without class index cancels", torch.allclose((bias + 3).softm
 publish("figure_2_6", inequality.bias_split(shares, curves))
 
 # %% [markdown]
-# **Figure 2.6.** One sample, one fused model. $R$ of each modality against the share of the bias that it is given.
-# Whether this sample counts as suppressed is a convention. Zero-masking also gives the *whole* bias to whichever
+# **Figure 2.6.** $R$ of each modality against the share of the bias that it is given, for one sample and one fused
+# model. Whether this sample counts as suppressed is a convention. Zero-masking also gives the *whole* bias to whichever
 # modality is looked at, so the two unimodal models of DGL do not add up to the fused one: $l^{m_1}+l^{m_2}=l+b$ (D6
 # in 2.13).
 
@@ -498,18 +555,19 @@ check("2.9a smaller gradients, faster convergence", ends["suppressed"] < 1e-6 < 
 # %% [markdown]
 # ## 2.10 Try it: margins and confidence
 #
-# Below are three samples from above in one picture, and then a slider that draws the same picture for a sample of
-# your own. Look for: the black arrow longer than the blue one although $R\lt 1$; the black arrow turning while $R$
-# hardly moves.
+# Below are three samples from above in one picture, and then sliders that draw the same picture for a sample of your
+# own. Can you make the black arrow longer than the blue one although $R\lt 1$? Can you make it turn while $R$ hardly
+# moves?
 
 # %%
 publish("figure_2_7", inequality.belief_and_push(
     {"suppressed": examples.suppressed(), "amplified": examples.amplified(), "C1": examples.growing_norm()}))  # fmt: skip
 
 # %% [markdown]
-# **Figure 2.7.** Top: belief of the modality alone (hatched) and of the fused model (black). Bottom: the push $-g$
-# that each sends to the feature, among the rows $W_k$. Left: suppressed, nearly the same direction. Middle: modality
-# 2 is wrong, and the encoder of modality 1 gets a *larger* push. Right: C1.
+# **Figure 2.7.** The upper row shows what the modality alone (hatched) and the fused model (black) believe. The lower
+# row shows the push $-g$ that each sends to the feature, among the rows $W_k$. On the left the push is suppressed and
+# keeps nearly its direction. In the middle modality 2 is wrong, and the encoder of modality 1 gets a *larger* push. On
+# the right is C1.
 
 # %% tags=["nbval-skip"]
 widgets.suppression_explorer()
@@ -517,9 +575,21 @@ widgets.suppression_explorer()
 # %% [markdown]
 # ## 2.11 Eq. 9 to 14 and Algorithm 1: DGL by hand
 #
-# DGL computes the multimodal loss on detached features (Eq. 9, 10) and one unimodal loss per modality with the others
-# set to zero (Eq. 11 to 14). Algorithm 1 runs two backward passes and throws away, in between, what the unimodal
-# losses left on the fusion module. Three lines:
+# Section 3.2 computes the multimodal loss on *detached* features: numbers through which no gradient passes.
+#
+# $$z^{\tau d}=\varphi_\tau(\theta_\tau,\ z^{m_1}.detach(),\ z^{m_2}.detach())\quad(9)\qquad
+# L^{d}=L_{CE}(W z^{\tau d}+b,\ y)\quad(10)$$
+#
+# Each encoder has a unimodal loss of its own, in which the other modality's feature is zero:
+#
+# $$L^{m_1}=L_{CE}(W z^{\tau 1}+b,\ y)\quad(11)\qquad
+# z^{\tau 1}=\varphi_\tau(\theta_\tau,\ z^{m_1},\ 0)\quad(12)$$
+#
+# $$L^{m_2}=L_{CE}(W z^{\tau 2}+b,\ y)\quad(13)\qquad
+# z^{\tau 2}=\varphi_\tau(\theta_\tau,\ 0,\ z^{m_2})\quad(14)$$
+#
+# Algorithm 1 runs two backward passes. In between it throws away what the unimodal losses left on the fusion module.
+# These are three lines of code:
 
 
 # %%
@@ -542,8 +612,9 @@ error = max((parameter.grad - expected[name]).abs().max() for name, parameter in
 check("2.11a dgl_core.gradients is Algorithm 1", error < 1e-12, f"{len(expected)} tensors, max error < 1e-12")
 
 # %% [markdown]
-# An example small enough for a pocket calculator: one sample, features of width one, $z=(1,2)$,
-# $W=((1,\frac12),(-1,-\frac12))$, no bias, $\alpha=4$. Both modalities say $u=(1,-1)$ alone, and $l=(2,-2)$ together.
+# The next example is small enough for a pocket calculator. It has one sample, features of width one, $z=(1,2)$,
+# $W=((1,\frac12),(-1,-\frac12))$, no bias, and $\alpha=4$. Each modality says $(1,-1)$ alone; together they say
+# $(2,-2)$.
 
 # %%
 tiny = LateFusion({"m1": torch.nn.Identity(), "m2": torch.nn.Identity()}, ConcatFusion({"m1": 1, "m2": 1}, 2)).double()
@@ -584,10 +655,10 @@ check("2.12d DGL adds no parameter to the model", own == all_of_it, f"{own} with
 publish("figure_2_8", graph.gradient_paths(objectives, inputs, y))
 
 # %% [markdown]
-# **Figure 2.8.** Fig. 2 of the paper, from the code. Gradients run from right to left. A dot in the fusion module:
-# that loss trains it; a red cross: truncated there, passing through to the encoder only. Numbers: norm of the
-# gradient that arrives, without $\alpha$. No line joins $L^{m_1}$ to encoder 2: with zeros at the fusion input there
-# never was a path.
+# **Figure 2.8.** Fig. 2 of the paper, from the code. Gradients run from right to left. A dot in the fusion module says
+# that this loss trains it. A red cross says that the loss is truncated there and passes through to the encoder only.
+# Numbers are norms of the gradient that arrives. No line joins $L^{m_1}$ to encoder 2: with zeros at the fusion input
+# there never was a path.
 
 # %% [markdown]
 # ## 2.13 What DGL guarantees: D1, D2, D3, D6
@@ -634,11 +705,16 @@ check("2.13e joint clipping couples the modalities again", norms["m2 a hundred t
 # %% [markdown]
 # ## 2.14 Eq. 15 is not a loss: D5
 #
-# The paper writes $L_{DGL}=[L^d,\ \alpha(L^{m_1}+L^{m_2})]$ with brackets instead of a plus, and rightly: the update
+# Section 3.2 ends with
+#
+# $$L_{DGL}=[L^d,\ \alpha\,(L^{m_1}+L^{m_2})]\quad(15)$$
+#
+# with brackets instead of a plus, and rightly so. The update
 # $(\alpha\nabla_\theta\sum_m L^m,\ \nabla_\tau L^{Multi})$ is in general **not the gradient of any function**. A
 # gradient field has a symmetric derivative $J$ (mixed second derivatives agree). For DGL the two cross blocks are
 # $\alpha\,\partial_\tau\partial_\theta\sum_m L^m$ and $\partial_\theta\partial_\tau L^{Multi}$, derivatives of
-# different losses.
+# different losses. For comparison we take vanilla training and [G-Blending](https://arxiv.org/abs/1905.12681), which
+# descends on the sum of the multimodal and the unimodal losses and truncates nothing.
 
 # %%
 data = toy.toy_data(seed=seed, samples=40)  # two generated modalities, easy and hard; see 2.16
@@ -655,8 +731,9 @@ publish("figure_2_9", toy_figures.asymmetries(jacobians, encoder_size))
 
 # %% [markdown]
 # **Figure 2.9.** Derivative of the update with respect to all parameters, minus its transpose (encoder parameters
-# first). White: the update is the gradient of a function. The two joint trainings are; DGL is not, and the asymmetry
-# sits in the cross blocks. So no argument of the form "each step decreases the objective" covers DGL. A step can even
+# first). A picture that is white everywhere says that the update is the gradient of a function. Those of the two joint
+# trainings are white; that of DGL is not, and the asymmetry sits in the cross blocks. So no argument of the form "each
+# step decreases the objective" covers DGL. A step can even
 # *raise* the multimodal loss:
 
 # %%
@@ -711,11 +788,13 @@ publish("figure_2_10", toy_figures.alpha_controls(panels, "train/hard/loss"))
 # %% [markdown]
 # ## 2.16 Watch it happen: an easy and a hard modality
 #
-# Generated data: four Gaussian classes seen through two modalities, class centres twice as far apart in the *easy*
-# one. Two linear encoders, one head, full-batch SGD, $\alpha=1$, so that DGL has no advantage in learning rate. At
-# every tenth step: share of samples with $\bar s\lt 1$; the batch ratio $R=\sum(1-p_y^{Multi})/\sum(1-p_y^{Uni})$;
-# the norms of what $L^{Multi}$ and $L^m$ would send to each encoder; test accuracy of each zero-masked branch and of
-# the fused model.
+# The data are generated: four Gaussian classes, seen through two modalities. The class centres lie twice as far apart
+# in the *easy* modality as in the *hard* one. The model has two linear encoders and one head, and learns by full-batch
+# SGD. $\alpha$ is 1, so that DGL has no advantage in learning rate.
+#
+# At every tenth step we measure four things: the share of samples with $\bar s\lt 1$; the ratio of the whole batch,
+# $R=\sum(1-p_y^{Multi})/\sum(1-p_y^{Uni})$; the norms of what $L^{Multi}$ and $L^m$ would send to each encoder; and the
+# test accuracy of each zero-masked branch and of the fused model.
 
 # %%
 methods = {"vanilla": {"alpha": 0.0, "encoder_gate": 1.0}, "DGL": {"alpha": 1.0}}
@@ -826,17 +905,18 @@ for branch in (*toy.THREE, "fused"):
 # %% [markdown]
 # ## 2.18 Try it: gates and alpha
 #
-# The two truncations are gates between 0 and 1. The corners of the square are the rows of the paper's Table 3; the
-# slider below trains the toy model anywhere in between.
+# The two truncations are gates between 0 and 1. The encoder gate is the share of the multimodal gradient that encoders
+# get, the fusion gate the share of the unimodal gradient that the fusion module gets. The corners of this square are
+# the rows of the paper's Table 3; the sliders below train the toy model anywhere in between.
 
 # %%
 corners = {"vanilla": (0.0, 1.0, 0.0), "+MT": (1.0, 0.0, 1.0), "+UT": (1.0, 1.0, 0.0), "DGL": (1.0, 0.0, 0.0)}
 publish("figure_2_13", toy_figures.gates(corners))
 
 # %% [markdown]
-# **Figure 2.13.** The four corners on the task of 2.16: test accuracy above, training loss below. On this task all
-# three variants with unimodal losses rescue the hard branch; the truncations themselves make little difference. What
-# they are worth is for notebook 5 to measure.
+# **Figure 2.13.** The four corners on the task of 2.16, with test accuracy above and training loss below. On this task
+# all three variants with unimodal losses rescue the hard branch; the truncations themselves make little difference.
+# What they are worth is for notebook 5 to measure.
 
 # %% tags=["nbval-skip"]
 widgets.gate_explorer()
@@ -855,8 +935,8 @@ widgets.gate_explorer()
 # c\Vert$. *Proof.* By T1, $g^{Uni}=(1-p)\,c$. Fusion multiplies $p_k$ by $s_k/Z$, so
 # $g^{Multi}=\frac{1-p}{Z}\sum_{k\neq y}q_k s_k(W_k-W_y)=\frac{1-p}{Z}(\bar s\,c+\kappa)$. Compare the norms.
 #
-# *Sufficient and simple*, by the triangle inequality and Cauchy-Schwarz, with standard deviations under $q$:
-# $\mathrm{sd}_q(s)\ \mathrm{sd}_q(W)\lt p\,(1-\bar s)\,\Vert c\Vert$.
+# A simpler condition is *sufficient*, by the triangle inequality and Cauchy-Schwarz, with standard deviations under
+# $q$: $\mathrm{sd}_q(s)\ \mathrm{sd}_q(W)\lt p\,(1-\bar s)\,\Vert c\Vert$.
 
 # %%
 draws = torch.Generator().manual_seed(seed)
@@ -1015,9 +1095,10 @@ check("2.20d without the condition an additive head can lose too", lost > 0.4, f
 # %% [markdown]
 # ## 2.21 Verdict on every claim
 #
-# *Proved*: true as stated, for all inputs. *Conditional*: true under the condition given. *False*: a counterexample
-# is in the cell named. *Open*: does not follow from the argument, must be measured. Each row names the check above
-# that settles it; if one had failed, this notebook would have stopped there.
+# A sentence is *proved* if it is true as stated, for all inputs. It is *conditional* if it is true under the condition
+# given. It is *false* if a counterexample is in the cell named. It is *open* if it does not follow from the argument
+# and must be measured. Each row names the check above that settles it; if one had failed, this notebook would have
+# stopped there. The signs: + proved, ~ conditional, − false, ? open.
 
 # %%
 pandas.set_option("display.max_colwidth", None)
@@ -1039,3 +1120,41 @@ publish("table_2_5", sentences.sentences_table())
 # 3. For which samples are *both* modalities amplified? Start with $K=2$ and no bias.
 # 4. In 2.16 set $\alpha$ to 0 in DGL and explain each curve.
 # 5. Draw Fig. 2 for "+MT" and "+UT" with `graph.gradient_paths`.
+
+# %%
+# Exercise 3, a start: one sample, two classes, no bias. Which margins make R of both modalities larger than 1?
+margins = {"m1": 1.0, "m2": -0.5}  # of the true class over the other one
+logits = {m: torch.tensor([[margin, 0.0]]) for m, margin in margins.items()}  # [1, K = 2]
+for m in logits:
+    ratio, _ = suppression.suppression_ratio(logits["m1"] + logits["m2"], logits[m], torch.tensor([0]))
+    print(f"{m}: R = {ratio.item():.2f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: R of a modality exceeds 1 where the other one votes for the wrong class. So both are amplified where each
+# of them is wrong on its own.
+margin = torch.randn(1000, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)  # [B, modality]
+u, v = (torch.stack([of_one, torch.zeros_like(of_one)], dim=1) for of_one in margin.T)  # [B, K = 2] each
+amplified = [suppression.suppression_ratio(u + v, own, torch.zeros(1000).long())[0] > 1 for own in (u, v)]
+same = torch.equal(amplified[0] & amplified[1], (margin < 0).all(dim=1))
+check("exercise 3: both are amplified exactly where both margins are negative", same)
+
+# %%
+# Exercise 5, a start: who trains what under DGL, as pairs (loss, part). Which gates give "+MT", and which "+UT"?
+data = toy.toy_data(seed=seed)
+fresh = toy.toy_model(data, seed)
+gates = {"DGL": (0.0, 0.0)}  # encoder gate, fusion gate
+for name, both in gates.items():
+    found = graph.gradient_edges(DisentangledObjective(fresh, 1.0, *both), data.train, data.train_target)
+    print(name, sorted((edge.loss, edge.part) for edge in found if edge.arrives))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 5: "+MT" cuts the multimodal loss off the encoders alone, "+UT" the unimodal losses off the fusion module.
+arrows = {}
+for name, both in {"DGL": (0.0, 0.0), "+MT": (0.0, 1.0), "+UT": (1.0, 0.0)}.items():
+    found = graph.gradient_edges(DisentangledObjective(fresh, 1.0, *both), data.train, data.train_target)
+    arrows[name] = {(edge.loss, edge.part) for edge in found if edge.arrives}
+names = list(fresh.encoders)
+check("exercise 5: +MT adds the unimodal losses at the fusion",
+      arrows["+MT"] - arrows["DGL"] == {(m, "fusion") for m in names})  # fmt: skip
+check("exercise 5: +UT adds the multimodal loss at the encoders",
+      arrows["+UT"] - arrows["DGL"] == {("fused", m) for m in names})  # fmt: skip

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -19,9 +19,9 @@
 # **Question.** Do the encoders of a multimodal model really learn worse in company than alone, is the smaller
 # gradient the reason, and does DGL cure it?
 #
-# **Claim checked.** Figure 1 (a, b, c), Figure 3 (a, b) and rows 1-4 and 11 of Table 1: every branch of the joint
-# model is under-optimised, its encoder receives a suppressed gradient, and DGL's branches and fused model are
-# better.
+# **Claim checked.** Figure 1 (a, b, c), Figure 3 (a, b) and rows 1-4 and 11 of Table 1 of
+# [the paper](https://arxiv.org/abs/2507.10213): every branch of the joint model is under-optimised, its encoder
+# receives a suppressed gradient, and DGL's branches and fused model are better.
 #
 # **Runtime.** smoke 1 min, cpu 4 min (10 with GRID), two cores; paper not measured yet.
 #
@@ -29,10 +29,23 @@
 # records (`results/reference`), those labelled *this run* from trainings that the cell below starts if their
 # records are missing.
 
+# %% [markdown] tags=["navigation"]
+# [← 02 gradient theory](02_gradient_theory.ipynb) · [contents](00_start_here.ipynb) · [04 benchmark →](04_benchmark.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -49,19 +62,22 @@ from dgl_core.paper.printed import paper_rows
 from dgl_core.paper.tables.results import results_table
 from dgl_core.runs import load_or_run, reference
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
 
 # %% [markdown]
 # ## 3.1 Eight rows, trained with the same seeds
-# The paper's rows are each encoder alone, joint training, G-Blending and DGL. The control that the paper lacks comes
-# after them.
-# Under SGD, DGL's weight $\alpha$ multiplies the learning rate of the encoders and does nothing else to them
-# (notebook 02), so every rival also runs with its encoder learning rate multiplied by $\alpha$. The common learning
-# rate is the one that suits *vanilla* training best on validation data. Runs of one seed start from the same
-# encoder weights: they are pairs.
+# The paper's rows are each encoder alone, joint training (*vanilla*), G-Blending and DGL.
+# [G-Blending](https://arxiv.org/abs/1905.12681) trains on the sum of the multimodal and the unimodal losses and
+# truncates nothing. Every rival also runs with its encoder learning rate multiplied by DGL's weight $\alpha$, because
+# under SGD $\alpha$ does nothing else (notebook 02). Runs of one seed start from the same encoder weights: they are
+# pairs.
+#
+# *Generated emotions* are drawn faces and synthetic voices; *GRID letters* are film of one real person who says letters
+# ([corpus](https://doi.org/10.1121/1.2229005)). Pictures show the committed *reference*; a smoke run is one line of
+# text.
 
 # %%
 datasets = late_fusion.datasets(profile)
@@ -69,16 +85,11 @@ this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute
 committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-panels = curves.side_by_side(committed, this_run, profile)
+yours = settings.your_runs(late_fusion.branches(profile, "emotions"))  # if you changed alpha or the seed
+panels = curves.side_by_side(committed, this_run, profile, yours)
 for title, rows in panels.items():
     print(f"{title}: {len(rows)} rows, {sum(map(len, rows.values()))} runs")
-
-# %%
-for dataset, rows in this_run.items():
-    seeds = {tuple(record.spec.seed for record in records) for records in rows.values()}
-    dgl_core.check(f"3.1a the rows of {dataset} are paired by seed", len(seeds) == 1)
-    sizes = [rows[name][0].cost["parameters"] for name in ("vanilla", "DGL")]
-    dgl_core.check(f"3.1b DGL adds no parameters on {dataset}", sizes[0] == sizes[1], f"{sizes[1]:.0f} parameters")
+print(curves.in_a_line(this_run, profile))
 
 # %% [markdown]
 # ## 3.2 Figure 1(a): the branches inside the joint model
@@ -90,8 +101,15 @@ dgl_core.publish("figure_1a", curves.branch_curves(panels))
 
 # %% [markdown]
 # **Figure 3.1** (the paper's Fig. 1a). Test accuracy in % of the jointly trained model and of its two branches
-# against epochs; lines are means over n seeds, bands reach from the lowest to the highest seed. The fused model
+# against epochs. Lines are means over n seeds; bands reach from the lowest to the highest seed. The fused model
 # rises above both branches, and one branch lags far behind.
+
+# %%
+for dataset, rows in this_run.items():
+    seeds = {tuple(record.spec.seed for record in records) for records in rows.values()}
+    dgl_core.check(f"3.2a the rows of {dataset} are paired by seed", len(seeds) == 1)
+    sizes = [rows[name][0].cost["parameters"] for name in ("vanilla", "DGL")]
+    dgl_core.check(f"3.2b DGL adds no parameters on {dataset}", sizes[0] == sizes[1], f"{sizes[1]:.0f} parameters")
 
 # %% [markdown]
 # ## 3.3 Figure 1(b): a modality alone and in company
@@ -102,8 +120,8 @@ dgl_core.publish("figure_1a", curves.branch_curves(panels))
 dgl_core.publish("figure_1b", curves.encoder_curves(panels, "audio", ("vanilla", "DGL")))
 
 # %% [markdown]
-# **Figure 3.2** (the paper's Fig. 1b). Test accuracy in % of audio: alone, as a branch of the joint model, as a
-# branch of DGL. A dashed line below the solid one is the under-optimisation that the paper speaks of.
+# **Figure 3.2** (the paper's Fig. 1b). Test accuracy in % of audio: trained alone, as a branch of the joint model, and
+# as a branch of DGL. A dashed line below the solid one is the under-optimisation that the paper speaks of.
 
 # %%
 dgl_core.publish("figure_1b_visual", curves.encoder_curves(panels, "visual", ("vanilla", "DGL")))
@@ -127,30 +145,33 @@ dgl_core.publish("figure_1c", curves.gradient_curves(panels, "audio"))
 
 # %% [markdown]
 # ## 3.5 Figure 3(a): is s below one?
-# The paper plots $s_k=e^{(W_k^{m_2}-W_y^{m_2})z^{m_2}}$ and says that it is always below 1. Fusion shrinks the
-# audio residual of a sample exactly when the weighted mean $\bar s$ is below 1 (notebook 02), so we show its median
-# and count: for how many samples is $\bar s<1$, and for how many is every single $s_k<1$, as Eq. 5 asserts for all?
+# The paper plots $s_k=e^{(W_k^{m_2}-W_y^{m_2})z^{m_2}}$, the factor by which the partner lowers wrong class $k$ against
+# the truth $y$, and says that it is always below 1. A sample's *residual* is the probability that the truth still
+# lacks. Fusion shrinks the audio residual of a sample exactly when the weighted mean $\bar s$ ("s-bar") of its $s_k$ is
+# below 1 (notebook 02). So we show the median of $\bar s$, and we count. For how many samples is $\bar s<1$? For how
+# many is every single $s_k<1$, as Eq. 5 asserts for all?
 
 # %%
 dgl_core.publish("figure_3a", curves.suppression_curves(panels, "audio"))
 
 # %% [markdown]
-# **Figure 3.5** (the paper's Fig. 3a). Above: median of $\bar s$ over training samples at the audio branch
-# (partner: visual), then over seeds; logarithmic axis from 0.05 to 20, grey line at 1. Below: share of samples in %
-# with $\bar s<1$ (line) and with every $s_k<1$ (dotted).
+# **Figure 3.5** (the paper's Fig. 3a). Above: median of $\bar s$ at the audio branch, whose partner is the picture,
+# over training samples and then over seeds. The axis is logarithmic from 0.05 to 20, with a grey line at 1. Below:
+# share of samples in % with $\bar s<1$ (line) and with every $s_k<1$ (dotted).
 
 # %%
 dgl_core.publish("figure_3a_ratio", curves.ratio_curves(panels, "audio"))
 
 # %% [markdown]
-# **Figure 3.6.** What follows for the gradient: $R=(1-p_y^{multi})/(1-p_y^{uni})$, the factor between the residuals
-# of the fused and of the audio logits, per training sample; median as line, quartiles as band, mean over seeds.
-# Below the grey line fusion suppresses, above it amplifies.
+# **Figure 3.6.** What follows for the gradient: the suppression ratio $R=(1-p_y^{multi})/(1-p_y^{uni})$ of each
+# training sample, its residual in the fused model over its residual by audio alone. The line is the median, the band
+# reaches from quartile to quartile, both as means over seeds. Below the grey line fusion suppresses, above it
+# amplifies.
 
 # %% [markdown]
 # ## 3.6 Figure 3(b): what DGL changes
-# DGL's encoders learn from their own unimodal losses. First that this is really so, on the network of these runs:
-# one backward pass leaves at each encoder $\alpha$ times the gradient of its unimodal loss, and nothing else.
+# DGL's encoders learn from their own unimodal losses. We first check that this is really so, on the network of these
+# runs: one backward pass leaves at each encoder $\alpha$ times the gradient of its unimodal loss, and nothing else.
 
 # %%
 shapes = {"audio": (1, 64, 47), "visual": (3, 48, 48)}
@@ -186,9 +207,9 @@ for dataset, rows in this_run.items():
 dgl_core.publish("figure_rows", curves.row_overview(panels))
 
 # %% [markdown]
-# **Figure 3.8.** Every row at a glance: last-epoch test accuracy in %, one small dot a seed, one large dot the
-# mean; black fused, blue audio, orange visual. Compare DGL with *vanilla, rate x alpha* before saying that
-# truncation is what helps.
+# **Figure 3.8.** Every row at a glance: test accuracy in % after the last epoch. One small dot is a seed, one large dot
+# the mean; black is the fused model, blue audio, orange visual. Compare DGL with *vanilla, rate x alpha* before you say
+# that truncation is what helps.
 
 # %%
 for row in ("audio alone", "visual alone", "vanilla", "G-Blending", "DGL"):
@@ -213,7 +234,7 @@ def gradients(modality):
 
 
 # %% [markdown]
-# **Figure 3.8.** Gradient norm at the visual encoder: alone, in joint training, in DGL.
+# **Figure 3.9.** Gradient norm at the visual encoder: alone, in joint training, in DGL.
 
 # %% [markdown]
 # ## 3.9 Answer
@@ -224,10 +245,10 @@ dgl_core.answer("dgl-vanilla", "dgl-vanilla-weakest", "every-gradient", "dgl-rat
 
 # %% [markdown]
 # ## What this does not show
-# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
-#   the questions were registered, so they describe.
-# - It does not show CREMA-D, but a generated set and one talker of GRID, with small networks and twenty epochs. Sizes of
-#   effects do not carry over.
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made
+# before   the questions were registered, so they describe.
+# - It does not show CREMA-D, but a generated set and one talker of GRID, with small networks and twenty epochs. Sizes
+# of   effects do not carry over.
 # - Two seeds (this run) describe; ten (reference) can decide only differences that are large against their spread.
 # - All rows have one learning rate. Whether DGL still wins when every method is given its own best rate is notebook
 #   08's question.
@@ -237,3 +258,30 @@ dgl_core.answer("dgl-vanilla", "dgl-vanilla-weakest", "every-gradient", "dgl-rat
 # **Exercises.** (1) Set `profile = "cpu"` and compare the control row with DGL. (2) Change `ALPHA` in
 # `dgl_core/paper/experiments/profiles.py` to 1: which rows coincide, and why? (3) Plot `suppression/visual/R_mean`
 # for the visual branch: who suppresses whom?
+
+# %%
+# Exercise 2, a start: what alpha is in each row of 3.1. Which rows are the same training at alpha 1?
+rows = late_fusion.branches(profile, "emotions")
+for row, specs in rows.items():
+    print(f"{row:28s} encoder rate x {specs[0].encoder_lr_scale:g}, options {specs[0].method_options}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: at alpha 1 a control is the row that it controls. DGL and G-Blending stay what they are, for their
+# unimodal losses remain, with weight 1.
+for row in ("audio alone", "visual alone", "vanilla"):
+    at_one = [spec.but(encoder_lr_scale=1.0) for spec in rows[f"{row}, rate x alpha"]]
+    dgl_core.check(f"exercise 2: {row} and its control coincide", at_one == rows[row])
+
+# %%
+# Exercise 3, a start: R of the audio branch at the end of vanilla training, mean over reference runs. And visual?
+for dataset, rows in committed.items():
+    values = [record.curves["suppression/audio/R_mean"][-1] for record in rows["vanilla"]]
+    print(f"{profiles.TITLES[dataset]}: R of audio {sum(values) / len(values):.2f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: the smaller R is, the more a modality is suppressed by the other one.
+for dataset, rows in committed.items():
+    ends = {m: [r.curves[f"suppression/{m}/R_mean"][-1] for r in rows["vanilla"]] for m in ("audio", "visual")}
+    means = {m: sum(values) / len(values) for m, values in ends.items()}
+    print(f"{profiles.TITLES[dataset]}: {min(means, key=means.get)} is suppressed more,",
+          ", ".join(f"R of {m} {mean:.2f}" for m, mean in means.items()))  # fmt: skip

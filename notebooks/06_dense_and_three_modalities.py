@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags,-all
+#     cell_metadata_filter: jupyter,tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version,-jupytext.text_representation.format_version
 #     text_representation:
@@ -26,10 +26,23 @@
 # (`results/reference`), *this run* for trainings that this notebook starts if their records are missing. CMU-MOSI is
 # the paper's own data set, with other features; CREMA-D is not here, and no stand-in has its name.
 
+# %% [markdown] tags=["navigation"]
+# [← 05 ablations](05_ablations.ipynb) · [contents](00_start_here.ipynb) · [07 segmentation →](07_segmentation.ipynb)
+
+# %% jupyter={"source_hidden": true} tags=["bootstrap"]
+try:
+    import dgl_core.reproduce.notebook
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"This kernel has no {missing.name}. Open the notebook by `make lab`, or install the project into the "
+        "kernel by %pip install -e '..[notebooks]' and restart it."
+    ) from None
+
 # %% tags=["parameters"]
 profile = "smoke"  # smoke | cpu | paper
-seed = 0
-recompute = False
+seed = 0  # another one trains your run, shown beside the reference
+alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
+recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
 # %%
@@ -41,24 +54,43 @@ from torch import nn
 import dgl_core
 from dgl_core import data, disentangled_loss, fit, load_or_run, models, reference
 from dgl_core.data.sets import mosi
-from dgl_core.figures import modalities
+from dgl_core.figures import curves, modalities
 from dgl_core.paper.experiments import late_fusion, profiles, table2
 from dgl_core.paper.printed import paper_rows
 from dgl_core.paper.tables import balance, differences
 from dgl_core.paper.tables.results import results_table
 from dgl_core.verdicts import selection
 
-settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
+settings = dgl_core.start(profile, seed, alpha=alpha, recompute=recompute, data_root=data_root)
 
 # %% tags=["nbval-ignore-output"]
 dgl_core.provenance()
 
 # %% [markdown]
+# ## First the picture
+# The left half of Table 2, on a generated set (*generated emotions*, drawn faces and synthetic voices) and on film of
+# one real person who says letters of the alphabet (*GRID letters*): how good is each method, and how good is each
+# modality inside it? What the rows are is explained below.
+
+# %%
+TITLES = profiles.TITLES
+left_run = {d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)}
+left = {d: reference(table2.table2_dense("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS}
+shown = {f"{TITLES[d]}, reference": rows for d, rows in left.items() if all(rows.values())}
+shown = shown or {f"{TITLES[d]}, this run ({profile})": rows for d, rows in left_run.items()}
+dgl_core.publish("figure_table_2_left", modalities.branch_dots(shown))
+
+# %% [markdown]
+# **Figure 6.1.** Table 2, left, as a picture: mean test accuracy in % of the fused model (black circle) and of each
+# branch (blue square audio, orange triangle visual), with 95 % intervals from three seeds on. One frame of the lips
+# shows little of a letter, alone or in company: the visual branch of GRID letters is little above chance at best.
+
+# %% [markdown]
 # ## 6.1 Two networks, and who can train them
-# **MMTM** (left): two ResNets whose channels gate each other after layers 2, 3 and 4. **MLP fusion** (right): an
-# encoder for each feature vector, a perceptron on top. Nothing in `dgl_core` knows how many modalities there are or
-# that fusion comes last; a method that needs to know refuses, in its own words. The paper leaves MLA out of Table 2 for
-# the same reason.
+# The left half of Table 2 uses [MMTM](https://arxiv.org/abs/1911.08670): two ResNets whose channels gate each other
+# after layers 2, 3 and 4. The right half uses **MLP fusion**: an encoder for each feature vector and a perceptron on
+# top. Nothing in `dgl_core` knows how many modalities there are or that fusion comes last. A method that needs to know
+# refuses, in its own words. The paper leaves MLA out of Table 2 for the same reason.
 
 # %%
 dgl_core.publish("table_exclusions", balance.exclusion_table())
@@ -94,9 +126,6 @@ for name, split in table2.SPLITS.items():
 # Each reading of DGL has its own learning-rate control, because it calls other parameters an encoder.
 
 # %%
-TITLES = profiles.TITLES
-left_run = {d: load_or_run(table2.table2_dense(profile, d), recompute=recompute) for d in late_fusion.datasets(profile)}
-left = {d: reference(table2.table2_dense("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS}
 for dataset in {**left, **left_run}:
     paper = paper_rows(2, "CREMA-D") if dataset == "cremad" else {}
     table = results_table(paper, left.get(dataset, {}), left_run.get(dataset, {}))
@@ -111,14 +140,11 @@ numbers = results_table(paper_rows(2, "CREMA-D"), {}, {})
 dgl_core.publish("table_2_left_paper", numbers.drop(columns=["reference", "this run"], level=1))
 
 # %%
-shown = {f"{TITLES[d]}, reference": rows for d, rows in left.items() if all(rows.values())}
-shown = shown or {f"{TITLES[d]}, this run ({profile})": rows for d, rows in left_run.items()}
-dgl_core.publish("figure_table_2_left", modalities.branch_dots(shown))
-
-# %% [markdown]
-# **Figure 6.1.** Table 2, left, as a picture: mean test accuracy in % of the fused model (black circle) and of each
-# branch (blue square audio, orange triangle visual), with 95 % intervals from three seeds on. On one lip frame
-# of a letter there is little to see, alone or in company: GRID's visual branch is little above chance at best.
+# Your run: another alpha or seed above shows here MMTM as you trained it, beside the reference and this run.
+mmtm = {row: table2.table2_dense(profile, "emotions")[row] for row in ("vanilla", "G-Blending", *table2.SPLITS)}
+if yours := settings.your_runs(mmtm):
+    beside = ({"emotions": {row: found["emotions"][row] for row in mmtm}} for found in (left, left_run))
+    display(modalities.branch_dots(curves.side_by_side(*beside, profile, yours)))
 
 # %% [markdown]
 # ## 6.4 S against P
@@ -133,7 +159,8 @@ for dataset, rows in left.items():
 
 # %% [markdown]
 # ## 6.5 Table 2, right: CMU-MOSI without peeking
-# The text and visual features at hand were learned by others *on the labels of the official training part*; a
+# The data are [CMU-MOSI](https://arxiv.org/abs/1606.06259), films of people who praise or blame. The text and visual
+# features at hand were learned by others *on the labels of the official training part*; a
 # validation part cut from it selects nothing. So the reference stays inside the official test part: five outer folds by
 # video; in each, one inner hold-out chooses among the same four learning rates for every method, and the test fold is
 # looked at once. The profiles for two cores run the common rate alone.
@@ -153,8 +180,8 @@ for row, folds in choice.items():
     print(f"{row:22s}", " ".join(f"{rate:g}" for _, rate in sorted(folds.items())))
 
 # %% [markdown]
-# Above: the learning rate that each row chose in folds 0 to 4. Below: accuracy in %, mean ± deviation (runs: five folds
-# times seeds).
+# The lines above show the learning rate that each row chose in folds 0 to 4. The table below shows accuracy in %, as
+# mean ± deviation (number of runs: five folds times seeds).
 
 # %%
 branches = ("audio", "visual", "text", "fused")
@@ -192,8 +219,9 @@ lines = {title: balance.constant_scores(counts)[0] for title in panels if title.
 dgl_core.publish("figure_table_2_right", modalities.branch_dots(panels, lines))
 
 # %% [markdown]
-# **Figure 6.2.** Table 2, right, as a picture: mean test accuracy in % of the fused model and of each branch; bars are
-# 95 % intervals over runs (folds and seeds together). Dashed: the accuracy of always saying the more frequent class.
+# **Figure 6.2.** Table 2, right, as a picture: mean test accuracy in % of the fused model and of each branch. Bars are
+# 95 % intervals over runs (folds and seeds together). The dashed line is the accuracy of always saying the more
+# frequent class.
 # Audio and picture stay left of it in every row, alone or in company; the fused model is about as good as text alone.
 
 # %% [markdown]
@@ -228,9 +256,9 @@ picture = modalities.accuracy_and_f1(source, constants, paper if source is offic
 dgl_core.publish("figure_accuracy_and_f1", picture)
 
 # %% [markdown]
-# **Figure 6.3.** CMU-MOSI, official split: one point per method and branch, accuracy against macro-F1, both in %.
-# Stars: a model that says one class to everything. Ticks on the axis: the paper's accuracies. Under the zero mask the
-# audio branch of joint training lands where the paper's numbers are, and its macro-F1 says how: it names one class
+# **Figure 6.3.** CMU-MOSI, official split: one point for each method and branch, accuracy against macro-F1, both in %.
+# A star is a model that says one class to everything. Ticks on the axis are the paper's accuracies. Under the zero mask
+# the audio branch of joint training lands where the paper's numbers are, and its macro-F1 says how: it names one class
 # nearly always. Methods with unimodal losses do better, but no audio branch reaches the accuracy of always saying
 # "positive".
 
@@ -270,10 +298,10 @@ for title, rows in lossy.items():
 
 # %% [markdown]
 # ## 6.8 The same without any data
-# A generated set with one strong modality, blind in some samples, and two weak ones that see just there. A weak
-# modality shows each bit of the class as a product of two signs, so its encoder has something to learn that no linear
-# map can do. It asks of DGL what the others do not: can an encoder learn its modality through a fusion head that is
-# trained on the fused features alone?
+# The last set is generated. It has one strong modality, blind in some samples, and two weak ones that see just there. A
+# weak modality shows each bit of the class as a product of two signs, so its encoder has something to learn that no
+# linear map can do. It asks of DGL what the others do not: can an encoder learn its modality through a fusion head that
+# is trained on the fused features alone?
 
 # %%
 names = ("strong", "weak_1", "weak_2", "fused")
@@ -284,8 +312,8 @@ generated |= {f"generated features, this run ({profile})": triplet_run}
 dgl_core.publish("figure_generated", modalities.missing_modality(generated))
 
 # %% [markdown]
-# **Figure 6.6.** Generated features: mean test accuracy in % with all modalities and with each one missing; four
-# classes of equal size, chance is a quarter.
+# **Figure 6.6.** Generated features: mean test accuracy in % with all modalities and with each one missing. There are
+# four classes of equal size, so chance is a quarter.
 
 
 # %% tags=["nbval-skip"]
@@ -296,7 +324,7 @@ def missing(title):
 
 # %% [markdown]
 # ## 6.9 Four and five modalities
-# The same generator with three and four weak modalities; the same methods, not a line changed.
+# The same generator makes three and four weak modalities, and the same methods train on them, not a line changed.
 
 # %%
 more_run = load_or_run(table2.more_modalities(profile), recompute=recompute)
@@ -306,9 +334,9 @@ dgl_core.publish("table_more_modalities", results_table({}, more, more_run, many
 
 # %% [markdown]
 # ## 6.10 Your own dense network
-# Encoders in two halves; between them every hidden state is scaled by gates made of all of them. The contract: all
-# parameters are in `encoders` or in `fusion`, and `keep` names the modalities that survive at the input of every fusion
-# operation. First the part that mixes.
+# This network has encoders in two halves. Between them every hidden state is scaled by gates that are made of all of
+# them. The contract has two sentences: all parameters are in `encoders` or in `fusion`, and `keep` names the modalities
+# that survive at the input of every fusion operation. First comes the part that mixes.
 
 
 # %%
@@ -371,8 +399,8 @@ dgl_core.answer("mmtm-s", "mmtm-p", "modality-agnostic", "dgl-joint")
 
 # %% [markdown]
 # ## What this does not show
-# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made before
-#   the questions were registered, so they describe.
+# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made
+# before   the questions were registered, so they describe.
 # - Not CREMA-D, and not the paper's MOSI features, network or optimiser, none of which it states; our text features
 #   know the labels of the official training part.
 # - A few seeds on the left describe; five folds on the right can show only differences that are large against the
@@ -385,3 +413,33 @@ dgl_core.answer("mmtm-s", "mmtm-p", "modality-agnostic", "dgl-joint")
 # **Exercises.** (1) The transcripts have four rows here; which method gains most on them in
 # `table2.table2_features(..., text="transcripts")`? (2) Give `Mine` a third layer and a second exchange. (3) Which
 # claim of 6.11 changes when DGL is compared at every method's own learning rate on the generated set?
+
+# %%
+# Exercise 2, a start: `Mine` has two layers and one exchange. Give it a third layer and a second exchange.
+print({m: [tuple(layer.weight.shape) for layer in layers] for m, layers in mine.encoders.items()})
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: one part that mixes for each exchange; a modality is masked at the input of each of them.
+class Deeper(models.MultimodalModel):
+    def __init__(self, shapes, classes, size=24):
+        widths = {m: (shape[0], size, size, size) for m, shape in shapes.items()}
+        layers = {m: nn.ModuleList(map(nn.Linear, own[:-1], own[1:])) for m, own in widths.items()}
+        super().__init__(layers, nn.ModuleList(Gossip(list(shapes), size, classes) for _ in range(2)))
+
+    def forward(self, inputs, keep=None):
+        hidden = inputs
+        for number, mixing in enumerate([*self.fusion, None]):
+            new = {m: torch.relu(e[number](hidden[m])) for m, e in self.encoders.items()}
+            hidden = {m: z if keep is None or m in keep else torch.zeros_like(z) for m, z in new.items()}
+            hidden = mixing.mix(hidden) if mixing else hidden
+        return self.fusion[-1].classify(torch.cat(list(hidden.values()), dim=1))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# The same check as in 6.10: nothing of DGL had to be told of the new layer.
+deeper = Deeper(features.shapes, len(features.classes))
+disentangled_loss(deeper, inputs, target, alpha=2.0).total.backward()
+for m, encoder in deeper.encoders.items():
+    alone = nn.functional.cross_entropy(deeper(inputs, keep=(m,)), target)
+    wanted = torch.autograd.grad(alone, list(encoder.parameters()))
+    error = max((p.grad - 2 * w).abs().max().item() for p, w in zip(encoder.parameters(), wanted, strict=True))
+    dgl_core.check(f"exercise 2, {m}: gradient = alpha x unimodal gradient", error < 1e-5, "max error < 1e-5")

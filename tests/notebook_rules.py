@@ -12,8 +12,10 @@ import nbformat
 from dgl_core.reproduce.execute import declared_parameters, tags
 
 TAGS = {"parameters", "nbval-ignore-output", "nbval-skip", "raises-exception"}
+TAGS |= {"navigation", "bootstrap", "solution"}  # tools.navigation writes the first two; the last is folded
 HEADINGS = ("**Question.**", "**Claim checked.**", "**Runtime.**")
 MOST_LINES = 15  # of code in a cell
+MOST_BEFORE = 40  # lines between the setup and the first picture: one screen
 MOST_BYTES = 1_000_000  # what GitHub shows
 WIDGET = re.compile(r"\binteract(?:ive)?(?:_output)?\(|\bwidgets\.\w+\(")
 
@@ -25,6 +27,7 @@ def violations(path: Path) -> list[str]:
         return [f"{executed.name} is missing: make notebooks"]
     notebook = nbformat.read(executed, as_version=4)
     found = [*_same_inputs(path, notebook), *_executed(notebook), *_clean(notebook), *_anatomy(notebook)]
+    found += exercises(notebook)
     if executed.stat().st_size >= MOST_BYTES:
         found.append(f"{executed.stat().st_size} bytes: GitHub shows notebooks below {MOST_BYTES}")
     return found
@@ -82,6 +85,10 @@ def _anatomy(notebook) -> Iterator[str]:
     prose = [cell for cell in cells if cell.cell_type == "markdown"]
     if not prose or "What this does not show" not in prose[-1].source:
         yield "the last text does not say 'What this does not show'"
+    setup = [n for n, cell in enumerate(cells) if "parameters" in tags(cell) or "provenance(" in cell.source]
+    read = "\n".join(cell.source for cell in _before_picture(cells, max(setup, default=0)))
+    if (lines := sum(bool(line.strip()) for line in read.splitlines())) > MOST_BEFORE:
+        yield f"{lines} lines stand before the first picture, at most {MOST_BEFORE} are one screen"
     for number, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
@@ -99,6 +106,30 @@ def _anatomy(notebook) -> Iterator[str]:
             above = next((c for c in reversed(cells[:number]) if c.cell_type == "code"), None)
             if above is None or not _shows_figure(above):
                 yield f"cell {number} has a widget without a static panel directly above it"
+
+
+def exercises(notebook) -> Iterator[str]:
+    """A solution is folded, runs where outputs are compared, and follows the start of an exercise that the text has."""
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    started = None
+    for number, cell in enumerate(notebook.cells):
+        start = re.match(r"# Exercise (\d+), a start: ", cell.source) if cell.cell_type == "code" else None
+        started = start[1] if start else started
+        if start and not re.search(rf"\({started}\)|^{started}\.", prose[-1], re.MULTILINE):
+            yield f"cell {number} starts exercise {started}, which the last text does not have"
+        if "solution" in tags(cell):
+            if started is None:
+                yield f"cell {number} solves an exercise that no cell starts"
+            if not cell.metadata.get("jupyter", {}).get("source_hidden"):
+                yield f"cell {number} is a solution that is not folded"
+            if "nbval-skip" in tags(cell):
+                yield f"cell {number} is a solution that nobody runs"
+
+
+def _before_picture(cells, setup: int) -> list:
+    """Cells between the setup and the first picture; none where there is no picture."""
+    first = next((n for n, cell in enumerate(cells) if _shows_figure(cell)), 0)
+    return cells[setup + 1 : first]
 
 
 def _shows_figure(cell) -> bool:

@@ -11,8 +11,9 @@ import pytest
 import dgl_core
 from dgl_core import __main__ as command
 from dgl_core.utils import ROOT
+from tools.pages import PAGES
 
-TOLD = [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "notebooks").glob("*.py"))]
+TOLD = [*PAGES, ROOT / "Makefile", *sorted((ROOT / "notebooks").glob("*.py"))]
 TOLD += sorted((ROOT / "dgl_core").rglob("*.py"))
 
 

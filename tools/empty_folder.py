@@ -1,11 +1,10 @@
 """Try the package as a stranger does: from a wheel, in an empty folder, in a fresh environment of torch and numpy.
 
-python tools/empty_folder.py [FOLDER]      # needs pip and a package index; FOLDER, by default a temporary one, is kept
+python -m tools.empty_folder [FOLDER]      # needs pip and a package index; FOLDER, by default a temporary one, is kept
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,8 @@ import tempfile
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.pages import ROOT, snippets
+
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "dgl_core")
 COMMANDS = (
     ["--help"],
@@ -36,11 +36,6 @@ def wheel(folder: Path, *options: str) -> Path:
     return built
 
 
-def snippets() -> list[str]:
-    """The blocks of README that a reader copies."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-
-
 def main(arguments: list[str]) -> int:
     folder = Path(arguments[0] if arguments else tempfile.mkdtemp(prefix="dgl_wheel_")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +47,7 @@ def main(arguments: list[str]) -> int:
     failed = 0
     for number, snippet in enumerate(snippets(), start=1):
         code = subprocess.run([bin_ / "python", "-c", snippet], cwd=empty).returncode
-        print(f"README's block {number}: {'works' if code == 0 else f'FAILED with status {code}'}", flush=True)
+        print(f"block {number}: {'works' if code == 0 else f'FAILED with status {code}'}", flush=True)
         failed += code != 0
     for words in COMMANDS:
         run = subprocess.run([bin_ / "dgl", *words], cwd=empty, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Renew what README shows from records and code, the whole ledger, and the digest that a wheel carries.
+"""Renew what README and its pages show from records and code, the ledger, and the digest that a wheel carries.
 
 python -m tools.readme          # writes
 python -m tools.readme --check  # exit status 1 if something is stale
@@ -10,24 +10,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from dgl_core import utils
 from dgl_core.data.catalogue import licences
 from dgl_core.data.files.atomic import write_atomic
-from dgl_core.figures import curves, style
+from dgl_core.figures import answers, style
 from dgl_core.paper import costs
 from dgl_core.paper.claims import digest, judging
-from dgl_core.paper.tables.results import markdown_table, reference_groups
+from dgl_core.paper.tables.results import markdown_table
+from dgl_core.utils import ROOT
 from dgl_core.verdicts.registration import CARRIED, PATH
+from tools.pages import README
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-LEDGER = README.parent / "results" / "ledger.md"
-BLOCKS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answers", "data", "operations")}
-
-
-def texts() -> dict[str, str]:
-    """What belongs between the markers of each block."""
-    tables = {"answers": judging.ten_lines(), "data": licences(), "operations": costs.operations_table()}
-    return {name: markdown_table(table) for name, table in tables.items()}
+LEDGER, PICTURE = ROOT / "results" / "ledger.md", ROOT / "results" / "answers.png"
+BLOCKS = {  # page -> what stands in it between two markers
+    README: ("answers", judging.ten_lines),
+    ROOT / "docs" / "data.md": ("data", licences),
+    ROOT / "docs" / "paper_size.md": ("operations", costs.operations_table),
+}
 
 
 def replace_block(text: str, begin: str, end: str, content: str) -> str:
@@ -42,11 +40,10 @@ def replace_block(text: str, begin: str, end: str, content: str) -> str:
     return f"{head}{begin}\n{content.strip()}\n{end}{rest.split(end, 1)[1]}"
 
 
-def renewed(readme: str) -> str:
-    """README with every block made anew."""
-    for name, text in texts().items():
-        readme = replace_block(readme, *BLOCKS[name], text)
-    return readme
+def renewed(page: Path, text: str) -> str:
+    """Make the block of a page's text anew."""
+    name, table = BLOCKS[page]
+    return replace_block(text, f"<!-- {name}:begin -->", f"<!-- {name}:end -->", markdown_table(table()))
 
 
 def ledger() -> str:
@@ -86,30 +83,33 @@ TITLES = {
 }
 
 
-def overview() -> bytes:
-    """The picture at the top: every row of notebook 03 on the reference sets, as PNG."""
+def picture() -> bytes:
+    """Draw the picture at the top of README: the ten questions on every set, as PNG."""
     style.apply()
-    return curves.row_overview(reference_groups()).png()
+    return answers.verdicts(judging.ten()).png()
+
+
+def pages() -> dict[Path, str]:
+    """Make the text of every page and file that follows from records and code."""
+    texts = {page: renewed(page, page.read_text("utf-8")) for page in BLOCKS}
+    return texts | {LEDGER: ledger(), digest.PATH: digest.made(), CARRIED: PATH.read_text("utf-8")}
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.readme", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if something is stale")
     check = parser.parse_args(arguments).check
-    before = README.read_text()
-    after = renewed(before)
+    made = pages()
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text]
+    names = ", ".join(path.name for path in stale)
     if check:
-        kept = {README: after, LEDGER: ledger(), digest.PATH: digest.made(), CARRIED: PATH.read_text()}
-        stale = [path.name for path, text in kept.items() if not path.exists() or path.read_text() != text]
         if stale:
-            print(f"stale: {', '.join(stale)}; run python -m tools.readme", file=sys.stderr)
+            print(f"stale: {names}; run python -m tools.readme", file=sys.stderr)
         return int(bool(stale))
-    write_atomic(README, after)
-    write_atomic(LEDGER, ledger())
-    write_atomic(digest.PATH, digest.made())
-    write_atomic(CARRIED, PATH.read_text())
-    write_atomic(utils.reference_root() / "overview.png", overview())
-    print(f"README.md: {'renewed' if after != before else 'already current'}")
+    for path in stale:
+        write_atomic(path, made[path])
+    write_atomic(PICTURE, picture())
+    print(f"renewed: {names}" if stale else "all pages are current")
     return 0
 
 

@@ -28,11 +28,28 @@ LINES = {
 COMPARED = ("vanilla", "DGL")
 
 
-def side_by_side(reference: Panels, this_run: Panels, profile: str) -> dict[str, Rows]:
-    """Collect the panels of a figure from data set -> rows: every reference that is whole, then this run."""
+def side_by_side(reference: Panels, this_run: Panels, profile: str, yours: Panels | None = None) -> dict[str, Rows]:
+    """Collect the panels of a figure from data set -> rows: every reference that is whole, this run, the reader's own.
+
+    A smoke run is two short trainings: it gets a panel where there is no reference or the reader's own stands beside
+    it (``yours``, title -> rows), and ``in_a_line`` elsewhere.
+    """
     whole = {dataset: rows for dataset, rows in reference.items() if rows and all(rows.values())}
     panels = {f"{TITLES[dataset]}, reference": rows for dataset, rows in whole.items()}
-    return panels | {f"{TITLES[dataset]}, this run ({profile})": rows for dataset, rows in this_run.items()}
+    if profile == "smoke" and not yours:
+        this_run = {dataset: rows for dataset, rows in this_run.items() if dataset not in whole}
+    return panels | {f"{TITLES[d]}, this run ({profile})": rows for d, rows in this_run.items()} | (yours or {})
+
+
+def in_a_line(this_run: Panels, profile: str, score: str = "accuracy") -> str:
+    """Say in one line what this execution's vanilla and DGL came to, for pictures that show the reference alone."""
+    said = []
+    for dataset, found in this_run.items():
+        scores = {row: percent(found[row]) for row in COMPARED if found.get(row)}
+        told = ", ".join(f"{row} {np.mean(values):.1f}" for row, values in scores.items())
+        seeds = max(map(len, scores.values()), default=0)
+        said.append(f"{TITLES[dataset]}, {told} ({seeds} seeds)" if told else f"{TITLES[dataset]}, no runs")
+    return f"this run ({profile}), fused test {score} in %: " + "; ".join(said)
 
 
 def series(records: Sequence[RunRecord], column: str) -> np.ndarray:
@@ -50,7 +67,7 @@ def band(axes, values: np.ndarray, colour: str, line: str, label: str, centre=np
 
 def _row(panels: Panels, ylabel: str):
     seeds = {title: max(map(len, rows.values()), default=0) for title, rows in panels.items()}
-    return style.row([style.heading(*panel) for panel in seeds.items()], "epoch", ylabel, height=2.6)
+    return style.row([style.heading(*panel) for panel in seeds.items()], "epoch", ylabel, width=3.9, height=2.6)
 
 
 def _curves(panels: Panels, ylabel: str, lines: Sequence[tuple], text: str, log: bool = False) -> Picture:
@@ -69,7 +86,7 @@ def _curves(panels: Panels, ylabel: str, lines: Sequence[tuple], text: str, log:
         else:
             ax.set_ylim(0, 100)
         said.append(f"{title}: {', '.join(ends)}")
-    axes[0].legend(loc="best" if log else "lower right")
+        style.beside(ax)
     return Picture(figure, f"{text}. {'; '.join(said)}.")
 
 
@@ -90,11 +107,13 @@ def encoder_curves(panels: Panels, modality: str, rows_shown: Sequence[str]) -> 
 
 def gradient_curves(panels: Panels, modality: str, rows_shown: Sequence[str] = ("alone", "vanilla")) -> Picture:
     """Draw Fig. 1(c) and 3(b): L2 norm of the gradient that reaches one encoder, mean over the steps of an epoch."""
-    lines, rows = [], next(iter(panels.values()))
+    lines = []
     for shown in rows_shown:
         row = f"{modality} alone" if shown == "alone" else shown
-        alpha = rows[row][0].spec.method_options.get("alpha", 4.0) if shown in ("DGL", "G-Blending") else None
-        lines.append((f"{shown} (x alpha = {alpha:g})" if alpha else shown, row, f"gradient/{modality}", LINES[shown]))
+        weighed = panels.values() if shown in ("DGL", "G-Blending") else ()
+        alphas = sorted({rows[row][0].spec.method_options.get("alpha", 4.0) for rows in weighed})
+        times = f" (x alpha = {' or '.join(f'{alpha:g}' for alpha in alphas)})" if alphas else ""
+        lines.append((shown + times, row, f"gradient/{modality}", LINES[shown]))
     text = f"Gradient norm at the {modality} encoder, last epoch"
     return _curves(panels, f"gradient norm, {modality} encoder", lines, text, log=True)
 
@@ -104,7 +123,7 @@ def suppression_curves(panels: Panels, modality: str) -> Picture:
 
     Below: share of training samples with s-bar < 1, and (dotted) with every s_k < 1, as the paper claims for all.
     """
-    figure, axes = style.new(2, len(panels), height=2.2, squeeze=False, sharex="col")
+    figure, axes = style.new(2, len(panels), width=3.9, height=2.2, squeeze=False, sharex="col")
     said = []
     for column, (title, rows) in enumerate(panels.items()):
         upper, lower = axes[:, column]
@@ -115,19 +134,20 @@ def suppression_curves(panels: Panels, modality: str) -> Picture:
             share = 100 * series(rows[row], f"suppression/{modality}/suppressed")
             every = 100 * series(rows[row], f"suppression/{modality}/all_margins")
             band(upper, middle, colour, line, row, centre=np.median)
-            band(lower, share, colour, line, f"{row}: s-bar < 1")
-            lower.plot(np.arange(1, every.shape[1] + 1), every.mean(0), ":", color=colour, label=f"{row}: all s_k < 1")
+            band(lower, share, colour, line, rf"{row}, $\bar s<1$")
+            every_k = rf"{row}, all $s_k<1$"
+            lower.plot(np.arange(1, every.shape[1] + 1), every.mean(0), ":", color=colour, label=every_k)
             ends.append(f"{row} s-bar {np.median(middle[:, -1]):.2g}, suppressed {share[:, -1].mean():.0f} %")
         upper.axhline(1.0, color="grey", linewidth=0.8)
         upper.set(yscale="log", ylim=(0.05, 20.0))
         style.plain_numbers(upper.yaxis)
         upper.set_title(style.heading(title, len(rows["vanilla"])), fontsize=9)
         lower.set(ylim=(0, 102), xlabel="epoch")
+        style.beside(upper)
+        style.beside(lower)
         said.append(f"{title}: {'; '.join(ends)}")
-    axes[0, 0].set_ylabel("median s-bar")
+    axes[0, 0].set_ylabel(r"median $\bar s$")
     axes[1, 0].set_ylabel("share of samples (%)")
-    axes[0, 0].legend()
-    axes[1, 0].legend(fontsize=7)
     return Picture(figure, f"Suppression at the {modality} encoder, last epoch. " + ". ".join(said) + ".")
 
 
@@ -144,8 +164,8 @@ def ratio_curves(panels: Panels, modality: str) -> Picture:
             ends.append(f"{row} median {middle:.2f}, quartiles {low:.2f} to {high:.2f}")
         ax.axhline(1.0, color="grey", linewidth=0.8)
         ax.set_ylim(0, None)
+        style.beside(ax)
         said.append(f"{title}: {'; '.join(ends)}")
-    axes[0].legend()
     return Picture(figure, f"Suppression ratio R of {modality}, last epoch. " + ". ".join(said) + ".")
 
 

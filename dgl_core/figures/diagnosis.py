@@ -24,8 +24,7 @@ def panels(found: Diagnosis) -> Picture:
         middle.annotate(said, (max(branch.joint, branch.own), place), va="center", fontsize=8)
     left.axvline(1.0, color="grey", linewidth=0.8)
     left.set(xscale="log", xlabel="R, median and quartiles (right: R < 1)")
-    low, high = left.get_xlim()
-    style.plain_numbers(left.xaxis, (1.0,) if high / low > 100 else (1.0, 2.0, 5.0))
+    style.plain_numbers(left.xaxis)
     joint, own = [b.joint for b in branches], [b.own for b in branches]
     middle.barh(places - 0.2, own, 0.36, color=style.GREEN)
     middle.barh(places + 0.2, joint, 0.36, color=style.RED, hatch="///", edgecolor="white")

@@ -112,7 +112,7 @@ def agreement(scenes: Sequence[Scene], rows: Rows) -> Photograph:
 def learning_curves(panels: Panels) -> Picture:
     """Draw validation mIoU at the epochs that measured it, mean and range over seeds, and test at the last epoch."""
     headings = [style.heading(title, len(rows["vanilla"])) for title, rows in panels.items()]
-    figure, axes = style.row(headings, "epoch", "mIoU (%)", height=2.6)
+    figure, axes = style.row(headings, "epoch", "mIoU (%)", width=3.9, height=2.6)
     said = []
     for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         ends = []
@@ -124,8 +124,9 @@ def learning_curves(panels: Panels) -> Picture:
             axis.plot(epochs[-1] + 1.15, test.mean(), "*", color=LINES[row][0], markersize=9)
             ends.append(f"{row} validation {values[:, -1].mean():.1f}, test {test.mean():.1f}")
         axis.set_ylim(bottom=0)
+        style.beside(axis)
         said.append(f"{title}: {'; '.join(ends)}")
-    axes[0].legend(loc="lower right")
+    style.legend(figure, {"validation": (style.BLACK, "o", {"markersize": 3}), "test": (style.BLACK, "*")})
     return Picture(figure, "mIoU (%) at the last epoch. " + ". ".join(said) + ".")
 
 
@@ -183,5 +184,7 @@ def masked(panels: Panels) -> Picture:
         axis.set_xticks(range(len(names)), names, fontsize=8)
         axis.set_ylim(bottom=0)
         said.append(f"{title}: {', '.join(ends)}")
+    hollow = {"statistics as trained": (style.BLACK, "o", {"markerfacecolor": "none"})}
+    style.legend(figure, hollow | {"statistics re-estimated under the mask": (style.BLACK, "o")})
     text = "Test mIoU (%) of one modality, from statistics as trained to re-estimated ones"
     return Picture(figure, f"{text}. {'; '.join(said)}.")

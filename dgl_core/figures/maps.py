@@ -14,6 +14,8 @@ from dgl_core.paper.experiments import beyond
 from dgl_core.paper.tables import protocols
 from dgl_core.verdicts import statistics
 
+LINES = ("-", "--", "-.", ":")
+
 
 def rate_maps(rows: statistics.Rows, title: str, rates: Sequence[Sequence[float]], path: float = 0.0) -> Picture:
     """Map fused test accuracy over encoder rate (across) and fusion rate (up): vanilla, DGL, G-Blending on one scale.
@@ -31,10 +33,12 @@ def rate_maps(rows: statistics.Rows, title: str, rates: Sequence[Sequence[float]
         said.append(f"{method} best {values[best]:.1f} at encoder {x[best[1]]:g}, fusion {y[best[0]]:g}")
         if path and method == "DGL":
             at = np.interp(np.log(path * np.arange(1.0, 6.0)), np.log(x), np.arange(len(x)))
-            height = np.interp(np.log(path), np.log(y), np.arange(len(y))) + 0.32
-            ax.plot(at, [height] * 5, "o-", color=style.RED, markersize=3, linewidth=1)
-            for place, text in ((at[0], "alpha 1"), (at[-1], "5")):
-                ax.text(place, height + 0.06, text, fontsize=7, color=style.RED, ha="center")
+            height = np.interp(np.log(path), np.log(y), np.arange(len(y))) + 0.3
+            ax.plot(at, [height] * 5, "-", color="white", linewidth=4)
+            ax.plot(at, [height] * 5, "o-", color=style.RED, markersize=6, linewidth=1.8, markeredgecolor="white")
+            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": style.RED, "linewidth": 0.8}
+            for place, text, side in ((at[0] - 0.1, r"$\alpha=1$", "right"), (at[-1] + 0.1, "$5$", "left")):
+                ax.text(place, height, text, fontsize=7.5, color="black", ha=side, va="center", bbox=box)
     figure.colorbar(image, ax=list(axes), label="test accuracy (%)", shrink=0.8)
     figure.suptitle(f"{title}, alpha 1", fontsize=9)
     return Picture(figure, f"{title}: fused test accuracy (%) by learning rates; " + "; ".join(said) + ".")
@@ -65,6 +69,32 @@ def gate_square(rows: statistics.Rows, title: str) -> Picture:
     return Picture(figure, f"{title}, test accuracy (%) by encoder / fusion gate: " + "; ".join(said) + ".")
 
 
+def chosen_gates(panels: Panels) -> Picture:
+    """Draw the encoder gates that the adaptive rules chose, epoch by epoch: one line a gate, of the first seed."""
+    shown = {title: chosen for title, rows in panels.items() if (chosen := gates_of(rows))}
+    figure, axes = style.row([title.replace(", ", "\n", 1) for title in shown], "epoch", "encoder gate", width=3.6)
+    said = []
+    for ax, (title, chosen) in zip(axes, shown.items(), strict=True):
+        for (name, values), colour, line in zip(chosen.items(), style.CYCLE, LINES * 2, strict=False):
+            ax.plot(np.arange(1, len(values) + 1), values, line, color=colour, label=name)
+        ax.set_ylim(-0.02, 1.02)
+        style.beside(ax)
+        said += [f"{title}, {name}: from {values[0]:.2f} to {values[-1]:.2f}" for name, values in chosen.items()]
+    return Picture(figure, "Encoder gates chosen by adaptive rules. " + "; ".join(said) + ".")
+
+
+def gates_of(rows: statistics.Rows) -> dict[str, Sequence[float]]:
+    """Name the gates that a run set for itself -> their values, one an epoch; of the first seed of each rule."""
+    chosen = {}
+    for row in beyond.MEASURED_GATES:
+        for record in rows.get(row, ())[:1]:
+            curves = {name: values for name, values in record.curves.items() if "encoder_gate" in name}
+            for name, values in curves.items():
+                _, _, modality = name.removeprefix("loss/").partition("encoder_gate")
+                chosen[f"for {modality.strip('/_')}" if modality else "for all"] = values
+    return chosen
+
+
 def protocol_gains(panels: Panels, gaps: Mapping[str, float]) -> Picture:
     """Draw what choosing the epoch on test or on validation adds to the last epoch, against the paper's gaps."""
     figure, axes = style.row(panels, "points above the last epoch", "runs", width=3.6, height=2.8, sharey=True)
@@ -88,16 +118,17 @@ def seeds(deviations: Mapping[str, float], gaps: Mapping[str, float]) -> Picture
     figure, ax = style.new(width=6.0, height=3.0)
     x = np.linspace(0.4, 8.0, 60)
     said = []
-    for (title, sd), colour, line in zip(deviations.items(), style.CYCLE, ("-", "--", "-.", ":"), strict=False):
+    for (title, sd), colour, line in zip(deviations.items(), style.CYCLE, LINES, strict=False):
         ax.plot(x, [statistics.seeds_needed(gap, sd) for gap in x], line, color=colour,
-                label=f"{title}, deviation {sd:.1f}")  # fmt: skip
+                label=f"{title.partition(',')[0]},\ndeviation {sd:.1f}")  # fmt: skip
         needs = [statistics.seeds_needed(gap, sd) for gap in gaps.values()]
         ax.plot(list(gaps.values()), needs, "o", color=colour, markersize=4)
         said.append(f"{title} (deviation {sd:.1f}): {', '.join(map(str, needs))}")
     ax.axhline(1, color="grey", linewidth=0.8)
     xlabel = "true gap (points); dots: the gaps of the paper, which reports one run each"
     ax.set(yscale="log", xlabel=xlabel, ylabel="seeds needed")
-    ax.legend()
+    style.plain_numbers(ax.yaxis)
+    style.beside(ax)
     listed = ", ".join(f"{gap:.2f}" for gap in gaps.values())
     return Picture(figure, f"Seeds needed for the gaps {listed}: {'; '.join(said)}.")
 
@@ -114,6 +145,7 @@ def process_errors(errors: Mapping[str, Mapping[str, float]]) -> Picture:
             ax.text(length * 2, place + offset, size, va="center", fontsize=8)
             said.append(f"{form}, {part}: {size}")
     ax.set(xscale="log", xlim=(1e-18, 1e3), yticks=range(len(errors)), yticklabels=list(errors))
+    style.plain_numbers(ax.xaxis)
     ax.set_xlabel("largest error / largest gradient of the whole batch")
     ax.legend(fontsize=7, loc="lower right")
     return Picture(figure, "Gradients on two processes against the whole batch: " + "; ".join(said) + ".")

@@ -13,6 +13,7 @@ from dgl_core.paper.tables.balance import without
 from dgl_core.verdicts.statistics import mean_interval, percent
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
+HOLLOW = {"markersize": 6, "fillstyle": "none", "markeredgewidth": 1.5}
 OTHERS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY)
 
 
@@ -77,12 +78,14 @@ def missing_modality(panels: Panels, lines: Mapping[str, float] | None = None) -
             for name, (colour, marker) in marks(modalities_of(rows)).items():
                 values = [100 * (r.score() if name == "fused" else without(r, name)) for r in records]
                 means[name] = float(np.mean(values))
-                ax.plot(means[name], place, marker, color=colour, markersize=6, fillstyle="none", markeredgewidth=1.5)
+                ax.plot(means[name], place, marker, color=colour, **HOLLOW)
             ax.plot([min(means.values()), max(means.values())], [place] * 2, color="grey", linewidth=0.6, zorder=0)
             lost = ", ".join(f"without {m} {v:.1f}" for m, v in means.items() if m != "fused")
             said.append(f"{title}, {label}: all {means['fused']:.1f}, {lost}")
     looks = marks(modalities_of(next(iter(shown.values()))))
-    named = {"all modalities" if name == "fused" else f"without {name}": mark for name, mark in looks.items()}
+    named = {
+        "all modalities" if name == "fused" else f"without {name}": (*mark, HOLLOW) for name, mark in looks.items()
+    }
     style.legend(figure, named, most=2 * len(axes))
     return Picture(figure, "Mean test accuracy (%) with a modality missing. " + "; ".join(said) + ".")
 

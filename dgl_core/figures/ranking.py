@@ -66,7 +66,7 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
         "vanilla, rate x alpha": ("vanilla, rate x {:g}", style.RED, "--^"),
     }
     alphas = np.arange(1.0, 6.0)
-    figure, axes = style.row(panels, "alpha", f"{branch} test accuracy (%)", height=3.0)
+    figure, axes = style.row(panels, "alpha", f"{branch} test accuracy (%)", width=3.9, height=3.0)
     said = []
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         shared = set.intersection(*({record.spec.seed for record in records} for records in rows.values()))
@@ -81,7 +81,7 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
         lr = next(iter(rows.values()))[0].spec.lr
         upper = ax.secondary_xaxis("top", functions=(lambda a, lr=lr: a * lr, lambda r, lr=lr: r / lr))
         upper.set_xlabel("encoder learning rate")
-    axes[0].legend()
+        style.beside(ax)
     return Picture(figure, "Accuracy (%) at alpha 1 to 5. " + "; ".join(said) + ".")
 
 

@@ -7,12 +7,14 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 from PIL import Image
 
 from dgl_core.verdicts.statistics import DECIDING, mean_interval
@@ -31,7 +33,8 @@ MODALITY = {
     "depth": (BLUE, "-."),
 }  # modality -> (colour, line style)
 CYCLE = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK, YELLOW]
-DPI = 100
+DPI = 100  # of the size at which a picture is shown
+DECADES = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), tuple(range(1, 10)))  # ticks of a decade, from few to many
 
 
 def apply() -> None:
@@ -91,11 +94,59 @@ def dots(axes, place: float, values: Sequence[float], colour: str, marker: str =
     return interval.mean
 
 
-def legend(figure, marks: Mapping[str, tuple[str, str]], most: int = 8) -> None:
-    """Explain marks (label -> colour, marker) below a figure, at most so many beside each other."""
-    axes = figure.axes[0]
-    handles = [axes.plot([], [], marker, color=colour, label=label)[0] for label, (colour, marker) in marks.items()]
+def legend(figure, marks: Mapping[str, tuple], most: int = 8) -> None:
+    """Explain marks (label -> colour, marker and, if it needs one, a look) below a figure, ``most`` beside each other.
+
+    The look is what the picture gives to ``plot``, so that a hollow mark is hollow here, too.
+    """
+    axes, handles = figure.axes[0], []
+    for label, (colour, marker, *look) in marks.items():
+        handles += axes.plot([], [], marker, color=colour, label=label, **(look[0] if look else {}))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), most))
+
+
+def ink(colour: str) -> str:
+    """Darken a colour of a line until text in it can be read on white (4.5 to 1)."""
+    red, green, blue = to_rgb(colour)
+    while True:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        if 1.05 / (np.dot((0.2126, 0.7152, 0.0722), linear) + 0.05) >= 4.5:
+            return "#" + "".join(f"{round(255 * c):02x}" for c in (red, green, blue))
+        red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Move numbers as little as it takes until no two are closer than ``gap``; their order stays."""
+    order, clusters = np.argsort(places, kind="stable"), []
+    for number in order:
+        clusters.append([[number], places[number]])  # its members from below, and the middle of them
+        while len(clusters) > 1 and clusters[-1][1] - clusters[-2][1] < gap * (
+            (len(clusters[-1][0]) + len(clusters[-2][0])) / 2
+        ):
+            (upper, high), (lower, low) = clusters.pop(), clusters.pop()
+            members = lower + upper
+            clusters.append([members, (low * len(lower) + high * len(upper)) / len(members)])
+    found = [0.0] * len(places)
+    for members, middle in clusters:
+        for step, number in enumerate(members):
+            found[number] = middle + gap * (step - (len(members) - 1) / 2)
+    return found
+
+
+def beside(axes, size: float = 8.0) -> None:
+    """Write the name of each labelled line beside its right end, in its colour: call it when the limits are set."""
+    lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+    axes.get_xlim(), axes.get_ylim()  # now, or the ends are where the limits used to be
+    height = 72 * axes.figure.get_size_inches()[1] * axes.get_position().height  # points, before the layout
+    ends = []
+    for line in lines:
+        points = line.get_xydata()
+        end = axes.transData.transform(points[np.isfinite(points).all(1)][-1])
+        ends.append(float(np.clip(axes.transAxes.inverted().transform(end)[1], 0.0, 1.0)))
+    rows = max((line.get_label().count("\n") + 1 for line in lines), default=1)
+    for line, place in zip(lines, apart(ends, 1.25 * rows * size / height), strict=True):
+        axes.annotate(line.get_label(), (1.0, place), xycoords="axes fraction", xytext=(3, 0), va="center",
+                      textcoords="offset points", fontsize=size, color=ink(line.get_color()))  # fmt: skip
 
 
 def heat(axes, values: np.ndarray, x: Sequence[float], y: Sequence[float], limits: tuple[float, float]):
@@ -119,11 +170,28 @@ def limits(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def plain_numbers(axis, within: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
-    """Label a logarithmic axis 0.5, 1, 2 instead of with powers of ten; ``within`` are the ticks of a decade."""
-    axis.set_major_locator(LogLocator(subs=within))
+class Decades(Locator):
+    """Place ticks on a logarithmic axis: three or four at least, whatever part of a decade is seen, eight at most."""
+
+    def __call__(self):
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        low, high = sorted((vmin, vmax))
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for within in DECADES:
+            ticks = [part * 10.0**decade for decade in decades for part in within]
+            ticks = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+            if len(ticks) >= (4 if len(within) < 4 else 3):
+                return ticks[:: math.ceil(len(ticks) / 8)]
+        return [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+
+
+def plain_numbers(axis) -> None:
+    """Label a logarithmic axis 0.5, 1, 2 instead of with powers of ten."""
+    axis.set_major_locator(Decades())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(LogLocator(subs=()))
+    axis.set_minor_locator(NullLocator())
 
 
 def bare(axis) -> None:
@@ -140,16 +208,21 @@ class Picture:
 
     figure: Figure
     alt: str
+    finer: ClassVar[int] = 2  # pixels of the PNG for one at which it is shown, across and down
 
     def png(self) -> bytes:
         """Encode as PNG with few colours, a third of the size, so that notebooks with many figures stay light."""
         full, small = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(full, format="png", metadata={"Software": None})
+        self.figure.savefig(full, format="png", dpi=self.finer * DPI, metadata={"Software": None})
         self._fewer_colours(Image.open(full).convert("RGB")).save(small, "PNG", optimize=True)
         return small.getvalue()
 
+    def width(self) -> int:
+        """Width at which the picture is shown, in pixels of a page; the PNG has ``finer`` times as many."""
+        return round(self.figure.get_size_inches()[0] * DPI)
+
     def _fewer_colours(self, image):
-        return image.quantize(128, dither=0)
+        return image.quantize(64, dither=0)
 
     def svg(self) -> str:
         buffer = io.StringIO()
@@ -161,11 +234,16 @@ class Picture:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         png = base64.b64encode(self.png()).decode()
-        return {"image/png": png, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+        return {"image/png": png, "text/plain": self.alt}, {"image/png": {"alt": self.alt, "width": self.width()}}
 
 
 class Photograph(Picture):
-    """A figure that shows pictures. A small palette turns skin and lips into patches; 5 bits a colour do not."""
+    """A figure that shows pictures; with twice the pixels it would have three times the bytes and show no more.
+
+    A small palette turns skin and lips into patches; 5 bits a colour do not.
+    """
+
+    finer: ClassVar[int] = 1
 
     def _fewer_colours(self, image):
         return image.point(lambda value: (value & 0b11111000) | (value >> 5))

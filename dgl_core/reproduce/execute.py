@@ -98,7 +98,8 @@ def check_parameters(notebook: NotebookNode, parameters: dict[str, Any]) -> None
     for name, value in parameters.items():
         if name not in declared:
             raise unknown_name("parameter", name, declared)
-        if type(value) is not type(declared[name]):
+        whole_number = type(value) is int and type(declared[name]) is float
+        if type(value) is not type(declared[name]) and not whole_number:
             kind = type(declared[name]).__name__
             raise ValueError(f"parameter {name} = {value!r} must be {kind}, as its default {declared[name]!r}")
 

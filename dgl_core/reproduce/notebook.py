@@ -19,41 +19,99 @@ import torch
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import style
 from dgl_core.figures.style import Picture
-from dgl_core.paper.experiments.profiles import profile_named
+from dgl_core.paper.experiments.profiles import TITLES, Experiment, profile_named
+from dgl_core.paper.tables import rendering
 from dgl_core.paper.tables.results import flat, markdown_table
+from dgl_core.runs.run import load_or_run, pending, seconds_here
 from dgl_core.training.environment import commit, is_portable
-from dgl_core.utils import needs, project_root, results_root
-from dgl_core.verdicts.statistics import mean_interval, signed
+from dgl_core.training.records import RunSpec
+from dgl_core.utils import Range, duration, needs, project_root, results_root
+from dgl_core.verdicts.statistics import Rows, mean_interval, signed
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked parameters of one notebook execution, as ``start`` takes them, and the device."""
+    """Checked parameters of one notebook execution, as ``start`` takes them, the device, and the reader's own runs."""
 
     profile: str
     seed: int
     recompute: bool
     data_root: Path | None
     device: str  # cpu | cuda
+    alpha: float | None = None  # of a notebook that has one
+
+    def your_runs(self, rows: Experiment) -> dict[str, Rows]:
+        """Train the rows of a notebook at the seed and the alpha that its reader has set, and name the panels.
+
+        A run that the change does not concern is found, not trained; what was trained is recorded, so that it is
+        there at once the second time. One printed line says what is new and how long it takes.
+
+        Args:
+            rows: row label -> its runs on one data set, as this notebook trains them by default.
+
+        Returns:
+            Title -> row label -> records, one a seed, of two panels: this run ("..., this run (smoke)"), which the
+            change leaves as it is, and the reader's ("..., your run (alpha 8)"). Empty where seed and alpha are those
+            of ``rows``: a notebook that nobody edited shows nothing of it.
+        """
+        yours = {row: [_at(spec, self.alpha) for spec in specs] for row, specs in rows.items()}
+        words = [f"alpha {self.alpha:g}"] if yours != rows else []
+        first = next(iter(rows.values()))[0]
+        if self.seed != first.seed:
+            yours = {row: [specs[0].but(seed=self.seed)] for row, specs in yours.items()}
+            words.append(f"seed {self.seed}")
+        if not words:
+            return {}
+        before, after = ([spec for specs in each.values() for spec in specs] for each in (rows, yours))
+        changed = [spec for spec in after if spec not in before] if self.recompute else []
+        todo = changed + pending(spec for spec in before + after if spec not in changed)
+        title = f"{TITLES[first.dataset]}, your run ({', '.join(words)})"
+        wait = f"{len(todo)} runs to train, about {duration(seconds_here(todo))}" if todo else "found, trained before"
+        print(f"{title}: {wait}.", flush=True)
+        if changed:
+            load_or_run(changed, recompute=True)
+        return {f"{TITLES[first.dataset]}, this run ({self.profile})": load_or_run(rows), title: load_or_run(yours)}
 
 
-def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, data_root: str = "") -> Settings:
+def _at(spec: RunSpec, alpha: float | None) -> RunSpec:
+    """Change what alpha is in a run: the weight of its unimodal losses, or the factor of its encoders' rate."""
+    if alpha is None:
+        return spec
+    if "alpha" in spec.method_options:
+        return spec.but(method_options=spec.method_options | {"alpha": alpha})
+    return spec if spec.encoder_lr_scale == 1 else spec.but(encoder_lr_scale=alpha)
+
+
+def start(
+    profile: str = "smoke",
+    seed: int = 0,
+    *,
+    alpha: float | None = None,
+    recompute: bool = False,
+    data_root: str = "",
+) -> Settings:
     """Validate a notebook's parameters, seed every generator, set the figure style and the number of threads.
 
     Args:
         profile: how much to run: smoke (minutes, one portable thread), cpu, paper (one GPU).
-        seed: of Python, NumPy and torch in this notebook; the seeds of recorded runs are in their specs.
+        seed: of Python, NumPy and torch in this notebook, and of ``Settings.your_runs``; other recorded runs keep the
+            seeds of their specifications.
+        alpha: weight of the unimodal losses in ``Settings.your_runs``; None: the notebook has no such parameter.
         recompute: train again even where this machine has a record.
         data_root: folder of the real data sets; empty means DGL_DATA, then ./data, then generated data.
 
     Raises:
         TypeError: a parameter has the wrong type (papermill's ``-p recompute yes`` arrives as a string).
-        ValueError: unknown profile, negative seed, or a data folder that does not exist.
+        ValueError: unknown profile, negative seed, alpha not above 0, or a data folder that does not exist.
     """
     expected = {"profile": (profile, str), "seed": (seed, int), "recompute": (recompute, bool)}
     for name, (value, kind) in (expected | {"data_root": (data_root, str)}).items():
         if type(value) is not kind:
             raise TypeError(f"parameter {name} = {value!r} must be {kind.__name__}, not {type(value).__name__}")
+    if alpha is not None:
+        if type(alpha) not in (int, float):
+            raise TypeError(f"parameter alpha = {alpha!r} must be a number, not {type(alpha).__name__}")
+        Range(above=0).check("parameter alpha", alpha)
     portable = profile_named(profile).portable
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed = {seed} must be in 0 .. 2**32 - 1")
@@ -70,6 +128,7 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
     numpy.random.seed(seed)
     torch.manual_seed(seed)
     style.apply()
+    rendering.apply()
     pandas.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", 200)
     if portable:
         torch.set_num_threads(1)
@@ -78,8 +137,10 @@ def start(profile: str = "smoke", seed: int = 0, *, recompute: bool = False, dat
                 f"Numerics: this machine's own, so digits may differ from the committed ones; runs are kept in "
                 f"{results_root()} as such. 'make lab' starts kernels with portable numerics.", file=sys.stderr,
             )  # fmt: skip
+    if recompute:
+        print("recompute = True: the runs of this notebook are trained anew; committed reference records stay.")
     device = "cuda" if torch.cuda.is_available() and not portable else "cpu"
-    return Settings(profile, seed, recompute, folder, device)
+    return Settings(profile, seed, recompute, folder, device, alpha)
 
 
 def check(title: str, ok: Any, detail: str = "") -> None:

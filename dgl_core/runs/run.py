@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,7 +16,7 @@ from dgl_core.runs.keys import Run, resolve
 from dgl_core.runs.store import Store
 from dgl_core.training.environment import is_portable, making
 from dgl_core.training.records import RunRecord, RunSpec
-from dgl_core.utils import data_roots, reference_root, results_root
+from dgl_core.utils import Clock, Progress, data_roots, duration, in_notebook, reference_root, results_root
 
 if TYPE_CHECKING:
     import torch
@@ -192,6 +193,28 @@ def same_data(record: RunRecord | None) -> RunRecord | None:
     return record
 
 
+@contextlib.contextmanager
+def _below_the_cell(todo: list[Run]) -> Iterator[Callable[[int, int, RunSpec, float], None] | None]:
+    """Say below a notebook's cell how many runs are made and how long the others take; commands have their own lines.
+
+    The line goes to standard error, which a comparison of outputs leaves aside; one sentence of it stays.
+    """
+    if not todo or not in_notebook(sys.stderr):
+        yield None
+        return
+    known = Estimates([results_root()], rehearsal_root())
+    clock, done = Clock(sum(seconds_of(wanted.spec, known) for wanted in todo)), 0
+
+    def count(made: int, total: int, spec: RunSpec, seconds: float) -> None:
+        nonlocal done
+        done = made
+        clock.finished(seconds_of(spec, known))
+
+    with Progress(lambda: f"training: {done} of {len(todo)} runs made, {clock.says()}", sys.stderr):
+        yield count
+    print(f"{len(todo)} runs trained in {duration(clock.now() - clock.started)}.", file=sys.stderr)
+
+
 @overload
 def load_or_run(specs: Mapping[str, Iterable[RunSpec]], *, recompute: bool = ...) -> dict[str, list[RunRecord]]: ...
 
@@ -208,8 +231,10 @@ def load_or_run(specs: Any, *, recompute: bool = False) -> Any:
     if not isinstance(specs, Mapping):
         return load_or_run({"": list(specs)}, recompute=recompute)[""]
     groups = {name: [resolve(spec) for spec in group] for name, group in specs.items()}
-    every = [wanted for group in groups.values() for wanted in group]
-    run_all(every if recompute else _missing(every), recompute=recompute)
+    every = list(dict.fromkeys(wanted for group in groups.values() for wanted in group))
+    todo = every if recompute else _missing(every)
+    with _below_the_cell(todo) as progress:
+        run_all(todo, recompute=recompute, progress=progress)
     return {name: [same_data(find(wanted)) for wanted in group] for name, group in groups.items()}
 
 
@@ -247,6 +272,17 @@ def estimates(specs: Iterable[RunSpec]) -> Estimates:
     return Estimates([results_root(), *(reference_root() / name for name in sets)], rehearsal_root())
 
 
+def seconds_here(specs: Iterable[RunSpec]) -> float:
+    """Estimate the time of all runs together, one after another, from what this machine has recorded."""
+    known = Estimates([results_root()], rehearsal_root())
+    return sum(seconds_of(spec, known) for spec in specs)
+
+
+def seconds_of(spec: RunSpec, known: Estimates) -> float:
+    """Estimate the training time of one run, a guess where nothing is known."""
+    return known.seconds(spec) or spec.epochs * GUESS
+
+
 def estimate_seconds(spec: RunSpec) -> float:
-    """Estimate the training time of one run, a guess where nothing is known; for many runs ask ``estimates`` once."""
-    return estimates([spec]).seconds(spec) or spec.epochs * GUESS
+    """Estimate the training time of one run from all that is known; for many runs ask ``estimates`` once."""
+    return seconds_of(spec, estimates([spec]))

@@ -169,9 +169,15 @@ class Fold:
         return sums, np.bincount(group)
 
 
-def _draw(rng: np.random.Generator, n: int, times: int) -> np.ndarray:
-    """Count how often each of ``n`` things is drawn with replacement, n - 1 draws (one of one) [times, n]."""
-    return rng.multinomial(max(n - 1, 1), np.full(n, 1 / n), times)
+@functools.lru_cache(maxsize=8)
+def _draws(shapes: tuple[int, ...], times: int) -> list[np.ndarray]:
+    """Draw with replacement from several groups of ``n`` things, n - 1 times (one of one), the same draws always.
+
+    Returns:
+        how often each thing was drawn, a group an array [times, n], uint16.
+    """
+    rng = np.random.default_rng(0)
+    return [rng.multinomial(max(n - 1, 1), np.full(n, 1 / n), times).astype(np.uint16) for n in shapes]
 
 
 @dataclass(frozen=True)
@@ -203,12 +209,13 @@ class Folds(Evidence):
         return self._resample(items=True, seeds=True)
 
     def _resample(self, items: bool, seeds: bool) -> np.ndarray:
-        rng, total = np.random.default_rng(0), np.zeros(self.resamples)
-        for fold in self.folds:
-            sums, sizes = fold.sums()
+        summed, total = [fold.sums() for fold in self.folds], np.zeros(self.resamples)
+        sizes_drawn = [n for sums, _ in summed for n, drawn in zip(sums.shape, (items, seeds), strict=True) if drawn]
+        draws = iter(_draws(tuple(sizes_drawn), self.resamples))
+        for sums, sizes in summed:
             clusters, count = sums.shape
-            shown = _draw(rng, clusters, self.resamples) if items else np.ones((1, clusters))
-            drawn = _draw(rng, count, self.resamples) if seeds else np.ones((1, count))
+            shown = next(draws) if items else np.ones((1, clusters))
+            drawn = next(draws) if seeds else np.ones((1, count))
             gained = ((shown @ sums) * drawn).sum(axis=1) / drawn.sum(axis=1)  # of one replicate [resamples]
             total += 100 * count * gained / (shown @ sizes)
         return total / self.n

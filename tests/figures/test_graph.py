@@ -107,3 +107,16 @@ def test_the_model_is_left_alone(batch):
     gradient_paths({"DGL": DisentangledObjective(model, 1.0)}, inputs, target)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_picture_shows_the_weight_of_the_unimodal_losses_where_it_acts(batch):
+    model, inputs, target = batch
+    for alpha in (1.0, 4.0):
+        objective = DisentangledObjective(model, alpha)
+        edges = [e for e in gradient_edges(objective, inputs, target) if e.arrives]
+        picture = gradient_paths({"DGL": objective}, inputs, target)
+        drawn = [text.get_text() for text in picture.figure.axes[0].texts]
+        weighted = [rf"$4\times{e.norm:.2f}$" for e in edges if e.loss != "fused"]
+        assert set(weighted) <= set(drawn) if alpha == 4.0 else not any("times" in text for text in drawn)
+        assert sum(r"\alpha" in text for text in drawn) == (len(MODALITIES) if alpha == 4.0 else 0)
+        assert all(f"({e.norm:.2f})" in picture.alt for e in edges)

@@ -46,3 +46,47 @@ def test_colour_limits_are_never_the_same_number():
 def test_a_heading_breaks_after_the_data_set():
     assert style.heading("GRID, reference", 3) == "GRID\nreference, n = 3"
     assert style.heading("GRID, this run (cpu)") == "GRID\nthis run (cpu)"
+
+
+def test_names_beside_lines_keep_their_order_and_never_overlap():
+    places = style.apart([0.5, 0.1, 0.52, 0.5], 0.1)
+    assert np.argsort(places).tolist() == np.argsort([0.5, 0.1, 0.52, 0.51]).tolist()
+    assert np.diff(sorted(places)).min() >= 0.1 - 1e-12
+    assert places[1] == 0.1, "what is far from the others stays where it is"
+
+
+def test_lines_are_named_where_they_end_in_a_colour_that_can_be_read():
+    _, axes = style.new()
+    axes.plot([0, 1], [0.0, 4.0], color=style.ORANGE, label="up")
+    axes.plot([0, 1], [4.0, 0.0], color=style.BLUE, label="down")
+    axes.plot([0, 1], [2.0, 2.0])
+    style.beside(axes)
+    up, down = axes.texts
+    assert (up.get_text(), down.get_text()) == ("up", "down") and up.xy[1] > 0.9 and down.xy[1] < 0.1
+    assert up.get_color() != style.ORANGE and style.ink(style.BLUE) == style.BLUE.lower()
+
+
+@pytest.mark.parametrize("low, high", [(0.9, 2.1), (1.0, 1.4), (0.2, 7.0), (0.05, 20.0), (1e-17, 1e3), (3.0, 80.0)])
+def test_a_logarithmic_axis_has_enough_labels_and_not_too_many(low, high):
+    ticks = style.Decades().tick_values(low, high)
+    assert 3 <= len(ticks) <= 8 and all(low <= tick <= high for tick in ticks)
+
+
+def test_a_legend_has_the_look_of_the_plot():
+    figure, _ = style.new()
+    style.legend(figure, {"hollow": (style.BLUE, "s", {"fillstyle": "none"}), "filled": (style.RED, "o")})
+    hollow, filled = figure.legends[0].legend_handles
+    assert (hollow.get_fillstyle(), hollow.get_marker()) == ("none", "s")
+    assert (filled.get_fillstyle(), filled.get_marker()) == ("full", "o")
+
+
+def test_a_picture_has_twice_the_pixels_at_which_it_is_shown():
+    import io
+
+    from PIL import Image
+
+    figure, _ = style.new(width=2.0, height=1.0)
+    picture = style.Picture(figure, "nothing")
+    data, metadata = picture._repr_mimebundle_()
+    assert metadata["image/png"] == {"alt": "nothing", "width": 200} and data["text/plain"] == "nothing"
+    assert Image.open(io.BytesIO(picture.png())).size == (400, 200)

@@ -88,8 +88,8 @@ def messages(client, kind, enough):
 @pytest.mark.parametrize(
     "call, label, value",
     [
-        ("suppression_explorer()", "margin over class 2", -2.0),
-        ("gate_explorer(steps=20)", "encoder gate (L_multi)", 1.0),
+        ("suppression_explorer()", "how far the others prefer the truth to class 2", -2.0),
+        ("gate_explorer(steps=20)", "multimodal gradient that encoders get (0 to 1)", 1.0),
     ],
 )
 def test_a_slider_in_a_live_kernel(kernel, call, label, value):

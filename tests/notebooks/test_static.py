@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import jupytext
 import nbformat
 import pytest
-from notebook_rules import violations
+from notebook_rules import exercises, violations
 
 from dgl_core.paper import experiments
-from dgl_core.reproduce.execute import NOTEBOOKS, notebook_names, text
+from dgl_core.reproduce.execute import NOTEBOOKS, declared_parameters, notebook_names, tags, text
 from dgl_core.reproduce.report.prose import formula
 from tools.normalise_notebooks import normalise
 
@@ -23,6 +24,44 @@ def test_notebook_keeps_the_contract(name):
 def test_every_notebook_is_planned_and_every_executed_one_has_its_source():
     assert set(notebook_names()) == set(experiments.NOTEBOOKS)
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(notebook_names())
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_every_parameter_reaches_the_runs(name):
+    """What stands in the parameters cell is handed to ``start``, and a notebook that trains shows its reader's runs."""
+    source = (NOTEBOOKS / f"{name}.py").read_text()
+    (start,) = (call for call in ast.walk(ast.parse(source)) if isinstance(call, ast.Call) and called(call) == "start")
+    handed = {ast.unparse(value) for value in (*start.args, *(word.value for word in start.keywords))}
+    declared = set(declared_parameters(jupytext.read(NOTEBOOKS / f"{name}.py")))
+    assert handed == declared
+    assert ("recompute" in declared) == ("settings.your_runs(" in source) == ("load_or_run(" in source)
+
+
+def called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+@pytest.mark.parametrize("name", [name for name in notebook_names() if "02" <= name[:2] <= "08"])
+def test_exercises_have_a_start_and_a_folded_solution(name):
+    notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
+    starts = [cell for cell in notebook.cells if cell.source.startswith("# Exercise ")]
+    solutions = [cell for cell in notebook.cells if cell.source.startswith("# Solution ")]
+    assert len(starts) == len(solutions) >= 1 and not list(exercises(notebook))
+    assert all("solution" in tags(cell) for cell in solutions)
+
+
+def test_each_rule_on_exercises_fires():
+    prose, cell = nbformat.v4.new_markdown_cell("**Exercises.** (1) Do."), nbformat.v4.new_code_cell
+    start, hidden = cell("# Exercise 1, a start: x"), {"tags": ["solution"], "jupyter": {"source_hidden": True}}
+
+    def said(*cells):
+        return " ".join(exercises(nbformat.v4.new_notebook(cells=[prose, *cells])))
+
+    assert said(start, cell("x", metadata=hidden)) == ""
+    assert "that no cell starts" in said(cell("x", metadata=hidden))
+    assert "not folded" in said(start, cell("x", metadata={"tags": ["solution"]}))
+    assert "nobody runs" in said(start, cell("x", metadata=hidden | {"tags": ["solution", "nbval-skip"]}))
+    assert "exercise 2, which the last text does not have" in said(cell("# Exercise 2, a start: y"))
 
 
 @pytest.mark.parametrize("name", notebook_names())
@@ -107,6 +146,13 @@ def tagged(number, *names):
     return change
 
 
+def told_first(lines):
+    def change(notebook):
+        notebook.cells.insert(2, nbformat.v4.new_markdown_cell("\n".join(["A line."] * lines)))
+
+    return change
+
+
 def removed(number):
     def change(notebook):
         del notebook.cells[number]
@@ -134,6 +180,7 @@ BROKEN = {
     "no **Claim checked.**": both(at(0, source="# 9\n**Question.** **Runtime.**")),
     "no **Runtime.**": both(at(0, source="# 9\n**Question.** **Claim checked.**")),
     "What this does not show": both(at(6, source="## Summary")),
+    "41 lines stand before the first picture": both(told_first(41)),
     "16 lines of code": both(at(2, source="\n".join(f"x = {n}" for n in range(16)))),
     "without a caption": both(at(4, source="A line.")),
     "not tagged nbval-skip": both(tagged(3)),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import random
+import re
 import subprocess
 import sys
+import types
 
 import numpy
 import pandas
@@ -16,7 +20,10 @@ import dgl_core
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import style
 from dgl_core.paper.tables.results import markdown_table
+from dgl_core.runs import load_or_run
+from dgl_core.training import train as training
 from dgl_core.training.environment import PORTABLE_NUMERICS
+from dgl_core.training.records import RunSpec
 from dgl_core.utils import ROOT
 
 
@@ -39,6 +46,11 @@ def test_start_seeds_every_generator_and_takes_one_thread():
         ({"seed": "0"}, TypeError, "seed = '0' must be int, not str"),
         ({"seed": True}, TypeError, "seed = True must be int, not bool"),
         ({"seed": -1}, ValueError, "seed = -1 must be in"),
+        ({"seed": "a"}, TypeError, "seed = 'a' must be int"),
+        ({"alpha": "8"}, TypeError, "alpha = '8' must be a number, not str"),
+        ({"alpha": True}, TypeError, "alpha = True must be a number, not bool"),
+        ({"alpha": -1}, ValueError, "alpha is -1; it must be above 0 and finite"),
+        ({"alpha": math.nan}, ValueError, "alpha is nan; it must be above 0"),
         ({"recompute": "yes"}, TypeError, "recompute = 'yes' must be bool"),
         ({"data_root": None}, TypeError, "data_root = None must be str"),
         ({"data_root": "/nowhere/at/all"}, ValueError, "'/nowhere/at/all' is not a folder"),
@@ -155,3 +167,87 @@ def test_importing_the_package_imports_nothing_heavy():
     code = f"import sys, dgl_core, dgl_core.reproduce.command; print([m for m in {heavy} if m in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert printed.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def rows(monkeypatch, tmp_path):
+    """Three rows of two seeds, one epoch each: one that alpha does not concern, one that it weighs, its control."""
+    monkeypatch.setenv("DGL_RESULTS", str(tmp_path))
+    base = [RunSpec("triplet", model="mlp", dataset_options={"samples": 60}, epochs=1, milestones=()) for _ in (0, 1)]
+    base = [spec.but(seed=seed, batch_size=16) for seed, spec in enumerate(base)]
+    return {
+        "vanilla": base,
+        "DGL": [spec.but(method="dgl", method_options={"alpha": 4.0}) for spec in base],
+        "vanilla, rate x alpha": [spec.but(encoder_lr_scale=4.0) for spec in base],
+    }
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The specifications that are trained from now on, in order."""
+    seen, train = [], training.train
+    monkeypatch.setattr(training, "train", lambda spec, **also: seen.append(spec) or train(spec, **also))
+    return seen
+
+
+@pytest.mark.parametrize("alpha", [4, 4.0, None])
+def test_parameters_that_nobody_changed_show_train_and_print_nothing(rows, trained, capsys, alpha):
+    assert dgl_core.start("smoke", alpha=alpha).your_runs(rows) == {}
+    assert not trained and capsys.readouterr().out == ""
+
+
+def test_another_alpha_trains_what_it_concerns_once_and_finds_the_rest(rows, trained, capsys):
+    load_or_run(rows)
+    trained.clear()
+    settings = dgl_core.start("smoke", alpha=8)
+    before, title = panels = settings.your_runs(rows)
+    assert before.endswith(", this run (smoke)") and title.endswith(", your run (alpha 8)")
+    assert panels[before] == load_or_run(rows)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{title}: 4 runs to train, about ") and said.count("\n") == 1
+    assert len(trained) == 4
+    made = panels[title]
+    assert [record.spec.plain() for record in made["vanilla"]] == [spec.plain() for spec in rows["vanilla"]]
+    assert [record.spec.method_options["alpha"] for record in made["DGL"]] == [8.0, 8.0]
+    assert [record.spec.encoder_lr_scale for record in made["vanilla, rate x alpha"]] == [8.0, 8.0]
+    assert settings.your_runs(rows) == panels and len(trained) == 4
+    assert capsys.readouterr().out == f"{title}: found, trained before.\n"
+
+
+def test_another_seed_trains_one_run_a_row_and_both_parameters_may_change(rows, trained):
+    load_or_run(rows)
+    trained.clear()
+    _, title = panels = dgl_core.start("smoke", 5, alpha=8.0).your_runs(rows)
+    assert title.endswith("your run (alpha 8, seed 5)")
+    assert {row: [record.spec.seed for record in records] for row, records in panels[title].items()} == {
+        row: [5] for row in rows
+    }
+    assert [spec.seed for spec in trained] == [5, 5, 5]
+    _, title = dgl_core.start("smoke", 5, alpha=4.0).your_runs(rows)
+    assert title.endswith("your run (seed 5)")
+
+
+def test_recompute_says_so_and_trains_your_runs_again_but_not_those_of_the_notebook(rows, trained, capsys):
+    dgl_core.start("smoke", alpha=8.0).your_runs(rows)
+    trained.clear()
+    capsys.readouterr()
+    dgl_core.start("smoke", alpha=8.0, recompute=True).your_runs(rows)
+    assert "recompute = True: the runs of this notebook are trained anew" in capsys.readouterr().out
+    assert [spec.method for spec in trained] == ["dgl", "dgl", "vanilla", "vanilla"]
+
+
+def test_below_a_cell_one_line_counts_the_runs_and_a_sentence_stays(rows, monkeypatch):
+    jupyter = types.ModuleType("ipykernel.iostream")
+    jupyter.OutStream = type("OutStream", (io.StringIO,), {})
+    monkeypatch.setitem(sys.modules, "ipykernel.iostream", jupyter)
+    monkeypatch.setattr(sys, "stderr", cell := jupyter.OutStream())
+    load_or_run(rows["vanilla"])
+    written = cell.getvalue()
+    first, *_, last = [part for part in written.split("\r") if part.strip()]
+    assert re.match(r"training: 0 of 2 runs made, (about \d+ s left|longer than estimated)", first)
+    assert last.startswith("2 runs trained in ") and last.count("\n") == 1 and "\x1b" not in written
+    load_or_run(rows["vanilla"])
+    assert cell.getvalue() == written, "what is recorded needs no line"
+    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
+    load_or_run(rows["DGL"])
+    assert log.getvalue() == "", "commands have their own lines"

@@ -127,6 +127,16 @@ def test_tables_lose_their_styles_and_show_their_verdicts():
     assert 'href="tables/ledger.csv"' in page and "id=ledger" not in built.ledger
 
 
+def test_tables_of_the_house_stay_as_they_are():
+    import pandas
+
+    from dgl_core.paper.tables import rendering
+
+    drawn = rendering.html(pandas.DataFrame({"set": ["yes: +2.0 [+1.0, +3.0]", "no", "a word"]}))
+    built, page = build(cell('publish("answers", table)', shown(html=drawn)))
+    assert drawn in page.replace("&nbsp;", " ") and built.judged == 2 and drawn in built.ledger.replace("&nbsp;", " ")
+
+
 def test_source_is_folded_once_and_coloured():
     built, page = build(
         cell("seed = 0  # any", tags=["parameters"]),

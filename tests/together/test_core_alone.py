@@ -13,14 +13,14 @@ import pytest
 from few_packages import ALONE, importable_with
 
 from dgl_core.utils import EXTRA_OF, ROOT, MissingPackage, importable, needs
+from tools.pages import snippets
 
 HOUSE = ROOT / "dgl_core"
 CORE = {"torch", "numpy"}
 DOORS = {"reproduce/engine.py": "reproduce/execute.py"}  # a file that is only imported by the one that asks
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "jinja2": "Jinja2", "pygments": "Pygments"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-OWN_MODEL = (ROOT / "README.md").read_text().split("## DGL in your own model", 1)[1].split("\n## ", 1)[0]
-SNIPPETS = re.findall(r"```python\n(.*?)```", OWN_MODEL, flags=re.DOTALL)
+SNIPPETS = snippets()
 
 
 def alone(code: str) -> subprocess.CompletedProcess:

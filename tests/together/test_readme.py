@@ -1,37 +1,40 @@
-"""README shows what the records and the code say, and its snippets run."""
+"""README and its pages show what the records and the code say, and their snippets run."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tools import readme
+from tools.pages import PAGES, README, snippets
 
-TEXT = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+TEXT, SNIPPETS = README.read_text("utf-8"), snippets()
 
 
 def test_generated_blocks_are_current():
-    assert readme.renewed(TEXT) == TEXT, "run python -m tools.readme"
-    assert readme.LEDGER.read_text() == readme.ledger(), "run python -m tools.readme"
+    stale = [path.name for path, text in readme.pages().items() if path.read_text("utf-8") != text]
+    assert not stale, f"{stale}: run python -m tools.readme"
 
 
-def test_a_stale_block_is_noticed():
-    begin, end = readme.BLOCKS["answers"]
-    head, rest = TEXT.split(begin, 1)
-    stale = head + begin + "\n| an old claim |\n" + end + rest.split(end, 1)[1]
-    assert readme.renewed(stale) == TEXT
+@pytest.mark.parametrize("page", readme.BLOCKS, ids=lambda page: page.name)
+def test_a_stale_block_is_noticed(page):
+    text, (name, _) = page.read_text("utf-8"), readme.BLOCKS[page]
+    stale = re.sub(f"(<!-- {name}:begin -->).*(<!-- {name}:end -->)", r"\1\n| an old line |\n\2", text, flags=re.DOTALL)
+    assert stale != text and readme.renewed(page, stale) == text
 
 
 def test_a_missing_marker_is_an_error():
     with pytest.raises(ValueError, match="answers:begin"):
-        readme.renewed("no markers here")
+        readme.renewed(README, "no markers here")
+
+
+def test_readme_is_a_page_that_is_read():
+    assert len(TEXT.splitlines()) <= 150
 
 
 def test_there_are_snippets():
-    assert len(SNIPPETS) >= 2
+    assert len(SNIPPETS) >= 5
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
@@ -54,7 +57,11 @@ def test_the_first_snippet_routes_gradients_as_it_says():
         torch.testing.assert_close(scope["gradients"][f"encoders.{m}.weight"], 4 * wanted)
 
 
-def test_links_lead_somewhere():
-    root = Path(__file__).resolve().parents[2]
-    targets = re.findall(r"\]\((?!http)([^)#]+)\)", TEXT)
-    assert targets and not [target for target in targets if not (root / target).exists()]
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "api.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text("utf-8"))
+    assert not [target for target in targets if not (page.parent / target).exists()]
+
+
+def test_readme_leads_to_every_page():
+    assert not [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in TEXT]

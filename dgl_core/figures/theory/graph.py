@@ -79,12 +79,12 @@ def gradient_paths(objectives: Mapping[str, nn.Module], inputs: Mapping[str, Ten
     parts = []
     for panel, (title, objective) in zip(axes[0], objectives.items(), strict=True):
         edges = gradient_edges(objective, inputs, target)
-        _draw(panel, edges)
+        _draw(panel, edges, getattr(objective, "alpha", 1.0))
         panel.set_title(title)
-        arriving = ", ".join(" trains ".join(_names(edge)) for edge in edges if edge.arrives)
+        arriving = ", ".join(f"{' trains '.join(_names(edge))} ({edge.norm:.2f})" for edge in edges if edge.arrives)
         cut = ", ".join(" to ".join(_names(edge)) for edge in edges if edge.cut)
         parts.append(f"{title}: {arriving}; cut: {cut or 'nothing'}")
-    return Picture(figure, ". ".join(parts) + ".")
+    return Picture(figure, "Norm of the gradient in brackets. " + ". ".join(parts) + ".")
 
 
 def _names(edge: Edge) -> tuple[str, str]:
@@ -103,8 +103,11 @@ def _arrow(axes, start: tuple[float, float], end: tuple[float, float], color: st
     axes.annotate("", end, start, arrowprops=arrow, zorder=3)
 
 
-def _draw(axes, edges: list[Edge]) -> None:
-    """Draw encoders left, fusion in the middle, losses right; gradients run leftwards, each loss on its lane."""
+def _draw(axes, edges: list[Edge], alpha: float) -> None:
+    """Draw encoders left, fusion in the middle, losses right; gradients run leftwards, each loss on its lane.
+
+    Where the unimodal losses have a weight, it stands beside them and beside the gradients that it multiplies.
+    """
     losses = list(dict.fromkeys(edge.loss for edge in edges))
     modalities = [edge.part for edge in edges if edge.loss == FUSED and edge.part != FUSION]
     height = {m: 1 - (i + 0.5) / len(modalities) for i, m in enumerate(modalities)}
@@ -121,14 +124,17 @@ def _draw(axes, edges: list[Edge]) -> None:
     axes.text(0.63, -0.02, "fusion and classifier", ha="center", va="top", fontsize=9)
     for edge in edges:
         y, ink = lane[edge.loss], color[edge.loss]
+        weighted = edge.loss != FUSED and alpha not in (0.0, 1.0)
+        told = rf"${alpha:g}\times{edge.norm:.2f}$" if weighted else f"{edge.norm:.2f}"
         if edge.part == FUSION:
             symbol = "L^{multi}" if edge.loss == FUSED else rf"L^{{{edge.loss}}}"
+            symbol = rf"\alpha\,{symbol}" if weighted else symbol
             axes.text(0.93, y, f"${symbol}$", ha="center", va="center", color=ink, fontsize=11, zorder=5,
                       bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": ink})  # fmt: skip
             _arrow(axes, (0.865, y), (0.71, y), ink)
             if edge.arrives:
                 axes.plot(0.63, y, "o", color=ink, markersize=9, zorder=6)
-                axes.text(0.63, y + 0.045, f"{edge.norm:.2f}", ha="center", color=ink, fontsize=8, zorder=6)
+                axes.text(0.63, y + 0.045, told, ha="center", color=ink, fontsize=8, zorder=6)
             elif edge.cut:
                 axes.plot(0.63, y, "x", **cross)
             continue
@@ -136,7 +142,7 @@ def _draw(axes, edges: list[Edge]) -> None:
         start, end = (0.55, y), (0.26, height[edge.part] + (apart if y > height[edge.part] else -apart))
         if edge.arrives:
             _arrow(axes, start, end, ink)
-            axes.text(0.36, end[1] + (0.36 - 0.26) / (0.55 - 0.26) * (y - end[1]), f"{edge.norm:.2f}", ha="center",
+            axes.text(0.39, end[1] + (0.39 - 0.26) / (0.55 - 0.26) * (y - end[1]), told, ha="center",
                       va="center", color=ink, fontsize=8, zorder=6,
                       bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8})  # fmt: skip
         elif edge.cut:

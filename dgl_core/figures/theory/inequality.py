@@ -12,7 +12,22 @@ import torch
 from matplotlib.colors import ListedColormap
 from torch import Tensor
 
-from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Picture, bare, new
+from dgl_core.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    Picture,
+    bare,
+    beside,
+    ink,
+    new,
+    plain_numbers,
+)
 from dgl_core.paper.theory.cases import Case
 from dgl_core.paper.theory.feature import printed_gradient
 from dgl_core.paper.theory.residual import closed_form_ratio
@@ -99,7 +114,7 @@ def suppression_region(beliefs: Sequence[Sequence[float]], cases: Mapping[str, C
 
 def ratio_curves() -> Picture:
     """Draw R against p for fixed s-bar, R against s-bar for fixed p, and the gap p^multi - p^uni (T3)."""
-    figure, axes = new(1, 3, width=3.2, height=2.7)
+    figure, axes = new(1, 3, width=3.5, height=2.7)
     p = torch.linspace(0.0, 1.0, 401, dtype=torch.float64)
     s = torch.logspace(-2, 1, 301, dtype=torch.float64)
     looks = {0.05: (BLUE, "-"), 0.2: (SKY, "--"), 0.5: (GREEN, "-."), 1.0: (GREY, ":"), 2.0: (RED, "-")}
@@ -107,20 +122,26 @@ def ratio_curves() -> Picture:
     for s_bar, (color, style) in looks.items():
         ratio = closed_form_ratio(p, torch.tensor(s_bar, dtype=torch.float64))
         gap = (1 - p) * (1 - ratio)
-        axes[0].plot(p, ratio, color=color, linestyle=style, label=f"{s_bar:g}")
+        name = rf"$\bar s={s_bar:g}$"
+        axes[0].plot(p, ratio, color=color, linestyle=style, label=name)
         axes[2].plot(p, gap, color=color, linestyle=style)
         if s_bar < 1:
             peak = gap.argmax()
             axes[2].plot(p[peak], gap[peak], "o", color=color, markersize=4)
+            axes[2].annotate(name, (p[peak], gap[peak]), xytext=(4, 3), textcoords="offset points", fontsize=8,
+                             color=ink(color))  # fmt: skip
             peaks.append(f"s-bar {s_bar:g}: {gap[peak]:.2f} at p = {p[peak]:.2f}")
     for confidence, color, style in zip((0.1, 0.5, 0.9), (PURPLE, ORANGE, BLACK), ("-", "--", "-."), strict=True):
         axes[1].plot(s, closed_form_ratio(torch.tensor(confidence), s), color=color, linestyle=style,
-                     label=f"{confidence:g}")  # fmt: skip
+                     label=f"$p={confidence:g}$")  # fmt: skip
     axes[0].set(xlabel="$p$, unimodal confidence", ylabel="suppression ratio $R$", title=r"$R$ for fixed $\bar s$")
     axes[1].set(xlabel=r"$\bar s$", xscale="log", title="$R$ for fixed $p$", yscale="log")
     axes[2].set(xlabel="$p$, unimodal confidence", title=r"gap $p^{multi}-p^{uni}$")
-    axes[0].legend(title=r"$\bar s$", fontsize=8, loc="upper left", ncols=2, columnspacing=1.0)
-    axes[1].legend(title="$p$", fontsize=8)
+    axes[2].set_ylim(top=0.75)  # room for the names of the peaks
+    for axis in (axes[1].xaxis, axes[1].yaxis):
+        plain_numbers(axis)
+    for panel in axes[:2]:
+        beside(panel)
     return Picture(figure, "R starts at 1 for p = 0 and ends at s-bar for p = 1; the gap between the two probabilities "
                    "is largest inside: " + "; ".join(peaks) + ".")  # fmt: skip
 
@@ -146,6 +167,8 @@ def norms_against_ratio(panels: Mapping[str, Mapping[str, Tensor]], limit: Mappi
         panel.axvline(1, color=GREY, linewidth=1)
         panel.fill_between([1e-2, 1], 1, 10, color=RED, alpha=0.08, linewidth=0)
         panel.set(xscale="log", yscale="log", xlim=(0.03, 8), ylim=(0.03, 8), xlabel="$R$, residual", title=title)
+        for axis in (panel.xaxis, panel.yaxis):
+            plain_numbers(axis)
         grown, among = (100 * (norm_ratio[draws] > 1).double().mean() for draws in (ratio < 1, (ratio < 1) & marked))
         parts.append(f"{title}: of the draws with R < 1 the norm grows in {grown:.0f} %, "
                      f"of the marked ones among them in {among:.0f} %")  # fmt: skip
@@ -195,6 +218,7 @@ def counterexamples(c1: Case, c2: Mapping[str, Tensor], c3: tuple[Tensor, Tensor
         axes[1].hist(values.tolist(), bins=edges, label=f"{name}: {shares[-1]:.0f} % grow", **style)
     axes[1].axvline(1, color=RED, linewidth=1.5)
     axes[1].set(xscale="log", xlabel=r"$\|g^{multi}\|/\|g^{uni}\|$", ylabel="draws", title="C2  random heads")
+    plain_numbers(axes[1].xaxis)
     axes[1].legend(fontsize=8, loc="upper left")
     axes[1].set_ylim(top=axes[1].get_ylim()[1] * 1.35)
     before, after = c3
@@ -227,5 +251,5 @@ def bias_split(shares: Tensor, ratios: Mapping[str, Tensor]) -> Picture:
         axes.annotate(label, (c, 0.98), xycoords=("data", "axes fraction"), rotation=90, fontsize=8, va="top",
                       xytext=(-3, 0), textcoords="offset points", ha="right", color="#555555")  # fmt: skip
     axes.set(xlabel="share $c$ of the bias counted as the modality's own", ylabel="suppression ratio $R$")
-    axes.legend(loc=(0.02, 0.3))
+    beside(axes)
     return Picture(figure, "; ".join(parts) + ".")

@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
-from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, Picture, new
+from dgl_core.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, Picture, beside, new, plain_numbers
 from dgl_core.paper.theory.toy import Curves, toy_data, toy_model, train_toy
 
 _LOOKS = {"easy": (BLUE, "--"), "medium": (GREEN, ":"), "hard": (ORANGE, "-."), "fused": (BLACK, "-")}
@@ -40,10 +40,11 @@ def training(runs: Mapping[str, Curves]) -> Picture:
             row[2].plot(step, curves[f"gradient/{m}/multimodal"], **LOOK[m])
             row[2].plot(step, curves[f"gradient/{m}/unimodal"], **(LOOK[m] | own))
         ends = _branches(row[3], curves, "test/{}/accuracy")
+        for axis in row[1:3]:
+            axis.set_yscale("log")
+            plain_numbers(axis.yaxis)
         row[0].set(ylabel=method, ylim=(0.35, 1.03))
-        row[1].set(yscale="log")
         row[1].axhline(1, color=GREY, linewidth=1)
-        row[2].set(yscale="log")
         row[3].set(ylim=(0.15, 1.02))
         totals = ", ".join(f"{m} {curves[f'suppression/{m}/R_total'][-1]:.2f}" for m in modalities)
         parts.append(f"{method}: R of the batch ends at {totals}; accuracy ends at {ends}")
@@ -53,8 +54,9 @@ def training(runs: Mapping[str, Curves]) -> Picture:
         bottom.set_xlabel("step")
     axes[-1, 2].plot([], [], color=BLACK, linestyle="--", label="$L^{multi}$")
     axes[-1, 2].plot([], [], color=BLACK, **own, label="$L^m$")
-    for axis, place in ((axes[0, 0], "lower right"), (axes[-1, 2], "upper right"), (axes[-1, 3], "lower right")):
-        axis.legend(fontsize=8, loc=place)
+    axes[-1, 2].legend(fontsize=8, loc="upper right")
+    for axis in (*axes[:, 0], *axes[:, 1], *axes[:, 3]):
+        beside(axis)
     return Picture(figure, "; ".join(parts) + ".")
 
 
@@ -72,9 +74,11 @@ def gates(settings: Mapping[str, tuple[float, float, float]], steps: int = 300) 
         _branches(column[1], curves, "train/{}/loss")
         column[0].set(ylim=(0.15, 1.02), title=title, xlabel="step" if single else None)
         column[1].set(yscale="log", xlabel="step")
+        plain_numbers(column[1].yaxis)
     axes[0, 0].set_ylabel("test accuracy")
     axes[1, 0].set_ylabel("training loss")
-    axes[0, 0].legend(fontsize=8, loc="lower right")
+    for axis in axes[:, -1]:
+        beside(axis)
     return Picture(figure, "; ".join(parts) + ".")
 
 
@@ -107,7 +111,7 @@ def alpha_controls(panels: Mapping[str, Mapping[str, Curves]], column: str) -> P
             panel.plot(curves["step"], curves[column], color=color, linestyle=style, linewidth=width, alpha=opacity,
                        label=name)  # fmt: skip
         panel.set(xlabel="step", title=title)
-        panel.legend(fontsize=8)
+        beside(panel)
         (first, start), *others = [(name, torch.tensor(curves[column])) for name, curves in runs.items()]
         gaps = {name: (values - start).abs().max().item() for name, values in others}
         sizes = {name: "less than 1e-6" if gap < 1e-6 else f"up to {gap:.2f}" for name, gap in gaps.items()}

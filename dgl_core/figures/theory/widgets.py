@@ -22,8 +22,8 @@ class Explorer(ipywidgets.VBox):
     def __init__(self, draw: Callable[..., Picture], controls: Mapping[str, ipywidgets.ValueWidget]):
         self.draw, self.controls, self.view = draw, dict(controls), ipywidgets.HTML()
         for control in self.controls.values():
-            control.style = {"description_width": "16em"}
-            control.layout = {"width": "36em"}
+            control.style = {"description_width": "24em"}
+            control.layout = {"width": "46em"}
             control.observe(self.refresh, "value")
         self.refresh()
         super().__init__([*self.controls.values(), self.view])
@@ -32,7 +32,8 @@ class Explorer(ipywidgets.VBox):
         """Draw again with the present values."""
         self.picture = self.draw(**{name: control.value for name, control in self.controls.items()})
         data = base64.b64encode(self.picture.png()).decode()
-        self.view.value = f'<img src="data:image/png;base64,{data}" alt="{html.escape(self.picture.alt)}">'
+        look = f'width="{self.picture.width()}" style="max-width:100%" alt="{html.escape(self.picture.alt)}"'
+        self.view.value = f'<img src="data:image/png;base64,{data}" {look}>'
 
 
 def _slider(text: str, value: float, low: float, high: float, step: float, live: bool = True):
@@ -49,11 +50,11 @@ def suppression_explorer() -> Explorer:
         return inequality.belief_and_push({"this sample": case})
 
     return Explorer(draw, {
-        "confidence": _slider("confidence p_y alone", 0.5, 0.02, 0.98, 0.02),
-        "confusion": _slider("of the rest, class 2 has", 0.6, 0.02, 0.98, 0.02),
-        "second": _slider("margin over class 2", 0.7, -3.0, 3.0, 0.1),
-        "third": _slider("margin over class 3", 1.4, -3.0, 3.0, 0.1),
-        "head": ipywidgets.Dropdown(options=list(HEADS), description="classifier rows"),
+        "confidence": _slider("probability of the true class, this modality alone", 0.5, 0.02, 0.98, 0.02),
+        "confusion": _slider("share of the remaining probability that class 2 has", 0.6, 0.02, 0.98, 0.02),
+        "second": _slider("how far the others prefer the truth to class 2", 0.7, -3.0, 3.0, 0.1),
+        "third": _slider("how far the others prefer the truth to class 3", 1.4, -3.0, 3.0, 0.1),
+        "head": ipywidgets.Dropdown(options=list(HEADS), description="how the rows of the classifier lie"),
     })  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def gate_explorer(steps: int = 300) -> Explorer:
         return toy.gates({title: (alpha, encoder_gate, fusion_gate)}, steps=steps)
 
     return Explorer(draw, {
-        "alpha": _slider("alpha", 1.0, 0.0, 4.0, 0.25, live=False),
-        "encoder_gate": _slider("encoder gate (L_multi)", 0.0, 0.0, 1.0, 0.1, live=False),
-        "fusion_gate": _slider("fusion gate (L_m)", 0.0, 0.0, 1.0, 0.1, live=False),
+        "alpha": _slider("weight of the unimodal losses (alpha)", 1.0, 0.0, 4.0, 0.25, live=False),
+        "encoder_gate": _slider("multimodal gradient that encoders get (0 to 1)", 0.0, 0.0, 1.0, 0.1, live=False),
+        "fusion_gate": _slider("unimodal gradient that the fusion gets (0 to 1)", 0.0, 0.0, 1.0, 0.1, live=False),
     })  # fmt: skip

@@ -148,6 +148,11 @@ TEN = (
 """The claims behind the questions that a user has, as README shows them."""
 
 
+def ten(found: Answers | None = None) -> list[Line]:
+    """List the lines of the claims that a user asks about."""
+    return lines(found, [claim_named(name) for name in TEN])
+
+
 def ten_lines(found: Answers | None = None) -> pandas.DataFrame:
     """Show the claims that a user asks about: one row a claim, one column a set."""
     found = answers() if found is None else found

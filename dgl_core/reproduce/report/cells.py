@@ -141,13 +141,14 @@ class Builder:
             text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output["traceback"]))
             self._add(f'<pre class="error">{escape(text)}</pre>')
         else:
-            self._data({kind: joined(value) for kind, value in output["data"].items()}, file, caption)
+            data = {kind: joined(value) for kind, value in output["data"].items()}
+            self._data(data, file, caption, output.get("metadata", {}).get("image/png", {}).get("width"))
 
-    def _data(self, data: dict[str, str], file: str | None, caption: str) -> None:
+    def _data(self, data: dict[str, str], file: str | None, caption: str, width: int | None) -> None:
         if "image/png" in data:
             self.page.figures += 1
-            alt = escape(data.get("text/plain", ""))
-            picture = f'<img src="data:image/png;base64,{"".join(data["image/png"].split())}" alt="{alt}">'
+            alt, size = escape(data.get("text/plain", "")), f' width="{width}"' if width else ""
+            picture = f'<img src="data:image/png;base64,{"".join(data["image/png"].split())}" alt="{alt}"{size}>'
             links = _links("figures", file, ("png", "svg")) if file else ""
             under = f"<figcaption>{caption}{links}</figcaption>" if caption or links else ""
             self._add(f'<figure id="{file or f"{self.page.name}-{self.page.figures}"}">{picture}{under}</figure>')
@@ -163,14 +164,20 @@ class Builder:
             self._add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
 
     def _html(self, source: str, file: str | None) -> str:
-        """Strip a pandas table of its own styles and colour the verdicts in its cells."""
+        """Take a table of ``tables.rendering`` as it is; strip a pandas table of its styles, colour its verdicts."""
+        if 'class="dgl-table"' in source:
+            return self._judged(source, source.count('<b class="verdict'), "table", file)
         table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
         table = re.sub(r' style="text-align: \w+;"', "", table)
         table = INDEX_NAME.sub(r"<thead><tr><th>\2</th>\1</tr></thead>", table)
         table, verdicts = VERDICT_CELL.subn(_tagged, table)
         cells = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", table, re.DOTALL)]
         words = sum(bool(re.match(r"[^\W\d]{2}", cell)) for cell in cells) > len(cells) / 3
-        kind = "table claims" if verdicts else "table words" if words else "table"
+        return self._judged(table, verdicts, "table words" if words else "table", file)
+
+    def _judged(self, table: str, verdicts: int, kind: str, file: str | None) -> str:
+        """Frame a table; remember how many verdicts it holds, and the first one that holds any."""
+        kind = "table claims" if verdicts else kind
         table = f'<div class="{kind}"{f" id={file}" if file else ""}>{table}</div>'
         if verdicts:
             table = unbroken(table)
