@@ -179,7 +179,8 @@ class Trust:
         return not self.error < self.always_no
 
     def __str__(self) -> str:
-        ranks = f"the {self.gaining} that gained more than {self.delta:g} points rank above the others with an AUC of "
+        limit = f"{self.delta:g} point{'s' if self.delta != 1 else ''}"
+        ranks = f"the {self.gaining} that gained more than {limit} rank above the others with an AUC of "
         told = f"{ranks}{self.area:.2f}" if not math.isnan(self.area) else "an AUC cannot be computed"
         return (f"on {self.networks} networks whose data had no part in the fit {told}, and it misses by "
                 f"{self.error:.1f} points, where 'nothing changes' misses by {self.always_no:.1f}")  # fmt: skip

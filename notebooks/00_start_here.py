@@ -63,6 +63,7 @@ from dgl_core.gradients import DisentangledObjective, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion, build
 from dgl_core.paper.claims import judging
 from dgl_core.paper.experiments import late_fusion, profiles
+from dgl_core.reproduce.diagnose import foretold
 from dgl_core.runs import load_or_run, reference
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
@@ -201,6 +202,14 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 # suppresses. Middle: norm of the gradient at the encoder, from the fused loss (hatched) and from the encoder's own
 # loss;
 # *cos* is the cosine of the angle between the two. Right: accuracy with the other modalities at zero.
+
+# %% [markdown]
+# What would DGL change? `forecast` answers for a jointly trained model, as far as it can be told, or says why it cannot.
+# It knows most when it also gets the accuracies of models of one modality
+# ([09](09_when_does_it_help.ipynb), 9.7).
+
+# %%
+print(foretold(report))
 
 # %% [markdown]
 # ## 0.7 The ledger

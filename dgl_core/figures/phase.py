@@ -31,6 +31,7 @@ LOOKS = {
     "unimodal ensemble": (style.GREEN, ":"),
     "frozen encoders, new head": (style.PURPLE, ":"),
 }
+MOST = 10.0  # points at which the colours of a map end
 KNOWN = {"joint": ("k", "-"), "additive": ("k", "--"), "unimodal": ("k", ":")}  # best predictors of a point
 
 
@@ -52,12 +53,12 @@ def information(known: Mapping[str, np.ndarray], imbalances: Sequence[float]) ->
 def differences(records: Sequence[Record], row: str, than: str, branch: str = FUSED) -> Picture:
     """Map the difference of two rows over synergy (across) and imbalance (up), one panel a head.
 
-    The thick line is where the difference crosses zero; between the dashed ones, and where a number is grey, it is
-    smaller than what anyone would care about.
+    Colours end at ``MOST`` points. The thick line is where the difference crosses zero; between the dashed ones, and
+    where a number is grey, it is smaller than what anyone would care about.
     """
     figure, axes = style.row([TITLES[r.name] for r in records], "synergy", "imbalance", width=4.0, height=2.4)
     values = [verdicts.cells(of, row, than, branch).T for of in records]  # [I, S]
-    largest = max(float(np.nanmax(np.abs(v))) for v in values)
+    largest = min(MOST, max(float(np.nanmax(np.abs(v))) for v in values))
     said = []
     for ax, of, grid in zip(axes, records, values, strict=True):
         imbalances, x = maps()[of.name].imbalances, np.arange(len(synergies()))
@@ -74,7 +75,7 @@ def differences(records: Sequence[Record], row: str, than: str, branch: str = FU
         if len(imbalances) > 1 and len(of.columns) == len(x):
             _lines(ax, grid, verdicts.delta(branch))
         said.append(f"{TITLES[of.name]}: from {np.nanmin(grid):+.1f} to {np.nanmax(grid):+.1f}")
-    figure.colorbar(image, ax=list(axes), label="points", shrink=0.8)
+    figure.colorbar(image, ax=list(axes), label="points", shrink=0.8, extend="both")
     what = "fused" if branch == FUSED else "a modality absent"
     figure.suptitle(f"{row} - {than}, {what}", fontsize=9)
     return Picture(figure, f"{row} minus {than}, {what}, in points by synergy and imbalance; " + "; ".join(said) + ".")

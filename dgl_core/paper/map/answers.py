@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,12 +12,12 @@ import torch
 from dgl_core.diagnosis import Trust, fitted
 from dgl_core.models import LateFusion
 from dgl_core.paper.map import forecasting, records, verdicts
-from dgl_core.paper.map.design import TITLES, registered
+from dgl_core.paper.map.design import TITLES, maps, registered
 from dgl_core.paper.map.forecasting import Case
 from dgl_core.paper.map.verdicts import FAILED, HELD, Outcome
 from dgl_core.training.many import Stack, initial, objective_of, train_many
 from dgl_core.training.records import RunSpec
-from dgl_core.verdicts.families import BETTER, UNDECIDED, Judged, signed
+from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, Judged, signed
 
 WANTED = 0.8  # AUC that the forecast was meant to reach
 
@@ -111,19 +112,46 @@ def _doubled(values: torch.Tensor | dict) -> torch.Tensor | dict:
 
 
 def in_sentences(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> list[str]:
-    """Answer the question of the notebook from its verdicts, one sentence a line."""
+    """Answer the question of the notebook from its verdicts, one sentence or two a line."""
     said = []
+    verb = {HELD: "held", FAILED: "failed", UNDECIDED: "is undecided"}
     for name in dict.fromkeys(of.prediction.id for of in outcomes):
         of = [one for one in outcomes if one.prediction.id == name]
-        words = {word: [TITLES[one.map] for one in of if one.word == word] for word in (HELD, FAILED, UNDECIDED)}
-        verb = {HELD: "held", FAILED: "failed", UNDECIDED: "is undecided"}
-        parts = [f"{verb[word]} for {', '.join(names)}" for word, names in words.items() if names]
+        parts = [f"{verb[one.word]} for {TITLES[one.map]}{why(one)}" for one in of]
         asks = of[0].prediction.asks
         said.append(f"{asks[0].upper()}{asks[1:]} The prediction {'; it '.join(parts)}.")
-    said += forecast_sentences(cases)
-    if why := records.missing("remedy"):
-        return [*said, why]
-    return said + remedy_sentences()
+    if absent := [TITLES[name] for name in maps() if name not in records.available()]:
+        said.append(f"These heads were not run: {'; '.join(absent)}.")
+    for name in ("law", "remedy"):
+        if absent := records.missing(name):
+            said.append(absent)
+    said += [] if records.missing("law") else law_sentences()
+    return said + forecast_sentences(cases) + ([] if records.missing("remedy") else remedy_sentences())
+
+
+def why(of: Outcome) -> str:
+    """Name the columns that speak against a prediction, or where its difference crosses zero instead."""
+    if of.word == HELD:
+        return ""
+    asked, run = of.prediction, {f"{s:g}" for s in of.columns}
+    where = [f"{s:g}" for s in of.against] or []
+    said = [f"synergy {', '.join(where)}"] if where else []
+    if of.where and not asked.crossing[0] <= of.where[0] <= asked.crossing[1]:
+        said.append(f"zero is crossed at {of.where[0]:.2f}")
+    return f" ({'; '.join(said)})" if said else f" ({len(run)} columns were run)"
+
+
+def law_sentences() -> list[str]:
+    """Say what became of the law, head by head."""
+    said = []
+    for head, judged in verdicts.law().items():
+        branches = {name: one for name, one in judged.items() if "alone" in name}
+        flat = [one for name, one in judged.items() if name not in branches]
+        words = "; ".join(f"{name.split(',')[0]} {in_short(one)}, {one.word}" for name, one in branches.items())
+        equal = sum(one.word == EQUAL or one.small for one in flat)
+        said.append(f"The law, {TITLES[head]}: DGL less the encoder alone at alpha times the rate is, {words}. Under "
+                    f"AdamW {equal} of {len(flat)} differences between alphas are practically equal to 0.")  # fmt: skip
+    return said
 
 
 def forecast_sentences(cases: Sequence[Case]) -> list[str]:
@@ -138,6 +166,11 @@ def forecast_sentences(cases: Sequence[Case]) -> list[str]:
             if known.misleads:
                 line += " 'Nothing changes' is the better forecast there, so forecast() gives none."
             said.append(line)
+    own = [case for case in cases if case.name in {f"{name}, {t.heads[0]}" for name, t in forecasting.SETS.items()}]
+    gaining = sum(case.gain("fused") > registered()["delta"]["fused"] for case in own)
+    chance = math.comb(len(own), gaining)
+    said.append(f"That is little evidence: the networks come from {len(own)} sets, of which {gaining} gained; a random "
+                f"order would put those on top once in {chance} times.")  # fmt: skip
     return said
 
 
