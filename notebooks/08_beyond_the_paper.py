@@ -29,7 +29,7 @@
 # the command that makes it.
 
 # %% [markdown] tags=["navigation"]
-# [← 07 segmentation](07_segmentation.ipynb) · [contents](00_start_here.ipynb)
+# [← 07 segmentation](07_segmentation.ipynb) · [contents](00_start_here.ipynb) · [09 when does it help →](09_when_does_it_help.ipynb)
 
 # %% jupyter={"source_hidden": true} tags=["bootstrap"]
 try:
