@@ -63,6 +63,7 @@ from dgl_core.gradients import DisentangledObjective, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion, build
 from dgl_core.paper.claims import judging
 from dgl_core.paper.experiments import late_fusion, profiles
+from dgl_core.reproduce.diagnose import foretold
 from dgl_core.runs import load_or_run, reference
 
 settings = dgl_core.start(profile, seed, recompute=recompute, data_root=data_root)
@@ -203,6 +204,14 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 # *cos* is the cosine of the angle between the two. Right: accuracy with the other modalities at zero.
 
 # %% [markdown]
+# What would DGL change? `forecast` answers for a jointly trained model, as far as it can be told, or says why it cannot.
+# It knows most when it also gets the accuracies of models of one modality
+# ([09](09_when_does_it_help.ipynb), 9.7).
+
+# %%
+print(foretold(report))
+
+# %% [markdown]
 # ## 0.7 The ledger
 # Each claim has one line for each data set, with its place in the paper and its verdict. A claim about trainings is
 # judged on runs that were registered before they were made. The verdict follows from the 95 % interval of the mean
@@ -228,6 +237,7 @@ dgl_core.publish("table_ledger", judging.ledger_table())
 # | [06 dense interaction, three modalities](06_dense_and_three_modalities.ipynb) | Does it hold inside the network (Table 2)? |
 # | [07 segmentation](07_segmentation.ipynb) | Does it hold for every pixel (Table 5)? |
 # | [08 beyond the paper](08_beyond_the_paper.ipynb) | Should I use it? Equal budgets, seeds, partial decoupling. |
+# | [09 when does it help](09_when_does_it_help.ipynb) | Will it help me? A map, a law, a forecast. |
 
 # %% [markdown]
 # ## 0.9 Sources

@@ -29,7 +29,7 @@
 # the command that makes it.
 
 # %% [markdown] tags=["navigation"]
-# [← 07 segmentation](07_segmentation.ipynb) · [contents](00_start_here.ipynb)
+# [← 07 segmentation](07_segmentation.ipynb) · [contents](00_start_here.ipynb) · [09 when does it help →](09_when_does_it_help.ipynb)
 
 # %% jupyter={"source_hidden": true} tags=["bootstrap"]
 try:
@@ -376,10 +376,10 @@ dgl_core.publish("figure_seeds_mine", maps.seeds({"mine": 2.0}, gaps))
 
 
 # %% tags=["nbval-skip"]
-wide = {"description": "deviation of a pair (points)", "style": {"description_width": "14em"}, "layout": {"width": "34em"}}
+words = {"description": "deviation of a pair, points", "style": {"description_width": "14em"}}
 
 
-@interact(deviation=FloatSlider(2.0, min=0.5, max=6.0, step=0.5, **wide))
+@interact(deviation=FloatSlider(2.0, min=0.5, max=6.0, step=0.5, layout={"width": "34em"}, **words))
 def mine(deviation=2.0):
     return maps.seeds({"mine": deviation}, gaps)
 

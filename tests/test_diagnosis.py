@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from tiny import batch, dense, late
 from torch import nn
 
-from dgl_core.diagnosis import diagnose
+from dgl_core.diagnosis import FITTED, PARTNERS, Diagnosis, Meter, diagnose
 from dgl_core.figures.diagnosis import panels
 from dgl_core.figures.style import Picture
 from dgl_core.gradients import FUSED, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion, MultimodalModel
 from dgl_core.paper.theory import feature, residual
 from dgl_core.paper.theory import toy as theory_toy
-from dgl_core.reproduce.diagnose import main
+from dgl_core.reproduce.diagnose import accuracies, main
 from dgl_core.suppression import suppression_columns
 
 BUILT = [lambda: late(2), lambda: late(3), lambda: late(2, "gated"), lambda: dense(2), lambda: dense(3)]
@@ -319,6 +320,7 @@ def test_the_command_diagnoses_a_model_of_the_reader(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(MINE)
     assert main([f"{tmp_path / 'mine.py'}:mine", "--share", "1"]) == 0
     out = capsys.readouterr().out
+    assert "forecast" in out or "With DGL the fused model would" in out  # or why not
     assert "ear" in out and "eye" in out and "Fused accuracy" in out
 
 
@@ -341,3 +343,93 @@ def test_the_command_names_what_is_wrong(tmp_path, capsys, monkeypatch, place, s
     assert main([place]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and says in said and said.count("\n") == 1
+
+
+# -- the additive part, and the forecast ----------------------------------------------------------------------
+
+
+def test_the_additive_part_of_an_additive_head_is_everything():
+    for modalities in (2, 3):
+        model = late(modalities)
+        inputs, target = batch(modalities, size=40)
+        meter = Meter(model.eval(), dict.fromkeys(model.encoders, []), None)
+        with torch.no_grad():
+            torch.testing.assert_close(meter.additive(inputs), model(inputs), rtol=1e-9, atol=1e-9)
+        found = diagnose(model, [(inputs, target)])
+        assert found.additive == found.accuracy and found.classes == model(inputs).shape[1]
+
+
+def test_the_additive_part_is_a_mean_over_partners():
+    """By hand: every modality of a sample meets the other one of every sample, as many partners as samples."""
+    model = late(2, "gated").eval()
+    inputs, _ = batch(2, size=PARTNERS)
+    meter = Meter(model, dict.fromkeys(model.encoders, []), None)
+    (a, x), (b, y) = inputs.items()
+    with torch.no_grad():
+        table = torch.stack([torch.stack([model({a: x[i : i + 1], b: y[j : j + 1]})[0] for j in range(PARTNERS)])
+                             for i in range(PARTNERS)])  # fmt: skip
+        own = torch.stack([table[i, i] for i in range(PARTNERS)]).mean(dim=0)
+        wanted = table.mean(dim=1) + table.mean(dim=0) - own
+        torch.testing.assert_close(meter.additive(inputs), wanted, rtol=1e-9, atol=1e-9)
+        foreign = Meter(model, meter.parts, lambda model, inputs, keep: model(inputs, keep=keep))
+        torch.testing.assert_close(foreign.additive(inputs), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_forecast_refuses_what_it_cannot_know():
+    model = late(2)
+    inputs, target = batch(2, size=40)
+    with pytest.raises(ValueError, match="needs 100 labelled samples.*saw 40"):
+        diagnose(model, [(inputs, target)]).forecast()
+    with pytest.raises(ValueError, match="not fitted on label maps"):
+        Diagnosis(500, 0.5, {}).forecast()
+    for p in model.encoders.parameters():
+        p.requires_grad_(False)
+    with pytest.raises(ValueError, match="is frozen"):
+        diagnose(model, [(inputs, target)] * 3).forecast()
+
+
+def test_a_forecast_says_a_gain_with_its_interval_or_why_not():
+    inputs, target = batch(2, size=120)
+    report = diagnose(late(2), [(inputs, target)])
+    if not FITTED.exists():
+        pytest.skip("not fitted yet: python -m tools.map forecast")
+    try:
+        found = report.forecast()
+    except ValueError as error:
+        assert "the regression was fitted on" in str(error)
+    else:
+        for name, one in (("fused", found.fused), ("absent", found.absent)):
+            assert (one is None) == found.trust[name].misleads
+            assert one is None or one.low < one.mean < one.high
+        assert str(found).count("networks whose data had no part in the fit") == 2
+
+
+def test_overlap_is_the_smallest_correlation_of_beliefs():
+    model = late(3).eval()
+    inputs, target = batch(3, size=40)
+    with torch.no_grad():
+        belief = [model(inputs, keep=(m,)).softmax(1)[range(40), target].numpy() for m in model.encoders]
+    wanted = min(np.corrcoef(belief[i], belief[j])[0, 1] for i, j in ((0, 1), (0, 2), (1, 2)))
+    halves = [({m: x[part] for m, x in inputs.items()}, target[part]) for part in (slice(0, 25), slice(25, 40))]
+    assert diagnose(model, halves).overlap == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_forecast_from_models_of_one_modality_says_what_it_lacks():
+    inputs, target = batch(2, size=120)
+    report = diagnose(late(2), [(inputs, target)])
+    good = {m: branch.accuracy for m, branch in report.branches.items()} | {FUSED: report.accuracy + 0.01}
+    found = report.forecast(alone=good)
+    assert found.fused.low < found.fused.mean < found.fused.high and found.fused.mean > 0
+    assert found.absent is None or found.absent.mean == pytest.approx(0)  # as good alone as in the model
+    assert "AUC" in str(found)
+    for wrong in ({}, good | {"third": 0.5}, good | {FUSED: 71.0}):
+        with pytest.raises(ValueError, match="alone is .*; give one accuracy in .0, 1. for each of"):
+            report.forecast(alone=wrong)
+    with pytest.raises(ValueError, match="alone and together differ by .* points .fused., and the regression"):
+        report.forecast(alone=good | {FUSED: 1.0})
+
+
+def test_the_command_reads_accuracies():
+    assert accuracies(["audio=0.5", "fused=.8"]) == {"audio": 0.5, "fused": 0.8} and accuracies([]) == {}
+    with pytest.raises(ValueError, match="'audio' is no NAME=ACCURACY"):
+        accuracies(["audio"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgl_core.data.generated import triplet
+from dgl_core.data.generated import dial, triplet
 from dgl_core.data.generated.emotions import emotion_files
 from dgl_core.data.generated.rooms import pictures
 from dgl_core.data.recipe import Recipe, facts
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas
 
 _MEDIA = (emotion_files.RECIPE, cremad.RECIPE, kinetics.RECIPE, vggsound.RECIPE, own.RECIPE)
-_ARRAYS = (*grid.RECIPES, mosi.RECIPE, triplet.RECIPE, nyuv2.RECIPE, pictures.RECIPE)
+_ARRAYS = (*grid.RECIPES, mosi.RECIPE, triplet.RECIPE, dial.RECIPE, nyuv2.RECIPE, pictures.RECIPE)
 DATASETS: dict[str, Recipe] = {recipe.name: recipe for recipe in _MEDIA + _ARRAYS}
 _OURS = "not in the paper"
 

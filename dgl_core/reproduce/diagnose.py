@@ -1,4 +1,4 @@
-"""Measure how far fusion suppresses each encoder of the reader's own model: ``python -m dgl_core diagnose``."""
+"""Measure how fusion suppresses each encoder of a reader's own model, and foretell DGL's gain: ``dgl diagnose``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dgl_core.diagnosis import diagnose
+from dgl_core.diagnosis import Diagnosis, diagnose
 from dgl_core.utils import importable
 
 
@@ -32,13 +32,36 @@ def load(place: str) -> tuple[nn.Module, Iterable[tuple[Mapping[str, Tensor], Te
     return found
 
 
+def foretold(report: Diagnosis, alone: Mapping[str, float] | None = None) -> str:
+    """Say what DGL would gain on this model, or why that cannot be foretold."""
+    try:
+        return str(report.forecast(alone))
+    except ValueError as error:
+        return str(error)
+
+
+def accuracies(pairs: Sequence[str]) -> dict[str, float]:
+    """Read NAME=ACCURACY words; ValueError if one is none."""
+    found = {}
+    for pair in pairs:
+        name, _, number = pair.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise ValueError(f"{pair!r} is no NAME=ACCURACY, such as audio=0.71.") from None
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``dgl diagnose FILE.py:NAME``; 0 is done, 2 means that something does not exist or does not work."""
     parser = argparse.ArgumentParser(prog="dgl diagnose", description="How far does fusion suppress each encoder?")
     parser.add_argument("place", metavar="FILE.py:NAME", help="a function that returns (model, loader)")
     parser.add_argument("--share", type=float, default=0.125, help="of every batch on which gradients are measured")
+    parser.add_argument("--alone", nargs="+", default=[], metavar="NAME=ACCURACY", help="accuracies in [0, 1] of "
+                        "models of one modality on the same samples, and fused=ACCURACY of their average")  # fmt: skip
     options = parser.parse_args(arguments)
     try:
+        alone = accuracies(options.alone) or None
         found = diagnose(*load(options.place), share=options.share)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,5 +72,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {type(error).__name__} at {last.filename}:{last.lineno}: {said}", file=sys.stderr)
         return 2
     tables = [found.table().to_string()] if importable("pandas") else []
-    print(*tables, found, sep="\n\n")
+    print(*tables, found, foretold(found, alone), sep="\n\n")
     return 0

@@ -14,6 +14,7 @@ from notebook_cells import PNG, cell, printed, shown, text
 from dgl_core.reproduce.report.cells import Builder, code
 from dgl_core.reproduce.report.markup import Links, fenced, formula
 from dgl_core.reproduce.report.templates import inline
+from dgl_core.reproduce.report.tones import VERDICTS
 from dgl_core.utils import ROOT, Progress
 
 
@@ -120,20 +121,17 @@ def test_tables_lose_their_styles_and_show_their_verdicts_with_a_sign():
     assert 'href="tables/ledger.csv"' in page
 
 
-def test_a_table_of_the_house_stays_as_it_is():
-    drawn = '<table class="dgl-table"><tbody><tr><td><b class="verdict good">+ yes</b>: n = 4</td></tr></tbody></table>'
-    built, page = build(cell('publish("answers", table)', shown(html=drawn)))
-    assert drawn in page.replace("&nbsp;", " ") and built.judged == 1 and 'class="table claims" id="answers"' in page
-
-
-def test_tables_of_the_house_stay_as_they_are():
+def test_tables_of_the_house_stay_as_they_are_and_have_the_same_signs():
     import pandas
 
     from dgl_core.paper.tables import rendering
 
     drawn = rendering.html(pandas.DataFrame({"set": ["yes: +2.0 [+1.0, +3.0]", "no", "a word"]}))
     built, page = build(cell('publish("answers", table)', shown(html=drawn)))
-    assert drawn in page.replace("&nbsp;", " ") and built.judged == 2 and drawn in built.ledger.replace("&nbsp;", " ")
+    assert drawn in page.replace("&nbsp;", " ") and built.judged == 2
+    assert {word: sign for word, (sign, _) in VERDICTS.items()} == {
+        w: sign for w, (sign, _) in rendering.VERDICTS.items()
+    }
 
 
 def test_source_is_folded_once_and_coloured():

@@ -44,6 +44,7 @@ NOTEBOOKS: dict[str, Callable[..., Any]] = {
     "06_dense_and_three_modalities": table2.table2,
     "07_segmentation": _scenes,
     "08_beyond_the_paper": beyond.notebook_08,
+    "09_when_does_it_help": OnEverySet(()),
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -133,10 +132,9 @@ def _facts(profile: str, entries: list[tuple[outputs.Result, Page]], trained: in
 
 def _play(folder: Path) -> list[tuple[str, str, str]]:
     """Write the pages to play with into ``folder``; list them: file, title, a sentence."""
+    from dgl_core.reproduce import play  # networks and records, which "nothing has changed" should not cost
+
     folder.mkdir()
-    if importlib.util.find_spec("dgl_core.reproduce.play") is None:
-        return []
-    play = importlib.import_module("dgl_core.reproduce.play")
     try:
         return [(page.file, page.title, page.sentence) for page in play.write(folder)]
     except ValueError as error:  # the reference records are not here: the report is whole without these pages
