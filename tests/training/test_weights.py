@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
 import re
@@ -465,7 +466,7 @@ class Anything:
 
 def test_the_recipes_for_loggers_run_as_they_are_written():
     """TensorBoard, W&B and MLflow: the lines of the docstring, with stand-ins for the packages."""
-    recipes = re.findall(r"^ {16}(\S.*)\n {16}on_epoch=(.*),?$", fit.__doc__, flags=re.MULTILINE)
+    recipes = re.findall(r"^ {12}(\S.*)\n {12}on_epoch=(.*),?$", inspect.getdoc(fit), flags=re.MULTILINE)
     assert len(recipes) == 3
     for first, listener in recipes:
         wandb, mlflow, writer = Anything(), Anything(), Anything()
