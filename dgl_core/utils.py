@@ -64,20 +64,24 @@ EXTRA_OF = {  # what is imported -> the extra of pyproject.toml that brings it; 
     **dict.fromkeys(("av", "librosa", "pooch", "requests"), "media"),
     **dict.fromkeys(
         (
+            "docutils",
+            "furo",
             "ipywidgets",
             "jinja2",
             "jupytext",
             "latex2mathml",
-            "mistune",
+            "myst_parser",
             "nbclient",
             "nbformat",
             "papermill",
             "pygments",
+            "sphinx",
         ),
         "notebooks",
     ),
     **dict.fromkeys(("dask", "distributed"), "cluster"),
     "h5py": "nyuv2",
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
 }
 
 

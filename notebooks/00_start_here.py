@@ -57,7 +57,7 @@ from torch import nn
 import dgl_core
 from dgl_core import data, fit
 from dgl_core.diagnosis import diagnose
-from dgl_core.figures import curves, diagnosis
+from dgl_core.figures import answers, curves, diagnosis
 from dgl_core.figures.theory import graph, inequality
 from dgl_core.gradients import DisentangledObjective, disentangled_loss
 from dgl_core.models import ConcatFusion, LateFusion, build
@@ -219,7 +219,15 @@ print(foretold(report))
 # smallest difference that matters, the claim is *reproduced* or *contradicted*; elsewhere it is *undecided*. A claim
 # about an equation is settled by a computation. The signs say the same as the colours: + holds, − fails, ? is
 # undecided, / cannot be tested on this set. `results/ledger.md` says what follows from each line. `python -m dgl_core
-# claims ID` shows what a line rests on, and `--rerun` earns it again.
+# claims ID` shows what a line rests on, and `--rerun` earns it again. First come the ten questions of a user.
+
+# %%
+dgl_core.publish("figure_answers", answers.verdicts(judging.ten()))
+
+# %% [markdown]
+# **Figure 0.7.** The mean difference in points that DGL makes, with its corrected interval; green is better, red worse,
+# blue practically equal, grey undecided, each with a marker of its own. The pale bands are differences too small to
+# matter. The axis is logarithmic beyond 2 points.
 
 # %%
 display(dgl_core.publish("table_ten", judging.ten_lines()))

@@ -122,7 +122,7 @@ dgl_core.publish("figure_ranking", picture)
 headline = {row: late_fusion.table1(profile, "emotions")[row] for row in late_fusion.HEADLINE}
 if yours := settings.your_runs(headline):
     beside = ({"emotions": {row: found["emotions"][row] for row in headline}} for found in (committed, this_run))
-    display(curves.row_overview(curves.side_by_side(*beside, profile, yours)))
+    display(curves.row_overview(curves.side_by_side(*beside, profile, yours), one_scale=True))
 
 # %% [markdown]
 # ## 4.3 The methods

@@ -105,7 +105,7 @@ dgl_core.publish("figure_square", ranking.rows_as_dots(side_by_side(committed, t
 # %%
 # Your run: another alpha or seed above shows here the corners that you trained, beside the reference and this run.
 if yours := settings.your_runs(late_fusion.table3(profile, "emotions")):
-    display(ranking.rows_as_dots(side_by_side(committed, this_run, profile, yours)))
+    display(ranking.rows_as_dots(side_by_side(committed, this_run, profile, yours), one_scale=True))
 
 # %%
 for dataset in {**this_run, **committed}:

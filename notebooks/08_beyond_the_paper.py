@@ -293,7 +293,7 @@ def contenders(of, seeds):
 
 if yours := settings.your_runs(contenders(profile, (0,))):
     kept = {"emotions": reference(contenders("cpu", beyond.reference_seeds("emotions")))}
-    display(ranking.rows_as_dots(side_by_side(kept, {}, profile, yours)))
+    display(ranking.rows_as_dots(side_by_side(kept, {}, profile, yours), one_scale=True))
 
 # %% [markdown]
 # ## 8.7 Missing modalities
@@ -376,10 +376,10 @@ dgl_core.publish("figure_seeds_mine", maps.seeds({"mine": 2.0}, gaps))
 
 
 # %% tags=["nbval-skip"]
-wide = {"description": "deviation of a pair (points)", "style": {"description_width": "14em"}, "layout": {"width": "34em"}}
+words = {"description": "deviation of a pair, points", "style": {"description_width": "14em"}}
 
 
-@interact(deviation=FloatSlider(2.0, min=0.5, max=6.0, step=0.5, **wide))
+@interact(deviation=FloatSlider(2.0, min=0.5, max=6.0, step=0.5, layout={"width": "34em"}, **words))
 def mine(deviation=2.0):
     return maps.seeds({"mine": deviation}, gaps)
 

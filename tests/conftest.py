@@ -50,7 +50,7 @@ def train(spec, checkpoint=None, key="", revisions=None, **unused):
 PLAN = """
 
 TABLES = {{"1": lambda profile: []}}
-NOTEBOOKS = {names!r}
+NOTEBOOKS = dict.fromkeys({names!r}, lambda profile, absent=None: [])
 
 
 def plan(profile, notebooks=None):
@@ -67,6 +67,18 @@ ROOMS = {
     "METHODS = {'vanilla': Vanilla}\n",
     "models": "REVISIONS = {'small': 1}\n\n\ndef model_options(name):\n    return {}\n",
 }
+# In the place of the pages that no notebook makes, which import torch.
+PAGES = {
+    "report/sentences.py": "def page(links, pages):\n    return ''\n",
+    "play/__init__.py": "def write(folder):\n    return []\n",
+}
+# In the place of Sphinx, which takes seconds: pages as they are handed to it.
+BUILD = """
+
+def build(documents, work):
+    return {f"{name}.html": text.encode() for name, text in documents.items()}
+"""
+SITE = Path("dgl_core", "reproduce", "report", "site.py")
 
 
 class Project:
@@ -88,15 +100,23 @@ class Project:
         (root / "dgl_core" / "training" / "loop.py").write_text("REVISION = 1\n")
         for room, text in ROOMS.items():
             (root / "dgl_core" / room / "__init__.py").write_text(text)
+        for name, text in PAGES.items():
+            (path := root / "dgl_core" / "reproduce" / name).parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        (root / SITE).write_text((root / SITE).read_text() + BUILD)
         # jsonschema imports it for addresses that no notebook has, and it takes seconds: three times an execution.
         (root / "rfc3987_syntax.py").write_text("raise ImportError\n")
+
+    def whole_site(self) -> None:
+        """Let Sphinx build the site, as it does outside of tests."""
+        shutil.copy(ROOT / SITE, self.root / SITE)
 
     def notebook(self, name: str, *cells: str, runs: int = 0) -> Path:
         """Write a notebook with these code cells; the plan gives it ``runs`` training runs."""
         self.runs[name] = runs
         path = self.root / "notebooks" / f"{name}.py"
         path.write_text(HEADER.format(title=name) + "".join(f"\n# %%\n{cell}\n" for cell in cells))
-        plan = PLAN.format(names=dict.fromkeys(sorted(self.runs), ()), runs=self.runs)
+        plan = PLAN.format(names=sorted(self.runs), runs=self.runs)
         (self.root / "dgl_core" / "paper" / "experiments" / "__init__.py").write_text(self.plan + plan)
         return path
 

@@ -187,15 +187,21 @@ def dot_chart(panels: Panels, headings, branches: Sequence[str], values: Callabl
     return figure, means
 
 
-def row_overview(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
-    """Draw the last-epoch test accuracy of every row and branch: one small dot a seed, one large dot the mean."""
+def row_overview(
+    panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual"), one_scale: bool = False
+) -> Picture:
+    """Draw the last-epoch test accuracy of every row and branch: one small dot a seed, one large dot the mean.
+
+    ``one_scale``: every panel has the same accuracies across, for panels of one data set.
+    """
 
     def scores(label: str, records: Sequence[RunRecord], branch: str) -> list[float]:
         if " alone" in label:
             return percent(records) if label.startswith(f"{branch} ") else []
         return percent(records, branch)
 
-    figure, found = dot_chart(panels, map(style.heading, panels), branches, scores, 0.2, False, width=3.4, height=0.32)
+    size = {"width": 3.4, "height": 0.32, "sharex": one_scale}
+    figure, found = dot_chart(panels, map(style.heading, panels), branches, scores, 0.2, False, **size)
     said = [f"{title}, {label}: fused {means[0]:.1f}" for title, rows in found.items()
             for label, means in rows.items() if means and " alone" not in label]  # fmt: skip
     return Picture(figure, "Last-epoch test accuracy (%). " + "; ".join(said) + ".")

@@ -85,9 +85,15 @@ def alpha_sweep(panels: Panels, branch: str = "fused") -> Picture:
     return Picture(figure, "Accuracy (%) at alpha 1 to 5. " + "; ".join(said) + ".")
 
 
-def rows_as_dots(panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual")) -> Picture:
-    """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval."""
-    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, width=3.6, height=0.36)
+def rows_as_dots(
+    panels: Panels, branches: Sequence[str] = ("fused", "audio", "visual"), one_scale: bool = False
+) -> Picture:
+    """Draw rows by last-epoch test accuracy of each branch: dots for seeds, the mean with its 95 % interval.
+
+    ``one_scale``: every panel has the same accuracies across, for panels of one data set.
+    """
+    size = {"width": 3.6, "height": 0.36, "sharex": one_scale}
+    figure, found = dot_chart(panels, panels, branches, lambda _, *of: percent(*of), 0.25, True, **size)
     said = [f"{title}, {label}: {'/'.join(f'{mean:.1f}' for mean in means)}" for title, rows in found.items()
             for label, means in rows.items()]  # fmt: skip
     return Picture(figure, f"Test accuracy (%), {'/'.join(branches)}. " + "; ".join(said) + ".")

@@ -34,6 +34,7 @@ MODALITY = {
 }  # modality -> (colour, line style)
 CYCLE = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK, YELLOW]
 DPI = 100  # of the size at which a picture is shown
+COLOURS = 64  # of a PNG
 DECADES = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), tuple(range(1, 10)))  # ticks of a decade, from few to many
 
 
@@ -115,8 +116,8 @@ def ink(colour: str) -> str:
         red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
 
 
-def apart(places: Sequence[float], gap: float) -> list[float]:
-    """Move numbers as little as it takes until no two are closer than ``gap``; their order stays."""
+def apart(places: Sequence[float], gap: float, bottom: float = -math.inf, top: float = math.inf) -> list[float]:
+    """Move numbers as little as it takes until no two are closer than ``gap``; order and limits are kept."""
     order, clusters = np.argsort(places, kind="stable"), []
     for number in order:
         clusters.append([[number], places[number]])  # its members from below, and the middle of them
@@ -130,6 +131,10 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
     for members, middle in clusters:
         for step, number in enumerate(members):
             found[number] = middle + gap * (step - (len(members) - 1) / 2)
+    for step, number in enumerate(order[::-1]):
+        found[number] = min(found[number], top - gap * step)
+    for step, number in enumerate(order):
+        found[number] = max(found[number], bottom + gap * step)
     return found
 
 
@@ -144,7 +149,7 @@ def beside(axes, size: float = 8.0) -> None:
         end = axes.transData.transform(points[np.isfinite(points).all(1)][-1])
         ends.append(float(np.clip(axes.transAxes.inverted().transform(end)[1], 0.0, 1.0)))
     rows = max((line.get_label().count("\n") + 1 for line in lines), default=1)
-    for line, place in zip(lines, apart(ends, 1.25 * rows * size / height), strict=True):
+    for line, place in zip(lines, apart(ends, 1.25 * rows * size / height, 0.0, 1.0), strict=True):
         axes.annotate(line.get_label(), (1.0, place), xycoords="axes fraction", xytext=(3, 0), va="center",
                       textcoords="offset points", fontsize=size, color=ink(line.get_color()))  # fmt: skip
 
@@ -222,7 +227,15 @@ class Picture:
         return round(self.figure.get_size_inches()[0] * DPI)
 
     def _fewer_colours(self, image):
-        return image.quantize(64, dither=0)
+        """Keep the commonest colours as they are, so that a thin line and a pale band look as drawn."""
+        pixels = np.asarray(image).reshape(-1, 3)
+        codes, place, count = np.unique(pixels @ [65536, 256, 1], return_inverse=True, return_counts=True)
+        colours = codes[:, None] // [65536, 256, 1] % 256  # [U, 3]
+        palette = colours[np.argsort(-count, kind="stable")[:COLOURS]]
+        nearest = np.square(colours[:, None] - palette).sum(2).argmin(1).astype(np.uint8)  # [U]
+        small = Image.frombytes("P", image.size, nearest[place].tobytes())
+        small.putpalette(palette.astype(np.uint8).tobytes())
+        return small
 
     def svg(self) -> str:
         buffer = io.StringIO()

@@ -32,15 +32,19 @@ FEW = 8  # samples of each part of the data that stand in
 
 
 class Work(NamedTuple):
-    """Say what a step takes: a share for each sample, and bytes that every step takes once (weights, optimiser)."""
+    """Say what a step takes: a share for each sample, and what every step takes once, whatever its batch.
+
+    Once are the bytes of weights and optimiser, and the operations of AGM's zero input, which is encoded once a step.
+    """
 
     operations: float  # a sample
     bytes: float  # a sample
     fixed_bytes: float = 0.0  # a step
+    fixed_operations: float = 0.0  # a step
 
     def step(self, batch: int) -> tuple[float, float]:
         """Compute operations and bytes of a step on a batch of this size."""
-        return self.operations * batch, self.fixed_bytes + self.bytes * batch
+        return self.fixed_operations + self.operations * batch, self.fixed_bytes + self.bytes * batch
 
 
 class Traffic(TorchDispatchMode):
@@ -67,8 +71,8 @@ def work_of(spec: RunSpec, shapes: Mapping[str, Sequence[int]], classes: int) ->
     small, large = BATCHES
     found = []
     for few, many in zip(*counts, strict=True):
-        each = (many[1] - few[1]) / (large - small)
-        found.append(Work(few[0] / small, each, few[1] - each * small))
+        done, moved = ((many[i] - few[i]) / (large - small) for i in (0, 1))
+        found.append(Work(done, moved, few[1] - moved * small, few[0] - done * small))
     return found[0], found[1]
 
 

@@ -24,9 +24,9 @@ from dgl_core.paper.experiments import profiles
 from dgl_core.reproduce import choice, outputs
 from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_names
 from dgl_core.reproduce.plan import Plan, plan_of, summary, table
-from dgl_core.reproduce.report import page as report
+from dgl_core.reproduce.report import site as report
 from dgl_core.runs import run
-from dgl_core.runs.workers import dask_workers, local_workers, visible_gpus, with_variables
+from dgl_core.runs.workers import dask_workers, local_workers, sharing, visible_gpus, with_variables
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import Clock, Progress, duration, project_root, results_root
@@ -142,7 +142,12 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
     count = min(options.workers, len(todo))
     workers = dask_workers(options.dask) if options.dask else local_workers(count, options.gpus)
     try:
-        with with_variables(variables), workers as client, Progress(status) as progress:
+        with (
+            sharing(options.gpus, options.per_gpu) as service,
+            with_variables(variables | service),
+            workers as client,
+            Progress(status) as progress,
+        ):
             clock.workers = len(client.nthreads()) if options.dask else options.workers
             run.run_all(todo, client=client, progress=tick)
     except run.RunsFailed as error:

@@ -32,7 +32,9 @@ from dgl_core.training.records import RunSpec
 USUAL_SECONDS = 15.0  # of a notebook that was never executed here: a guess
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib")
 TOGETHER = 5  # runners that may write one report at the same time
-LEFT = re.compile(r"\.\w+\.(csv|md|png|svg|ipynb|json|html)\.[\w-]+\.tmp")  # what ``write_atomic`` has not finished
+LEFT = re.compile(
+    r"\.[\w.-]+\.(csv|md|png|svg|ipynb|json|html|js|css|txt)\.[\w-]+\.tmp"
+)  # what ``write_atomic`` has not finished
 MADE = re.compile(r"(tables|figures)/[a-z0-9_]+\.(csv|md|png|svg)")  # what ``publish`` writes
 
 
@@ -158,10 +160,9 @@ def _write(out: Path, result: Result, made: Mapping[str, bytes]) -> None:
 
 def sweep(out: Path) -> None:
     """Remove what killed runners left half-written in the report folder."""
-    for folder in (out, *(out / name for name in ("notebooks", "tables", "figures"))):
-        for path in folder.glob(".*.*.*"):
-            if LEFT.fullmatch(path.name) and path.is_file():
-                remove_abandoned(folder, path.name)  # a name of letters, digits, dots and dashes is a pattern
+    for folder, _, names in os.walk(out):  # which follows no links
+        for name in filter(LEFT.fullmatch, names):
+            remove_abandoned(Path(folder), name)  # a name of letters, digits, dots and dashes is a pattern
 
 
 def record_failure(out: Path, name: str, where: str, error: str) -> Result:

@@ -84,13 +84,14 @@ def counts(path: Path) -> dict[str, dict]:
 
 
 def counted(spec: RunSpec) -> tuple[Mapping, float] | None:
-    """Find the counts of a run's data set and network, and the operations of one of its training samples."""
+    """Find the counts of a run's data set and network, and the operations of a training step for each sample of it."""
     row = counts(project_root() / "results" / "operations.json").get(f"{spec.dataset} {spec.model}")
     if row is None:
         return None
     factor, name = DERIVED.get(spec.method, 1.0), cost_name(spec)
     found = row["methods"].get("vanilla" if spec.method in DERIVED else name) or row["methods"]["vanilla"]
-    return row, factor * found["operations"]
+    once = found.get("fixed_operations", 0.0) / spec.batch_size
+    return row, factor * (found["operations"] + once)
 
 
 def step_work(spec: RunSpec) -> tuple[float, float] | None:

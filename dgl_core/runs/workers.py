@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +19,10 @@ from dgl_core.utils import needs, without_interrupts
 
 GRACE = 3.0  # seconds that a worker gets to release its claim
 FIRST_WORKER = 60.0  # seconds that the first worker of a Dask cluster gets to join; others may come later
+MPS, MPS_PLACE = "nvidia-cuda-mps-control", "CUDA_MPS_PIPE_DIRECTORY"  # the service's program; where clients find it
+MPS_SECONDS = 60.0  # that its start, a first computation under it, and its end may each take
+PROBE = "import torch; torch.zeros(1, device='cuda').item()"  # a process that computes under it
+TURNS = "Trainings that share a GPU take turns on it"
 
 
 @contextmanager
@@ -112,3 +120,51 @@ def dask_workers(address: str) -> Iterator:
             said = f"the Dask scheduler at {address!r} has no workers: start some, then run this again"
             raise ValueError(said) from None
         yield client
+
+
+@contextmanager
+def sharing(gpus: Sequence[str], per_gpu: int) -> Iterator[dict[str, str]]:
+    """Start NVIDIA's Multi-Process Service where several processes share a GPU, so that they compute at the same time.
+
+    Without it the processes of a GPU take turns. The service is private to this runner (folders of its own) and ends
+    with the block; one that the reader has started is left alone. Where there is none, or a process cannot compute
+    under it, that is said in a sentence and the processes take turns.
+
+    Yields:
+        Environment variables by which worker processes find the service; none where it does not run.
+    """
+    if per_gpu < 2 or not gpus or os.environ.get(MPS_PLACE):
+        yield {}
+        return
+    program = shutil.which(MPS)
+    if program is None:
+        print(f"{TURNS}: {MPS} is not on the PATH; it comes with NVIDIA's driver.", file=sys.stderr)
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="dgl_mps_", ignore_cleanup_errors=True) as folder:
+        found = {MPS_PLACE: folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        everything = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"} | found
+        reason = _told([program, "-d"], everything) or _told([sys.executable, "-c", PROBE], dict(os.environ) | found)
+        if reason:
+            print(f"{TURNS}: the Multi-Process Service does not work here ({reason}).", file=sys.stderr)
+        try:
+            yield {} if reason else found
+        finally:
+            _told([program], everything, "quit\n")
+
+
+def _told(words: Sequence[str], variables: dict[str, str], said: str = "") -> str:
+    """Run a program; the last line of its complaint if it fails, "" if it does not.
+
+    What it prints goes to a file: a service that it leaves behind would hold a pipe open.
+    """
+    with tempfile.TemporaryFile("w+") as printed:
+        try:
+            run = subprocess.run(
+                words, env=variables, input=said, stdout=printed, stderr=printed, text=True, timeout=MPS_SECONDS
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return " ".join(str(error).split())
+        printed.seek(0)
+        lines = printed.read().strip().splitlines() or [f"status {run.returncode}"]
+    return lines[-1] if run.returncode else ""

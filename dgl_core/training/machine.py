@@ -21,7 +21,7 @@ PLACES = ("auto", "device", "host")
 SWITCH = {"": False, "0": False, "1": True}
 AUTO = "auto"  # of ``compile``: where a self-test passes
 COMPILED_FORMS = 256  # that one process keeps: methods, networks and shapes
-AMPERE = 8  # first compute capability with TF32
+AMPERE = 8  # first compute capability with TF32 and bfloat16
 
 
 class OutOfMemory(RuntimeError):
@@ -140,10 +140,13 @@ class Machine:
 
 
 def check_precision(spec: RunSpec, device: torch.device) -> None:
-    """Raise a ``ValueError`` where the precision of a run does not exist: a record must not call fp32 "tf32"."""
-    if spec.precision == "tf32":
-        if device.type != "cuda":
-            raise ValueError(f"precision 'tf32' exists on NVIDIA GPUs only; on {device.type} use 'fp32'.")
+    """Raise a ``ValueError`` where a GPU has no units for the precision of a run, and say which one it has.
+
+    A record must not call fp32 "tf32"; bf16 without its units is emulated, slower than fp32 and no nearer to it.
+    """
+    if spec.precision == "tf32" and device.type != "cuda":
+        raise ValueError(f"precision 'tf32' exists on NVIDIA GPUs only; on {device.type} use 'fp32'.")
+    if spec.precision in ("tf32", "bf16") and device.type == "cuda":
         if torch.cuda.get_device_capability(device)[0] < AMPERE:
             name = torch.cuda.get_device_name(device)
-            raise ValueError(f"precision 'tf32' needs an Ampere GPU or newer, not {name}.")
+            raise ValueError(f"precision {spec.precision!r} needs an Ampere GPU or newer, not {name}: use 'fp32'.")

@@ -60,6 +60,7 @@ def distance(spec: RunSpec, dataset: Dataset, device: torch.device, plain: Machi
         shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
         run = Trainer(spec, method, model, dataset, device, machine)
+        method.on_start(run)
         start = _weights(run)
         run.steps_per_epoch = min(STEPS, run.steps_per_epoch)
         run._train_epoch()

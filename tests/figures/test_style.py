@@ -53,6 +53,10 @@ def test_names_beside_lines_keep_their_order_and_never_overlap():
     assert np.argsort(places).tolist() == np.argsort([0.5, 0.1, 0.52, 0.51]).tolist()
     assert np.diff(sorted(places)).min() >= 0.1 - 1e-12
     assert places[1] == 0.1, "what is far from the others stays where it is"
+    high = style.apart([0.99, 1.0, 0.98], 0.1, 0.0, 1.0)
+    assert max(high) == 1.0 and np.allclose(np.diff(sorted(high)), 0.1) and np.argsort(high).tolist() == [2, 0, 1]
+    low = style.apart([0.01, 0.0], 0.1, 0.0, 1.0)
+    assert low == pytest.approx([0.1, 0.0])
 
 
 def test_lines_are_named_where_they_end_in_a_colour_that_can_be_read():
@@ -90,3 +94,16 @@ def test_a_picture_has_twice_the_pixels_at_which_it_is_shown():
     data, metadata = picture._repr_mimebundle_()
     assert metadata["image/png"] == {"alt": "nothing", "width": 200} and data["text/plain"] == "nothing"
     assert Image.open(io.BytesIO(picture.png())).size == (400, 200)
+
+
+def test_few_colours_are_the_commonest_ones_exactly():
+    from PIL import Image
+
+    values = np.full((60, 60, 3), 255, dtype=np.uint8)
+    values[:8, :8] = (213, 94, 0)  # a small mark
+    values[20:] = np.random.default_rng(0).integers(0, 256, (40, 60, 3))  # more than the palette has room for
+    figure, _ = style.new()
+    small = style.Picture(figure, "")._fewer_colours(Image.fromarray(values)).convert("RGB")
+    found = np.asarray(small)
+    assert (found[:8, :8] == (213, 94, 0)).all() and (found[10, 30:] == 255).all()
+    assert len(np.unique(found.reshape(-1, 3), axis=0)) <= style.COLOURS

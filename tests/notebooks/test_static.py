@@ -12,7 +12,7 @@ from notebook_rules import exercises, violations
 
 from dgl_core.paper import experiments
 from dgl_core.reproduce.execute import NOTEBOOKS, declared_parameters, notebook_names, tags, text
-from dgl_core.reproduce.report.prose import formula
+from dgl_core.reproduce.report.markup import formula
 from tools.normalise_notebooks import normalise
 
 

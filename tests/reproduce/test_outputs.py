@@ -11,7 +11,7 @@ import pytest
 
 from dgl_core.data.files import atomic
 from dgl_core.reproduce import outputs
-from dgl_core.reproduce.report import page
+from dgl_core.reproduce.report import site
 
 NAME = "01_first"
 
@@ -172,25 +172,33 @@ def test_a_result_file_that_is_none_counts_as_none(report, content):
     assert outputs.load(report.out, NAME) is None and not report.refresh().kept
 
 
+def told(monkeypatch, out) -> str:
+    """What the page of the notebook says, without the rest of a site."""
+    monkeypatch.setattr(site, "notebook_names", lambda: [NAME])
+    monkeypatch.setattr(site, "_evidence", lambda *unused: {})
+    monkeypatch.setattr(site, "build", lambda pages, work: {f"{n}.html": text.encode() for n, text in pages.items()})
+    index = site.write(out, "smoke", trained=0, recorded=0).read_text()
+    assert f'href="{NAME}.html"' in index
+    page = (out / f"{NAME}.html").read_text()
+    assert ("<dd>1 of 1</dd>" in index) == ("is not as it was made" in page)
+    return page
+
+
 @pytest.mark.parametrize("keep", [0, 10, -20])
-def test_a_cut_notebook_is_named_on_the_page(report, monkeypatch, keep):
-    monkeypatch.setattr(page, "notebook_names", lambda: [NAME])
+def test_a_cut_notebook_is_named_on_its_page(report, monkeypatch, keep):
+    assert "not as it was made" not in told(monkeypatch, report.out)
     report.notebook.write_text(report.notebook.read_text()[:keep])
-    html = page.write(report.out, "smoke", trained=0, recorded=0).read_text()
-    assert '<article id="01_first">' in html and "<dd>1 of 1</dd>" in html
-    assert "notebooks/01_first.ipynb is not as it was made: execute it again (--only 01)" in html
+    page = told(monkeypatch, report.out)
+    assert "notebooks/01_first.ipynb is not as it was made: execute it again (--only 01)" in page
 
 
 def test_a_changed_table_is_named_on_the_page(report, monkeypatch):
-    monkeypatch.setattr(page, "notebook_names", lambda: [NAME])
     report.table.write_text("a,b\n1,3\n")
-    html = page.write(report.out, "smoke", trained=0, recorded=0).read_text()
-    assert "tables/scores.csv is not as it was made" in html
+    assert "tables/scores.csv is not as it was made" in told(monkeypatch, report.out)
 
 
 def test_a_notebook_of_another_program_is_named_too(report, monkeypatch):
-    monkeypatch.setattr(page, "notebook_names", lambda: [NAME])
     for text in ('{"cells": [{}]}', '{"cells": 3}', "[]"):
         report.notebook.write_text(text)
         report.edit(notebook="")  # as an old report has it
-        assert "is not as it was made" in page.write(report.out, "smoke", trained=0, recorded=0).read_text()
+        assert "is not as it was made" in told(monkeypatch, report.out)

@@ -1,89 +1,70 @@
-"""The report page: what notebooks hold arrives, readable, and nothing is fetched from anywhere."""
+"""The pages of a report: what notebooks hold arrives, readable, and links lead somewhere."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import shutil
-import subprocess
+from pathlib import Path
 
 import pytest
+from notebook_cells import PNG, cell, printed, shown, text
 
-from dgl_core.reproduce import outputs
-from dgl_core.reproduce.report import page
 from dgl_core.reproduce.report.cells import Builder, code
-from dgl_core.reproduce.report.prose import formula
+from dgl_core.reproduce.report.markup import Links, fenced, formula
+from dgl_core.reproduce.report.templates import inline
+from dgl_core.reproduce.report.tones import VERDICTS
 from dgl_core.utils import ROOT, Progress
-
-PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-
-
-def text(source):
-    return {"cell_type": "markdown", "metadata": {}, "source": source}
-
-
-def cell(source, *made, tags=()):
-    return {"cell_type": "code", "metadata": {"tags": list(tags)}, "source": source, "outputs": list(made)}
-
-
-def printed(lines, name="stdout"):
-    return {"output_type": "stream", "name": name, "text": lines}
-
-
-def shown(**data):
-    kinds = {
-        "png": "image/png",
-        "plain": "text/plain",
-        "html": "text/html",
-        "view": "application/vnd.jupyter.widget-view+json",
-    }
-    return {"output_type": "display_data", "data": {kinds[kind]: value for kind, value in data.items()}}
 
 
 def build(*cells, out="/nowhere"):
-    from pathlib import Path
-
     built = Builder("09_small", list(cells), Path(out)).build()
-    return built, "\n".join(built.blocks)
+    return built, "\n\n".join(built.blocks)
 
 
-def test_title_sections_and_links():
+def test_the_title_goes_ahead_and_the_summary_is_set_apart():
     built, page = build(
-        text("# 9. Small\n\n**Question.** Why?\n**Runtime.** 1 s."),
-        text(
-            "## 9.1 First part\n\nSee [there](02_gradient_theory.ipynb), [code](../dgl_core/utils.py), [out](https://a.b/c)."
-        ),
-        text("## What this does not show\nMuch."),
-        out=ROOT / "reports" / "smoke",
+        text("# 9. Small\n\n**Question.** Why\nso?\n**Runtime.** 1 s.\n\n## 9.0 At once"),
+        text("## 9.1 First part\n\nText."),
     )
-    assert built.title == "9. Small" and "<h1" not in page
-    assert [heading for _, heading in built.sections] == ["9.1 First part", "What this does not show"]
-    assert built.sections[0][0] in re.findall(r'<h3 id="([^"]+)"', page)
-    assert 'href="#02_gradient_theory"' in page and 'href="../../dgl_core/utils.py"' in page
-    assert 'href="https://a.b/c"' in page
-    assert '<div class="lede">' in page and '<div class="limits">' in page
-    assert "<p><strong>Runtime.</strong>" in page  # a paragraph of its own, although the source has no empty line
+    assert built.title == "9. Small" and built.question == "Why so?" and "# 9. Small" not in page
+    assert page.startswith("```{container} lede\n**Question.**")
+    assert "so?\n\n**Runtime.**" in page, "a paragraph of its own, although the source has no empty line"
+    assert page.index("**Runtime.**") < page.index("```\n") < page.index("## 9.0 At once") < page.index("## 9.1 First")
 
 
-def test_formulas_become_mathml_and_code_stays_code():
-    _, page = build(
-        text("$a_b$ and `$c_d$` cost $5 or $6.\n\n$$\\frac{1}{2}$$\n\n| $x_1$ | b |\n|---|---|\n| $y^2$ | 1 |")
+def test_links_lead_to_pages_to_the_project_or_to_where_it_is_published(monkeypatch):
+    links = Links(ROOT / "reports" / "smoke")
+    told = links.markdown(
+        "See [there](02_gradient_theory.ipynb#part), [code](../dgl_core/utils.py), [it](../results/ledger.md), "
+        "[`out` [1]](https://a.b/c), `[not](a.py)`\n\n```python\nx[0](y)\n```\n",
+        "notebooks",
     )
-    assert page.count("<math") == 4 and page.count('display="block"') == 1
-    assert "<code>$c_d$</code>" in page and "$5 or $6" in page
+    assert '<a href="02_gradient_theory.html#part">there</a>' in told
+    assert '<a href="../../dgl_core/utils.py">code</a>' in told and '<a href="ledger.html">it</a>' in told
+    assert "[`out` [1]](https://a.b/c)" in told and "`[not](a.py)`" in told and "x[0](y)" in told
+    assert links.address("registration.toml", "results") == "../../results/registration.toml"
+    monkeypatch.setenv("DGL_SOURCE_URL", "https://a.b/blob/1/")
+    assert links.address("registration.toml", "results") == "https://a.b/blob/1/results/registration.toml"
+
+
+def test_fences_are_longer_than_those_inside():
+    assert fenced("raw html", "a\n````\nb") == "`````{raw} html\na\n````\nb\n`````"
+
+
+def test_formulas_become_mathml_or_stay_as_written():
+    assert formula("a_b").startswith("<math") and 'display="block"' in formula("x", display=True)
     with pytest.raises(ValueError, match="unknown command .unknown"):
         formula("\\unknown x")
     with pytest.raises(ValueError, match="DoubleSubscripts"):
         formula("x_1_2")
-    _, page = build(text("$x_1_2$"))
-    assert "<code>x_1_2</code>" in page  # shown as written, the page is still made
+    assert inline("$x_1_2$ & `y` of *z*") == "<code>x_1_2</code> &amp; <code>y</code> of <em>z</em>"
 
 
 def test_figures_have_their_alternative_text_caption_and_files():
     built, page = build(
-        cell('publish("figure_9", draw())', shown(png=PNG, plain='a "line" from 0 to 1')),
+        cell('publish("figure_9", draw())', shown(png=PNG, plain='a "line"\nfrom 0 to 1')),
         cell(
             "interact(draw)",
             shown(png=PNG),
@@ -92,23 +73,34 @@ def test_figures_have_their_alternative_text_caption_and_files():
         ),
         text("**Figure 9.1.** A line."),
     )
-    assert built.figures == 1 and page.count("<img") == 1 and f"data:image/png;base64,{PNG}" in page
+    assert len(built.figures) == 1 and page.count("<img") == 1 and f"data:image/png;base64,{PNG}" in page
     assert 'alt="a &quot;line&quot; from 0 to 1"' in page
-    assert re.search(r'<figure id="figure_9">.*<figcaption><p><strong>Figure 9.1.</strong> A line.</p>', page)
-    assert page.count("A line.") == 1 and 'href="figures/figure_9.svg"' in page
+    assert re.search(r'<figure id="figure_9".*<figcaption>\n```\n\n\*\*Figure 9.1.\*\* A line.\n\n```', page)
+    assert page.count("A line.") == 1 and 'href="figures/figure_9.svg"' in page and "</figcaption></figure>" in page
     assert "interactive(...)" not in page and "Interactive in JupyterLab" in page
 
 
+def test_a_published_drawing_is_shown_sharp_and_pixels_are_marked(tmp_path):
+    (tmp_path / "figures").mkdir()
+    cells = [cell('publish("figure_9", draw())', shown(png=PNG, plain="a line"))]
+    for content, photo in (("<svg/>", False), ("<svg><image/></svg>", True)):
+        (tmp_path / "figures" / "figure_9.svg").write_text(content)
+        built, page = build(*cells, out=tmp_path)
+        assert 'src="figures/figure_9.svg" alt="a line"' in page and "base64" not in page
+        assert (built.figures[0].photo, 'class="photo"' in page) == (photo, photo)
+
+
 def test_checks_answers_and_other_lines():
-    lines = "PASS  9.1a it holds (error < 1e-12)\nsomething else\n"
+    lines = "PASS  9.1a it holds (error < 1e-12)\nsomething else\n9.1b one\n9.1b two\n"
     lines += "“DGL is better” holds on emotions (better, +2.0) and fails on vectors (worse, -1.0).\n"
     built, page = build(cell("x", printed(lines)), cell("y", printed("careful\n", "stderr")))
     assert built.checks == 1 and page.count('<p class="answer">“DGL is better” holds on emotions') == 1
+    assert 'id="check-9.1a"' in page and page.count('id="check-9.1b"') == 1
     assert "something else" in page and "<span>error &lt; 1e-12</span>" in page
     assert re.search(r"<details><summary>Messages</summary><pre>careful", page)
 
 
-def test_tables_lose_their_styles_and_show_their_verdicts():
+def test_tables_lose_their_styles_and_show_their_verdicts_with_a_sign():
     import pandas
 
     ledger = pandas.DataFrame(
@@ -121,20 +113,25 @@ def test_tables_lose_their_styles_and_show_their_verdicts():
         cell('publish("numbers", table)', shown(html=numbers._repr_html_())),
     )
     assert "<style" not in page and "border=" not in page and "style=" not in page
-    assert built.judged == 2 and '<td class="good"><span class="tag">Reproduced</span>: +2.0' in page
+    assert built.judged == 2
+    assert '<td><span class="tag good"><span aria-hidden="true">+</span> reproduced</span>: +2.0' in page
+    assert '<span class="tag bad"><span aria-hidden="true">−</span> contradicted</span>' in page
     assert "<th>claim</th>" in page and page.count("<thead>") == 2 and "s &lt; 1" in page
-    assert 'class="table claims" id=ledger' in page and 'class="table" id=numbers' in page
-    assert 'href="tables/ledger.csv"' in page and "id=ledger" not in built.ledger
+    assert 'class="table claims" id="ledger"' in page and 'class="table" id="numbers"' in page
+    assert 'href="tables/ledger.csv"' in page
 
 
-def test_tables_of_the_house_stay_as_they_are():
+def test_tables_of_the_house_stay_as_they_are_and_have_the_same_signs():
     import pandas
 
     from dgl_core.paper.tables import rendering
 
     drawn = rendering.html(pandas.DataFrame({"set": ["yes: +2.0 [+1.0, +3.0]", "no", "a word"]}))
     built, page = build(cell('publish("answers", table)', shown(html=drawn)))
-    assert drawn in page.replace("&nbsp;", " ") and built.judged == 2 and drawn in built.ledger.replace("&nbsp;", " ")
+    assert drawn in page.replace("&nbsp;", " ") and built.judged == 2
+    assert {word: sign for word, (sign, _) in VERDICTS.items()} == {
+        w: sign for w, (sign, _) in rendering.VERDICTS.items()
+    }
 
 
 def test_source_is_folded_once_and_coloured():
@@ -152,51 +149,6 @@ def test_source_is_folded_once_and_coloured():
     assert '<span class="k">for</span>' in page and "&#x27;&lt;b&gt;&#x27;" in page and "<b>" not in page
     assert '<pre class="error">E</pre>' in page
     assert re.sub(r"<[^>]*>", "", code("x = 1  # one\n")) == "x = 1  # one"
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A report folder with one good and one failed notebook."""
-    monkeypatch.setattr(page, "notebook_names", lambda: ["01_good", "02_bad", "03_never_executed"])
-    cells = [
-        text("# 1. Good\n\n## 1.1 Part"),
-        cell("draw()", shown(png=PNG, plain="a dot")),
-        text("**Figure 1.1.** A dot."),
-    ]
-    path, result = outputs.paths(tmp_path, "01_good")
-    path.parent.mkdir()
-    path.write_text(json.dumps({"cells": cells}))
-    result.write_text(
-        json.dumps({"name": "01_good", "fingerprint": "f", "seconds": 3, "executed": "2026-01-02T03:04:05+00:00"})
-    )
-    outputs.record_failure(tmp_path, "02_bad", "code cell 2: x / 0", "ZeroDivisionError: division by <zero>")
-    page.write(tmp_path, "smoke", trained=2, recorded=3)
-    return tmp_path
-
-
-def test_the_page_names_what_failed_and_shows_what_did_not(folder):
-    html = (folder / "index.html").read_text()
-    assert "<dd>1 of 2</dd>" in html and "ZeroDivisionError: division by &lt;zero&gt;" in html
-    assert 'href="#02_bad"' in html and '<article id="01_good">' in html and "03_never_executed" not in html
-    assert "02 January 2026, 03:04 UTC in 3 s" in html and "5 <small>2 made now</small>" in html
-    assert len(set(re.findall(r' id="([^"]+)"', html))) == len(re.findall(r' id="([^"]+)"', html))
-    loads = r"""src=["'](?!data:)|@import|url\((?!data:)|<link[^>]+href="(?!data:)|<script[^>]+src"""
-    assert not re.findall(loads, html)
-
-
-def test_the_page_works_in_a_browser_without_network(folder, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=2000"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", "--proxy-server=127.0.0.1:1"]
-    run = subprocess.run(
-        [browser, *options, f"file://{folder}/index.html"], capture_output=True, text=True, timeout=120
-    )
-    # The script has run to its end: switches are there, the gallery is filled, the first entry is marked.
-    assert 'class="tools"' in run.stdout and "hidden" not in re.search(r'<div class="tools"[^>]*>', run.stdout)[0]
-    assert re.search(r'<div class="gallery"><a href="#01_good-1" title="a dot"><img', run.stdout)
-    assert re.search(r'<a class="home here"', run.stdout)
 
 
 def test_progress_in_a_log_is_plain_and_in_a_terminal_one_line(monkeypatch):

@@ -53,7 +53,8 @@ def test_the_lock_pins_exactly_one_public_version_of_everything():
 def test_the_lock_satisfies_every_range_of_the_project():
     pins = {name(pin): next(iter(pin.specifier)).version for pin in LOCK}
     extras = PROJECT["optional-dependencies"]
-    wanted = [Requirement(text) for text in [*PROJECT["dependencies"], *sum(extras.values(), [])]]
+    locked = [texts for extra, texts in extras.items() if extra != "export"]  # which nothing of this project needs
+    wanted = [Requirement(text) for text in [*PROJECT["dependencies"], *sum(locked, [])]]
     for requirement in wanted:
         if name(requirement) != "dgl-core":
             assert requirement.specifier.contains(pins[name(requirement)]), requirement
@@ -118,14 +119,28 @@ def test_workflow_and_ci_call_the_same_command():
     assert subprocess.run(["bash", "-n", ci]).returncode == 0
 
 
-def test_the_workflow_uses_actions_of_one_commit_and_files_that_are_there():
-    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-    used = re.findall(r"uses: (\S+)(?:  # (\S+))?", text)
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def test_workflows_use_actions_of_one_commit_and_files_that_are_there():
+    texts = [path.read_text() for path in WORKFLOWS]
+    used = [found for text in texts for found in re.findall(r"uses: (\S+)(?:  # (\S+))?", text)]
     assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) and tag for action, tag in used), used
     assert len({action.split("@")[0] for action, _ in used}) == len(set(used)), "one action, one commit"
-    runs = [step.get("run", "") for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]
+    jobs = [job for text in texts for job in yaml.safe_load(text)["jobs"].values()]
+    runs = [step.get("run", "") for job in jobs for step in job["steps"]]
     named = [word for run in runs for word in run.split() if re.match(r"(?:tests|tools)/", word)]
     assert named and not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_what_is_published_is_the_report_of_the_one_command():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "site.yml").read_text())
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    (made,) = [step for step in build["steps"] if "make reproduce" in step.get("run", "")]
+    (kept,) = [step["with"]["path"] for step in build["steps"] if "upload-pages" in step.get("uses", "")]
+    assert kept == f"reports/{made['run'].rpartition('PROFILE=')[2]}" and "DGL_SOURCE_URL" in made["env"]
+    assert workflow["permissions"] == {"contents": "read"} and publish["needs"] == "build"
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
 
 
 def test_the_image_is_built_without_history_and_records_of_this_machine():

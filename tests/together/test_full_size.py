@@ -97,6 +97,13 @@ def test_training_on_streamed_data_ends_with_the_same_weights(monkeypatch, metho
     }
 
 
+@pytest.mark.parametrize(("device", "sizes"), [("cuda", [512, 88]), ("cpu", [256, 256, 88])])
+def test_a_gpu_scores_512_samples_at_once_from_where_the_data_are(device, sizes):
+    run = trainer(late(2), dataset=arrays(2, samples=4 * 600))
+    run.device = torch.device(device)
+    assert [len(batch.target) for batch in run.batches("test")] == sizes
+
+
 def test_the_next_batches_are_gathered_meanwhile_and_no_more_than_that():
     data, gathered = Streamed(images(2), "cpu"), []
     gather = data._gather
@@ -260,11 +267,13 @@ def test_switches_of_a_gpu_are_those_of_the_run_and_are_put_back(monkeypatch, pr
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_an_old_gpu_has_no_tf32(monkeypatch):
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_precision_that_an_old_gpu_lacks_is_refused_and_the_slower_one_named(monkeypatch, precision):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
-    with pytest.raises(ValueError, match="Ampere GPU or newer, not Tesla V100"):
-        machine.check_precision(RunSpec("tiny", precision="tf32"), torch.device("cuda"))
+    with pytest.raises(ValueError, match=f"'{precision}' needs an Ampere GPU or newer, not Tesla V100: use 'fp32'"):
+        machine.check_precision(RunSpec("tiny", precision=precision), torch.device("cuda"))
+    machine.check_precision(RunSpec("tiny", precision="fp32"), torch.device("cuda"))
 
 
 def test_a_compiled_run_is_the_same_run():

@@ -86,5 +86,30 @@ def test_what_needs_the_checkout_says_so_in_a_sentence(installed, tmp_path, word
     assert not list(tmp_path.iterdir())
 
 
+MISSING = "MissingPackage: Videos need av, which is not installed: pip install 'dgl-core[media]'"
+
+
+@pytest.mark.parametrize(
+    ("said", "part", "here", "good"),
+    [
+        ("works", "media", {"core", "media"}, True),
+        (MISSING, "media", {"core", "data"}, True),
+        (MISSING, "media", {"core", "media"}, False),  # the extra that it names is there
+        (MISSING, "nyuv2", {"core", "media"}, False),  # it names an extra that is there
+        ("works", "media", {"core"}, False),  # it cannot have been tried
+        ("ModuleNotFoundError: No module named 'av'", "media", {"core"}, False),
+    ],
+)
+def test_the_trial_of_an_extra_wants_its_part_to_run_or_one_sentence(said, part, here, good):
+    assert empty_folder.judged(said, part, here).startswith("FAILED") is not good
+
+
+def test_the_trial_has_an_environment_for_every_extra_and_a_part_of_each():
+    known = empty_folder.closures()
+    assert known["core"] == {"core"} and known["media"] == {"core", "data", "media"}
+    assert known.keys() - {"core", "all"} == empty_folder.PARTS.keys()
+    assert known["all"] == {"core", "all", *empty_folder.PARTS} - {"export"}
+
+
 def test_the_digest_is_of_the_committed_records():
     assert digest.made() == digest.PATH.read_text(encoding="utf-8"), "run python -m tools.readme"

@@ -64,6 +64,13 @@ def test_code_that_trains_alike_is_trusted_after_one_test_a_process(dataset, mon
     assert selftest.trusted(spec(method="vanilla"), dataset, CPU, Machine(), good) and len(tested) == 2
 
 
+@pytest.mark.parametrize("method", sorted(methods.METHODS.keys() - {"dgl_dense"}))
+def test_every_method_is_prepared_before_its_steps(dataset, method):
+    """As in a run: AGM has its running scores, PMR its prototypes; or the test of the compiler would fail on those."""
+    options = {"modality": "audio"} if method == "unimodal" else {}
+    assert selftest.distance(spec(method=method, method_options=options), dataset, CPU, Machine(), Machine()) == 0
+
+
 @pytest.mark.parametrize(("backend", "words"), [(raising, "there is no C"), (wrong, "its weights differ by")])
 def test_code_that_fails_or_errs_is_not_used_and_said_in_a_sentence(dataset, monkeypatch, capsys, backend, words):
     monkeypatch.setattr(Machine, "compiled", lambda self, module: torch.compile(module, backend=backend)

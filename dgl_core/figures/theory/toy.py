@@ -103,7 +103,7 @@ def asymmetries(jacobians: Mapping[str, Tensor], encoders: int) -> Picture:
 
 def alpha_controls(panels: Mapping[str, Mapping[str, Curves]], column: str) -> Picture:
     """Draw one curve of several trainings, a panel an optimiser: alpha against the encoder learning rate (D4)."""
-    figure, axes = new(1, len(panels), width=3.8, height=2.6, squeeze=False)
+    figure, axes = new(1, len(panels), width=4.4, height=2.6, squeeze=False)
     parts = []
     looks = [(RED, "-", 4.5, 0.35), (BLACK, "--", 1.5, 1.0), (BLUE, ":", 1.5, 1.0)]
     for panel, (title, runs) in zip(axes[0], panels.items(), strict=True):

@@ -7,13 +7,10 @@ import html
 from collections.abc import Callable, Mapping
 
 import ipywidgets
-import torch
 
 from dgl_core.figures.style import Picture
 from dgl_core.figures.theory import inequality, toy
-from dgl_core.paper.theory.cases import OPPOSITE_ROWS, TRIANGLE, Case
-
-HEADS = {"three rows at 120 degrees": TRIANGLE, "two opposite rows, W_y = 0": OPPOSITE_ROWS}
+from dgl_core.paper.theory.cases import HEADS, explored
 
 
 class Explorer(ipywidgets.VBox):
@@ -43,11 +40,8 @@ def _slider(text: str, value: float, low: float, high: float, step: float, live:
 def suppression_explorer() -> Explorer:
     """Explore one sample, K = 3: how sure the modality is, what it confuses, and the margins that the others add."""
 
-    def draw(confidence: float, confusion: float, second: float, third: float, head: str) -> Picture:
-        alone = torch.tensor([confidence, (1 - confidence) * confusion, (1 - confidence) * (1 - confusion)])
-        others = torch.tensor([0.0, -second, -third], dtype=torch.float64)
-        case = Case(torch.tensor(HEADS[head], dtype=torch.float64), alone.double().log(), others)
-        return inequality.belief_and_push({"this sample": case})
+    def draw(**values: float | str) -> Picture:
+        return inequality.belief_and_push({"this sample": explored(**values)})
 
     return Explorer(draw, {
         "confidence": _slider("probability of the true class, this modality alone", 0.5, 0.02, 0.98, 0.02),

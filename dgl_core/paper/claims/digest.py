@@ -13,7 +13,7 @@ from pathlib import Path
 from dgl_core.paper.answers.regimes import confirming_root
 from dgl_core.paper.claims import judging
 from dgl_core.paper.claims.judging import Line
-from dgl_core.paper.claims.ledger import Claim
+from dgl_core.paper.claims.ledger import Claim, claim_named
 
 PATH = Path(__file__).with_name("digest.json")
 
@@ -36,7 +36,7 @@ def lines(claims: Sequence[Claim]) -> list[Line]:
     """Recall the lines of some claims, without the records behind them."""
     ids = {claim.id for claim in claims}
     kept = [Line(**line) for line in _read()["lines"]]
-    return [line for line in kept if any(line.id == name or line.id.startswith(f"{name}-") for name in ids)]
+    return [line for line in kept if claim_named(line.id).id in ids]
 
 
 def about() -> str:

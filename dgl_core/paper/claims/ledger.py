@@ -22,6 +22,7 @@ class Claim:
     Attributes:
         id: of the registered question, without its modality; else a name of its own.
         text, place: our wording, and where the paper says it; "{m}" stands for each modality.
+        picture: "notebook#figure", the published figure that shows what it is about.
         check: the computation that decides, where no question does. follows: from its outcome.
         yes, no: what follows for a user where the claim holds, and where it does not.
         parts: questions that all have to hold, "question" or "question@set"; empty: the question of its own id.
@@ -30,6 +31,7 @@ class Claim:
     id: str
     text: str
     place: str
+    picture: str = ""
     check: Callable[[], Finding] | None = None
     follows: str = ""
     yes: str = ""

@@ -101,8 +101,8 @@ def _marked(text: str) -> str:
         return escape(text)
     sign, tone = VERDICTS[found[1]]
     ink, paper = TONES[tone]
-    look = f"color:{ink};background:{paper};padding:0 .3em;white-space:nowrap"
-    return f'<b class="verdict {tone}" style="{look}">{sign} {found[1]}</b>{escape(text[found.end() :])}'
+    mark = f'<b class="verdict {tone}" style="color:{ink};background:{paper}">{sign} {found[1]}</b>'
+    return mark + escape(text[found.end() :])
 
 
 def _is_prose(column: pandas.Series) -> bool:

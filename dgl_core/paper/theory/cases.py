@@ -63,6 +63,20 @@ class Case:
 
 TRIANGLE = [[0.0, 1.0], [-(0.75**0.5), -0.5], [0.75**0.5, -0.5]]  # at 120 degrees: a simplex ETF
 OPPOSITE_ROWS = [[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]  # W_y = 0 between two opposite rows
+HEADS = {"three rows at 120 degrees": TRIANGLE, "two opposite rows, W_y = 0": OPPOSITE_ROWS}  # that explorers offer
+
+
+def explored(confidence: float, confusion: float, second: float, third: float, head: str) -> Case:
+    """Make the sample of an explorer, K = 3: how sure the modality is, what it confuses, what its partners add.
+
+    Args:
+        confidence: p_y alone. confusion: share of the rest that class 2 has. head: a name in ``HEADS``.
+        second, third: margins ``v_y - v_k`` over the two wrong classes, in logits.
+    """
+    rest = 1 - confidence
+    alone = torch.tensor([confidence, rest * confusion, rest * (1 - confusion)], dtype=torch.float64)
+    others = torch.tensor([0.0, -second, -third], dtype=torch.float64)
+    return Case(torch.tensor(HEADS[head], dtype=torch.float64), alone.log(), others)
 
 
 def suppressed() -> Case:

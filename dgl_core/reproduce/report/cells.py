@@ -1,4 +1,4 @@
-"""Turn notebook cells into HTML: code folded and coloured, pictures inlined, checks and verdicts for people."""
+"""Turn notebook cells into Markdown: code folded and coloured, pictures, tables, checks and answers for people."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mistune
 from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
 from dgl_core.reproduce.execute import tags
-from dgl_core.reproduce.report.prose import Renderer, escape, formula_or_source, unbroken
+from dgl_core.reproduce.report.markup import Links, escape, fenced, formula_or_source, raw, unbroken
+from dgl_core.reproduce.report.tones import VERDICT, tag
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-TONES = {"reproduced": "good", "better": "good", "yes": "good", "contradicted": "bad", "worse": "bad", "no": "bad"}
-OPEN = ("undecided", "practically equal", "not tested here")
-VERDICT_CELL = re.compile(rf"<td>({'|'.join([*TONES, *OPEN])})\b(?=[:,])")
+VERDICT_CELL = re.compile(rf"<td>{VERDICT.pattern}")
 # The name of a table's rows stands in a line of its own below the names of its columns.
 INDEX_NAME = re.compile(r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
                         r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>", re.DOTALL)  # fmt: skip
 LINE = re.compile(r"^((?:PASS  |“).+)\n?", re.MULTILINE)  # a check, or a sentence of an answer
 ANSWER = re.compile(r"^“.+” (holds|fails|is undecided|cannot be tested) on ")  # a sentence of ``notebook.answer``
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
+NUMBER = re.compile(r"\d+\.\d+[a-z]\b")  # of a check: "2.3f"
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
+TITLE = re.compile(r"\A#\s+(.+?)\s*$\n?", re.MULTILINE)
+QUESTION = re.compile(r"^\*\*Question\.\*\*\s+(.+?)(?=\n\s*\n|\n\*\*|\Z)", re.DOTALL | re.MULTILINE)
 CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
            (Name.Function, "f"), (Name.Class, "f"), (Name.Decorator, "f"))  # fmt: skip
 
@@ -36,7 +37,7 @@ def joined(text: str | list[str]) -> str:
 
 
 def read_cells(path: Path) -> list[dict]:
-    """Read a notebook's cells as plain values; importing nbformat alone takes longer than writing the page."""
+    """Read a notebook's cells as plain values; importing nbformat takes longer than that."""
     cells = json.loads(path.read_text())["cells"]
     for cell in cells:
         cell["source"] = joined(cell["source"])
@@ -52,29 +53,37 @@ def code(source: str) -> str:
     return "".join(parts).rstrip()
 
 
+@dataclass(frozen=True)
+class Figure:
+    """One picture of a page: the id it can be linked by, its address, its text alternative."""
+
+    id: str
+    address: str
+    alt: str
+    photo: bool  # pixels, which must not be inverted in dark mode
+
+
 @dataclass
 class Page:
-    """Hold one notebook as HTML, with what the overview needs to know about it."""
+    """Hold one notebook as Markdown, with what the overview needs to know about it."""
 
     name: str
-    title: str = ""
+    title: str
+    question: str = ""
     blocks: list[str] = field(default_factory=list)
-    sections: list[tuple[str, str]] = field(default_factory=list)  # (id, heading)
-    ledger: str = ""  # the first table of verdicts
+    figures: list[Figure] = field(default_factory=list)
     judged: int = 0  # verdicts in tables
     checks: int = 0
-    figures: int = 0
+    numbers: set[str] = field(default_factory=set)  # of checks and measurements, by which they can be linked
 
 
 class Builder:
     """Turn the executed cells (``read_cells``) of the notebook ``name`` into a Page of the report folder ``out``."""
 
     def __init__(self, name: str, cells: list[dict], out: Path):
-        self.page, self.cells = Page(name), cells
+        self.page, self.cells, self.out, self.links = Page(name, name), cells, out, Links(out)
         self._folded: list[str] = []  # sources of cells without output so far: they fold into one
         self._setup, self._where = False, ""  # whether parameters are among them; provenance
-        self._renderer = Renderer(name, out)
-        self._prose = mistune.create_markdown(renderer=self._renderer, plugins=["table", "math"])
 
     def build(self) -> Page:
         captions = set()
@@ -85,9 +94,10 @@ class Builder:
             elif cell["cell_type"] == "markdown" and number not in captions:
                 self._prose_cell(cell["source"], first=number == 0)
         self._add("")
-        self.page.title = self._renderer.title or escape(self.page.name)
-        self.page.sections = self._renderer.sections
         return self.page
+
+    def _prose(self, text: str) -> str:
+        return self.links.markdown(text, "notebooks")
 
     def _caption(self, number: int) -> int:
         """Find the caption of a figure cell, below it, maybe with a widget between; 0 if there is none."""
@@ -99,11 +109,19 @@ class Builder:
         return after if after and cell["cell_type"] == "markdown" and cell["source"].startswith("**Figure") else 0
 
     def _prose_cell(self, source: str, first: bool) -> None:
-        limits = re.search(r"^[#*\s]*What this does not show", source, flags=re.MULTILINE)
-        kind = "lede" if first else "limits" if limits else "prose"
-        # "**Question.** ...\n**Claim checked.** ..." are paragraphs of their own.
-        text = re.sub(r"\n(?=\*\*(?:Claim|Claims|Runtime))", "\n\n", source) if first else source
-        self._add(f'<div class="{kind}">{self._prose(text)}</div>')
+        """Append prose; what stands between the title and the next heading is the summary of the notebook."""
+        if first and (title := TITLE.match(source)):
+            self.page.title, source = title[1], source[title.end() :]
+            question = QUESTION.search(source)
+            self.page.question = " ".join(question[1].split()) if question else ""
+            summary, heading, rest = re.match(r"(.*?)(^#.*)?\Z", source, re.DOTALL | re.MULTILINE).group(1, 2, 0)
+            # "**Question.** ...\n**Claim checked.** ..." are paragraphs of their own.
+            summary = re.sub(r"\n(?=\*\*(?:Claim|Claims|Runtime))", "\n\n", summary).strip()
+            if summary:
+                self._add(fenced("container lede", self._prose(summary)))
+            source = heading or ""
+        if source.strip():
+            self._add(self._prose(source))
 
     def _code_cell(self, cell: dict, caption: str) -> None:
         """Append source and outputs; the first picture gets the caption."""
@@ -114,13 +132,16 @@ class Builder:
         kinds = [set(output.get("data", {})) for output in cell["outputs"]]
         if any(WIDGET_VIEW in shown for shown in kinds):
             where = "Interactive in JupyterLab (<code>make lab</code>); above it stands what it shows."
-            self._add(f'<p class="note">{where}</p>')
+            self._html(f'<p class="note">{where}</p>')
             return
         pictures = [i for i, shown in enumerate(kinds) if shown & {"image/png", "text/html"}]
         files = dict(zip(pictures, published, strict=True)) if len(pictures) == len(published) else {}
         for i, output in enumerate(cell["outputs"]):
             self._output(output, files.get(i), caption, "provenance(" in source)
             caption = "" if "image/png" in kinds[i] else caption
+
+    def _html(self, markup: str) -> None:
+        self._add(raw(markup))
 
     def _add(self, block: str) -> None:
         """Append a block that stays visible, after folding the sources that came before it."""
@@ -130,7 +151,8 @@ class Builder:
             more = f" &nbsp;{lines} lines" if lines > 1 else ""
             sources = "".join(f"<pre>{code(source)}</pre>" for source in self._folded)
             sources += f"<pre>{escape(self._where)}</pre>" if self._where else ""
-            self.page.blocks.append(f'<details class="code"><summary>{label}{more}</summary>{sources}</details>')
+            folded = f'<details class="code"><summary>{label}{more}</summary>{sources}</details>'
+            self.page.blocks.append(raw(folded))
         self._folded, self._setup, self._where = [], False, ""
         self.page.blocks.append(block)
 
@@ -139,76 +161,91 @@ class Builder:
             self._stream(joined(output["text"]), output["name"], provenance)
         elif output["output_type"] == "error":
             text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output["traceback"]))
-            self._add(f'<pre class="error">{escape(text)}</pre>')
+            self._html(f'<pre class="error">{escape(text)}</pre>')
         else:
             data = {kind: joined(value) for kind, value in output["data"].items()}
             self._data(data, file, caption, output.get("metadata", {}).get("image/png", {}).get("width"))
 
     def _data(self, data: dict[str, str], file: str | None, caption: str, width: int | None) -> None:
         if "image/png" in data:
-            self.page.figures += 1
-            alt, size = escape(data.get("text/plain", "")), f' width="{width}"' if width else ""
-            picture = f'<img src="data:image/png;base64,{"".join(data["image/png"].split())}" alt="{alt}"{size}>'
-            links = _links("figures", file, ("png", "svg")) if file else ""
-            under = f"<figcaption>{caption}{links}</figcaption>" if caption or links else ""
-            self._add(f'<figure id="{file or f"{self.page.name}-{self.page.figures}"}">{picture}{under}</figure>')
+            self._picture(data, file, caption, width)
         elif "text/html" in data:
-            self._add(self._html(data["text/html"], file))
-            if file:
-                self._add(_links("tables", file, ("csv", "md")))
+            links = _links("tables", file, ("csv", "md")) if file else ""
+            self._html(self._table(data["text/html"], file) + links)
         elif "text/markdown" in data:
-            self._add(f'<div class="prose">{self._prose(data["text/markdown"])}</div>')
+            self._add(self._prose(data["text/markdown"]))
         elif "text/latex" in data:
-            self._add(formula_or_source(data["text/latex"].strip("$ \n"), display=True))
+            self._html(formula_or_source(data["text/latex"].strip("$ \n"), display=True))
         else:
-            self._add(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
+            self._html(f"<pre>{escape(data.get('text/plain', ''))}</pre>")
 
-    def _html(self, source: str, file: str | None) -> str:
-        """Take a table of ``tables.rendering`` as it is; strip a pandas table of its styles, colour its verdicts."""
+    def _picture(self, data: dict[str, str], file: str | None, caption: str, width: int | None) -> None:
+        """Append a figure: the published drawing, sharp at any size, else the pixels of the notebook."""
+        name = file or f"{self.page.name}-{len(self.page.figures) + 1}"
+        drawing = self.out / "figures" / f"{file}.svg"
+        if file and drawing.is_file():
+            address, photo = f"figures/{file}.svg", "<image" in drawing.read_text()
+        else:
+            address, photo = f"data:image/png;base64,{''.join(data['image/png'].split())}", True
+        figure = Figure(name, address, " ".join(data.get("text/plain", "").split()), photo)
+        self.page.figures.append(figure)
+        kind = ' class="photo"' if photo else ""
+        size = f' width="{width}"' if width else ""
+        picture = f'<img src="{address}" alt="{escape(figure.alt)}"{size} loading="lazy">'
+        links = _links("figures", file, ("png", "svg")) if file else ""
+        if not caption:
+            self._html(f'<figure id="{name}"{kind}>{picture}{links}</figure>')
+            return
+        self._html(f'<figure id="{name}"{kind}>{picture}<figcaption>')
+        self.page.blocks += [caption, raw(f"{links}</figcaption></figure>")]
+
+    def _table(self, source: str, file: str | None) -> str:
+        """Frame a table of the house as it is; strip one of pandas of its styles and colour its verdicts."""
         if 'class="dgl-table"' in source:
-            return self._judged(source, source.count('<b class="verdict'), "table", file)
+            return self._framed(source, source.count('class="verdict'), "table words", file)
         table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
         table = re.sub(r' style="text-align: \w+;"', "", table)
         table = INDEX_NAME.sub(r"<thead><tr><th>\2</th>\1</tr></thead>", table)
-        table, verdicts = VERDICT_CELL.subn(_tagged, table)
+        table, verdicts = VERDICT_CELL.subn(lambda found: f"<td>{tag(found[1])}", table)
         cells = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", table, re.DOTALL)]
         words = sum(bool(re.match(r"[^\W\d]{2}", cell)) for cell in cells) > len(cells) / 3
-        return self._judged(table, verdicts, "table words" if words else "table", file)
+        return self._framed(table, verdicts, "table words" if words else "table", file)
 
-    def _judged(self, table: str, verdicts: int, kind: str, file: str | None) -> str:
-        """Frame a table; remember how many verdicts it holds, and the first one that holds any."""
+    def _framed(self, table: str, verdicts: int, kind: str, file: str | None) -> str:
+        self.page.judged += verdicts
+        where = f' id="{file}"' if file else ""
         kind = "table claims" if verdicts else kind
-        table = f'<div class="{kind}"{f" id={file}" if file else ""}>{table}</div>'
-        if verdicts:
-            table = unbroken(table)
-            self.page.judged += verdicts
-            self.page.ledger = self.page.ledger or table.replace(f" id={file}", "")
-        return table
+        return f'<div class="{kind}"{where}>{unbroken(table) if verdicts else table}</div>'
 
     def _stream(self, text: str, stream: str, provenance: bool) -> None:
         if provenance:
             self._where += text
             return
         if stream == "stderr":
-            self._add(f"<details><summary>Messages</summary><pre>{escape(text)}</pre></details>")
+            self._html(f"<details><summary>Messages</summary><pre>{escape(text)}</pre></details>")
             return
         for piece in LINE.split(text):
             if found := CHECK.fullmatch(piece):
-                self._add(self._check(*found.groups()))
+                self._html(self._check(*found.groups()))
             elif ANSWER.match(piece):
-                self._add(f'<p class="answer">{escape(piece)}</p>')
+                self._html(f'<p class="answer">{escape(piece)}</p>')
             elif piece.strip():
-                self._add(f"<pre>{escape(piece.rstrip(chr(10)))}</pre>")
+                lines = [f"<span{self._anchor(line)}>{escape(line)}</span>" for line in piece.rstrip("\n").split("\n")]
+                self._html(f"<pre>{chr(10).join(lines)}</pre>")
 
     def _check(self, title: str, detail: str | None) -> str:
         self.page.checks += 1
         more = f" <span>{escape(detail)}</span>" if detail else ""
-        return f'<div class="check"><b title="this check holds">✓</b><div>{escape(title)}{more}</div></div>'
+        sign = '<b title="this check holds">✓</b>'
+        return f'<div class="check"{self._anchor(title)}>{sign}<div>{escape(title)}{more}</div></div>'
 
-
-def _tagged(found: re.Match[str]) -> str:
-    """Colour the word that a table cell begins with."""
-    return f'<td class="{TONES.get(found[1], "open")}"><span class="tag">{found[1].capitalize()}</span>'
+    def _anchor(self, line: str) -> str:
+        """Write the id of a line that begins with the number of a check, once a page."""
+        number = NUMBER.match(line)
+        if number is None or number[0] in self.page.numbers:
+            return ""
+        self.page.numbers.add(number[0])
+        return f' id="check-{number[0]}"'
 
 
 def _links(folder: str, name: str, kinds: tuple[str, ...]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from torch.export import Dim
 
 from dgl_core.data.files.atomic import explained
 from dgl_core.data.files.tensors import REMEDY
-
-ONNX = ("onnx", "onnxscript")  # packages that torch needs to write ONNX
+from dgl_core.utils import needs
 
 
 class Answer(nn.Module):
@@ -38,13 +36,14 @@ def export(predictor: Any, path: Path, keep: Collection[str] | None = None) -> P
     named input a modality. ``keep`` is fixed in the file.
 
     Raises:
-        ValueError: another ending, or ONNX without the packages that torch needs for it.
+        ValueError: another ending.
+        MissingPackage: ONNX without the packages by which torch writes it (the extra ``export``).
     """
     writers = {".pt2": _write_torch, ".onnx": _write_onnx}
     if path.suffix not in writers:
         raise ValueError(f"{path.name!r} ends in {path.suffix!r}; end it in '.pt2' (torch.export) or '.onnx'.")
-    if path.suffix == ".onnx" and (missing := [name for name in ONNX if importlib.util.find_spec(name) is None]):
-        raise ValueError(f"ONNX needs the package {missing[0]!r}: pip install {' '.join(ONNX)}, or write '.pt2'.")
+    if path.suffix == ".onnx":
+        needs("ONNX files", "onnx", "onnxscript")
     predictor = copy.deepcopy(predictor).to("cpu")
     module = Answer(predictor, keep).eval()
     for network in (predictor.model, predictor.heads, predictor.preparation):
