@@ -182,7 +182,7 @@ for name in records.available():
     if len(design.maps()[name].imbalances) == 1:
         table = answers.columns_table(name, [("DGL", "vanilla"), ("G-Blending", "DGL"), ("UT alone", "DGL")])
         print(design.TITLES[name])
-        display(dgl_core.publish(f"table_{name}", table))
+        display(dgl_core.publish(f"table_map_{name}", table))
 
 # %% [markdown]
 # ## 9.4 Who wins where?
