@@ -253,9 +253,9 @@ TRAITS = {
 
 
 @functools.cache
-def fitted(path: Path = FITTED) -> dict:
-    """Read the regression behind forecasts."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+def fitted() -> dict:
+    """Read the regressions behind forecasts."""
+    return tomllib.loads(FITTED.read_text(encoding="utf-8"))
 
 
 def foretell(found: Mapping[str, float], fit: Mapping) -> Forecast:

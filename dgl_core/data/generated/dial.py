@@ -24,6 +24,7 @@ from dgl_core import data
 from dgl_core.data.generated.emotions.acting import bell
 from dgl_core.data.generated.portable import generator
 from dgl_core.data.recipe import SEEDS, Recipe, split_with
+from dgl_core.utils import needs
 
 if TYPE_CHECKING:
     from dgl_core.data.dataset import Dataset
@@ -163,6 +164,7 @@ def information(synergy: float, imbalance: float, modalities: int = 2, samples: 
     in cross-entropy, which is what heads are trained by: a multinomial logistic regression, fitted on half of the
     sample, on functions of each modality's posterior.
     """
+    needs("Best predictors on a dial", "sklearn")
     from sklearn.linear_model import LogisticRegression
 
     label, parts = plan(samples, modalities, synergy, seed=2**31 - 1)

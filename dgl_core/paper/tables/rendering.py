@@ -14,6 +14,7 @@ import pandas
 
 from dgl_core.paper.answers.verdicts import CONTRADICTED, NOT_TESTED, REPRODUCED
 from dgl_core.paper.tables.results import ABSENT, NOT_RUN
+from dgl_core.utils import importable
 from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, WORSE
 
 MOST_ROWS = 10  # a longer table folds
@@ -72,10 +73,10 @@ def plain(frame: pandas.DataFrame) -> str:
 
 def apply() -> None:
     """Let the running kernel show every DataFrame in this form; outside a kernel nothing happens."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
+    if not importable("IPython"):
         return
+    from IPython import get_ipython
+
     if (shell := get_ipython()) is not None:
         formatters = shell.display_formatter.formatters
         formatters["text/html"].for_type(pandas.DataFrame, html)
