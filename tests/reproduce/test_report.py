@@ -25,7 +25,7 @@ def build(*cells, out="/nowhere"):
 
 def test_the_title_goes_ahead_and_the_summary_is_set_apart():
     built, page = build(
-        text("# 9. Small\n\n**Question.** Why\nso?\n**Runtime.** 1 s.\n\n## 9.0 At once"),
+        text("# 9. Small\n\n**Question.** [Why](https://x.example)\nso?\n**Runtime.** 1 s.\n\n## 9.0 At once"),
         text("## 9.1 First part\n\nText."),
     )
     assert built.title == "9. Small" and built.question == "Why so?" and "# 9. Small" not in page

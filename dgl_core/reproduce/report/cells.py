@@ -27,6 +27,7 @@ NUMBER = re.compile(r"\d+\.\d+[a-z]\b")  # of a check: "2.3f"
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
 TITLE = re.compile(r"\A#\s+(.+?)\s*$\n?", re.MULTILINE)
 QUESTION = re.compile(r"^\*\*Question\.\*\*\s+(.+?)(?=\n\s*\n|\n\*\*|\Z)", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")  # a card leads to its page alone, so the question keeps the words of a link
 CLASSES = ((Comment, "c"), (Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Number, "m"),
            (Name.Function, "f"), (Name.Class, "f"), (Name.Decorator, "f"))  # fmt: skip
 
@@ -113,7 +114,7 @@ class Builder:
         if first and (title := TITLE.match(source)):
             self.page.title, source = title[1], source[title.end() :]
             question = QUESTION.search(source)
-            self.page.question = " ".join(question[1].split()) if question else ""
+            self.page.question = LINK.sub(r"\1", " ".join(question[1].split())) if question else ""
             summary, heading, rest = re.match(r"(.*?)(^#.*)?\Z", source, re.DOTALL | re.MULTILINE).group(1, 2, 0)
             # "**Question.** ...\n**Claim checked.** ..." are paragraphs of their own.
             summary = re.sub(r"\n(?=\*\*(?:Claim|Claims|Runtime))", "\n\n", summary).strip()
