@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from dgl_core.figures import style
+from dgl_core.figures.comparison import COLOURS
 from dgl_core.figures.style import Picture
 from dgl_core.paper.answers.regimes import TITLES
 from dgl_core.paper.answers.verdicts import NOT_TESTED
 from dgl_core.paper.claims.judging import Line
 from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, WORSE
 
-LOOKS = {BETTER: (style.GREEN, ">"), WORSE: (style.RED, "<"), EQUAL: (style.BLUE, "D"), UNDECIDED: (style.GREY, "o")}
-"""Word of the judge -> colour and marker, so that no verdict hangs on a colour alone."""
+MARKERS = {BETTER: ">", WORSE: "<", EQUAL: "D", UNDECIDED: "o"}  # so that no verdict hangs on a colour alone
 TICKS = (-20, -2, 0, 2, 20)  # points; the axis is linear between -2 and 2 and logarithmic beyond
 WIDEST = 40.0  # points; an interval beyond is cut at the edge of its panel
 
@@ -42,8 +42,8 @@ def verdicts(lines: Sequence[Line]) -> Picture:
     axes[0, 0].set_yticks(range(len(texts)), [textwrap.fill(text, 44) for text in texts])
     axes[0, 0].set_ylim(len(texts) - 0.5, -0.5)
     marks = [
-        figure.axes[0].plot([], [], marker=marker, color=colour, linestyle="-", label=word)[0]
-        for word, (colour, marker) in LOOKS.items()
+        figure.axes[0].plot([], [], marker=marker, color=COLOURS[word], linestyle="-", label=word)[0]
+        for word, marker in MARKERS.items()
     ]
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
     return Picture(figure, "; ".join(f"{line.text}, {line.dataset}: {line}" for line in lines))
@@ -57,8 +57,7 @@ def _line(panel: Axes, place: int, line: Line) -> None:
         panel.text(0, place, NOT_TESTED if line.outcome == NOT_TESTED else word, ha="center", va="center", fontsize=7,
                    color=style.GREY, backgroundcolor="white")  # fmt: skip
         return
-    colour, marker = LOOKS[judged.word]
-    delta = judged.member.delta
+    colour, delta = COLOURS[judged.word], judged.member.delta
     panel.fill_betweenx([place - 0.4, place + 0.4], -delta, delta, color="grey", alpha=0.15, linewidth=0)
     panel.plot([judged.low, judged.high], [place, place], "-", color=colour, linewidth=2)
-    panel.plot(judged.member.evidence.mean, place, marker, color=colour, markersize=6)
+    panel.plot(judged.member.evidence.mean, place, MARKERS[judged.word], color=colour, markersize=6)

@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas
 
-from dgl_core.paper.experiments import late_fusion
-from dgl_core.paper.experiments.profiles import REFERENCE_DATASETS, REFERENCE_SEEDS, TITLES
-from dgl_core.runs.run import reference
 from dgl_core.training.records import RunRecord
-from dgl_core.verdicts.statistics import Rows, percent
+from dgl_core.verdicts.statistics import percent
 
 ABSENT = "–"  # nothing was reported, or this row has no such branch
 NOT_RUN = "not run: data not present"
@@ -24,12 +21,6 @@ def spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.1f} (1)"
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} ({len(values)})"
-
-
-def reference_groups() -> dict[str, Rows]:
-    """Load the reference records of ``late_fusion.branches``: title of the data set -> rows."""
-    groups = {d: reference(late_fusion.branches("cpu", d, REFERENCE_SEEDS)) for d in REFERENCE_DATASETS}
-    return {TITLES[dataset]: rows for dataset, rows in groups.items() if any(rows.values())}
 
 
 def results_table(
