@@ -191,7 +191,8 @@ def status(name: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("pilots", "choose", "double", "run", "second", "publish", "procedure", "status"))
+    steps = ("pilots", "choose", "double", "run", "second", "publish", "procedure", "status")
+    parser.add_argument("what", choices=steps)
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
     parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
     parser.add_argument("--most", type=int, default=1000, help="of run: only looks at so many replicates or fewer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
 
 import pandas
@@ -17,7 +17,7 @@ from dgl_core.verdicts.registration import Family, registration
 from dgl_core.verdicts.statistics import signed
 
 HEADLINE = "headline"
-KEPT, OPEN, TURNED, NEW = "the same way", "no longer decided", "the other way", "decided only here"
+KEPT, OPEN, TURNED, NEW, NEITHER = "the same way", "no longer decided", "the other way", "only here", "neither"
 
 
 def at_second_rates(family: Family, find: Find) -> dict[str, Judged]:
@@ -33,10 +33,10 @@ def at_second_rates(family: Family, find: Find) -> dict[str, Judged]:
 
 
 def compare(answer: Answer, second: Judged) -> str:
-    """Say whether a difference points the same way at second-best rates: one of four words, or "" where neither does."""
+    """Say how a difference fares at second-best rates: KEPT | OPEN | TURNED | NEW, or NEITHER is one."""
     before, now = (judged.word if judged.word in (BETTER, WORSE) else "" for judged in (answer.judged, second))
     if not before:
-        return NEW if now else ""
+        return NEW if now else NEITHER
     return KEPT if now == before else TURNED if now else OPEN
 
 
@@ -51,13 +51,15 @@ def pairs() -> list[tuple[Answer, Judged]]:
     return found
 
 
-def counts(found: list[tuple[Answer, Judged]]) -> Mapping[str, int]:
-    """Count how the differences compare: word of ``compare`` -> questions."""
-    words = [compare(answer, second) for answer, second in found]
-    return {word: words.count(word) for word in (KEPT, OPEN, TURNED, NEW)}
+def counts(found: Sequence[tuple[Answer, Judged]]) -> pandas.DataFrame:
+    """Count how the differences of each set compare: one row a set, one column a word of ``compare``."""
+    words = pandas.Series([compare(answer, second) for answer, second in found], name="differences")
+    sets = pandas.Series([TITLES[answer.dataset] for answer, _ in found], name="set")
+    known = pandas.crosstab(sets, words).reindex(columns=[KEPT, OPEN, TURNED, NEW, NEITHER], fill_value=0)
+    return known.reindex([title for title in TITLES.values() if title in known.index])
 
 
-def table(found: list[tuple[Answer, Judged]]) -> pandas.DataFrame:
+def table(found: Sequence[tuple[Answer, Judged]]) -> pandas.DataFrame:
     """Show both differences with their intervals, in points, and how they compare; one row a question and set."""
     rows = [(a.question.asks, TITLES[a.dataset], _interval(a.judged), _interval(s), compare(a, s)) for a, s in found]
     columns = ["question", "set", "at the chosen rates", "at the second-best rates", "points"]
