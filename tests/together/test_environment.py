@@ -86,7 +86,7 @@ def test_conda_installs_the_lock_and_nothing_else():
 
 
 def docker_python() -> str:
-    by_digest = r"^FROM python:(\d+\.\d+)-slim@sha256:[0-9a-f]{64} AS base$"  # a tag alone may be another image tomorrow
+    by_digest = r"^FROM python:(\d+\.\d+)-slim@sha256:[0-9a-f]{64} AS base$"  # a tag may be another image tomorrow
     return re.search(by_digest, (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
 
 
