@@ -212,3 +212,21 @@ def test_the_sensitivity_line_judges_the_rows_at_their_second_rates_and_gives_no
 def test_a_row_that_was_not_run_at_its_second_rate_is_left_out():
     family = registration().families["headline", "triplet"]
     assert sensitivity.at_second_rates(family, lambda spec: None) == {}
+
+
+def test_a_rival_that_did_not_train_at_the_rate_it_took_over_gives_no_word():
+    """Bilinear joint training has the rate of concatenation; where it falls to chance there, nothing is compared."""
+    family = registration().families["conditions", "emotions"]
+
+    def find(lost: float):
+        def one(spec: RunSpec) -> RunRecord:
+            gain = -lost if spec.model_options.get("fusion") == "bilinear" and spec.method == "vanilla" else 0.0
+            return record(spec, {"fused": 0.7 + gain})
+
+        return one
+
+    fell = verdicts.answer_family(family, find(0.5))
+    assert fell["head-bilinear"].outcome == verdicts.NOT_TESTED and fell["head-bilinear"].holds is None
+    assert fell["head-bilinear"].detail.startswith("vanilla, bilinear reaches ")
+    assert not fell["head-sum"].untested and not fell["alpha-trend"].untested
+    assert not verdicts.answer_family(family, find(0.1))["head-bilinear"].untested, "a worse rival is still a rival"

@@ -152,8 +152,12 @@ def rate_of(name: str, row: str, which: str = "rate") -> float | None:
     """Look up the rate that a row's pilots chose, or those of the row that it varies; None before they did."""
     if len(regime(name).rates) == 1:
         return regime(name).rates[0]
-    like = row if row.endswith(" alone") else _row(row).get("like", row)
-    return chosen().get(name, {}).get(like, {}).get(which)
+    return chosen().get(name, {}).get(varied(row), {}).get(which)
+
+
+def varied(row: str) -> str:
+    """Name the row whose learning rate a row takes: the one that it varies, else itself."""
+    return row if row.endswith("alone") else _row(row).get("like", row)
 
 
 ROOM = 0.02  # by which a fused model has to lead the best modality alone

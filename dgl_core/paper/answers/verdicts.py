@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from dgl_core.paper.answers.evidence import Find, evidence
-from dgl_core.paper.answers.regimes import confirming_root, no_room, regime
+from dgl_core.paper.answers.regimes import best_form, confirming, confirming_root, no_room, regime, varied
 from dgl_core.runs import run
 from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, Judged, Member, judge
 from dgl_core.verdicts.registration import Family, Question, registration
@@ -73,13 +74,37 @@ def answer_family(family: Family, find: Find) -> dict[str, Answer]:
             before, now = found.get(question.id), judged[question.id]
             if before is None or (before.judged.word == UNDECIDED and now.n):
                 reached = look.replicates if now.n else 0
-                found[question.id] = Answer(question, family.dataset, now, reached, untested(question, family.dataset))
+                why = untested(question, family.dataset) or fallen(question, family.dataset, reached, find)
+                found[question.id] = Answer(question, family.dataset, now, reached, why)
     return found
 
 
 def untested(question: Question, name: str) -> str:
     """Say why a set cannot answer a question: a gain of fusion needs room above the best modality alone."""
     return no_room(name) if not question.of_branches and not question.measure else ""
+
+
+FALLEN = 20.0  # points below the row whose learning rate it takes: there a row did not train
+
+
+def fallen(question: Question, name: str, count: int, find: Find) -> str:
+    """Say that a rival did not train at the rate that it takes from the row it varies; empty where it did.
+
+    Validation scores decide. The registration has no such rule; it was added when the runs had shown the need, and it
+    can only take a word away.
+    """
+    than = best_form(name, question.than)
+    if varied(than) == than or not count:
+        return ""
+    rows = confirming(name, [than, varied(than)], count)
+    scores = {row: [found.score(part="val") for found in map(find, specs) if found] for row, specs in rows.items()}
+    if not all(scores.values()):
+        return ""
+    own, other = (100 * statistics.fmean(found) for found in scores.values())
+    if own > other - FALLEN:
+        return ""
+    return (f"{than} reaches {own:.1f} % on validation at the rate of {varied(than)}, which reaches {other:.1f} %: it "
+            "would need a rate of its own")  # fmt: skip
 
 
 def delta(question: Question, name: str) -> float:
