@@ -209,7 +209,8 @@ class Trainer:
         if self.team.size > 1:
             generator = self.generator(f"train/{rank}")  # of the augmentation; the order is common
         rows = order.split(spec.batch_size)[: self.steps_per_epoch]  # the last, smaller batch is dropped, as officially
-        for step, loaded in enumerate(streaming.batches(self.dataset, map(self.team.part, rows), generator)):
+        rows = [self.team.part(each) for each in rows]
+        for step, loaded in enumerate(streaming.batches(self.dataset, rows, generator)):
             self.step, batch = step, self._batch(*loaded)
             with self._precision():
                 values = self.method.step(self, batch)

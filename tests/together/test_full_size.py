@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from tiny import arrays, images, late, pictures
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from dgl_core import methods
+from dgl_core import methods, models
 from dgl_core.data.dataset import Dataset
 from dgl_core.data.transforms import RandomResizedCrop, Standardise
 from dgl_core.methods import METHODS
 from dgl_core.methods.base import Method
-from dgl_core.training import machine, streaming, train
+from dgl_core.training import machine, optimizer, streaming, train
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunSpec
@@ -207,6 +209,63 @@ def test_a_step_that_waits_is_seen(monkeypatch, act):
 
     monkeypatch.setitem(METHODS, "waiting", Waiting)
     assert watch(trainer(method="waiting"), monkeypatch)
+
+
+# -- no step copies anything to the device -----------------------------------------------------------------------------
+
+META = torch.device("meta")  # holds no values: whatever needs one on the host is an error, as on no other device
+
+
+class Copies(TorchDispatchMode):
+    """Lists operations that take a tensor of the host to the device, or back."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        found = function(*arguments, **options or {})
+        given = [x for x in tree_leaves((arguments, options)) if isinstance(x, torch.Tensor) and x.dim()]
+        places = {x.device for x in (*given, *(x for x in tree_leaves(found) if isinstance(x, torch.Tensor)))}
+        if len(places) > 1:
+            self.seen.append(function.overloadpacket.__name__)
+        return found
+
+
+def copies(method: str, dataset: Dataset, model, monkeypatch) -> tuple[list[str], list[str]]:
+    """Train an epoch on a device that is not the host; what was copied before the first step, and in the steps."""
+    spec = RunSpec("tiny", method, "custom", epochs=2, batch_size=4, milestones=(), clip=1.0)
+    plain_sgd = lambda spec, groups: torch.optim.SGD(  # noqa: E731 (there is no fused one for this device)
+        [{"params": list(each), "name": name, "scale": 1.0} for name, each in groups.items() if each], momentum=0.9)
+    monkeypatch.setattr(optimizer, "optimizer_of", plain_sgd)
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: contextlib.nullcontext())
+    monkeypatch.setattr(streaming, "place", lambda data, device, how: (data.to(device), "device"))
+    run = Trainer(spec, methods.build(method), model, dataset, META, Machine())
+    run.method.on_start(run)
+    monkeypatch.setattr(run, "_log_epoch", lambda logs: None)  # the one place where an epoch may wait
+    monkeypatch.setattr(run.method, "on_epoch_end", lambda state: None)
+    before, during, batches = Copies(), Copies(), streaming.batches
+
+    def watched(*arguments):
+        with before:
+            found = batches(*arguments)
+            first = next(found)
+        yield first  # a method may move what it remembers, once a run
+        with during:
+            yield from found
+
+    monkeypatch.setattr(streaming, "batches", watched)
+    run._train_epoch()
+    assert run.step >= 3
+    return before.seen, during.seen
+
+
+@pytest.mark.parametrize("method", ["vanilla", "dgl", "gblend", "ogm", "agm", "mla", "mmcosine", "mmpareto"])
+def test_no_step_copies_anything_to_the_device(monkeypatch, method):
+    """Of the official augmentation: moves in time; boxes and mirrors. Each kind of number is moved once an epoch."""
+    model = models.build("small", {"audio": (1, 20, 18), "visual": (3, 16, 16)}, 3, 0, width=2)
+    before, during = copies(method, clips(32), model, monkeypatch)
+    assert during == [] and before == ["_to_copy"] * 4
 
 
 # -- precision, compilation, determinism -------------------------------------------------------------------------------
