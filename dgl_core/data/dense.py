@@ -76,9 +76,7 @@ class PictureView(nn.Module):
         """Draw the random numbers of a training batch, [7, B, 1], uniform in 0..1; none without augmentation."""
         return torch.rand(7 if self.augment != "none" else 0, batch, 1, generator=generator, device=generator.device)
 
-    def _move(
-        self, pictures: dict[str, Tensor], target: Tensor, draw: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    def _move(self, pictures: dict[str, Tensor], target: Tensor, draw: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Zoom, cut, mirror and jitter; pixel i of the result looks at the share (i + offset + 1/2) / (zoom * n)."""
         device = target.device
         zoom = 1 + (LARGEST_ZOOM - 1) * draw[0]

@@ -241,6 +241,16 @@ class PerFrame(Augmentation):
         return self.transform.use(x.flatten(0, 1), drawn).unflatten(0, x.shape[:2]).transpose(1, 2)  # [B, 3, T, S, S]
 
 
+def halved(x: Tensor) -> Tensor:
+    """Halve height and width, [B, C, ..., H, W] -> [B, C, ..., H // 2, W // 2], by means over 2 x 2 values.
+
+    What is no picture and no spectrogram (vectors, tokens) stays as it is.
+    """
+    if x.dim() < 4 or not x.is_floating_point() or min(x.shape[-2:]) < 2:
+        return x
+    return F.avg_pool2d(x.flatten(1, -3), 2).unflatten(1, x.shape[1:-2])
+
+
 LIMIT = 5.0  # deviations; extracted features have rare values hundreds of deviations away
 
 

@@ -27,6 +27,7 @@ GUESS = 0.5  # seconds an epoch of a run of which nothing is known
 # modality and one of all together as long as the run; three extractions of all features.
 DERIVED = {"gblend_ogr": 4.0, "relearn": 1.05}
 SCORED = "scored"  # the entry of the counts that is the scoring of a sample, not a method
+HALVED = "halved"  # in the counts of a method: the same at half the height and width of pictures and spectrograms
 PROBE = 256  # training samples that are scored with the validation and test part, at most
 LIKE = operator.attrgetter("dataset", "model", "precision")  # what runs that cost about the same have in common
 
@@ -84,14 +85,21 @@ def counts(path: Path) -> dict[str, dict]:
 
 
 def counted(spec: RunSpec) -> tuple[Mapping, float] | None:
-    """Find the counts of a run's data set and network, and the operations of a training step for each sample of it."""
+    """Find the counts of a run's data set and network, and the operations of a training step for each sample of it.
+
+    Where some epochs are at half resolution, it is the mean over all epochs.
+    """
     row = counts(project_root() / "results" / "operations.json").get(f"{spec.dataset} {spec.model}")
     if row is None:
         return None
     factor, name = DERIVED.get(spec.method, 1.0), cost_name(spec)
     found = row["methods"].get("vanilla" if spec.method in DERIVED else name) or row["methods"]["vanilla"]
-    once = found.get("fixed_operations", 0.0) / spec.batch_size
-    return row, factor * (found["operations"] + once)
+    half = spec.halved_epochs / spec.epochs
+    if half and HALVED not in found:
+        return None
+    sizes = ((1 - half, found), (half, found.get(HALVED, found)))
+    each = sum(share * (at["operations"] + at.get("fixed_operations", 0.0) / spec.batch_size) for share, at in sizes)
+    return row, factor * each
 
 
 def step_work(spec: RunSpec) -> tuple[float, float] | None:
@@ -115,7 +123,8 @@ def operations(spec: RunSpec) -> float | None:
     share = alone / row["methods"]["vanilla"]["operations"] if alone else 1.0  # one modality is scored alone, too
     scored = min(PROBE, train) + sum(others)
     trained = train // spec.batch_size * spec.batch_size
-    return spec.epochs * (trained * each + scored * share * row["methods"][SCORED]["operations"])
+    scorings = -(-spec.epochs // spec.evaluate_every)
+    return spec.epochs * trained * each + scorings * scored * share * row["methods"][SCORED]["operations"]
 
 
 def speeds(rehearsed: Iterable[Mapping]) -> dict[str, float]:

@@ -60,9 +60,7 @@ def batches(dataset: Dataset, index: Sequence[Tensor], generator: torch.Generato
         yield dataset.batch(rows, generator) if drawn is None else dataset.batch(rows, drawn=drawn[step])
 
 
-def drawn_at_once(
-    dataset: Dataset, sizes: Sequence[int], generator: torch.Generator
-) -> list[dict[str, Drawn]] | None:
+def drawn_at_once(dataset: Dataset, sizes: Sequence[int], generator: torch.Generator) -> list[dict[str, Drawn]] | None:
     """Draw the random numbers of batches of these sizes as one batch after the other would; None where none can be.
 
     They lie on the data's device, each kind of number in one tensor that was copied there once.

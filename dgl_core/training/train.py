@@ -28,7 +28,7 @@ from dgl_core.training.loop import REVISION, Listener, Log, Trainer, TrainingDiv
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.training.saving import checkpoints, weights
-from dgl_core.training.selftest import settled
+from dgl_core.training.selftest import BACKEND, settled, without_graphs
 from dgl_core.utils import Range, brief, coerce, unknown_name
 
 __all__ = ["REVISION", "OutOfMemory", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
@@ -77,7 +77,7 @@ def device_named(name: str) -> torch.device:
 @torch.no_grad()
 def check_outputs(trainer: Trainer) -> None:
     """Raise a ``ValueError`` unless the model takes a sample of the data and gives logits of at least their classes."""
-    model, batch = trainer.model, trainer.batch(trainer.train_index[:1])
+    model, batch = trainer.model, trainer.at_resolution(trainer.batch(trainer.train_index[:1]))
     shapes = ", ".join(f"{m} {list(x.shape[1:])}" for m, x in batch.inputs.items())
     name, whole = f"model {trainer.spec.model!r}", whole_numbers(trainer)
     check_tokens(trainer)
@@ -159,7 +159,7 @@ def train(
     dataset = load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
     with prepared(spec, device, machine):
-        machine = settled(machine, spec, dataset, device) if team.size == 1 else machine
+        machine = settled(machine, spec, dataset, device, team.size)
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
         trainer = Trainer(spec, method, model, dataset, device, machine, team)
         check_outputs(trainer)
@@ -263,6 +263,9 @@ def fitted(
             print(line)
 
     where, machine = device_named(device), Machine.from_environment()
+    if machine.graphs:
+        compiled = dataclasses.replace(machine, compile=BACKEND)
+        machine = without_graphs(machine, "a network of your own is not self-tested", compiled)
     with prepared(spec, where, machine, one_thread=False):
         trainer = Trainer(spec, built, model, dataset, where, machine)
         check_outputs(trainer)

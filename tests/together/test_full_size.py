@@ -236,7 +236,8 @@ def copies(method: str, dataset: Dataset, model, monkeypatch) -> tuple[list[str]
     """Train an epoch on a device that is not the host; what was copied before the first step, and in the steps."""
     spec = RunSpec("tiny", method, "custom", epochs=2, batch_size=4, milestones=(), clip=1.0)
     plain_sgd = lambda spec, groups: torch.optim.SGD(  # noqa: E731 (there is no fused one for this device)
-        [{"params": list(each), "name": name, "scale": 1.0} for name, each in groups.items() if each], momentum=0.9)
+        [{"params": list(each), "name": name, "scale": 1.0} for name, each in groups.items() if each], momentum=0.9
+    )
     monkeypatch.setattr(optimizer, "optimizer_of", plain_sgd)
     monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: contextlib.nullcontext())
     monkeypatch.setattr(streaming, "place", lambda data, device, how: (data.to(device), "device"))
