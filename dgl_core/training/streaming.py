@@ -8,6 +8,8 @@ are drawn on the host for a whole epoch, so that they are the same on every devi
 from __future__ import annotations
 
 import copy
+import functools
+import sys
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,20 +32,46 @@ def stored_bytes(dataset: Dataset) -> int:
     return sum(x.numel() * x.element_size() for x in (*dataset.inputs.values(), dataset.target))
 
 
+def room_for(free: int, total: int, per_gpu: int) -> float:
+    """Count the bytes that the data of one run may take of a GPU memory of ``total`` bytes, ``free`` of them free now.
+
+    Runs that share a GPU start at different times, so each counts on its share of the whole, not on what is free.
+    """
+    return DATA_SHARE * min(free, total / per_gpu)
+
+
 def resident(needed: int, free: int, total: int, machine: Machine) -> bool:
     """Tell whether data of ``needed`` bytes are kept in a GPU memory of ``total`` bytes, ``free`` of them free now."""
+    return machine.data == "device" if machine.data != "auto" else needed <= room_for(free, total, machine.per_gpu)
+
+
+def streamed_because(needed: int, free: int, total: int, machine: Machine) -> str:
+    """Say why data are streamed where nobody asked for that, and what would keep them on the GPU if anything would."""
     if machine.data != "auto":
-        return machine.data == "device"
-    # Runs that share a GPU start at different times, so each counts on its share of the whole, not on what is free.
-    return needed <= DATA_SHARE * min(free, total / machine.per_gpu)
+        return ""
+    room, copies = room_for(free, total, machine.per_gpu), machine.per_gpu
+    each = f", one copy for each of {copies} trainings" if copies > 1 else ""
+    fewer = next((n for n in range(copies - 1, 0, -1) if needed <= room_for(free, total, n)), 0)
+    remedy = f"; PER_GPU={fewer} would keep them there" if fewer else ""
+    here = f"{needed / 1e9:.2f} GB do not fit in GPU memory ({room / 1e9:.2f} GB are for data{each})"
+    return f"{here}: they are streamed from memory-mapped files, of which all trainings read the same copy{remedy}."
+
+
+@functools.cache
+def say_once(sentence: str) -> None:
+    """Print a sentence on the first call with it, however many runs of this process it holds for."""
+    print(sentence, file=sys.stderr)
 
 
 def place(dataset: Dataset, device: torch.device, machine: Machine) -> tuple[Dataset, str]:
     """Place a data set for training on ``device``, and say where its arrays are: "device", "host" or "cpu" (no GPU)."""
     if device.type != "cuda":
         return dataset.to(device), "cpu"
-    if resident(stored_bytes(dataset), *torch.cuda.mem_get_info(device), machine):
+    needed, (free, total) = stored_bytes(dataset), torch.cuda.mem_get_info(device)
+    if resident(needed, free, total, machine):
         return dataset.to(device), "device"
+    if reason := streamed_because(needed, free, total, machine):
+        say_once(f"{dataset.name}: {reason}")
     return Streamed(dataset, device), "host"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 import threading
 from dataclasses import dataclass
 
@@ -135,6 +136,39 @@ def test_the_next_batches_are_gathered_meanwhile_and_no_more_than_that():
 )
 def test_data_stay_on_the_gpu_if_they_fit(needed, free, total, how, expected):
     assert streaming.resident(int(needed * GIB), int(free * GIB), int(total * GIB), how) is expected
+
+
+@pytest.mark.parametrize(
+    ("needed", "total", "per_gpu", "words"),
+    [
+        (
+            17.16e9,
+            85.5e9,
+            2,
+            "17.10 GB are for data, one copy for each of 2 trainings.*PER_GPU=1 would keep them",
+        ),
+        (17.16e9, 85.5e9, 4, "8.55 GB are for data, one copy for each of 4 trainings.*PER_GPU=1 would"),
+        (10e9, 85.5e9, 4, "PER_GPU=3 would keep them there"),
+        (115e9, 85.5e9, 1, r"34.20 GB are for data\): they are streamed .* read the same copy.$"),
+        (115e9, 85.5e9, 2, "read the same copy.$"),  # not even one copy would fit
+    ],
+)
+def test_data_that_do_not_fit_as_often_as_there_are_trainings_are_streamed_and_that_is_said(
+    monkeypatch, capsys, needed, total, per_gpu, words
+):
+    """Kinetics-Sounds twice on a card of 80 GB, for example; said once a process, however many runs."""
+    how = Machine(per_gpu=per_gpu)
+    assert not streaming.resident(needed, total, total, how)
+    streaming.say_once.cache_clear()
+    monkeypatch.setattr(streaming, "stored_bytes", lambda data: needed)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (total, total))
+    monkeypatch.setattr(streaming, "Streamed", lambda data, device: data)
+    for _ in range(2):
+        assert streaming.place(clips(), torch.device("cuda"), how)[1] == "host"
+    said = capsys.readouterr().err
+    assert re.search(words, said.strip()) and said.count("\n") == 1 and said.startswith("clips: ")
+    streaming.place(clips(), torch.device("cuda"), Machine(data="host"))
+    assert not capsys.readouterr().err, "as the reader asked"
 
 
 def test_the_size_of_stored_data():
