@@ -149,12 +149,39 @@ def train(
     """Run one specification from start (or from its checkpoint) to end, by default with this machine's settings.
 
     ``keep`` is a folder and a stem: the last and the best weights are written there under names that begin with it.
+    Where the GPU is too small for the data beside the run, it goes on with the data in host memory, and says so.
 
     Raises:
         ValueError: unknown names or options, or data that the method cannot use.
         TrainingDiverged: a loss is not finite. OutOfMemory: the GPU is too small.
     """
     device, machine = device or default_device(), machine or Machine.from_environment()
+    rest = device, root, checkpoint, every, log, key, revisions or {}, team, keep
+    try:
+        return _train(spec, machine, *rest)
+    except OutOfMemory as error:
+        if device.type != "cuda" or machine.data != "auto" or team.size > 1:
+            raise
+        said = str(error).split(". ")[0]
+    print(f"{said}; it goes on with its data in host memory, which is slower.", file=sys.stderr)
+    torch.cuda.empty_cache()
+    return _train(spec, dataclasses.replace(machine, data="host"), *rest)
+
+
+def _train(
+    spec: RunSpec,
+    machine: Machine,
+    device: torch.device,
+    root: str | None,
+    checkpoint: Path | None,
+    every: float,
+    log: Log | None,
+    key: str,
+    revisions: Mapping[str, int],
+    team: Team,
+    keep: tuple[Path, str] | None,
+) -> RunRecord:
+    """Do what ``train`` says, with these settings of the machine."""
     method = methods.build(spec.method, spec.method_options)
     dataset = load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
@@ -166,7 +193,7 @@ def train(
         trainer.keeps = keep is not None
         trainer.fit(checkpoint, every, log)
         files = weights.keep(trainer, *keep) if keep and team.rank == 0 else {}
-        return trainer.record(key, revisions or {}, files)
+        return trainer.record(key, revisions, files)
 
 
 def fit(

@@ -422,3 +422,26 @@ def test_out_of_memory_says_what_to_lower(monkeypatch, place):
     ):
         assert advice in text
     assert "Tried to allocate" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("first", ["auto", "device"])
+def test_a_run_that_finds_the_gpu_too_small_goes_on_with_its_data_on_the_host(monkeypatch, capsys, first):
+    """Unless the reader has said where the data are to be, or the host is too small as well."""
+    asked = []
+
+    def small(spec, machine, *rest):
+        asked.append(machine.data)
+        if len(asked) == 1:
+            raise OutOfMemory(f"{spec}: out of memory on cuda, 8 GiB with batch_size 64 in fp32. Set batch_size=32.")
+        return "record"
+
+    monkeypatch.setattr(train, "_train", small)
+    made = lambda: train.train(RunSpec("tiny"), device=torch.device("cuda"), machine=Machine(data=first))  # noqa: E731
+    if first == "device":
+        with pytest.raises(OutOfMemory):
+            made()
+        return
+    assert made() == "record" and asked == ["auto", "host"]
+    said = capsys.readouterr().err
+    assert said.endswith("in fp32; it goes on with its data in host memory, which is slower.\n")
+    assert said.count("\n") == 1
