@@ -38,7 +38,8 @@ class Estimates:
     def __init__(self, stores: Iterable[Path], rehearsals: Path):
         self._recorded: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._rehearsed: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for record in chain.from_iterable(Store(store).records() for store in stores):
+        records = chain.from_iterable(Store(store).records() for store in stores)
+        for record in (record for record in records if not record.spec.half_resolution):  # its epochs are of two kinds
             self._recorded[LIKE(record.spec)][cost_name(record.spec)].append(
                 record.cost["seconds"] / record.spec.epochs
             )
@@ -61,7 +62,12 @@ class Estimates:
         return counted / speed if counted and speed else None
 
     def measured(self, spec: RunSpec) -> float | None:
-        """Estimate the seconds of a run by the same method on the same data, else by other methods; None: not known."""
+        """Estimate the seconds of a run by the same method on the same data, else by other methods.
+
+        None: not known, or epochs at half resolution, which arithmetic tells apart.
+        """
+        if spec.half_resolution:
+            return None
         for known in (self._recorded.get(LIKE(spec)), self._rehearsed.get(LIKE(spec))):
             if known:
                 each = known.get(cost_name(spec)) or [seconds for values in known.values() for seconds in values]

@@ -116,7 +116,7 @@ class RunSpec:
     @property
     def halved_epochs(self) -> int:
         """Count the first epochs, those at half resolution."""
-        return math.ceil(self.half_resolution * self.epochs)
+        return round(self.half_resolution * self.epochs)
 
     def but(self, **changes) -> RunSpec:
         """Copy the specification with some fields changed."""
