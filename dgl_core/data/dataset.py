@@ -15,11 +15,38 @@ from torch import Tensor, nn
 
 from dgl_core.data.tasks import TASKS
 from dgl_core.data.tasks.classes import Task, listed_names, shown
-from dgl_core.data.transforms import Augmentation, Drawn
 from dgl_core.utils import unknown_name
 
 PARTS = ("train", "val", "test")
 TAKEN = frozenset({"fused", "fusion", "heads", "training"})  # names of branches, groups of parameters, a torch switch
+
+Drawn = tuple[Tensor, ...]  # the random numbers of a batch
+
+
+class Augmentation(nn.Module):
+    """Change a batch at random in two parts: draw the numbers, which need no values, then use them.
+
+    The numbers of many batches can so be drawn at once and moved to a GPU together, and those of a modality that is not
+    wanted are drawn all the same.
+    """
+
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
+        """Draw the numbers for stored values of a shape ``[B, ...]``, on the generator's device; by default none."""
+        return ()
+
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
+        """Turn stored values ``x`` [B, ...] into network input; ``drawn`` is on their device, None in evaluation."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if generator is None:
+            return self.use(x, None)
+        return self.use(x, moved(self.draw(x.shape, generator), x.device))
+
+
+def moved(drawn: Drawn, device: torch.device) -> Drawn:
+    """Copy random numbers to where they are used; a GPU does not let the host wait for that."""
+    return tuple(numbers.to(device, non_blocking=True) for numbers in drawn)
 
 
 class ToFloat(Augmentation):

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgl_core.data.dataset import Dataset
+from dgl_core.data.dataset import Dataset, Drawn, moved
 from dgl_core.data.tasks.label_maps import VOID, Segmentation, at_size, median_frequency
-from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Drawn, moved
+from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 LARGEST_ZOOM, JITTER = 1.4, 0.1
 VIEW = "\0view"  # key of the numbers that all modalities share; no modality can have this name

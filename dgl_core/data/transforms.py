@@ -8,37 +8,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from dgl_core.data.dataset import Augmentation, Drawn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0..1, as in the official code
 Value = float | Sequence[float]  # one for all channels, or one each
-Drawn = tuple[Tensor, ...]  # the random numbers of a batch
-
-
-class Augmentation(nn.Module):
-    """Change a batch at random in two parts: draw the numbers, which need no values, then use them.
-
-    The numbers of many batches can so be drawn at once and moved to a GPU together, and those of a modality that is not
-    wanted are drawn all the same.
-    """
-
-    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
-        """Draw the numbers for stored values of a shape ``[B, ...]``, on the generator's device; by default none."""
-        return ()
-
-    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
-        """Turn stored values ``x`` [B, ...] into network input; ``drawn`` is on their device, None in evaluation."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        if generator is None:
-            return self.use(x, None)
-        return self.use(x, moved(self.draw(x.shape, generator), x.device))
-
-
-def moved(drawn: Drawn, device: torch.device) -> Drawn:
-    """Copy random numbers to where they are used; a GPU does not let the host wait for that."""
-    return tuple(numbers.to(device, non_blocking=True) for numbers in drawn)
 
 
 class Standardise(Augmentation):

@@ -115,8 +115,8 @@ class RunSpec:
 
     @property
     def halved_epochs(self) -> int:
-        """Count the first epochs, those at half resolution."""
-        return round(self.half_resolution * self.epochs)
+        """Count the first epochs, those at half resolution; a part of one does not count."""
+        return math.floor(self.half_resolution * self.epochs + 1e-9)
 
     def but(self, **changes) -> RunSpec:
         """Copy the specification with some fields changed."""

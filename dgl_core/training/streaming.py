@@ -18,8 +18,7 @@ from itertools import islice, repeat
 import torch
 from torch import Tensor, nn
 
-from dgl_core.data.dataset import Dataset
-from dgl_core.data.transforms import Drawn, moved
+from dgl_core.data.dataset import Dataset, Drawn, moved
 from dgl_core.training.machine import Machine
 
 DATA_SHARE = 0.4  # of the free GPU memory that data may take; weights, activations and workspaces need the rest
