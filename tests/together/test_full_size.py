@@ -85,6 +85,25 @@ def test_streamed_batches_are_those_of_data_in_memory(own_way):
     assert torch.equal(here.get_state(), there.get_state())
 
 
+@pytest.mark.parametrize("size", [3, 4])  # 3: the last batch is smaller, so each draws for itself
+@pytest.mark.parametrize("kept", [["audio", "visual"], ["visual"]])
+@pytest.mark.parametrize("placed", [lambda data: data, lambda data: Streamed(data, "cpu")], ids=["memory", "streamed"])
+def test_numbers_drawn_for_an_epoch_are_those_that_each_batch_would_draw(placed, kept, size):
+    """Bit for bit, and also where a modality is left out: records of before stay what they are."""
+    data = clips().only(kept)
+    rows = torch.randperm(16, generator=torch.Generator().manual_seed(1)).split(size)
+    each, at_once = (torch.Generator().manual_seed(2) for _ in range(2))
+    found = list(streaming.batches(placed(data), rows, at_once))
+    assert len(found) == len(rows)
+    for index, (inputs, target) in zip(rows, found, strict=True):
+        expected, labels = data.batch(index, each)
+        assert list(inputs) == list(expected) == kept and torch.equal(target, labels)
+        assert all(torch.equal(inputs[m], expected[m]) for m in kept)
+    assert torch.equal(each.get_state(), at_once.get_state())
+    drawn = streaming.drawn_at_once(placed(data), [len(index) for index in rows], at_once)
+    assert (drawn is None) == (size == 3)
+
+
 @pytest.mark.parametrize("method", ["dgl", "pmr"])
 def test_training_on_streamed_data_ends_with_the_same_weights(monkeypatch, method):
     resident = trainer(method=method)
