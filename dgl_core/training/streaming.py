@@ -8,7 +8,6 @@ are drawn on the host for a whole epoch, so that they are the same on every devi
 from __future__ import annotations
 
 import copy
-import functools
 import sys
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -56,10 +55,7 @@ def streamed_because(needed: int, free: int, total: int, machine: Machine) -> st
     return f"{here}: they are streamed from memory-mapped files, of which all trainings read the same copy{remedy}."
 
 
-@functools.cache
-def say_once(sentence: str) -> None:
-    """Print a sentence on the first call with it, however many runs of this process it holds for."""
-    print(sentence, file=sys.stderr)
+_said: set[str] = set()  # data sets that this process has told about, once for however many runs
 
 
 def place(dataset: Dataset, device: torch.device, machine: Machine) -> tuple[Dataset, str]:
@@ -69,8 +65,10 @@ def place(dataset: Dataset, device: torch.device, machine: Machine) -> tuple[Dat
     needed, (free, total) = stored_bytes(dataset), torch.cuda.mem_get_info(device)
     if resident(needed, free, total, machine):
         return dataset.to(device), "device"
-    if reason := streamed_because(needed, free, total, machine):
-        say_once(f"{dataset.name}: {reason}")
+    reason = streamed_because(needed, free, total, machine)
+    if reason and dataset.name not in _said:
+        print(f"{dataset.name}: {reason}", file=sys.stderr)
+        _said.add(dataset.name)
     return Streamed(dataset, device), "host"
 
 

@@ -178,7 +178,7 @@ def test_data_that_do_not_fit_as_often_as_there_are_trainings_are_streamed_and_t
     """Kinetics-Sounds twice on a card of 80 GB, for example; said once a process, however many runs."""
     how = Machine(per_gpu=per_gpu)
     assert not streaming.resident(needed, total, total, how)
-    streaming.say_once.cache_clear()
+    monkeypatch.setattr(streaming, "_said", set())
     monkeypatch.setattr(streaming, "stored_bytes", lambda data: needed)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (total, total))
     monkeypatch.setattr(streaming, "Streamed", lambda data, device: data)
