@@ -23,6 +23,7 @@ from dgl_core.training.machine import Machine
 DATA_SHARE = 0.4  # of the free GPU memory that data may take; weights, activations and workspaces need the rest
 AHEAD = 2  # batches gathered in advance
 TARGET = "\0target"  # key of the target in a gathered batch; no modality can have this name
+_said: set[str] = set()  # data sets that this process has told about, once for however many runs
 
 
 def stored_bytes(dataset: Dataset) -> int:
@@ -53,9 +54,6 @@ def streamed_because(needed: int, free: int, total: int, machine: Machine) -> st
     remedy = f"; PER_GPU={fewer} would keep them there" if fewer else ""
     here = f"{needed / 1e9:.2f} GB do not fit in GPU memory ({room / 1e9:.2f} GB are for data{each})"
     return f"{here}: they are streamed from memory-mapped files, of which all trainings read the same copy{remedy}."
-
-
-_said: set[str] = set()  # data sets that this process has told about, once for however many runs
 
 
 def place(dataset: Dataset, device: torch.device, machine: Machine) -> tuple[Dataset, str]:
