@@ -20,25 +20,47 @@ from dgl_core.utils import unknown_name
 PARTS = ("train", "val", "test")
 TAKEN = frozenset({"fused", "fusion", "heads", "training"})  # names of branches, groups of parameters, a torch switch
 
+Drawn = tuple[Tensor, ...]  # the random numbers of a batch
 
-class ToFloat(nn.Module):
+
+class Augmentation(nn.Module):
+    """Change a batch at random in two parts: draw the numbers, which need no values, then use them.
+
+    The numbers of many batches can so be drawn at once and moved to a GPU together, and those of a modality that is not
+    wanted are drawn all the same.
+    """
+
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
+        """Draw the numbers for stored values of a shape ``[B, ...]``, on the generator's device; by default none."""
+        return ()
+
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
+        """Turn stored values ``x`` [B, ...] into network input; ``drawn`` is on their device, None in evaluation."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if generator is None:
+            return self.use(x, None)
+        return self.use(x, moved(self.draw(x.shape, generator), x.device))
+
+
+def moved(drawn: Drawn, device: torch.device) -> Drawn:
+    """Copy random numbers to where they are used; a GPU does not let the host wait for that."""
+    return tuple(numbers.to(device, non_blocking=True) for numbers in drawn)
+
+
+class ToFloat(Augmentation):
     """Convert stored values to float32, in training and in evaluation."""
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
         return x.to(torch.float32)
 
-    def skip(self, batch: int, generator: torch.Generator) -> None:
-        """Nothing is drawn here."""
 
-
-class ToIndex(nn.Module):
+class ToIndex(Augmentation):
     """Convert stored integers to the ones that an embedding takes, in training and in evaluation."""
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
         return x.to(torch.int64)
-
-    def skip(self, batch: int, generator: torch.Generator) -> None:
-        """Nothing is drawn here."""
 
 
 class Preparation(nn.Module):
@@ -211,30 +233,50 @@ class Dataset:
             raise unknown_name("part", part, PARTS)
         return self._indices[part]
 
-    def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
+    def batch(
+        self, index: Tensor, generator: torch.Generator | None = None, drawn: Mapping[str, Drawn] | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Return one batch, ready for the model: ``({modality: float32 [B, ...]}, target [B])``, on the set's device.
 
         Args:
             index: rows ``[B]``.
-            generator: source of the training augmentation; None: evaluation.
+            generator: source of the training augmentation. drawn: what ``draw`` took from it before, on the set's
+                device. Neither: evaluation.
         """
         index = index.to(self.target.device)
-        inputs = self.transformed(lambda m: _rows(self.inputs[m], index), len(index), generator)
+        inputs = self.transformed(lambda m: _rows(self.inputs[m], index), len(index), generator, drawn)
         return inputs, self.target.index_select(0, index)
 
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Drawn] | None:
+        """Draw the random numbers of ``count`` samples as ``batch`` would, without reading one.
+
+        None, and nothing is drawn, where a transform, or a set that makes its batches in its own way, only draws by
+        working.
+        """
+        if type(self).batch is not Dataset.batch or not all(hasattr(t, "draw") for t in self.transforms.values()):
+            return None
+        drawn = {m: t.draw((count, *self.inputs[m].shape[1:]), generator) for m, t in self.transforms.items()}
+        return {m: drawn[m] for m in self.kept}
+
     def transformed(
-        self, stored: Callable[[str], Tensor], count: int, generator: torch.Generator | None
+        self,
+        stored: Callable[[str], Tensor],
+        count: int,
+        generator: torch.Generator | None = None,
+        drawn: Mapping[str, Drawn] | None = None,
     ) -> dict[str, Tensor]:
         """Turn the stored values of ``count`` samples into network input, for the modalities that are ``kept``.
 
         The random numbers of the others are drawn all the same: a modality alone is augmented as it is among others.
         """
+        if drawn is not None:
+            return {m: self.transforms[m].use(stored(m), drawn[m]) for m in self.kept}
         inputs = {}
         for m, transform in self.transforms.items():
             if m in self.kept:
                 inputs[m] = transform(stored(m), generator)
-            elif generator is not None and hasattr(transform, "skip"):
-                transform.skip(count, generator)
+            elif generator is not None and hasattr(transform, "draw"):
+                transform.draw((count, *self.inputs[m].shape[1:]), generator)
             elif generator is not None:
                 transform(stored(m), generator)
         return inputs

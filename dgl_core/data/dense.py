@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgl_core.data.dataset import Dataset
+from dgl_core.data.dataset import Dataset, Drawn, moved
 from dgl_core.data.tasks.label_maps import VOID, Segmentation, at_size, median_frequency
 from dgl_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 LARGEST_ZOOM, JITTER = 1.4, 0.1
+VIEW = "\0view"  # key of the numbers that all modalities share; no modality can have this name
 
 
 class PictureView(nn.Module):
@@ -44,22 +45,24 @@ class PictureView(nn.Module):
             self.register_buffer(f"{m}_std", torch.tensor(std).view(-1, 1, 1))
 
     def forward(
-        self, inputs: Mapping[str, Tensor], target: Tensor, generator: torch.Generator | None = None
+        self, inputs: Mapping[str, Tensor], target: Tensor, draw: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Turn ``inputs`` {m: [B, C, h, w] or [B, h, w]} and ``target`` [B, H, W], both as stored, into network input.
+
+        ``draw``: what ``draw`` has drawn, in training; on their device.
 
         Returns:
             ``({m: float32 [B, C, h', w']}, int64 [B, H', W'])``: in training the target has the size of the inputs, in
             evaluation the size of the stored labels (padded alike), where predictions are scored.
         """
         pictures = {m: x if x.dim() == 4 else x[:, None] for m, x in inputs.items()}
-        if generator is None:
+        if draw is None:
             pictures = {m: x.float() for m, x in pictures.items()}
             pictures["rgb"] = pictures["rgb"] / 255
         elif self.augment == "none":
             return self.forward(inputs, at_size(target, self.size))
         else:
-            pictures, target = self._move(pictures, target, generator)
+            pictures, target = self._move(pictures, target, draw)
         ratio = [n / m for n, m in zip(target.shape[-2:], self.size, strict=True)]
         border = [round((p - n) * r) for p, n, r in zip(self.padded, self.size, ratio, strict=True)]
         inputs = {m: self._standardise(m, x) for m, x in pictures.items()}
@@ -69,12 +72,13 @@ class PictureView(nn.Module):
         x = (x - getattr(self, f"{modality}_mean")) / getattr(self, f"{modality}_std")
         return F.pad(x, (0, self.padded[1] - self.size[1], 0, self.padded[0] - self.size[0]))
 
-    def _move(
-        self, pictures: dict[str, Tensor], target: Tensor, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Draw the random numbers of a training batch, [7, B, 1], uniform in 0..1; none without augmentation."""
+        return torch.rand(7 if self.augment != "none" else 0, batch, 1, generator=generator, device=generator.device)
+
+    def _move(self, pictures: dict[str, Tensor], target: Tensor, draw: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Zoom, cut, mirror and jitter; pixel i of the result looks at the share (i + offset + 1/2) / (zoom * n)."""
-        batch, device = len(target), target.device
-        draw = torch.rand(7, batch, 1, generator=generator, device=generator.device).to(device)  # uniform in 0..1
+        device = target.device
         zoom = 1 + (LARGEST_ZOOM - 1) * draw[0]
         rows, columns = (
             (torch.arange(n, device=device) + 0.5 + place * (zoom - 1) * n) / (zoom * n)  # [B, n], 0..1 of the picture
@@ -178,10 +182,17 @@ class DenseDataset(Dataset):
         self.view = PictureView(size, multiple, statistics, augment)
         self.task = Segmentation(len(self.classes), median_frequency(target[train], len(self.classes)), maps)
 
-    def batch(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
+    def batch(
+        self, index: Tensor, generator: torch.Generator | None = None, drawn: Mapping[str, Drawn] | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
         index = index.to(self.target.device)
+        if generator is not None:
+            drawn = {VIEW: moved(self.draw(len(index), generator)[VIEW], index.device)}
         stored = {m: x.index_select(0, index) for m, x in self.inputs.items()}
-        return self.view(stored, self.target.index_select(0, index), generator)
+        return self.view(stored, self.target.index_select(0, index), None if drawn is None else drawn[VIEW][0])
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Drawn]:
+        return {VIEW: (self.view.draw(count, generator),)}
 
     def preparation(self, modalities: Collection[str]) -> nn.Module:
         return PicturePreparation(self.view)

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from dgl_core.data.dataset import Augmentation, Drawn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0..1, as in the official code
 Value = float | Sequence[float]  # one for all channels, or one each
 
 
-class Standardise(nn.Module):
+class Standardise(Augmentation):
     """``(x - mean) / std``; in training moved by a few steps and mirrored at random.
 
     Args:
@@ -34,37 +36,33 @@ class Standardise(nn.Module):
         self.channels, self.shift, self.flip = channels, shift, flip
         self.plain = bool((self.mean == 0).all() and (self.std == 1).all())  # only converts
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
+        """Draw the moves (rows, columns), [B, 1] each, and who is mirrored [B]."""
+        if not (any(self.shift) or self.flip):
+            return ()
+        steps = [torch.randint(-most, most + 1, (shape[0], 1), generator=generator, device=generator.device)
+                 for most in self.shift]  # fmt: skip
+        return (*steps, _mirror(shape[0], generator)) if self.flip else tuple(steps)
+
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
         x = x.permute(0, 3, 1, 2) if self.channels == "last" else x.unsqueeze(1)
-        if generator is not None and (any(self.shift) or self.flip):
-            x = self._move(x, generator)
+        if drawn:
+            x = self._move(x, *drawn)
         x = x.to(torch.float32)
         return x if self.plain else (x - self.mean).div_(self.std)
 
-    def skip(self, batch: int, generator: torch.Generator) -> None:
-        """Draw what ``forward`` would, so that what comes after it is the same without this modality."""
-        if any(self.shift) or self.flip:
-            self._draw(batch, generator)
-
-    def _draw(self, batch: int, generator: torch.Generator) -> tuple[list[Tensor], Tensor | None]:
-        """Draw the moves (rows, columns), [B, 1] each, and who is mirrored [B]."""
-        steps = [torch.randint(-most, most + 1, (batch, 1), generator=generator, device=generator.device)
-                 for most in self.shift]  # fmt: skip
-        return steps, _mirror(batch, generator) if self.flip else None
-
-    def _move(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        batch, (height, width), device = len(x), x.shape[-2:], generator.device
-        steps, mirror = self._draw(batch, generator)
-        rows, columns = ((torch.arange(size, device=device) + step).clamp_(0, size - 1)  # [B, size]
-                         for size, step in zip((height, width), steps, strict=True))  # fmt: skip
+    def _move(self, x: Tensor, down: Tensor, right: Tensor, mirror: Tensor | None = None) -> Tensor:
+        batch, (height, width) = len(x), x.shape[-2:]
+        rows, columns = ((torch.arange(size, device=x.device) + step).clamp_(0, size - 1)  # [B, size]
+                         for size, step in ((height, down), (width, right)))  # fmt: skip
         if mirror is not None:
             columns = torch.where(mirror[:, None], columns.flip(1), columns)
-        index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).to(x.device, non_blocking=True)  # [B, HW]
+        index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # [B, HW]
         flat = x.reshape(batch, -1, height * width)
         return flat.gather(2, index[:, None, :].expand(-1, flat.shape[1], -1)).reshape(x.shape)
 
 
-class RandomResizedCrop(nn.Module):
+class RandomResizedCrop(Augmentation):
     """The official picture augmentation for a whole batch: random resized crop, mirror, ImageNet normalisation.
 
     In training each picture ``[H, W, 3]`` is cut to a box of random area and aspect, scaled to ``size`` x ``size`` with
@@ -89,23 +87,23 @@ class RandomResizedCrop(nn.Module):
         self.register_buffer("mean", 255 * _per_channel(IMAGENET_MEAN))
         self.register_buffer("std", 255 * _per_channel(IMAGENET_STD))
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        count, height, width, _ = x.shape
-        if generator is None:
-            boxes = torch.tensor([[0, 0, height, width]]).expand(count, 4)
-            mirror = torch.zeros(count, dtype=torch.bool)
-        else:
-            boxes, mirror = self.boxes(count, height, width, generator), _mirror(count, generator)
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
+        """Draw the boxes [B, 4] and who is mirrored [B]."""
+        count, height, width, _ = shape
+        return self.boxes(count, height, width, generator), _mirror(count, generator)
+
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
+        boxes, mirror = self._all_of(x) if drawn is None else drawn
         pictures = x.permute(0, 3, 1, 2)  # channels last in memory, what the fast path wants
         if x.device.type == "cpu":
             return self._one_by_one(pictures, boxes.tolist(), mirror.tolist())
-        boxes, mirror = boxes.to(x.device, non_blocking=True), mirror.to(x.device, non_blocking=True)
         return (resample(pictures, boxes, mirror, self.size) - self.mean) / self.std
 
-    def skip(self, batch: int, generator: torch.Generator) -> None:
-        """Draw what ``forward`` would, so that what comes after it is the same without this modality."""
-        torch.rand(4, batch, self.TRIES, generator=generator, device=generator.device, dtype=torch.float64)
-        _mirror(batch, generator)
+    def _all_of(self, x: Tensor) -> Drawn:
+        """Return the boxes that are the whole pictures, nobody mirrored, made where ``x`` is: nothing is copied."""
+        boxes = torch.zeros(len(x), 4, dtype=torch.long, device=x.device)
+        boxes[:, 2], boxes[:, 3] = x.shape[1], x.shape[2]
+        return boxes, torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
     def boxes(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
         """Draw random boxes (top, left, height, width), integer ``[count, 4]``; the number of draws does not vary."""
@@ -178,7 +176,7 @@ def _per_channel(value: Value) -> Tensor:
     return tensor.view(-1, 1, 1) if tensor.dim() else tensor
 
 
-class TimeCrop(nn.Module):
+class TimeCrop(Augmentation):
     """A piece ``[B, 1, F, width]`` of each spectrogram ``[B, F, T]``: in training a random one, else the middle.
 
     **Source:** official ``dataset/KSDataset.py``: five of ten seconds from a random start. **Difference:** there the
@@ -190,30 +188,48 @@ class TimeCrop(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        spare = x.shape[2] - self.width
-        if generator is None:
-            return x[:, None, :, spare // 2 : spare // 2 + self.width].to(torch.float32)
-        start = torch.randint(0, spare + 1, (len(x), 1, 1), generator=generator, device=generator.device)
-        columns = start.to(x.device, non_blocking=True) + torch.arange(self.width, device=x.device)  # [B, 1, width]
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
+        """Draw where each piece starts, [B, 1, 1]."""
+        last = shape[2] - self.width
+        return (torch.randint(0, last + 1, (shape[0], 1, 1), generator=generator, device=generator.device),)
+
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
+        if drawn is None:
+            first = (x.shape[2] - self.width) // 2
+            return x[:, None, :, first : first + self.width].to(torch.float32)
+        columns = drawn[0] + torch.arange(self.width, device=x.device)  # [B, 1, width]
         return x.gather(2, columns.expand(-1, x.shape[1], -1)).unsqueeze(1).to(torch.float32)
 
 
-class PerFrame(nn.Module):
+class PerFrame(Augmentation):
     """A transform of pictures ``[N, H, W, 3]`` on clips: each frame draws its own crop, as in the official code."""
 
-    def __init__(self, transform: nn.Module):
+    def __init__(self, transform: Augmentation):
         super().__init__()
         self.transform = transform
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.transform(x.flatten(0, 1), generator).unflatten(0, x.shape[:2]).transpose(1, 2)  # [B, 3, T, S, S]
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
+        """Draw what ``transform`` needs for ``B * T`` pictures."""
+        return self.transform.draw((shape[0] * shape[1], *shape[2:]), generator)
+
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
+        return self.transform.use(x.flatten(0, 1), drawn).unflatten(0, x.shape[:2]).transpose(1, 2)  # [B, 3, T, S, S]
+
+
+def halved(x: Tensor) -> Tensor:
+    """Halve height and width, [B, C, ..., H, W] -> [B, C, ..., H // 2, W // 2], by means over 2 x 2 values.
+
+    What is no picture and no spectrogram (vectors, tokens) stays as it is.
+    """
+    if x.dim() < 4 or not x.is_floating_point() or min(x.shape[-2:]) < 2:
+        return x
+    return F.avg_pool2d(x.flatten(1, -3), 2).unflatten(1, x.shape[1:-2])
 
 
 LIMIT = 5.0  # deviations; extracted features have rare values hundreds of deviations away
 
 
-class StandardiseFeatures(nn.Module):
+class StandardiseFeatures(Augmentation):
     """``(x - mean) / std`` with mean and deviation of each entry of ``train`` ``[N, D]``, cut to five deviations."""
 
     def __init__(self, train: Tensor):
@@ -223,11 +239,8 @@ class StandardiseFeatures(nn.Module):
         self.register_buffer("mean", mean.float())
         self.register_buffer("std", torch.where(std > 0, std, 1.0).float())  # a constant entry becomes zero
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def use(self, x: Tensor, drawn: Drawn | None) -> Tensor:
         return ((x.to(torch.float32) - self.mean) / self.std).clamp(-LIMIT, LIMIT)
-
-    def skip(self, batch: int, generator: torch.Generator) -> None:
-        """Nothing is drawn here."""
 
 
 def group_folds(groups: Sequence[str], folds: int) -> list[int]:

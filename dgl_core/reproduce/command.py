@@ -123,6 +123,7 @@ def reproduce(options: argparse.Namespace) -> int:
 def train(plan: Plan, options: argparse.Namespace) -> list[str]:
     """Make the missing runs; returns one message (two lines) per run that failed."""
     todo, finished = plan.todo, 0
+    check_precisions(todo, options)
     estimates = {spec.identity(): plan.seconds(spec) for spec in todo}
     clock = Clock(sum(estimates.values()), options.workers)
 
@@ -155,6 +156,18 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
     if options.dask and run.pending(todo):
         raise ValueError(f"the Dask workers recorded elsewhere: {results_root()} must be a folder that they share")
     return []
+
+
+def check_precisions(todo: Sequence[RunSpec], options: argparse.Namespace) -> None:
+    """Raise a ``ValueError`` before hours of training where this machine lacks the precision of a run.
+
+    The workers of a Dask cluster look for themselves.
+    """
+    from dgl_core.training.machine import check_precision  # here, because a plan alone is made without torch
+    from dgl_core.training.train import default_device, device_named
+
+    for spec in {spec.precision: spec for spec in todo if not options.dask}.values():
+        check_precision(spec, device_named("cpu") if options.portable else default_device())
 
 
 def _described(spec: RunSpec) -> str:

@@ -10,6 +10,9 @@ interrupted run goes on from its last checkpoint when the same command is given 
 the last and the best-on-validation weights there (``dgl_core.training.load_model``). A record is a specification too:
 ``dgl train RECORD.json --weights FOLDER`` makes the weights of a committed record.
 
+``--recipe tenth`` trains with a tenth of the operations (``dgl_core.runs.recipes``), in a record of its own; whether
+its answer is that of the whole recipe is not proven.
+
 Under ``torchrun`` every process trains on its part of each batch (``batch_size`` is that of the whole batch), and the
 first one writes the record, which says how many they were.
 """
@@ -23,6 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dgl_core.runs.keys import resolve
+from dgl_core.runs.recipes import RECIPES, cheaper
 from dgl_core.runs.run import find_or_make
 from dgl_core.runs.store import Store
 from dgl_core.training import distributed, train
@@ -88,6 +92,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", metavar="FOLDER", help="keep the last and the best-on-validation weights there")
     parser.add_argument("--device", default="", help="cuda, cuda:1 or cpu; a GPU if there is one")
     parser.add_argument("--compile", nargs="?", const="inductor", metavar="BACKEND", help="compile the objective")
+    about = f"change the specification so that it takes fewer operations: {', '.join(RECIPES)}"
+    parser.add_argument("--recipe", default="", metavar="NAME", help=about)
     parser.add_argument("--deterministic", action="store_true", help="the same bits again on the same GPU")
     parser.add_argument("--data-on", metavar="PLACE", help="auto, device (GPU memory) or host (streamed)")
     return parser.parse_args(arguments)
@@ -95,7 +101,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace, say: Say = print) -> RunRecord | None:
     """Find or make the record; the first process returns it, the others None."""
-    wanted = resolve(read_spec(options.spec))
+    asked = read_spec(options.spec)
+    wanted = resolve(cheaper(asked, options.recipe) if options.recipe else asked)
     spec = wanted.spec
     chosen = {"compile": options.compile, "deterministic": options.deterministic, "data": options.data_on}
     machine = Machine(**vars(Machine.from_environment()) | {name: value for name, value in chosen.items() if value})

@@ -27,6 +27,7 @@ GUESS = 0.5  # seconds an epoch of a run of which nothing is known
 # modality and one of all together as long as the run; three extractions of all features.
 DERIVED = {"gblend_ogr": 4.0, "relearn": 1.05}
 SCORED = "scored"  # the entry of the counts that is the scoring of a sample, not a method
+HALVED = "halved"  # in the counts of a method: the same at half the height and width of pictures and spectrograms
 PROBE = 256  # training samples that are scored with the validation and test part, at most
 LIKE = operator.attrgetter("dataset", "model", "precision")  # what runs that cost about the same have in common
 
@@ -37,7 +38,8 @@ class Estimates:
     def __init__(self, stores: Iterable[Path], rehearsals: Path):
         self._recorded: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._rehearsed: dict[tuple, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for record in chain.from_iterable(Store(store).records() for store in stores):
+        records = chain.from_iterable(Store(store).records() for store in stores)
+        for record in (record for record in records if not record.spec.half_resolution):  # its epochs are of two kinds
             self._recorded[LIKE(record.spec)][cost_name(record.spec)].append(
                 record.cost["seconds"] / record.spec.epochs
             )
@@ -60,7 +62,12 @@ class Estimates:
         return counted / speed if counted and speed else None
 
     def measured(self, spec: RunSpec) -> float | None:
-        """Estimate the seconds of a run by the same method on the same data, else by other methods; None: not known."""
+        """Estimate the seconds of a run by the same method on the same data, else by other methods.
+
+        None: not known, or epochs at half resolution, which arithmetic tells apart.
+        """
+        if spec.half_resolution:
+            return None
         for known in (self._recorded.get(LIKE(spec)), self._rehearsed.get(LIKE(spec))):
             if known:
                 each = known.get(cost_name(spec)) or [seconds for values in known.values() for seconds in values]
@@ -84,14 +91,21 @@ def counts(path: Path) -> dict[str, dict]:
 
 
 def counted(spec: RunSpec) -> tuple[Mapping, float] | None:
-    """Find the counts of a run's data set and network, and the operations of a training step for each sample of it."""
+    """Find the counts of a run's data set and network, and the operations of a training step for each sample of it.
+
+    Where some epochs are at half resolution, it is the mean over all epochs.
+    """
     row = counts(project_root() / "results" / "operations.json").get(f"{spec.dataset} {spec.model}")
     if row is None:
         return None
     factor, name = DERIVED.get(spec.method, 1.0), cost_name(spec)
     found = row["methods"].get("vanilla" if spec.method in DERIVED else name) or row["methods"]["vanilla"]
-    once = found.get("fixed_operations", 0.0) / spec.batch_size
-    return row, factor * (found["operations"] + once)
+    half = spec.halved_epochs / spec.epochs
+    if half and HALVED not in found:
+        return None
+    sizes = ((1 - half, found), (half, found.get(HALVED, found)))
+    each = sum(share * (at["operations"] + at.get("fixed_operations", 0.0) / spec.batch_size) for share, at in sizes)
+    return row, factor * each
 
 
 def step_work(spec: RunSpec) -> tuple[float, float] | None:
@@ -115,7 +129,8 @@ def operations(spec: RunSpec) -> float | None:
     share = alone / row["methods"]["vanilla"]["operations"] if alone else 1.0  # one modality is scored alone, too
     scored = min(PROBE, train) + sum(others)
     trained = train // spec.batch_size * spec.batch_size
-    return spec.epochs * (trained * each + scored * share * row["methods"][SCORED]["operations"])
+    scorings = -(-spec.epochs // spec.evaluate_every)
+    return spec.epochs * trained * each + scorings * scored * share * row["methods"][SCORED]["operations"]
 
 
 def speeds(rehearsed: Iterable[Mapping]) -> dict[str, float]:

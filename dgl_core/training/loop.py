@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from dgl_core import data
+from dgl_core.data.transforms import halved
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method
 from dgl_core.models.convolution import make_safe
@@ -49,6 +50,14 @@ def check_task(name: str, method: Method, dataset: data.Dataset) -> None:
     if dataset.task.weights is not None and kind != "dense" and not method.WEIGHTS:
         raise ValueError(f"{name} has losses of its own, without class weights: leave out the weights of data set "
                          f"{dataset.name!r}, or use {fitting}.")  # fmt: skip
+
+
+def check_resolution(spec: RunSpec, dataset: data.Dataset, modalities: Iterable[str]) -> None:
+    """Raise a ``ValueError`` where there is nothing to train on at half resolution, or labels that would not fit."""
+    if spec.half_resolution:
+        shapes, only = dataset.shapes, "half_resolution is for pictures and spectrograms with one target a sample"
+        if dataset.task.kind == "dense" or not any(len(shapes[m]) >= 3 for m in modalities):
+            raise ValueError(f"{only}; data set {dataset.name!r} has none: leave it at 0.")
 
 
 class Trainer:
@@ -100,6 +109,7 @@ class Trainer:
         self.task, self.classes = dataset.task.to(self.device), len(dataset.classes)
         self.criterion, self.pool = self.task.criterion, self.task.pool
         check_task(self.spec.method, self.method, dataset)
+        check_resolution(self.spec, self.dataset, self.model.encoders)
         self.train_index = self.dataset.indices("train")  # where the data are: no copy, and no waiting, at each step
         self.steps_per_epoch, size = len(self.train_index) // self.spec.batch_size, self.spec.batch_size
         if not self.steps_per_epoch:
@@ -209,14 +219,22 @@ class Trainer:
         if self.team.size > 1:
             generator = self.generator(f"train/{rank}")  # of the augmentation; the order is common
         rows = order.split(spec.batch_size)[: self.steps_per_epoch]  # the last, smaller batch is dropped, as officially
-        for step, loaded in enumerate(streaming.batches(self.dataset, map(self.team.part, rows), generator)):
-            self.step, batch = step, self._batch(*loaded)
+        rows = [self.team.part(each) for each in rows]
+        for step, loaded in enumerate(streaming.batches(self.dataset, rows, generator)):
+            self.step, batch = step, self.at_resolution(self._batch(*loaded))
+            self.machine.start_step()
             with self._precision():
                 values = self.method.step(self, batch)
             for name, value in values.items():
-                logs[name].append(value.detach())
+                logs[name].append(value.detach().clone() if self.machine.graphs else value.detach())
         self._log_epoch(logs)
         self.method.on_epoch_end(self)
+
+    def at_resolution(self, batch: Batch) -> Batch:
+        """Halve pictures and spectrograms of a training batch in the epochs that are for that."""
+        if self.epoch >= self.spec.halved_epochs:
+            return batch
+        return Batch({m: halved(x) for m, x in batch.inputs.items()}, batch.target)
 
     def _precision(self) -> torch.autocast:
         """Compute in bfloat16 where the run says so, in training and in evaluation."""

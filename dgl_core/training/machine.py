@@ -20,6 +20,7 @@ from dgl_core.utils import unknown_name
 PLACES = ("auto", "device", "host")
 SWITCH = {"": False, "0": False, "1": True}
 AUTO = "auto"  # of ``compile``: where a self-test passes
+GRAPHS = "reduce-overhead"  # of ``compile``: inductor, whose passes are recorded as CUDA graphs and then replayed
 COMPILED_FORMS = 256  # that one process keeps: methods, networks and shapes
 AMPERE = 8  # first compute capability with TF32 and bfloat16
 
@@ -34,8 +35,9 @@ class Machine:
 
     Attributes:
         compile: backend of ``torch.compile`` for the objective ("inductor"), "" for none (``DGL_COMPILE``; 1 is
-            "inductor"; "auto", on a GPU, after ``selftest``: the paper profile). Methods that train without the
-            objective (MLA, ReconBoost) are not compiled.
+            "inductor"; "reduce-overhead" is inductor with CUDA graphs, on a GPU and after ``selftest``; "auto" is the
+            fastest of these that passes it, on a GPU: the paper profile). Methods that train without the objective
+            (MLA, ReconBoost) are not compiled.
         deterministic: only algorithms that give the same bits again on the same GPU; an operation that has none is an
             error (``DGL_DETERMINISTIC=1``). On a CPU runs repeat anyway.
         data: "device" keeps the data in GPU memory, "host" streams them from memory-mapped files, "auto" looks whether
@@ -53,7 +55,7 @@ class Machine:
             raise unknown_name("place for the data (DGL_DATA_ON)", self.data, PLACES)
         if self.per_gpu < 1:
             raise ValueError(f"DGL_PER_GPU is {self.per_gpu}; it must be at least 1.")
-        if self.compile not in ("", AUTO) and self.compile not in torch.compiler.list_backends(exclude_tags=()):
+        if self.compile not in ("", AUTO, GRAPHS) and self.compile not in torch.compiler.list_backends(exclude_tags=()):
             raise unknown_name("compiler (DGL_COMPILE)", self.compile, torch.compiler.list_backends())
 
     @classmethod
@@ -86,7 +88,19 @@ class Machine:
         limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"  # before torch 2.7
         if getattr(config, limit) < COMPILED_FORMS:  # or a worker's ninth form would silently stay uncompiled
             setattr(config, limit, COMPILED_FORMS)
+        if self.graphs:
+            return torch.compile(objective, mode=GRAPHS, dynamic=False)
         return torch.compile(objective, backend=self.compile)
+
+    @property
+    def graphs(self) -> bool:
+        """Tell whether passes are replayed from CUDA graphs, which write each result where the last one was."""
+        return self.compile == GRAPHS
+
+    def start_step(self) -> None:
+        """Let CUDA graphs use the memory of the last step's results again."""
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
 
     @contextmanager
     def numerics(self, spec: RunSpec, device: torch.device) -> Iterator[None]:

@@ -22,7 +22,7 @@ PROTOCOLS = ("last", "best_val", "best_test")  # last epoch; best on validation 
 MANY = 10**6  # epochs, samples or batches: more is a slip of the keyboard
 RANGES = {  # field -> lowest and highest value, both allowed
     **dict.fromkeys(("lr", "encoder_lr_scale", "weight_decay", "clip"), (0, MANY)),
-    **dict.fromkeys(("momentum", "decay"), (0, 1)),
+    **dict.fromkeys(("momentum", "decay", "half_resolution"), (0, 1)),
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "evaluate_every"), (1, MANY)),
     "milestones": (0, MANY),
     "seed": (0, 2**63 - 1),
@@ -50,6 +50,8 @@ class RunSpec:
         precision: "fp32" (in convolutions too), "tf32" (NVIDIA tensor cores), "bf16" (autocast) or "fp64".
         schedule: "step" (milestones, decay) or "one_cycle" (lr is the peak; momentum is cycled .95-.85-.95).
         nesterov: of SGD only. evaluate_every: score the model after so many epochs, and after the last.
+        half_resolution: share of the epochs, the first ones, that train on pictures and spectrograms of half the height
+            and width, for about a quarter of the operations. Scores are always at full size.
     """
 
     dataset: str
@@ -74,6 +76,7 @@ class RunSpec:
     schedule: str = "step"
     nesterov: bool = False
     evaluate_every: int = 1
+    half_resolution: float = 0.0
 
     def __post_init__(self):
         for name, default in self._defaults().items():
@@ -109,6 +112,11 @@ class RunSpec:
 
     def __str__(self):
         return f"{self.method} on {self.dataset}, seed {self.seed}"
+
+    @property
+    def halved_epochs(self) -> int:
+        """Count the first epochs, those at half resolution; a part of one does not count."""
+        return math.floor(self.half_resolution * self.epochs + 1e-9)
 
     def but(self, **changes) -> RunSpec:
         """Copy the specification with some fields changed."""

@@ -10,7 +10,7 @@ import torch
 from dgl_core import methods, models
 from dgl_core.data import Dataset
 from dgl_core.training.loop import Trainer
-from dgl_core.training.machine import AUTO, Machine
+from dgl_core.training.machine import AUTO, GRAPHS, Machine
 from dgl_core.training.records import RunSpec
 
 STEPS = 20
@@ -20,18 +20,33 @@ NEAR = {"fp64": 1e-6, "fp32": 0.02, "tf32": 0.1, "bf16": 0.3}
 _trusted: dict[tuple, bool] = {}  # what this process has tested
 
 
-def settled(machine: Machine, spec: RunSpec, dataset: Dataset, device: torch.device, backend: str = BACKEND) -> Machine:
-    """Decide whether a run is compiled where the machine leaves it open ("auto"): on a GPU, if the self-test passes.
+def settled(machine: Machine, spec: RunSpec, dataset: Dataset, device: torch.device, processes: int = 1) -> Machine:
+    """Decide how a run is compiled where the machine leaves it open ("auto") or asks for CUDA graphs.
 
-    A method and network of one shape are tested once a process. What fails is said in a sentence, and trains eagerly.
+    On a GPU: with CUDA graphs if a self-test passes, else by inductor if that passes it, else not. A method and network
+    of one shape are tested once a process. What fails is said in a sentence, and the slower way is taken.
     """
-    if machine.compile != AUTO:
+    if machine.compile not in (AUTO, GRAPHS):
         return machine
     plain = dataclasses.replace(machine, compile="")
     if device.type != "cuda":
-        return plain
-    compiled = dataclasses.replace(machine, compile=backend)
-    return compiled if trusted(spec, dataset, device, plain, compiled) else plain
+        return without_graphs(machine, f"they need an NVIDIA GPU, not {device.type}", plain)
+    if processes > 1:
+        return without_graphs(machine, "several processes train one run, and each would have to record the same", plain)
+    graphs, compiled = (dataclasses.replace(machine, compile=how) for how in (GRAPHS, BACKEND))
+    ways = [graphs, compiled]
+    if spec.accumulate > 1:
+        kept = f"accumulate={spec.accumulate} keeps gradients that the next step would overwrite"
+        ways = [without_graphs(graphs, kept, compiled)]
+    return next((way for way in ways if trusted(spec, dataset, device, plain, way)), plain)
+
+
+def without_graphs(machine: Machine, reason: str, instead: Machine) -> Machine:
+    """Return ``instead``; where ``machine`` asks for CUDA graphs, say in a sentence why there are none."""
+    if machine.graphs:
+        way = f"compiled by {instead.compile}" if instead.compile else "not compiled"
+        print(f"No CUDA graphs: {reason}; the run is {way}.", file=sys.stderr)
+    return instead
 
 
 def trusted(spec: RunSpec, dataset: Dataset, device: torch.device, plain: Machine, compiled: Machine) -> bool:
@@ -45,8 +60,9 @@ def trusted(spec: RunSpec, dataset: Dataset, device: torch.device, plain: Machin
         except Exception as error:  # compilers raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if reason:
-            print(f"{spec.method} on {spec.model} is not compiled: {reason} after {STEPS} steps; it trains eagerly.",
-                  file=sys.stderr)  # fmt: skip
+            how, instead = ("not replayed from CUDA graphs", "it goes on without them") if compiled.graphs else (
+                "not compiled", "it trains eagerly")  # fmt: skip
+            print(f"{spec.method} on {spec.model} is {how}: {reason} after {STEPS} steps; {instead}.", file=sys.stderr)
         _trusted[what] = not reason
     return _trusted[what]
 

@@ -28,7 +28,7 @@ from dgl_core.training.loop import REVISION, Listener, Log, Trainer, TrainingDiv
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.training.saving import checkpoints, weights
-from dgl_core.training.selftest import settled
+from dgl_core.training.selftest import BACKEND, settled, without_graphs
 from dgl_core.utils import Range, brief, coerce, unknown_name
 
 __all__ = ["REVISION", "OutOfMemory", "Trainer", "TrainingDiverged", "default_device", "fit", "train"]
@@ -77,7 +77,7 @@ def device_named(name: str) -> torch.device:
 @torch.no_grad()
 def check_outputs(trainer: Trainer) -> None:
     """Raise a ``ValueError`` unless the model takes a sample of the data and gives logits of at least their classes."""
-    model, batch = trainer.model, trainer.batch(trainer.train_index[:1])
+    model, batch = trainer.model, trainer.at_resolution(trainer.batch(trainer.train_index[:1]))
     shapes = ", ".join(f"{m} {list(x.shape[1:])}" for m, x in batch.inputs.items())
     name, whole = f"model {trainer.spec.model!r}", whole_numbers(trainer)
     check_tokens(trainer)
@@ -149,24 +149,51 @@ def train(
     """Run one specification from start (or from its checkpoint) to end, by default with this machine's settings.
 
     ``keep`` is a folder and a stem: the last and the best weights are written there under names that begin with it.
+    Where the GPU is too small for the data beside the run, it goes on with the data in host memory, and says so.
 
     Raises:
         ValueError: unknown names or options, or data that the method cannot use.
         TrainingDiverged: a loss is not finite. OutOfMemory: the GPU is too small.
     """
     device, machine = device or default_device(), machine or Machine.from_environment()
+    rest = device, root, checkpoint, every, log, key, revisions or {}, team, keep
+    try:
+        return _train(spec, machine, *rest)
+    except OutOfMemory as error:
+        if device.type != "cuda" or machine.data != "auto" or team.size > 1:
+            raise
+        said = str(error).split(". ")[0]
+    print(f"{said}; it goes on with its data in host memory, which is slower.", file=sys.stderr)
+    torch.cuda.empty_cache()
+    return _train(spec, dataclasses.replace(machine, data="host"), *rest)
+
+
+def _train(
+    spec: RunSpec,
+    machine: Machine,
+    device: torch.device,
+    root: str | None,
+    checkpoint: Path | None,
+    every: float,
+    log: Log | None,
+    key: str,
+    revisions: Mapping[str, int],
+    team: Team,
+    keep: tuple[Path, str] | None,
+) -> RunRecord:
+    """Do what ``train`` says, with these settings of the machine."""
     method = methods.build(spec.method, spec.method_options)
     dataset = load(spec.dataset, root, tuple(spec.dataset_options.items()))
     shapes = {m: dataset.shapes[m] for m in method.modalities(dataset.modalities)}
     with prepared(spec, device, machine):
-        machine = settled(machine, spec, dataset, device) if team.size == 1 else machine
+        machine = settled(machine, spec, dataset, device, team.size)
         model = models.build(spec.model, shapes, len(dataset.classes), spec.seed, **spec.model_options)
         trainer = Trainer(spec, method, model, dataset, device, machine, team)
         check_outputs(trainer)
         trainer.keeps = keep is not None
         trainer.fit(checkpoint, every, log)
         files = weights.keep(trainer, *keep) if keep and team.rank == 0 else {}
-        return trainer.record(key, revisions or {}, files)
+        return trainer.record(key, revisions, files)
 
 
 def fit(
@@ -263,6 +290,9 @@ def fitted(
             print(line)
 
     where, machine = device_named(device), Machine.from_environment()
+    if machine.graphs:
+        compiled = dataclasses.replace(machine, compile=BACKEND)
+        machine = without_graphs(machine, "a network of your own is not self-tested", compiled)
     with prepared(spec, where, machine, one_thread=False):
         trainer = Trainer(spec, built, model, dataset, where, machine)
         check_outputs(trainer)

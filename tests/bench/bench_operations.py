@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.paper.experiments import late_fusion
 from dgl_core.reproduce import arithmetic, rehearse
-from dgl_core.runs.estimates import DERIVED, SCORED, cost_name, operations
+from dgl_core.runs.estimates import DERIVED, HALVED, SCORED, cost_name, operations
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import project_root
 
@@ -27,6 +28,11 @@ def specs(dataset: str) -> list[RunSpec]:
     return [found[0] for found in (*rows.values(), partial) if found[0].method not in DERIVED]
 
 
+def halved_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a sample at half resolution, as ``dgl_core.data.transforms.halved`` makes it."""
+    return (*shape[:-2], shape[-2] // 2, shape[-1] // 2)
+
+
 def count(dataset: str, only: str, before: dict) -> dict:
     """Operations and bytes a sample, and bytes a step, of every method; operations of scoring a sample."""
     size, found = rehearse.SIZES[dataset], dict(before.get("methods", {})) if only else {}
@@ -34,7 +40,8 @@ def count(dataset: str, only: str, before: dict) -> dict:
         if only not in ("", spec.method):
             continue
         step, scored = arithmetic.work_of(spec, size.shapes, size.classes)
-        found[name] = step._asdict()
+        half, _ = arithmetic.work_of(spec, {m: halved_shape(s) for m, s in size.shapes.items()}, size.classes)
+        found[name] = step._asdict() | {HALVED: half._asdict()}
         if spec.method == "vanilla":
             found[SCORED] = scored._asdict()
         print(f"{dataset:9s} {name:18s} {step.operations:10.3e} operations, {step.bytes / 1e6:8.1f} MB a sample")

@@ -5,12 +5,14 @@
 Operations of a step over those of joint training, at the paper's size (``results/operations.json``), beside the least
 that the method can do; breaks in the graph that ``torch.compile`` makes of its objective; operations for whose result
 the host would have to wait for a GPU; how far compiled training ends from eager training, as a share of the way that
-eager training went (float64, 20 steps); and whether data streamed from host memory give the weights of data in memory,
-to the last bit. Exit status 1 if a promise is broken.
+eager training went (float64, 20 steps); how far runs that are trained many at a time end from each alone (float64; for
+methods whose step is the plain one); and whether data streamed from host memory give the weights of data in memory, to
+the last bit. Exit status 1 if a promise is broken.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections import defaultdict
 from unittest import mock
@@ -21,15 +23,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dgl_core import methods, models
 from dgl_core.data import ArrayDataset
+from dgl_core.methods.base import Method
 from dgl_core.paper.experiments import late_fusion
 from dgl_core.runs.estimates import step_work
-from dgl_core.training import selftest, streaming
+from dgl_core.training import many, selftest, streaming
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine
 from dgl_core.training.records import RunSpec
 
 ROOM = 1.02  # over the floor of the operations
 NEAR = 1e-9
+SEEDS = (0, 1)
 FLOOR = {  # passes of all encoders over those of joint training: forward 1, backward 2; other methods need no more
     "unimodal": 1 / 2,
     "agm": 2.0,  # its masked pass is in evaluation mode, with other batch-norm statistics, so it is a pass of its own
@@ -114,6 +118,22 @@ def streamed_alike(run: RunSpec, data: ArrayDataset) -> bool:
     return all(torch.equal(one, other) for one, other in pairs)
 
 
+def together(run: RunSpec, data: ArrayDataset) -> float | None:
+    """Largest difference of a weight between runs of two seeds trained at once and each alone; None: cannot be."""
+    method, run = methods.build(run.method, run.method_options), run.but(clip=0.0)
+    if type(method).step is not Method.step or len(method.modalities(list(SHAPES))) < 2:
+        return None
+    alone = [trainer(run.but(seed=seed), data) for seed in SEEDS]
+    networks = [copy.deepcopy(made.model) for made in alone]
+    weights = many.initial(networks)
+    objective = method.objective(networks[0], many.criterion)
+    many.train_many(objective, weights, many.stack([data] * len(SEEDS), torch.float64), run, SEEDS)
+    for made in alone:
+        made._train_epoch()
+    pairs = ((many.slice_of(weights, i), dict(made.model.named_parameters())) for i, made in enumerate(alone))
+    return max((x - own[name]).abs().max().item() for found, own in pairs for name, x in found.items())
+
+
 def rows() -> dict[str, RunSpec]:
     """One run of every method of Table 1 on CREMA-D, by the method's name."""
     found = (specs[0] for specs in late_fusion.table1("paper", "cremad", [0]).values())
@@ -122,20 +142,21 @@ def rows() -> dict[str, RunSpec]:
 
 def main(arguments: list[str]) -> int:
     data, broken, vanilla = dataset(), defaultdict(list), step_work(rows()["vanilla"])
-    print("method        operations   floor   graphs   breaks   waits   compiled   streamed")
+    print("method        operations   floor   graphs   breaks   waits   compiled   together   streamed")
     for method, paper in rows().items():
         if (arguments and method not in arguments) or step_work(paper) is None:
             continue
         own, floor = step_work(paper)[0] / vanilla[0], FLOOR.get(method, 1.0)
         run = spec(method, dict(paper.method_options))
         graphs, breaks, distance = compiled(run, data)
-        waiting, alike = waits(run, data), streamed_alike(run, data)
+        waiting, alike, apart = waits(run, data), streamed_alike(run, data), together(run, data)
         kept = {"operations": own <= ROOM * floor, "breaks": not breaks, "waits": not waiting,
-                "compiled": distance <= NEAR, "streamed": alike}  # fmt: skip
+                "compiled": distance <= NEAR, "together": (apart or 0.0) <= NEAR, "streamed": alike}  # fmt: skip
         for what in (what for what, good in kept.items() if not good):
             broken[method].append(what)
-        print(f"{method:13s} {own:9.3f} {floor:7.3f} {graphs:8d} {breaks:8d} {waiting:7d}   {distance:8.1e}   "
-              f"{'equal' if alike else 'DIFFERENT'}", flush=True)  # fmt: skip
+        beside = "-" if apart is None else f"{apart:.1e}"
+        print(f"{method:13s} {own:9.3f} {floor:7.3f} {graphs:8d} {breaks:8d} {waiting:7d}   {distance:8.1e} {beside:>9}"
+              f"   {'equal' if alike else 'DIFFERENT'}", flush=True)  # fmt: skip
     for method, what in broken.items():
         print(f"BROKEN  {method}: {', '.join(what)}")
     return bool(broken)

@@ -72,7 +72,7 @@ def test_labels_of_higher_resolution_are_filled_up_alike_and_thinned_for_trainin
     )
     _, scored = view(stored, labels)
     assert scored.shape == (2, 128, 128) and torch.equal(scored[:, :80, :96], labels.long())
-    _, trained = view(stored, labels, torch.Generator())
+    _, trained = view(stored, labels, view.draw(2, torch.Generator()))
     assert trained.shape == (2, 32, 32) and torch.equal(trained[:, :20, :24], labels[:, ::4, ::4].long())
 
 
@@ -84,7 +84,7 @@ def test_augmentation_moves_all_modalities_and_labels_together():
     view = PictureView((32, 48), 16, {"depth": (0.0, 1.0)}, "esanet")
     view.rgb_mean, view.rgb_std = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
     stored = {"rgb": rgb.expand(16, -1, -1, -1), "depth": place.expand(16, -1, -1)}
-    inputs, target = view(stored, place.expand(16, -1, -1), torch.Generator().manual_seed(3))
+    inputs, target = view(stored, place.expand(16, -1, -1), view.draw(16, torch.Generator().manual_seed(3)))
     assert torch.equal(inputs["depth"][:, 0].long(), target) and len(target.unique()) == 24
     bright = (inputs["rgb"][:, 2] * 255 / 99).flatten(1).median(1).values[:, None, None]  # the jitter of the value
     found_row, found_column = (

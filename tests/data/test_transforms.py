@@ -162,9 +162,9 @@ def test_statistics_travel_with_the_transform():
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_a_transform_that_is_skipped_leaves_the_generator_where_it_would_have(name):
+def test_numbers_drawn_ahead_leave_the_generator_where_it_would_have(name):
     transform, stored = TRANSFORMS[name], smooth(6, 32) if name != "shift" else smooth(6, 32)[..., 0]
     used, skipped = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
     transform(stored, used)
-    transform.skip(len(stored), skipped)
+    transform.draw(stored.shape, skipped)
     assert torch.equal(used.get_state(), skipped.get_state())

@@ -769,6 +769,7 @@ FIELDS: dict[str, list[object]] = {
     "schedule": ["cosine", "", 3],
     "nesterov": ["yes", 1, None],
     "evaluate_every": [0, -1, 1.5, "x"],
+    "half_resolution": [-0.1, 1.5, NAN, "x"],
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 
 import nbformat
@@ -10,6 +11,7 @@ import pytest
 from dgl_core import utils
 from dgl_core.reproduce import command, outputs
 from dgl_core.reproduce.execute import check_parameters, declared_parameters
+from dgl_core.reproduce.plan import Plan
 from dgl_core.runs import keys
 from dgl_core.runs.store import Store
 from dgl_core.training.records import RunSpec
@@ -177,3 +179,14 @@ def test_the_line_of_the_notebooks_names_only_what_there_is():
     words = command.notebooks_in_words
     assert words(0, 9, "about 2 min left", 9, []) == "notebooks: 0 of 9, about 2 min left, a guess: 9 never ran here"
     assert words(8, 9, "about 8 s left", 0, ["08_x"]) == "notebooks: 8 of 9, about 8 s left (08_x)"
+
+
+def test_a_precision_that_is_not_here_is_refused_before_anything_trains():
+    """Once for all runs, instead of by each of them."""
+    todo = [RunSpec("cremad", seed=seed, precision="tf32") for seed in range(3)]
+    for portable in (False, True):
+        options = argparse.Namespace(dask=None, portable=portable)
+        with pytest.raises(ValueError, match="precision 'tf32' exists on NVIDIA GPUs only; on cpu use 'fp32'"):
+            command.train(Plan({}, todo, todo, None), options)
+    command.check_precisions(todo, argparse.Namespace(dask="tcp://somewhere:8786", portable=False))
+    command.check_precisions([RunSpec("cremad")], options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import re
 import threading
 from dataclasses import dataclass
 
@@ -12,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from tiny import arrays, images, late, pictures
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from dgl_core import methods
+from dgl_core import methods, models
 from dgl_core.data.dataset import Dataset
 from dgl_core.data.transforms import RandomResizedCrop, Standardise
 from dgl_core.methods import METHODS
 from dgl_core.methods.base import Method
-from dgl_core.training import machine, streaming, train
+from dgl_core.training import machine, optimizer, streaming, train
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine, OutOfMemory
 from dgl_core.training.records import RunSpec
@@ -82,6 +85,25 @@ def test_streamed_batches_are_those_of_data_in_memory(own_way):
     assert torch.equal(here.get_state(), there.get_state())
 
 
+@pytest.mark.parametrize("size", [3, 4])  # 3: the last batch is smaller, so each draws for itself
+@pytest.mark.parametrize("kept", [["audio", "visual"], ["visual"]])
+@pytest.mark.parametrize("placed", [lambda data: data, lambda data: Streamed(data, "cpu")], ids=["memory", "streamed"])
+def test_numbers_drawn_for_an_epoch_are_those_that_each_batch_would_draw(placed, kept, size):
+    """Bit for bit, and also where a modality is left out: records of before stay what they are."""
+    data = clips().only(kept)
+    rows = torch.randperm(16, generator=torch.Generator().manual_seed(1)).split(size)
+    each, at_once = (torch.Generator().manual_seed(2) for _ in range(2))
+    found = list(streaming.batches(placed(data), rows, at_once))
+    assert len(found) == len(rows)
+    for index, (inputs, target) in zip(rows, found, strict=True):
+        expected, labels = data.batch(index, each)
+        assert list(inputs) == list(expected) == kept and torch.equal(target, labels)
+        assert all(torch.equal(inputs[m], expected[m]) for m in kept)
+    assert torch.equal(each.get_state(), at_once.get_state())
+    drawn = streaming.drawn_at_once(placed(data), [len(index) for index in rows], at_once)
+    assert (drawn is None) == (size == 3)
+
+
 @pytest.mark.parametrize("method", ["dgl", "pmr"])
 def test_training_on_streamed_data_ends_with_the_same_weights(monkeypatch, method):
     resident = trainer(method=method)
@@ -133,6 +155,39 @@ def test_the_next_batches_are_gathered_meanwhile_and_no_more_than_that():
 )
 def test_data_stay_on_the_gpu_if_they_fit(needed, free, total, how, expected):
     assert streaming.resident(int(needed * GIB), int(free * GIB), int(total * GIB), how) is expected
+
+
+@pytest.mark.parametrize(
+    ("needed", "total", "per_gpu", "words"),
+    [
+        (
+            17.16e9,
+            85.5e9,
+            2,
+            "17.10 GB are for data, one copy for each of 2 trainings.*PER_GPU=1 would keep them",
+        ),
+        (17.16e9, 85.5e9, 4, "8.55 GB are for data, one copy for each of 4 trainings.*PER_GPU=1 would"),
+        (10e9, 85.5e9, 4, "PER_GPU=3 would keep them there"),
+        (115e9, 85.5e9, 1, r"34.20 GB are for data\): they are streamed .* read the same copy.$"),
+        (115e9, 85.5e9, 2, "read the same copy.$"),  # not even one copy would fit
+    ],
+)
+def test_data_that_do_not_fit_as_often_as_there_are_trainings_are_streamed_and_that_is_said(
+    monkeypatch, capsys, needed, total, per_gpu, words
+):
+    """Kinetics-Sounds twice on a card of 80 GB, for example; said once a process, however many runs."""
+    how = Machine(per_gpu=per_gpu)
+    assert not streaming.resident(needed, total, total, how)
+    monkeypatch.setattr(streaming, "_said", set())
+    monkeypatch.setattr(streaming, "stored_bytes", lambda data: needed)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (total, total))
+    monkeypatch.setattr(streaming, "Streamed", lambda data, device: data)
+    for _ in range(2):
+        assert streaming.place(clips(), torch.device("cuda"), how)[1] == "host"
+    said = capsys.readouterr().err
+    assert re.search(words, said.strip()) and said.count("\n") == 1 and said.startswith("clips: ")
+    streaming.place(clips(), torch.device("cuda"), Machine(data="host"))
+    assert not capsys.readouterr().err, "as the reader asked"
 
 
 def test_the_size_of_stored_data():
@@ -207,6 +262,64 @@ def test_a_step_that_waits_is_seen(monkeypatch, act):
 
     monkeypatch.setitem(METHODS, "waiting", Waiting)
     assert watch(trainer(method="waiting"), monkeypatch)
+
+
+# -- no step copies anything to the device -----------------------------------------------------------------------------
+
+META = torch.device("meta")  # holds no values: whatever needs one on the host is an error, as on no other device
+
+
+class Copies(TorchDispatchMode):
+    """Lists operations that take a tensor of the host to the device, or back."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        found = function(*arguments, **options or {})
+        given = [x for x in tree_leaves((arguments, options)) if isinstance(x, torch.Tensor) and x.dim()]
+        places = {x.device for x in (*given, *(x for x in tree_leaves(found) if isinstance(x, torch.Tensor)))}
+        if len(places) > 1:
+            self.seen.append(function.overloadpacket.__name__)
+        return found
+
+
+def copies(method: str, dataset: Dataset, model, monkeypatch) -> tuple[list[str], list[str]]:
+    """Train an epoch on a device that is not the host; what was copied before the first step, and in the steps."""
+    spec = RunSpec("tiny", method, "custom", epochs=2, batch_size=4, milestones=(), clip=1.0)
+    plain_sgd = lambda spec, groups: torch.optim.SGD(  # noqa: E731 (there is no fused one for this device)
+        [{"params": list(each), "name": name, "scale": 1.0} for name, each in groups.items() if each], momentum=0.9
+    )
+    monkeypatch.setattr(optimizer, "optimizer_of", plain_sgd)
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: contextlib.nullcontext())
+    monkeypatch.setattr(streaming, "place", lambda data, device, how: (data.to(device), "device"))
+    run = Trainer(spec, methods.build(method), model, dataset, META, Machine())
+    run.method.on_start(run)
+    monkeypatch.setattr(run, "_log_epoch", lambda logs: None)  # the one place where an epoch may wait
+    monkeypatch.setattr(run.method, "on_epoch_end", lambda state: None)
+    before, during, batches = Copies(), Copies(), streaming.batches
+
+    def watched(*arguments):
+        with before:
+            found = batches(*arguments)
+            first = next(found)
+        yield first  # a method may move what it remembers, once a run
+        with during:
+            yield from found
+
+    monkeypatch.setattr(streaming, "batches", watched)
+    run._train_epoch()
+    assert run.step >= 3
+    return before.seen, during.seen
+
+
+@pytest.mark.parametrize("method", ["vanilla", "dgl", "gblend", "ogm", "agm", "mla", "mmcosine", "mmpareto"])
+def test_no_step_copies_anything_to_the_device(monkeypatch, method):
+    """Of the official augmentation: moves in time; boxes and mirrors. Each kind of number is moved once an epoch."""
+    model = models.build("small", {"audio": (1, 20, 18), "visual": (3, 16, 16)}, 3, 0, width=2)
+    before, during = copies(method, clips(32), model, monkeypatch)
+    assert during == [] and before == ["_to_copy"] * 4
 
 
 # -- precision, compilation, determinism -------------------------------------------------------------------------------
@@ -328,3 +441,26 @@ def test_out_of_memory_says_what_to_lower(monkeypatch, place):
     ):
         assert advice in text
     assert "Tried to allocate" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("first", ["auto", "device"])
+def test_a_run_that_finds_the_gpu_too_small_goes_on_with_its_data_on_the_host(monkeypatch, capsys, first):
+    """Unless the reader has said where the data are to be, or the host is too small as well."""
+    asked = []
+
+    def small(spec, machine, *rest):
+        asked.append(machine.data)
+        if len(asked) == 1:
+            raise OutOfMemory(f"{spec}: out of memory on cuda, 8 GiB with batch_size 64 in fp32. Set batch_size=32.")
+        return "record"
+
+    monkeypatch.setattr(train, "_train", small)
+    made = lambda: train.train(RunSpec("tiny"), device=torch.device("cuda"), machine=Machine(data=first))  # noqa: E731
+    if first == "device":
+        with pytest.raises(OutOfMemory):
+            made()
+        return
+    assert made() == "record" and asked == ["auto", "host"]
+    said = capsys.readouterr().err
+    assert said.endswith("in fp32; it goes on with its data in host memory, which is slower.\n")
+    assert said.count("\n") == 1

@@ -86,6 +86,7 @@ def test_defaults_do_not_change_the_key():
     {"method": "gblend"}, {"model": "small"}, {"seed": 1}, {"lr": 2.1e-3}, {"epochs": 99}, {"milestones": (70, 80)},
     {"method_options": {"alpha": 4.5}}, {"dataset_options": {"samples": 25}}, {"precision": "fp64"}, {"accumulate": 2},
     {"encoder_lr_scale": 4}, {"clip": 0}, {"optimizer": "adam"}, {"model_options": {"fusion": "sum"}},
+    {"half_resolution": 0.5},
 ])  # fmt: skip
 def test_every_choice_changes_the_key(change):
     plain = RunSpec("tiny", method="dgl")

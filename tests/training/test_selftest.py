@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch._dynamo.utils import counters
+from torch.utils._pytree import tree_leaves
 
 from dgl_core import methods, models
 from dgl_core.data import ArrayDataset
 from dgl_core.training import selftest
 from dgl_core.training.loop import Trainer
-from dgl_core.training.machine import AUTO, Machine
+from dgl_core.training.machine import AUTO, GRAPHS, Machine
 from dgl_core.training.records import RunSpec
+from dgl_core.training.train import fit
 
+CUDA = torch.device("cuda")
 CPU, SHAPES = torch.device("cpu"), {"audio": (10,), "visual": (6,)}
 NETWORK = {"fusion": "concat", "width": 16, "layers": 1, "dropout": 0.0}
 
@@ -95,3 +100,103 @@ def test_one_method_and_shape_is_compiled_once_however_many_runs(dataset):
         run = Trainer(spec(method=method, seed=seed), built, model, dataset, CPU, Machine(compile="eager"))
         run._train_epoch()
     assert counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
+
+
+# -- CUDA graphs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "passes", "found"),
+    [
+        (AUTO, {GRAPHS, "inductor"}, GRAPHS),
+        (AUTO, {"inductor"}, "inductor"),
+        (AUTO, set(), ""),
+        (GRAPHS, {GRAPHS, "inductor"}, GRAPHS),
+        (GRAPHS, {"inductor"}, "inductor"),
+    ],
+)
+def test_a_gpu_replays_graphs_only_after_the_self_test(dataset, monkeypatch, asked, passes, found):
+    monkeypatch.setattr(selftest, "trusted", lambda spec, data, device, plain, way: way.compile in passes)
+    assert selftest.settled(Machine(compile=asked, per_gpu=2), spec(), dataset, CUDA) == Machine(found, per_gpu=2)
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "changes", "found", "words"),
+    [
+        (CPU, 1, {}, "", "they need an NVIDIA GPU, not cpu; the run is not compiled"),
+        (CUDA, 2, {}, "", "several processes train one run"),
+        (CUDA, 1, {"accumulate": 2}, "inductor", "accumulate=2 keeps gradients .*; the run is compiled by inductor"),
+    ],
+)
+def test_where_graphs_cannot_be_a_sentence_says_so(
+    dataset, monkeypatch, capsys, device, processes, changes, found, words
+):
+    monkeypatch.setattr(selftest, "trusted", lambda *arguments: True)
+    machine = selftest.settled(Machine(compile=GRAPHS), spec(**changes), dataset, device, processes)
+    assert machine.compile == found
+    said = capsys.readouterr().err
+    assert re.search(words, said) and said.startswith("No CUDA graphs: ") and said.count("\n") == 1
+
+
+def test_graphs_that_fail_are_said_to_be_left_out(dataset, monkeypatch, capsys):
+    monkeypatch.setattr(torch, "compile", lambda objective, **options: raising)
+    assert not selftest.trusted(spec(), dataset, CPU, Machine(), Machine(compile=GRAPHS))
+    assert "is not replayed from CUDA graphs" in (said := capsys.readouterr().err)
+    assert said.endswith("it goes on without them.\n")
+
+
+class Replayed(torch.nn.Module):
+    """As a CUDA graph does: results stay where they are only until the next step, which writes there again."""
+
+    def __init__(self, objective, lent: list):
+        super().__init__()
+        self.objective, self.lent, self.shapes = objective, lent, set()
+
+    def forward(self, inputs, *rest):
+        found = self.objective(inputs, *rest)
+        self.lent += [x for x in tree_leaves(found) if isinstance(x, torch.Tensor)]
+        self.shapes.add(tuple(x.shape for x in inputs.values()))
+        assert len(self.shapes) == 1, "a graph has one shape"
+        return found
+
+
+@pytest.mark.parametrize("method", ["vanilla", "dgl", "gblend", "ogm_ge", "agm", "pmr", "mmcosine", "relearn"])
+def test_nothing_of_a_step_is_read_after_the_next_one_has_begun(dataset, monkeypatch, method):
+    """Results and gradients that a graph would overwrite are overwritten here; 48 samples leave a part of a batch."""
+    lent, steps, asked = [], [], []
+
+    def overwrite():
+        steps.append(1)
+        with torch.no_grad():
+            for x in (*lent, *(p.grad for p in runs[-1].model.parameters() if p.grad is not None)):
+                x.fill_(torch.nan) if x.is_floating_point() else x.zero_()
+        lent.clear()
+
+    def compiled(objective, **options):
+        asked.append(options)
+        return Replayed(objective, lent)
+
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", overwrite)
+    monkeypatch.setattr(torch, "compile", compiled)
+    runs = []
+    for machine in (Machine(), Machine(compile=GRAPHS)):
+        torch.manual_seed(0)
+        of = spec(method=method, batch_size=20, epochs=2)
+        model = models.build("mlp", SHAPES, 4, 0, **NETWORK)
+        runs.append(Trainer(of, methods.build(method), model, dataset, CPU, machine))
+        runs[-1].fit()
+    eager, replayed = runs
+    assert asked == [{"mode": GRAPHS, "dynamic": False}] and len(steps) == 4
+    drop = {"seconds/training"}
+    assert {c: v for c, v in eager.curves.items() if c not in drop} == {
+        c: v for c, v in replayed.curves.items() if c not in drop
+    }
+    assert all(torch.equal(a, b) for a, b in zip(eager.model.parameters(), replayed.model.parameters(), strict=True))
+
+
+def test_a_network_of_ones_own_is_compiled_without_graphs(dataset, monkeypatch, capsys):
+    monkeypatch.setenv("DGL_COMPILE", GRAPHS)
+    monkeypatch.setattr(torch, "compile", lambda objective, **options: asked.append(options) or objective)
+    asked = []
+    fit(lambda: models.build("mlp", SHAPES, 4, 0, **NETWORK), "dgl", dataset, epochs=1, batch_size=16)
+    assert asked == [{"backend": "inductor"}] and "a network of your own is not self-tested" in capsys.readouterr().err
