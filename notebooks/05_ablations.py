@@ -22,9 +22,11 @@
 # **Claim checked.** Table 3: MT and UT both help, and together they help most. Table 4: DGL beats G-Blending at every
 # $\alpha$ and peaks at 4. Section 3.4: it works with any fusion.
 #
-# **Runtime.** smoke 1 min, cpu 4 min (8 with GRID), two cores; paper not measured yet.
+# **Runtime.** The profile smoke takes a minute on two cores and cpu four (eight with GRID letters); paper was not
+# measured.
 #
-# Before: [04 the benchmark](04_benchmark.ipynb).
+# *Reference* stands for committed run records (`results/reference`), *this run* for trainings that this notebook starts
+# if their records are missing.
 
 # %% [markdown] tags=["navigation"]
 # [← 04 benchmark](04_benchmark.ipynb) · [contents](00_start_here.ipynb) · [06 dense and three modalities →](06_dense_and_three_modalities.ipynb)
@@ -45,7 +47,7 @@ alpha = 4.0  # weight of the unimodal losses; another one trains your run, too
 recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
-# %%
+# %% jupyter={"source_hidden": true}
 import torch
 from IPython.display import display
 from ipywidgets import interact
@@ -79,7 +81,7 @@ def runs_of(experiment):
 # ## 5.1 Table 3: four corners of a square
 # Two gates decide what is truncated. The *encoder gate* is the share of the multimodal gradient that reaches the
 # encoders, the *fusion gate* the share of the unimodal gradients that reaches the fusion module; unimodal losses with
-# weight $\alpha$ are always there:
+# weight $\alpha$ are always there. To *truncate* is to close a gate:
 #
 # | | fusion gate 1 | fusion gate 0 |
 # |:---|:---|:---|
@@ -88,7 +90,7 @@ def runs_of(experiment):
 #
 # The paper starts from vanilla training and leaves the first corner out. So it cannot tell truncation from the mere
 # presence of unimodal losses; the corner can. The second control is vanilla training with the encoder rate times
-# $\alpha$.
+# $\alpha$, because to an encoder $\alpha$ is a learning rate (5.2).
 
 # %%
 committed, this_run = runs_of(late_fusion.table3)
@@ -186,7 +188,8 @@ def sweep(branch):
 # ## 5.3 Fusion heads
 # What masking does depends on the head. With *concat* and *sum*, zeros take a modality out and the rest learns. A
 # *bilinear* head multiplies the modalities: with a zero partner no encoder ever gets a gradient from its own loss. In
-# *FiLM* and *gated* fusion one of the two starts without. The official code therefore feeds a lone modality to itself
+# *FiLM* one modality scales and shifts the other, in *gated* fusion it opens and closes the other's channels; there one
+# of the two starts without a gradient. In *attention* each modality weighs both. The official code therefore feeds a lone modality to itself
 # ($x\,x^\top$, or its own gate). These are the facts at initialisation:
 
 
@@ -235,24 +238,25 @@ for dataset in {**this_run, **committed}:
 
 # %% [markdown]
 # ## 5.4 Answer
-# The registered questions behind this notebook, from the confirming runs (`results/ledger.md` has all of them):
+# These questions were *registered*, that is written down, before the *confirming* runs that answer them were made;
+# `results/ledger.md` has all of them. *Three hard vectors* and *three plain vectors* are generated features of three
+# modalities ([06](06_dense_and_three_modalities.ipynb)), and *CMU-MOSI* are films of people who praise or blame.
 
 # %%
 dgl_core.answer("mt-and-ut", "dgl-ut", "fusion-agnostic", "dgl-gblend-every-alpha")
 
 # %% [markdown]
 # ## What this does not show
-# - Verdicts, outside the answer above: every panel and table of the reference runs is exploratory. They were made
-# before   the questions were registered, so they describe.
-# - CREMA-D, on which the paper's ablations were made. Sizes of effects do not carry over.
-# - The inside of the square: gates between 0 and 1 are notebook 08's.
-# - $\alpha$ under Adam, where a constant factor on the loss of an encoder does nothing (notebook 08).
+# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered, so
+#   they describe. Verdicts are in the answer above.
+# - The paper's ablations were made on CREMA-D, which is not here. Sizes of effects do not carry over.
+# - Gates between 0 and 1, the inside of the square, are in notebook 08.
+# - Under Adam a constant factor on the loss of an encoder does nothing, so $\alpha$ means something else there (08).
 # - Rows with fewer than five seeds describe; only differences over five pairs or more are called better or worse.
 #
-# **Exercises.** (1) Which of the four corners would you train, if you were only interested in the branches? (2) Set
-# $\alpha=0.25$ for DGL by `RunSpec(..., method_options={"alpha": 0.25})` and compare with `encoder_lr_scale=0.25`.
-# (3) Write a fusion head whose mask leaks, and see
-# check 5.3a fail.
+# **Exercises.** Each has a cell that starts it and a folded solution. (1) Which of the four corners would you train, if
+# you were only interested in the branches? (2) Train DGL at $\alpha=0.25$, and reach the same weights at $\alpha=1$.
+# (3) Write a fusion head whose mask leaks, so that check 5.3a would fail.
 
 # %%
 # Exercise 1, a start: the weaker branch of one corner, mean over the reference runs in %. Which corner has the best?
@@ -267,6 +271,31 @@ print("DGL:", f"{min(mean(percent(corners['DGL'], branch)) for branch in ('audio
 # Solution 1: every corner has the unimodal losses, so all of them train branches; vanilla training does not.
 weaker = {row: min(mean(percent(r, branch)) for branch in ("audio", "visual")) for row, r in corners.items()}
 print(", ".join(f"{row} {weaker[row]:.1f}" for row in sorted(weaker, key=weaker.get, reverse=True)))
+worst = min(weaker[row] for row in ("no truncation", "+MT", "+UT", "DGL"))
+dgl_core.check("exercise 1: every corner beats vanilla training", worst > max(weaker["vanilla"], weaker["vanilla, rate x alpha"]))
+
+# %%
+# Exercise 2, a start: DGL at alpha 0.25 on small features. Reach the same weights with alpha 1 and slower encoders.
+from dgl_core import data, fit, models
+
+features = data.load("triplet", samples=200)
+
+
+def weights(**options):
+    """All weights after three epochs of DGL, without weight decay and clipping."""
+    network = models.build("mlp", features.shapes, len(features.classes), seed, width=8, layers=1)
+    fit(network, "dgl", features, epochs=3, batch_size=16, weight_decay=0.0, clip=0.0, seed=seed, **options)
+    return torch.nn.utils.parameters_to_vector(network.parameters()).detach()
+
+
+print(f"{len(weights(alpha=0.25))} weights")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: under SGD alpha and the encoder rate are one number. Weight decay tells them apart, for it grows with the
+# rate and not with alpha.
+quarter, slower = weights(alpha=0.25), weights(alpha=1.0, encoder_lr_scale=0.25)
+error = (quarter - slower).abs().max().item()
+dgl_core.check("exercise 2: alpha 0.25 is a quarter of the encoder rate", error < 1e-6, "all weights, < 1e-6")
 
 # %%
 # Exercise 3, a start: a head of your own, whose mask is that of Eq. 12. Write `forward` so that its mask leaks.
