@@ -137,7 +137,7 @@ this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute
 committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-yours = settings.your_runs(late_fusion.branches(profile, "emotions"))  # if you changed the seed
+yours = settings.your_runs(late_fusion.branches, *datasets)  # if you changed the seed
 panels = curves.side_by_side(committed, this_run, profile, yours)
 print(curves.in_a_line(this_run, profile))
 dgl_core.publish("figure_effect", curves.encoder_curves(panels, "visual", ("vanilla", "DGL")))

@@ -814,11 +814,11 @@ publish("figure_2_11", toy_figures.training(runs))
 # %% [markdown]
 # **Figure 2.11.** Under vanilla training (top) $L^{Multi}$ leaves both encoders little gradient (thin lines) while
 # their own loss would still send much (wide lines), and the hard branch stops improving. DGL (bottom) does not end
-# suppression: its $R$ is as small. It takes the encoders out of its reach. For the easy modality $\bar s\gt 1$ on a
+# suppression: its $R$ stays far below 1, too. It takes the encoders out of its reach. For the easy modality $\bar s\gt 1$ on a
 # fifth of the samples; they dominate the *mean* of $R$ in the table above.
 
 # %% [markdown]
-# One task proves little. Ten of them, each a new draw of classes, samples and initial weights, all comparisons
+# One task proves little, so here are ten, each a new draw of classes, samples and initial weights. All comparisons are
 # paired: the branch inside a model against the same encoder with a head of its own, trained alone, and DGL against
 # vanilla.
 
@@ -841,7 +841,7 @@ def gain(first, second, branch):
 
 
 # %% [markdown]
-# What ten toy trainings show, each line with its 95 % interval. The first five are about test accuracy in points, the
+# The lines below say what ten toy trainings show, each with its 95 % interval. The first five are about test accuracy in points, the
 # next three about $R$ of the batch under vanilla training in powers of ten, the last about the share of samples with
 # $\bar s\ge 1$ in points.
 

@@ -83,7 +83,7 @@ this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute
 committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-yours = settings.your_runs(late_fusion.branches(profile, "emotions"))  # if you changed alpha or the seed
+yours = settings.your_runs(late_fusion.branches, *datasets, usual=profiles.ALPHA)  # if you changed alpha or the seed
 panels = curves.side_by_side(committed, this_run, profile, yours)
 print(curves.in_a_line(this_run, profile))
 
@@ -174,12 +174,12 @@ shapes = {"audio": (1, 64, 47), "visual": (3, 48, 48)}
 model = build("small", shapes, classes=6, seed=seed, width=4).double()
 batch = {m: torch.randn(8, *shape, dtype=torch.float64) for m, shape in shapes.items()}
 target = torch.arange(8) % 6
-disentangled_loss(model, batch, target, alpha=4.0).total.backward()
+disentangled_loss(model, batch, target, alpha=alpha).total.backward()
 arrived = {m: [p.grad.clone() for p in encoder.parameters()] for m, encoder in model.encoders.items()}
 for m, encoder in model.encoders.items():
     alone = torch.nn.functional.cross_entropy(model(batch, keep=(m,)), target)
     wanted = torch.autograd.grad(alone, list(encoder.parameters()))
-    error = max((a - 4 * w).abs().max().item() for a, w in zip(arrived[m], wanted, strict=True))
+    error = max((a - alpha * w).abs().max().item() for a, w in zip(arrived[m], wanted, strict=True))
     dgl_core.check(f"3.6a {m}: gradient = alpha x unimodal gradient", error < 1e-12, "max error < 1e-12")
 
 # %%

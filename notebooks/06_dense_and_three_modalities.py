@@ -143,9 +143,12 @@ dgl_core.publish("table_2_left_paper", numbers.drop(columns=["reference", "this 
 
 # %%
 # Your run: another alpha or seed above shows here MMTM as you trained it, beside the reference and this run.
-mmtm = {row: table2.table2_dense(profile, "emotions")[row] for row in ("vanilla", "G-Blending", *table2.SPLITS)}
-if yours := settings.your_runs(mmtm):
-    beside = ({"emotions": {row: found["emotions"][row] for row in mmtm}} for found in (left, left_run))
+def some(rows):
+    return {row: rows[row] for row in ("vanilla", "G-Blending", "DGL", *table2.SPLITS) if row in rows}
+
+
+if yours := settings.your_runs(lambda *of: some(table2.table2_dense(*of)), *left_run, usual=profiles.ALPHA):
+    beside = ({d: some(found[d]) for d in left_run if d in found} for found in (left, left_run))
     display(modalities.branch_dots(curves.side_by_side(*beside, profile, yours)))
 
 # %% [markdown]
@@ -224,8 +227,8 @@ dgl_core.publish("figure_table_2_right", modalities.branch_dots(panels, lines))
 # %% [markdown]
 # **Figure 6.2.** Table 2, right, as a picture: mean test accuracy in % of the fused model and of each branch. Bars are
 # 95 % intervals over runs (folds and seeds together). The dashed line is the accuracy of always saying the more
-# frequent class. Audio and picture stay left of it in every row, alone or in company; the fused model is about as good
-# as text alone.
+# frequent class. Audio and picture stay left of it in every row, alone or in company, and no fused model is much better
+# than text alone.
 
 # %% [markdown]
 # ## 6.6 Below chance?
@@ -326,6 +329,12 @@ def missing(title):
     return modalities.missing_modality({title: (lossy | generated)[title]})
 
 
+# %%
+# Your run: another alpha or seed above shows here three modalities as you trained them, set by set.
+for dataset in table2.feature_sets(profile):
+    if yours := settings.your_runs(lambda *of: some(table2.table2_features(*of)), dataset, usual=profiles.ALPHA):
+        display(modalities.branch_dots(yours))
+
 # %% [markdown]
 # ## 6.9 Four and five modalities
 # The same generator makes three and four weak modalities, and the same methods train on them, not a line changed.
@@ -356,7 +365,7 @@ class Gossip(nn.Module):
 
 
 # %% [markdown]
-# Then the network. With DGL it takes 25 lines in all.
+# Then comes the network. With DGL it takes 25 lines in all.
 
 
 # %%

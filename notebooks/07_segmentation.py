@@ -178,7 +178,8 @@ dgl_core.publish("table_costs", costs.segmentation_table())
 datasets = table5.scenes(profile)
 this_run = {d: load_or_run(table5.table5(profile, d), recompute=recompute) for d in datasets}
 committed = {d: reference(table5.table5_reference(d)) for d in ("rooms", "nyuv2")}
-yours = settings.your_runs(table5.table5(profile, "rooms"))  # if you changed alpha or the seed
+usual = table5.DENSE_ALPHA["rooms"]
+yours = settings.your_runs(table5.table5, *datasets, usual=usual)  # if you changed alpha or the seed
 panels = curves.side_by_side(committed, this_run, profile, yours)
 print(curves.in_a_line(this_run, profile, "mIoU"))
 chosen = {}

@@ -281,14 +281,14 @@ dgl_core.publish("figure_gates_chosen", maps.chosen_gates(shown))
 
 # %%
 # Your run: another alpha or seed above shows here the moving gates as you trained them, beside the reference.
-def contenders(of, seeds):
-    rows = beyond.decoupling(of, "emotions", seeds) | late_fusion.table1(of, "emotions", seeds)
+def contenders(of, dataset, seeds=(0,)):
+    rows = beyond.decoupling(of, dataset, seeds) | late_fusion.table1(of, dataset, seeds)
     return {row: rows[row] for row in ("vanilla", "G-Blending", "DGL", *beyond.MEASURED_GATES)}
 
 
-if yours := settings.your_runs(contenders(profile, (0,))):
-    kept = {"emotions": reference(contenders("cpu", beyond.reference_seeds("emotions")))}
-    display(ranking.rows_as_dots(side_by_side(kept, {}, profile, yours), one_scale=True))
+if yours := settings.your_runs(contenders, *now, usual=profiles.ALPHA):
+    kept = {d: reference(contenders("cpu", d, beyond.reference_seeds(d))) for d in now if d not in live}
+    display(ranking.rows_as_dots(side_by_side(kept, {}, profile, yours), one_scale=len(now) == 1))
 
 # %% [markdown]
 # ## 8.7 Missing modalities

@@ -138,7 +138,7 @@ def exercises(notebook) -> Iterator[str]:
 
 
 def lines_before_picture(cells) -> int:
-    """Count the lines from the top to the first picture: text, code that is not folded, what it prints; 0 without one."""
+    """Count the lines above the first picture: text, code that is not folded, what cells print; 0 without a picture."""
     first = next((n for n, cell in enumerate(cells) if _shows_figure(cell)), -1)
     read = [output for cell in cells[:first] if first > 0 for output in cell.get("outputs", ())]
     texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in read]
