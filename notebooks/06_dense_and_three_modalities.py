@@ -331,9 +331,11 @@ def missing(title):
 
 # %%
 # Your run: another alpha or seed above shows here three modalities as you trained them, set by set.
+known = {"triplet": some(triplet), "mosi": some(right)}
 for dataset in table2.feature_sets(profile):
     if yours := settings.your_runs(lambda *of: some(table2.table2_features(*of)), dataset, usual=profiles.ALPHA):
-        display(modalities.branch_dots(yours))
+        beside = curves.side_by_side({dataset: known[dataset]}, {}, profile, yours)
+        display(modalities.branch_dots(beside))
 
 # %% [markdown]
 # ## 6.9 Four and five modalities
