@@ -23,12 +23,13 @@
 # **Claim checked.** Every claim that our records or a computation can decide; the ledger at the end has one line for
 # each, from Eq. 4 to Table 5.
 #
-# **Runtime.** 20 s after [notebook 03](03_vanilla_vs_dgl.ipynb), because it shows the same runs. The parameter `profile`
-# below says how much is trained: *smoke* for seconds, *cpu* for minutes, *paper* at the paper's size on a GPU.
+# **Runtime.** 20 s after [notebook 03](03_vanilla_vs_dgl.ipynb), because it shows the same runs. The parameter
+# `profile` below says how much is trained: *smoke* for seconds, *cpu* for minutes, *paper* at the paper's size on a
+# GPU.
 #
-# Here is the paper in four sentences. A multimodal model has one encoder per modality and a fusion module. Its loss reaches
-# an encoder only through the fusion, and fusion shrinks the gradient on the way, so every encoder learns worse than
-# it would alone. DGL cuts that path and trains each encoder by its own unimodal loss, in which the other
+# Here is the paper in four sentences. A multimodal model has one encoder per modality and a fusion module. Its loss
+# reaches an encoder only through the fusion, and fusion shrinks the gradient on the way, so every encoder learns worse
+# than it would alone. DGL cuts that path and trains each encoder by its own unimodal loss, in which the other
 # modalities' features are zero. The fusion module keeps the multimodal loss for itself.
 
 # %% [markdown] tags=["navigation"]
@@ -203,9 +204,9 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 # loss; *cos* is the cosine of the angle between the two. Right: accuracy with the other modalities at zero.
 
 # %% [markdown]
-# What would DGL change? `forecast` answers for a jointly trained model, as far as it can be told, or says why it cannot.
-# It knows most when it also gets the accuracies of models of one modality
-# ([09](09_when_does_it_help.ipynb), 9.7).
+# What would DGL change? `forecast` answers for a jointly trained model, as far as it can be told, or says why it
+# cannot. It knows most when it also gets the accuracies of models of one modality ([09](09_when_does_it_help.ipynb),
+# 9.7).
 
 # %%
 print(foretold(report))

@@ -135,9 +135,9 @@ dgl_core.check("1.3e made again: the same bytes", again == (folder / "AudioWAV" 
 
 # %% [markdown]
 # ## 1.4 Two sizes of one spectrogram
-# The paper says: "a spectrogram of size 257 x 299 by librosa using a window with a length of 512 and an overlap of 353".
-# The code passes 353 as the *hop*, the step from one window to the next, at 22,050 Hz. With windows that are centred on
-# their times that gives $1 + \lfloor 66150 / 353 \rfloor = 188$ columns. An overlap of 353 is a hop of
+# The paper says: "a spectrogram of size 257 x 299 by librosa using a window with a length of 512 and an overlap of
+# 353". The code passes 353 as the *hop*, the step from one window to the next, at 22,050 Hz. With windows that are
+# centred on their times that gives $1 + \lfloor 66150 / 353 \rfloor = 188$ columns. An overlap of 353 is a hop of
 # $512 - 353 = 159$, and $\lfloor (48000 - 353) / 159 \rfloor = 299$ columns are 3 s at 16,000 Hz. So paper and code
 # differ; we follow the code and offer the paper's form as an option.
 
@@ -236,9 +236,9 @@ else:
 # inform and neither suffices. The official code takes the first frame of an unsorted directory listing; we take the
 # first by name.
 #
-# **Exercises.** Each has a cell that starts it and a folded solution. (1) Which sampling rate and which framing make 3 s
-# of sound into 299 columns, with the window and the overlap of the paper? (2) Give every clip the face of another one,
-# and predict what DGL makes of it. (3) Wrap two arrays of your own in `data.ArrayDataset`.
+# **Exercises.** Each has a cell that starts it and a folded solution. (1) Which sampling rate and which framing make
+# 3 s of sound into 299 columns, with the window and the overlap of the paper? (2) Give every clip the face of another
+# one, and predict what DGL makes of it. (3) Wrap two arrays of your own in `data.ArrayDataset`.
 
 # %%
 # Exercise 1, a start: columns of a centred spectrogram at 22,050 Hz. Which rate and which framing give the paper's 299?

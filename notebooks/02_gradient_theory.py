@@ -404,8 +404,8 @@ check("2.5e T6: equal margins", ((fused - R[:, None] * alone).norm(dim=1) / fuse
 # shrinks the norm.
 #
 # **T8.** If $\langle W_j-W_y,W_k-W_y\rangle\ge 0$ for all $j,k\neq y$ (so it is for orthonormal rows, and for a
-# *simplex frame*, unit rows at equal angles, where training tends late), and fusion lowers the probability of *every* wrong class, then
-# $\Vert g^{Multi}\Vert\le\Vert g^{Uni}\Vert$.
+# *simplex frame*, unit rows at equal angles, where training tends late), and fusion lowers the probability of *every*
+# wrong class, then $\Vert g^{Multi}\Vert\le\Vert g^{Uni}\Vert$.
 
 # %%
 frame = feature.simplex_etf(5, 8, draws)  # five unit rows at equal angles
@@ -814,8 +814,8 @@ publish("figure_2_11", toy_figures.training(runs))
 # %% [markdown]
 # **Figure 2.11.** Under vanilla training (top) $L^{Multi}$ leaves both encoders little gradient (thin lines) while
 # their own loss would still send much (wide lines), and the hard branch stops improving. DGL (bottom) does not end
-# suppression: its $R$ stays far below 1, too. It takes the encoders out of its reach. For the easy modality $\bar s\gt 1$ on a
-# fifth of the samples; they dominate the *mean* of $R$ in the table above.
+# suppression: its $R$ stays far below 1, too. It takes the encoders out of its reach. For the easy modality
+# $\bar s\gt 1$ on a fifth of the samples; they dominate the *mean* of $R$ in the table above.
 
 # %% [markdown]
 # One task proves little, so here are ten, each a new draw of classes, samples and initial weights. All comparisons are
@@ -841,9 +841,9 @@ def gain(first, second, branch):
 
 
 # %% [markdown]
-# The lines below say what ten toy trainings show, each with its 95 % interval. The first five are about test accuracy in points, the
-# next three about $R$ of the batch under vanilla training in powers of ten, the last about the share of samples with
-# $\bar s\ge 1$ in points.
+# The lines below say what ten toy trainings show, each with its 95 % interval. The first five are about test accuracy
+# in points, the next three about $R$ of the batch under vanilla training in powers of ten, the last about the share of
+# samples with $\bar s\ge 1$ in points.
 
 # %%
 for m in toy.TWO:
@@ -1024,8 +1024,8 @@ publish("table_2_3", pandas.DataFrame(table).T.rename_axis(["task", "modality", 
 # label is $H(y)$, the entropy of the label, minus the cross-entropy of a prediction; the most that $Z$ allows is their
 # mutual information $I(y;Z)$. **D7.** Let the encoders keep $Z$ and nothing else.
 #
-# * (a) *Any head* reaches at most $I(y;Z)$. Beside the best joint model DGL loses exactly $I(y;x\mid Z)$, the *synergy*:
-#   what the modalities tell only together.
+# * (a) *Any head* reaches at most $I(y;Z)$. Beside the best joint model DGL loses exactly $I(y;x\mid Z)$, the
+#   *synergy*: what the modalities tell only together.
 # * (b) *An additive head, whatever the method*: the labels enter the gradient of encoder $m$ through $P(y\mid x_m)$
 #   alone. Two tasks with the same inputs and unimodal posteriors train alike, weight for weight.
 # * (c) *An additive head loses nothing* by keeping $Z$ only, if the other posteriors depend on $x_m$ through $Z_m$.
@@ -1135,7 +1135,7 @@ print(f"R = {case.ratio:.2f}, norm alone {case.g_uni.norm():.3f}, fused {case.g_
 # fails at its condition on the rows, whose differences are opposite. In T9 the covariance is the large term.
 case = examples.Case.of([0.5, 0.3, 0.2], [1.0, 5 / 27, 1e-12], examples.OPPOSITE_ROWS)
 kept = (case.g_multi.norm() - case.g_uni.norm()).abs() < 1e-9
-check("exercise 1: R is below 0.5 and the gradient keeps its length", case.ratio < 0.5 and kept, f"R = {case.ratio:.2f}")
+check("exercise 1: R is below 0.5, the gradient keeps its length", case.ratio < 0.5 and kept, f"R = {case.ratio:.2f}")
 check("exercise 1: the differences of the rows are not acute", not feature.acute_differences(case.weight, 0))
 terms = condition.condition_terms(case.logits[None], case.other_logits[None], case.weight, case.y[None])
 large = terms.covariance.norm() > 2 * (terms.s_bar * terms.lever).norm()

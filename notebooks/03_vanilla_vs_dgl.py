@@ -23,7 +23,8 @@
 # [the paper](https://arxiv.org/abs/2507.10213): every branch of the joint model is under-optimised, its encoder
 # receives a suppressed gradient, and DGL's branches and fused model are better.
 #
-# **Runtime.** The profile smoke takes a minute on two cores and cpu four (ten with GRID letters); paper was not measured.
+# **Runtime.** The profile smoke takes a minute on two cores and cpu four (ten with GRID letters); paper was not
+# measured.
 #
 # Numbers labelled *reference* come from committed run records (`results/reference`), those labelled *this run* from
 # trainings that the cell below starts if their records are missing.
@@ -71,8 +72,8 @@ dgl_core.provenance()
 # The paper's rows are each encoder alone, joint training (*vanilla*), G-Blending and DGL.
 # [G-Blending](https://arxiv.org/abs/1905.12681) trains on the sum of the multimodal and the unimodal losses and cuts no
 # gradient (the paper's word for that is *truncate*). Each rival also runs with its encoder learning rate multiplied by
-# DGL's weight $\alpha$, because under SGD $\alpha$ does nothing else ([02](02_gradient_theory.ipynb)): these rows are the
-# *control*. Runs of one seed start from the same encoder weights: they are pairs.
+# DGL's weight $\alpha$, because under SGD $\alpha$ does nothing else ([02](02_gradient_theory.ipynb)): these rows are
+# the *control*. Runs of one seed start from the same encoder weights: they are pairs.
 #
 # *Generated emotions* are drawn faces and synthetic voices; *GRID letters* are film of one real person who says letters
 # ([corpus](https://doi.org/10.1121/1.2229005)). Pictures show the reference; a smoke run is one line of text.
@@ -128,8 +129,8 @@ dgl_core.publish("figure_1b_visual", curves.encoder_curves(panels, "visual", ("v
 # %% [markdown]
 # ## 3.4 Figure 1(c): the gradient that arrives
 # We compare the L2 norm of the gradient at one encoder, in the unimodal model and in the joint one. It is averaged over
-# the steps of an epoch and taken before *clipping*, by which training shortens large gradients. Mind that these are two different trainings: after the first
-# steps they stand at two different points.
+# the steps of an epoch and taken before *clipping*, by which training shortens large gradients. Mind that these are two
+# different trainings: after the first steps they stand at two different points.
 
 # %%
 dgl_core.publish("figure_1c", curves.gradient_curves(panels, "audio"))
@@ -243,8 +244,8 @@ dgl_core.answer("dgl-vanilla", "dgl-vanilla-weakest", "every-gradient", "dgl-rat
 
 # %% [markdown]
 # ## What this does not show
-# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered, so
-#   they describe. Verdicts are in the answer above.
+# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered,
+#   so they describe. Verdicts are in the answer above.
 # - The data are not CREMA-D, but a generated set and one talker of GRID; the networks are small and learn for twenty
 #   epochs. Sizes of effects do not carry over.
 # - The two seeds of this run describe; the ten of the reference can tell only differences that are large against their

@@ -195,8 +195,8 @@ def sweep(branch):
 # What masking does depends on the head. With *concat* and *sum*, zeros take a modality out and the rest learns. A
 # *bilinear* head multiplies the modalities: with a zero partner no encoder ever gets a gradient from its own loss. In
 # *FiLM* one modality scales and shifts the other, in *gated* fusion it opens and closes the other's channels; there one
-# of the two starts without a gradient. In *attention* each modality weighs both. The official code therefore feeds a lone modality to itself
-# ($x\,x^\top$, or its own gate). These are the facts at initialisation:
+# of the two starts without a gradient. In *attention* each modality weighs both. The official code therefore feeds a
+# lone modality to itself ($x\,x^\top$, or its own gate). These are the facts at initialisation:
 
 
 # %%
@@ -254,8 +254,8 @@ dgl_core.answer("mt-and-ut", "dgl-ut", "fusion-agnostic", "dgl-gblend-every-alph
 
 # %% [markdown]
 # ## What this does not show
-# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered, so
-#   they describe. Verdicts are in the answer above.
+# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered,
+#   so they describe. Verdicts are in the answer above.
 # - The paper's ablations were made on CREMA-D, which is not here. Sizes of effects do not carry over.
 # - Gates between 0 and 1, the inside of the square, are in notebook 08.
 # - Under Adam a constant factor on the loss of an encoder does nothing, so $\alpha$ means something else there (08).
@@ -279,7 +279,8 @@ print("DGL:", f"{min(mean(percent(corners['DGL'], branch)) for branch in ('audio
 weaker = {row: min(mean(percent(r, branch)) for branch in ("audio", "visual")) for row, r in corners.items()}
 print(", ".join(f"{row} {weaker[row]:.1f}" for row in sorted(weaker, key=weaker.get, reverse=True)))
 worst = min(weaker[row] for row in ("no truncation", "+MT", "+UT", "DGL"))
-dgl_core.check("exercise 1: every corner beats vanilla training", worst > max(weaker["vanilla"], weaker["vanilla, rate x alpha"]))
+joint = max(weaker["vanilla"], weaker["vanilla, rate x alpha"])
+dgl_core.check("exercise 1: every corner beats vanilla training", worst > joint)
 
 # %%
 # Exercise 2, a start: DGL at alpha 0.25 on small features. Reach the same weights with alpha 1 and slower encoders.

@@ -202,8 +202,8 @@ dgl_core.publish("table_2_right", table)
 dgl_core.publish("table_2_right_official", results_table(paper_rows(2, "MOSI"), official, official_run, branches))
 
 # %% [markdown]
-# The next table uses nothing that was learned from labels. Its text features count the words spoken, rare words weighing
-# more (TF-IDF). Folds are the same, and the learning rate is the common one.
+# The next table uses nothing that was learned from labels. Its text features count the words spoken, rare words
+# weighing more (TF-IDF). Folds are the same, and the learning rate is the common one.
 
 # %%
 words = reference(table2.table2_transcripts("cpu", (0,)))
@@ -416,8 +416,8 @@ dgl_core.answer("mmtm-s", "mmtm-p", "modality-agnostic", "dgl-joint")
 
 # %% [markdown]
 # ## What this does not show
-# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered, so
-#   they describe. Verdicts are in the answer above.
+# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered,
+#   so they describe. Verdicts are in the answer above.
 # - CREMA-D is not here, nor are the paper's MOSI features, network and optimiser, none of which it states. Our text
 #   features know the labels of the official training part.
 # - A few seeds on the left describe; five folds on the right can show only differences that are large against the

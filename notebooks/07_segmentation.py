@@ -90,13 +90,12 @@ dgl_core.check("7.1b colour, depth and labels have one size", len({x.shape[:2] f
 
 # %% [markdown]
 # ## 7.2 What is an encoder here? Three readings
-# [ESANet](https://arxiv.org/abs/2011.06961) adds depth into the RGB stream after the *stem*, its first layers, and after
-# each of four stages: $f_s=\mathrm{SE}(r_s)+\mathrm{SE}(d_s)$, where SE (squeeze and excitation) weighs channels, and RGB
-# runs on from $f_s$. So the sentence under Eq. 15 can be read
-# in three ways. **parameters** (our default): the multimodal gradient passes *through* the encoders but is *applied* to
-# the fusion alone. **activations**: it stops at the input of every fusion, as Eq. 9 detaches features. **stems**:
-# encoders are what lies before the first fusion. All agree on late fusion. A modality is masked at the input of all
-# five fusions; $\mathrm{SE}(0)=0$.
+# [ESANet](https://arxiv.org/abs/2011.06961) adds depth into the RGB stream after the *stem*, its first layers, and
+# after each of four stages: $f_s=\mathrm{SE}(r_s)+\mathrm{SE}(d_s)$, where SE (squeeze and excitation) weighs channels,
+# and RGB runs on from $f_s$. So the sentence under Eq. 15 can be read in three ways. **parameters** (our default): the
+# multimodal gradient passes *through* the encoders but is *applied* to the fusion alone. **activations**: it stops at
+# the input of every fusion, as Eq. 9 detaches features. **stems**: encoders are what lies before the first fusion. All
+# agree on late fusion. A modality is masked at the input of all five fusions; $\mathrm{SE}(0)=0$.
 
 # %%
 shapes = {"rgb": (3, 32, 64), "depth": (1, 32, 64)}
@@ -296,17 +295,17 @@ dgl_core.answer("dense-prediction", "dense-rate-control")
 
 # %% [markdown]
 # ## What this does not show
-# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered, so
-#   they describe. Verdicts are in the answer above.
-# - Table 5 is not here at its size: our runs have no 300 epochs, no full network and no ImageNet initialisation (`READINGS`
-#   of `dgl_core/paper/experiments/table5.py` has it, for a weight file of your own). Differences between small, short
-#   trainings need not carry over.
+# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered,
+#   so they describe. Verdicts are in the answer above.
+# - Table 5 is not here at its size: our runs have no 300 epochs, no full network and no ImageNet initialisation
+#   (`READINGS` of `dgl_core/paper/experiments/table5.py` has it, for a weight file of your own). Differences between
+#   small, short trainings need not carry over.
 # - Three seeds decide only differences that are large against their spread.
 # - The paper's depth is 16 bit; our copy of NYUv2 has steps of about 4 cm and half the resolution.
 #
 # **Exercises.** Each has a cell that starts it and a folded solution. (1) How much gradient do the five fusions get in
-# the form *activations*? (2) In rooms where no surface misleads, and where all do: what can colour alone tell of a pixel?
-# (3) Which of `READINGS` takes away what $\alpha$ does, and why?
+# the form *activations*? (2) In rooms where no surface misleads, and where all do: what can colour alone tell of a
+# pixel? (3) Which of `READINGS` takes away what $\alpha$ does, and why?
 
 # %%
 # Exercise 1, a start: norm of the gradient at each of the five fusions in the form `parameters`. What is left of it in

@@ -22,8 +22,8 @@
 # **Claim checked.** Sec. 4.2 ("best performance on all datasets"), Tables 1, 3 and 4 as evidence, and $\alpha$ as
 # what "calibrates the optimization of the modality encoder".
 #
-# **Runtime.** The profile smoke takes half a minute on two cores and cpu about one: both show committed records and train
-# the two adaptive methods. The profile paper trains everything on the sets that it finds.
+# **Runtime.** The profile smoke takes half a minute on two cores and cpu about one: both show committed records and
+# train the two adaptive methods. The profile paper trains everything on the sets that it finds.
 
 # %% [markdown] tags=["navigation"]
 # [← 07 segmentation](07_segmentation.ipynb) · [contents](00_start_here.ipynb) · [09 when does it help →](09_when_does_it_help.ipynb)
@@ -92,8 +92,8 @@ for dataset in sets:
 # %% [markdown]
 # ## 8.2 Alpha is a learning rate
 # Under SGD, DGL with weight $\alpha$ and rate $\eta$ takes the steps of DGL with weight 1 whose encoders learn at
-# $\alpha\eta$ ([02](02_gradient_theory.ipynb), 2.15). So a sweep of $\alpha$ walks along one line of a map that every method
-# has: encoder rate against fusion rate.
+# $\alpha\eta$ ([02](02_gradient_theory.ipynb), 2.15). So a sweep of $\alpha$ walks along one line of a map that every
+# method has: encoder rate against fusion rate.
 
 # %%
 for dataset, rows in sgd.items():
@@ -104,8 +104,8 @@ for dataset, rows in sgd.items():
 # %% [markdown]
 # **Figure 8.1.** Fused test accuracy in % (mean over three seeds, or on CMU-MOSI over five folds) of joint training
 # (*vanilla*), DGL, and [G-Blending](https://arxiv.org/abs/1905.12681), which adds unimodal losses and truncates no
-# gradient. The encoder rate runs across, the fusion rate up; all three share one colour scale, and $\alpha=1$ in DGL and
-# G-Blending. The red line shows where the paper's $\alpha=1,\dots,5$ lies, at the common rate.
+# gradient. The encoder rate runs across, the fusion rate up; all three share one colour scale, and $\alpha=1$ in DGL
+# and G-Blending. The red line shows where the paper's $\alpha=1,\dots,5$ lies, at the common rate.
 
 # %%
 for dataset, rows in sgd.items():
@@ -243,8 +243,8 @@ for dataset in sets:
 
 # %% [markdown]
 # Does anything inside, or a moving gate, beat the corners? The budget is equal: every point has its own learning rate.
-# Validation, on the seeds of the map, chooses the best point and the best corner. Then these two alone get ten seeds (on
-# CMU-MOSI the five folds), and the test part compares that one pair.
+# Validation, on the seeds of the map, chooses the best point and the best corner. Then these two alone get ten seeds
+# (on CMU-MOSI the five folds), and the test part compares that one pair.
 
 # %%
 for dataset, square in squares.items():
@@ -405,21 +405,21 @@ dgl_core.answer("dgl-vanilla", "dgl-rate-control", "dgl-gblend", "dgl-gblend-wea
 
 # %% [markdown]
 # ## What this does not show
-# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered, so
-#   they describe. Verdicts are in the answer above.
+# - The panels and tables of the reference runs give no verdicts: they were made before the questions were registered,
+#   so they describe. Verdicts are in the answer above.
 # - Rates, spreads and gates are those of small networks on a generated set, one talker and one set of films.
 # - The search was small: three learning rates a method (four on CMU-MOSI), three values a gate, and few seeds for the
 #   maps. They describe; where the best point lies at the edge of its map, a better one may lie outside.
 # - On GRID a row's rate is one for all folds, so the validation part of one fold may hold test samples of another.
 # - Another measure than $R$ might drive the gate better; none was tried.
 #
-# **Exercises.** Each has a cell that starts it and a folded solution. (1) In 8.6, let the adaptive gate follow the least
-# suppressed modality (`pick="least"`). (2) How many seeds does the largest gap of your own last paper need? (3) Does the
-# verdict on `dgl-rate-control` hang on a single replicate?
+# **Exercises.** Each has a cell that starts it and a folded solution. (1) In 8.6, let the adaptive gate follow the
+# least suppressed modality (`pick="least"`). (2) How many seeds does the largest gap of your own last paper need? (3)
+# Does the verdict on `dgl-rate-control` hang on a single replicate?
 
 # %%
-# Exercise 1, a start: the gate that the adaptive rule of 8.6 sets for the model of 8.9, by its most suppressed modality.
-# What would the least suppressed one choose (`pick="least"`)?
+# Exercise 1, a start: the gate that the adaptive rule of 8.6 sets for the model of 8.9, by its most suppressed
+# modality. What would the least suppressed one choose (`pick="least"`)?
 from copy import deepcopy
 
 
@@ -447,8 +447,8 @@ print(", ".join(f"{gap:g} points: {count} seeds" for gap, count in needed.items(
 dgl_core.check("exercise 2: half the gap, about four times the seeds", 3.5 < needed[0.25] / needed[0.5] < 4.5)
 
 # %%
-# Exercise 3, a start: the replicates (pairs of confirming runs) behind one verdict. Leave each of them out in turn: does
-# the word hang on a single one?
+# Exercise 3, a start: the replicates (pairs of confirming runs) behind one verdict. Leave each of them out in turn:
+# does the word hang on a single one?
 from dgl_core.paper.answers import verdicts
 from dgl_core.verdicts.families import Member, judge
 from dgl_core.verdicts.inference import Draws

@@ -69,10 +69,10 @@ dgl_core.provenance()
 # %% [markdown]
 # ## 9.1 Two dials
 # Two things vary in practice: how the modalities share what they know, and how hard each one is to learn. Every sample
-# has one of four classes, and every modality shows a part of it. The dial *synergy* goes from samples that show the class
-# in every modality (0), over samples that show it in one of them (0.5), to samples whose parts have to be added modulo 4
-# (1), so that no modality alone tells anything. The dial *imbalance* hides the parts of the second modality behind
-# products of signs: they tell as much, but they are harder to learn.
+# has one of four classes, and every modality shows a part of it. The dial *synergy* goes from samples that show the
+# class in every modality (0), over samples that show it in one of them (0.5), to samples whose parts have to be added
+# modulo 4 (1), so that no modality alone tells anything. The dial *imbalance* hides the parts of the second modality
+# behind products of signs: they tell as much, but they are harder to learn.
 #
 # What can be known at a point is computed from the exact posteriors of the parts. The best *additive* predictor is a
 # sum of one score a modality.
@@ -98,8 +98,8 @@ dgl_core.check("9.1c nothing is saturated", known["joint"].max() < 99.5)
 # DGL trains an encoder by its unimodal loss alone. Let it keep $Z_m=P(y\mid x_m)$, which is all that this loss asks
 # for. **D7** (proved in [02](02_gradient_theory.ipynb), 2.20): a fused model on $Z$ reaches at most $I(y;Z)$, so it
 # loses exactly $I(y;x\mid Z)$; with an additive head it loses nothing if the other posteriors depend on $x_m$ through
-# $Z_m$ alone. $I$ is mutual information: how many bits one thing tells about another. The table computes it on the dial,
-# for parts as they are, without noise in the features:
+# $Z_m$ alone. $I$ is mutual information: how many bits one thing tells about another. The table computes it on the
+# dial, for parts as they are, without noise in the features:
 
 # %%
 tasks = {f"{s:g}": torch.from_numpy(dial.table(s)) for s in records.synergies()}
@@ -114,8 +114,8 @@ dgl_core.check("9.2c at 1 it loses everything", bits["1"]["lost"] == bits["1"]["
 # So the theorem bites in the last column. Between 0.5 and 1 a part still tells a little by itself, and an encoder that
 # keeps this little keeps the part. But the unimodal loss pays ever less for it, while an additive head could not use
 # more anyway. Hence the predictions: with an additive head DGL loses nowhere; with any other head the sign of the gain
-# changes at 0.5. They were committed before the runs; one holds if it holds in every column of synergy that it names. The
-# rows compared are joint training, DGL, *G-Blending* (the same unimodal losses, no truncation), *UT alone* (the
+# changes at 0.5. They were committed before the runs; one holds if it holds in every column of synergy that it names.
+# The rows compared are joint training, DGL, *G-Blending* (the same unimodal losses, no truncation), *UT alone* (the
 # unimodal losses are kept from the fusion, and the multimodal one trains everything), the *ensemble* of models of one
 # modality, and *frozen encoders, new head* (a head on encoders that were trained alone).
 
@@ -351,13 +351,13 @@ display(Markdown("\n".join(f"- {line}" for line in answers.in_sentences(outcomes
 # - The networks are small, with two layers of 16 units, and learn from 976 samples.
 # - Synergy has many kinds. Here parts add up modulo 4; an exclusive or of other features may be harder to find.
 # - Some heads and columns have no record: 9.9 names the heads, and these columns are grey.
-# - A column between two pilots takes the rate of the nearer one; at 0.6 of the additive head that rate was a bad one for
-#   joint training and for the ensemble, so this column alone says little.
+# - A column between two pilots takes the rate of the nearer one; at 0.6 of the additive head that rate was a bad one
+#   for joint training and for the ensemble, so this column alone says little.
 # - The forecast may fail elsewhere: it was judged on few sets, and its fit knows small networks on features alone.
 #
-# **Exercises.** Each has a cell that starts it and a folded solution. (1) Where along the dial does the hidden layer lose
-# more than five points by DGL? (2) Give `diagnose` a network of your own. (3) In which columns did the predictions of
-# 9.2 fail most often? Which of them would you have made differently?
+# **Exercises.** Each has a cell that starts it and a folded solution. (1) Where along the dial does the hidden layer
+# lose more than five points by DGL? (2) Give `diagnose` a network of your own. (3) In which columns did the predictions
+# of 9.2 fail most often? Which of them would you have made differently?
 
 # %%
 # Exercise 1, a start: the mean difference over imbalances and draws, column by column.
@@ -410,8 +410,8 @@ print("more suppressed:", min(looked.branches, key=lambda m: looked.branches[m].
 print({word: sum(of.word == word for of in outcomes) for word in ("held", "undecided", "failed")})
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-# Solution 3: at 0.5 and just below, where theory says that nothing need be lost. So what failed there is not the theorem
-# but the step from the best encoders to trained ones; a wiser prediction would have left a margin.
+# Solution 3: at 0.5 and just below, where theory says that nothing need be lost. So what failed there is not the
+# theorem but the step from the best encoders to trained ones; a wiser prediction would have left a margin.
 against = [column for of in outcomes if of.word == "failed" for column in of.against]
 often = sorted(set(against), key=against.count, reverse=True)[:2]
 print("columns named most often:", ", ".join(f"{column:g}" for column in sorted(often)))
