@@ -23,8 +23,7 @@
 # [the paper](https://arxiv.org/abs/2507.10213): every branch of the joint model is under-optimised, its encoder
 # receives a suppressed gradient, and DGL's branches and fused model are better.
 #
-# **Runtime.** The profile smoke takes a minute on two cores and cpu four (ten with GRID letters); paper was not
-# measured.
+# **Runtime.** On two cores the profile smoke takes 1 min and cpu 4 (10 with GRID letters); paper was not measured.
 #
 # Numbers labelled *reference* come from committed run records (`results/reference`), those labelled *this run* from
 # trainings that the cell below starts if their records are missing.

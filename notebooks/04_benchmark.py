@@ -16,13 +16,11 @@
 # %% [markdown]
 # # 4. The benchmark: thirteen ways to train the same model
 #
-# **Question.** Does DGL beat every other method when all of them get the same network, data, schedule and tuning
-# budget?
+# **Question.** Does DGL beat every other method if all get the same network, data, schedule and tuning budget?
 #
 # **Claim checked.** Table 1: DGL has the best fused model and the best branches of eleven rows, on every data set.
 #
-# **Runtime.** The profile smoke takes a minute on two cores and cpu three (six with GRID letters); paper was not
-# measured.
+# **Runtime.** On two cores the profile smoke takes 1 min and cpu 3 (6 with GRID letters); paper was not measured.
 #
 # *Reference* stands for committed run records (`results/reference`), *this run* for trainings that this notebook starts
 # if their records are missing.
@@ -71,10 +69,9 @@ dgl_core.provenance()
 
 # %% [markdown]
 # ## 4.1 The runs
-# Every row starts from the same weights, sees the same batches and has the same schedule. *Vanilla* is plain joint
-# training; its control, *vanilla, rate x alpha*, has the encoder rate of DGL ([03](03_vanilla_vs_dgl.ipynb)).
-# *Generated emotions* are drawn faces and synthetic voices, *GRID letters* are film of one real person who says
-# letters.
+# Every row has the same initial weights, batches and schedule. *Vanilla* is plain joint training; its control, *vanilla,
+# rate x alpha*, has the encoder rate of DGL ([03](03_vanilla_vs_dgl.ipynb)). *Generated emotions* are drawn faces and
+# synthetic voices, *GRID letters* are film of one real person who says letters.
 
 # %%
 datasets, rates = late_fusion.table1_datasets(profile), late_fusion.LEARNING_RATES

@@ -22,8 +22,7 @@
 # **Claim checked.** Table 3: MT and UT both help, and together they help most. Table 4: DGL beats G-Blending at every
 # $\alpha$ and peaks at 4. Section 3.4: it works with any fusion.
 #
-# **Runtime.** The profile smoke takes a minute on two cores and cpu four (eight with GRID letters); paper was not
-# measured.
+# **Runtime.** On two cores the profile smoke takes 1 min and cpu 4 (8 with GRID letters); paper was not measured.
 #
 # *Reference* stands for committed run records (`results/reference`), *this run* for trainings that this notebook starts
 # if their records are missing.
