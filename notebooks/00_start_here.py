@@ -23,12 +23,13 @@
 # **Claim checked.** Every claim that our records or a computation can decide; the ledger at the end has one line for
 # each, from Eq. 4 to Table 5.
 #
-# **Runtime.** smoke takes 20 s after [notebook 03](03_vanilla_vs_dgl.ipynb), because it shows the same runs; so do cpu
-# and paper.
+# **Runtime.** 20 s after [notebook 03](03_vanilla_vs_dgl.ipynb), because it shows the same runs. The parameter
+# `profile` below says how much is trained: *smoke* for seconds, *cpu* for minutes, *paper* at the paper's size on a
+# GPU.
 #
-# The paper in four sentences. A multimodal model has one encoder per modality and a fusion module. Its loss reaches
-# an encoder only through the fusion, and fusion shrinks the gradient on the way, so every encoder learns worse than
-# it would alone. DGL cuts that path and trains each encoder by its own unimodal loss, in which the other
+# Here is the paper in four sentences. A multimodal model has one encoder per modality and a fusion module. Its loss
+# reaches an encoder only through the fusion, and fusion shrinks the gradient on the way, so every encoder learns worse
+# than it would alone. DGL cuts that path and trains each encoder by its own unimodal loss, in which the other
 # modalities' features are zero. The fusion module keeps the multimodal loss for itself.
 
 # %% [markdown] tags=["navigation"]
@@ -49,7 +50,7 @@ seed = 0  # another one trains your run, shown beside the reference
 recompute = False  # True trains the runs of this notebook anew
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
-# %%
+# %% jupyter={"source_hidden": true}
 import torch
 from IPython.display import display
 from torch import nn
@@ -137,15 +138,15 @@ this_run = {d: load_or_run(late_fusion.branches(profile, d), recompute=recompute
 committed = {
     d: reference(late_fusion.branches("cpu", d, profiles.REFERENCE_SEEDS)) for d in profiles.REFERENCE_DATASETS
 }
-yours = settings.your_runs(late_fusion.branches(profile, "emotions"))  # if you changed the seed
+yours = settings.your_runs(late_fusion.branches, *datasets)  # if you changed the seed
 panels = curves.side_by_side(committed, this_run, profile, yours)
 print(curves.in_a_line(this_run, profile))
 dgl_core.publish("figure_effect", curves.encoder_curves(panels, "visual", ("vanilla", "DGL")))
 
 # %% [markdown]
 # **Figure 0.3.** Test accuracy in % of the visual encoder: trained alone, inside the jointly trained model (*vanilla*),
-# and inside DGL. Lines are means, bands the range over n seeds. The ledger says what the gaps come to, in its lines
-# `alone-joint-visual` and `dgl-joint-visual`.
+# and inside DGL. Lines are means, bands the range over n seeds. The ledger (0.7) says what the gaps come to, in its
+# lines `alone-joint-visual` and `dgl-joint-visual`.
 
 # %%
 dgl_core.publish("figure_gradient", curves.gradient_curves(panels, "visual", ("alone", "vanilla")))
@@ -200,13 +201,12 @@ dgl_core.publish("figure_diagnosis", diagnosis.panels(report))
 # %% [markdown]
 # **Figure 0.6.** Left: $R$ of each modality, median and quartiles over samples, and the share of samples that fusion
 # suppresses. Middle: norm of the gradient at the encoder, from the fused loss (hatched) and from the encoder's own
-# loss;
-# *cos* is the cosine of the angle between the two. Right: accuracy with the other modalities at zero.
+# loss; *cos* is the cosine of the angle between the two. Right: accuracy with the other modalities at zero.
 
 # %% [markdown]
-# What would DGL change? `forecast` answers for a jointly trained model, as far as it can be told, or says why it cannot.
-# It knows most when it also gets the accuracies of models of one modality
-# ([09](09_when_does_it_help.ipynb), 9.7).
+# What would DGL change? `forecast` answers for a jointly trained model, as far as it can be told, or says why it
+# cannot. It knows most when it also gets the accuracies of models of one modality ([09](09_when_does_it_help.ipynb),
+# 9.7).
 
 # %%
 print(foretold(report))
@@ -219,7 +219,11 @@ print(foretold(report))
 # smallest difference that matters, the claim is *reproduced* or *contradicted*; elsewhere it is *undecided*. A claim
 # about an equation is settled by a computation. The signs say the same as the colours: + holds, − fails, ? is
 # undecided, / cannot be tested on this set. `results/ledger.md` says what follows from each line. `python -m dgl_core
-# claims ID` shows what a line rests on, and `--rerun` earns it again. First come the ten questions of a user.
+# claims ID` shows what a line rests on, and `--rerun` earns it again.
+#
+# Three more sets appear here. *Three hard vectors* and *three plain vectors* are generated features of three
+# modalities ([06](06_dense_and_three_modalities.ipynb)), and *CMU-MOSI* are films of people who praise or blame. First
+# come the ten questions of a user.
 
 # %%
 dgl_core.publish("figure_answers", answers.verdicts(judging.ten()))
@@ -267,6 +271,56 @@ dgl_core.publish("table_ledger", judging.ledger_table())
 # - Large networks: the reference runs are small enough for two processor cores.
 # - That DGL is best: a ranking needs an equal tuning budget for every method (notebook 08).
 #
-# **Exercises.** (1) Give one of the objectives in 0.1 `encoder_gate=1.0` and draw the figure again. (2) In 0.5,
-# make `camera` the modality that decides. (3) Find the claim in the ledger that you believe least, and the record
-# file it rests on.
+# **Exercises.** Each has a cell that starts it and a folded solution. (1) Give DGL in 0.1 `encoder_gate=1.0`. Which
+# arrows are new? (2) In 0.5, make `camera` the modality that decides. Which branch then knows most? (3) Take one line
+# of the ledger apart: do the runs that it rests on give the mean that it prints?
+
+# %%
+# Exercise 1, a start: the arrows of DGL in 0.1, as pairs (loss, part). Give it `encoder_gate=1.0`: which are new?
+training = clips.batch(clips.indices("train"))
+mine_too = DisentangledObjective(model, alpha=4.0)
+print(sorted((edge.loss, edge.part) for edge in graph.gradient_edges(mine_too, *training) if edge.arrives))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 1: with an open gate the fused loss trains the encoders, too. The unimodal losses stay away from the fusion.
+arrows = {}
+for gate in (0.0, 1.0):
+    edges = graph.gradient_edges(DisentangledObjective(model, alpha=4.0, encoder_gate=gate), *training)
+    arrows[gate] = {(edge.loss, edge.part) for edge in edges if edge.arrives}
+new = arrows[1.0] - arrows[0.0]
+dgl_core.check("exercise 1: two arrows are new", new == {("fused", "audio"), ("fused", "visual")})
+
+# %%
+# Exercise 2, a start: what each branch of 0.5 knows. There the radar decides; make `camera` decide, and train again.
+for m in inputs:
+    print(f"{m}: {100 * mine(inputs, keep=(m,)).argmax(1).eq(target).double().mean():.0f} % right")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: the branch of the modality that decides knows most, for every encoder learns from its own loss alone.
+by_camera = inputs["camera"][:, :4].argmax(1)
+encoders = {m: nn.Linear(x.shape[1], 16) for m, x in inputs.items()}
+fresh = LateFusion(encoders, ConcatFusion(dict.fromkeys(encoders, 16), classes=4))
+optimizer = torch.optim.SGD(fresh.parameters(), lr=0.1)
+for _ in range(50):
+    optimizer.zero_grad()
+    disentangled_loss(fresh, inputs, by_camera, alpha=1.0).total.backward()
+    optimizer.step()
+right = {m: fresh(inputs, keep=(m,)).argmax(1).eq(by_camera).sum().item() for m in inputs}
+dgl_core.check("exercise 2: the camera's branch knows most", max(right, key=right.get) == "camera")
+
+# %%
+# Exercise 3, a start: one line of the ledger. It rests on pairs of runs; do their scores give the mean that it prints?
+from dgl_core.paper.answers import regimes, verdicts
+from dgl_core.runs.run import find
+
+answer = verdicts.answers()["dgl-vanilla", "emotions"]
+print(f"{answer.outcome}: {answer.detail}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: each pair of confirming runs shares its seed and its data. The ledger's mean is that of their differences.
+specs = regimes.confirming("emotions", ("DGL", "vanilla"), answer.look)  # row -> its runs
+folder = regimes.confirming_root() / "emotions"
+scores = [[100 * find(spec, folder).score() for spec in specs[row]] for row in ("DGL", "vanilla")]
+gains = [ours - joint for ours, joint in zip(*scores, strict=True)]
+error = abs(sum(gains) / len(gains) - answer.judged.member.evidence.mean)
+dgl_core.check("exercise 3: the records give the ledger's mean", error < 1e-9, f"{len(gains)} pairs of runs")

@@ -22,12 +22,11 @@
 # **Claim checked.** Section 4.1: the data sets with their counts, classes and splits, and the spectrogram of 257 x 299
 # that the paper gives for CREMA-D.
 #
-# **Runtime.** smoke 15 s, cpu 30 s (it generates 1,500 clips once), paper 30 s; no GPU needed.
+# **Runtime.** The profile smoke takes 15 s, cpu and paper 30 s (they generate 1,500 clips once). No GPU is needed.
 #
-# Next: [02 the theory](02_gradient_theory.ipynb). [CREMA-D](https://doi.org/10.1109/TAFFC.2014.2336244) itself may not
-# be shipped here. Where you have it, put it in
-# `data/cremad`; where you have not, a generated set in the same folder layout and naming takes its place, and no table
-# ever calls it CREMA-D.
+# [CREMA-D](https://doi.org/10.1109/TAFFC.2014.2336244) itself may not be shipped here. Where you have it, put it in
+# `data/cremad`. Where you have not, a generated set with the same folders and names takes its place, and no table ever
+# calls it CREMA-D.
 
 # %% [markdown] tags=["navigation"]
 # [contents](00_start_here.ipynb) · [02 gradient theory →](02_gradient_theory.ipynb)
@@ -46,7 +45,7 @@ profile = "smoke"  # smoke | cpu | paper
 seed = 0  # of the random crops
 data_root = ""  # empty: DGL_DATA, ./data, or generated
 
-# %%
+# %% jupyter={"source_hidden": true}
 import librosa
 import numpy as np
 import pandas
@@ -55,7 +54,7 @@ from IPython.display import Audio, display
 from ipywidgets import interact
 
 import dgl_core
-from dgl_core import data
+from dgl_core import data, fit, models
 from dgl_core.data import catalogue, transforms
 from dgl_core.data.files import cache
 from dgl_core.data.generated.emotions import emotion_files, voice
@@ -136,11 +135,11 @@ dgl_core.check("1.3e made again: the same bytes", again == (folder / "AudioWAV" 
 
 # %% [markdown]
 # ## 1.4 Two sizes of one spectrogram
-# The paper: "a spectrogram of size 257 x 299 by librosa using a window with a length of 512 and an overlap of 353". The
-# code passes 353 as the *hop* at 22,050 Hz. With a centred window that gives
-# $1 + \lfloor 66150 / 353 \rfloor = 188$ columns. An overlap of 353 is a hop of $512 - 353 = 159$, and
-# $\lfloor (48000 - 353) / 159 \rfloor = 299$ columns are 3 s at 16,000 Hz. So paper and code differ; we follow the
-# code and offer the paper's form as an option.
+# The paper says: "a spectrogram of size 257 x 299 by librosa using a window with a length of 512 and an overlap of
+# 353". The code passes 353 as the *hop*, the step from one window to the next, at 22,050 Hz. With windows that are
+# centred on their times that gives $1 + \lfloor 66150 / 353 \rfloor = 188$ columns. An overlap of 353 is a hop of
+# $512 - 353 = 159$, and $\lfloor (48000 - 353) / 159 \rfloor = 299$ columns are 3 s at 16,000 Hz. So paper and code
+# differ; we follow the code and offer the paper's form as an option.
 
 # %%
 name = "ANG"
@@ -237,6 +236,50 @@ else:
 # inform and neither suffices. The official code takes the first frame of an unsorted directory listing; we take the
 # first by name.
 #
-# **Exercises.** Load `data.load("emotions", spectrogram="paper")` and compare its shape. Make a set whose faces say
-# nothing (`visual_difficulty=1.0`) and predict what vanilla training will do with it. Wrap two arrays of your own in
-# `data.ArrayDataset`.
+# **Exercises.** Each has a cell that starts it and a folded solution. (1) Which sampling rate and which framing make
+# 3 s of sound into 299 columns, with the window and the overlap of the paper? (2) Give every clip the face of another
+# one, and predict what DGL makes of it. (3) Wrap two arrays of your own in `data.ArrayDataset`.
+
+# %%
+# Exercise 1, a start: columns of a centred spectrogram at 22,050 Hz. Which rate and which framing give the paper's 299?
+window, hop, seconds = 512, 512 - 353, 3
+print(1 + 22050 * seconds // hop)
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 1: only 16,000 Hz do, and only with windows that stay inside the sound. A centred window adds two columns.
+columns = {}
+for rate in (8000, 16000, 22050, 32000, 44100, 48000):
+    columns[rate, "centred"] = 1 + rate * seconds // hop
+    columns[rate, "inside"] = 1 + (rate * seconds - window) // hop
+found = [way for way, count in columns.items() if count == 299]
+dgl_core.check("exercise 1: one rate and one framing give 299 columns", found == [(16000, "inside")])
+
+# %%
+# Exercise 2, a start: a data set as plain arrays. Give every clip the face of another one, at random, and train DGL on
+# both sets: what can a picture that says nothing teach its encoder?
+easy = data.load("emotions", clips=240, audio_difficulty=0.1, visual_difficulty=0.1)
+arrays, target = easy.batch(torch.arange(len(easy.ids)))
+print({m: tuple(x.shape) for m, x in arrays.items()}, tuple(target.shape))
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: it teaches nothing that holds for other clips, so its branch stays near chance, which is one in six.
+other = torch.randperm(len(target), generator=torch.Generator().manual_seed(seed))
+branch = {}
+for name, faces_of in (("its own face", torch.arange(len(target))), ("another's face", other)):
+    mixed = data.ArrayDataset(arrays | {"visual": arrays["visual"][faces_of]}, target, easy.split, easy.classes)
+    model = models.build("small", mixed.shapes, len(mixed.classes), seed, width=4)
+    short = {"epochs": 6, "milestones": (5,), "lr": 0.03, "batch_size": 16, "evaluate_every": 6, "seed": seed}
+    branch[name] = fit(model, "dgl", mixed, alpha=4.0, **short).score("visual")
+dgl_core.check("exercise 2: without its own face a clip's picture says less",
+               branch["another's face"] < branch["its own face"])  # fmt: skip
+
+# %%
+# Exercise 3, a start: two arrays of your own, six samples of two classes. What must be said besides the numbers?
+arrays = {"left": torch.randn(6, 3), "right": torch.randn(6, 5)}
+names = ["cat", "dog"] * 3
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 3: the label of every sample, and the part that it belongs to. Then every method here can train on it.
+own = data.ArrayDataset(arrays, names, split=["train"] * 2 + ["val"] * 2 + ["test"] * 2)
+dgl_core.check("exercise 3: the set knows its modalities, shapes and classes",
+               own.shapes == {"left": (3,), "right": (5,)} and list(own.classes) == ["cat", "dog"])  # fmt: skip

@@ -25,8 +25,8 @@
 # **Runtime.** About a minute on one CPU core in every profile; nothing is downloaded and no record is needed.
 #
 # The statements are functions of [`dgl_core.paper.theory`](../dgl_core/paper/theory/__init__.py), tested on random
-# inputs in `tests/paper/test_theory_*.py`. Before: [1. Data](01_data.ipynb). After: [3. Vanilla against
-# DGL](03_vanilla_vs_dgl.ipynb), the same quantities in real training.
+# inputs in `tests/paper/test_theory_*.py`. [Notebook 03](03_vanilla_vs_dgl.ipynb) has the same quantities in real
+# training.
 
 # %% [markdown] tags=["navigation"]
 # [← 01 data](01_data.ipynb) · [contents](00_start_here.ipynb) · [03 vanilla vs dgl →](03_vanilla_vs_dgl.ipynb)
@@ -44,7 +44,7 @@ except ImportError as missing:
 profile = "smoke"  # smoke | cpu | paper: the same here, for nothing below needs data or records
 seed = 0  # of the random inputs and the toy models
 
-# %%
+# %% jupyter={"source_hidden": true}
 import copy
 import math
 
@@ -195,6 +195,8 @@ p_multi = (u + v).softmax(1).gather(1, y[:, None])[:, 0]
 check("2.2a the bracket of Eq. 4 is p_y - 1", (own / (u.exp() * s).sum(1) - p_multi).abs().max() < 1e-12)
 
 # %% [markdown]
+# Our theorems are numbered T1 to T10, and D1 to D7 where they are about DGL.
+#
 # **T1.** The gradient of cross-entropy at a feature is a sum over *all* classes:
 #
 # $$g=\sum_k (p_k-[k=y])\,W_k^{m_1}=\sum_{k\neq y}p_k\,(W_k^{m_1}-W_y^{m_1}),$$
@@ -280,7 +282,7 @@ publish("figure_2_2", inequality.suppression_region(beliefs, cases))
 # **Figure 2.2.** Three classes. The axes say by how much modality 2 prefers the target to each wrong class (logit
 # margins). In the blue part $\bar s\lt 1$, and the residual shrinks. The hatched quadrant is that of Eq. 5. The panels
 # differ in what modality 1 confuses the target with: the more one-sided its confusion $q$, the less the other margin
-# matters. Dots are the samples used in this notebook.
+# matters. Dots are samples of this notebook; C1 is the first counterexample of 2.6.
 
 # %% [markdown]
 # The paper argues for Eq. 5 by class centres: training pulls $z^{m_2}$ towards $W_y$ and away from $W_k$. That
@@ -356,9 +358,9 @@ check("2.4e R falls with v_y, rises with every other v_k", (at_target < 0).all()
 # Eq. 8 writes $abs(\cdot)$ around vectors. At the *logits* a norm makes it exact; at the *feature* it needs
 # conditions on the rows $W_k$.
 #
-# **T4.** For $r=p-e_y$: $\Vert r\Vert_1=2(1-p_y)$, $\Vert r\Vert_\infty=1-p_y$, and $\Vert r\Vert_2/(1-p_y)$ lies
-# between $\sqrt{K/(K-1)}$ and $\sqrt2$. So with the first two norms, at the logits, Eq. 8 holds exactly when
-# $\bar s\lt 1$.
+# **T4.** Let $e_y$ be 1 at the target and 0 elsewhere. The gradient at the logits is $r=p-e_y$. It has
+# $\Vert r\Vert_1=2(1-p_y)$ and $\Vert r\Vert_\infty=1-p_y$, and $\Vert r\Vert_2/(1-p_y)$ lies between
+# $\sqrt{K/(K-1)}$ and $\sqrt2$. So with the first two norms, at the logits, Eq. 8 holds exactly when $\bar s\lt 1$.
 
 # %%
 r = residual.residual(u, y)
@@ -401,9 +403,9 @@ check("2.5e T6: equal margins", ((fused - R[:, None] * alone).norm(dim=1) / fuse
 # $\Vert g^{Multi}\Vert\le R\,\frac{D}{\delta}\,\Vert g^{Uni}\Vert$: enough suppression, $R\lt\delta/D$, always
 # shrinks the norm.
 #
-# **T8.** If $\langle W_j-W_y,W_k-W_y\rangle\ge 0$ for all $j,k\neq y$ (orthonormal rows, or a simplex frame, where
-# training tends late), and fusion lowers the probability of *every* wrong class, then
-# $\Vert g^{Multi}\Vert\le\Vert g^{Uni}\Vert$.
+# **T8.** If $\langle W_j-W_y,W_k-W_y\rangle\ge 0$ for all $j,k\neq y$ (so it is for orthonormal rows, and for a
+# *simplex frame*, unit rows at equal angles, where training tends late), and fusion lowers the probability of *every*
+# wrong class, then $\Vert g^{Multi}\Vert\le\Vert g^{Uni}\Vert$.
 
 # %%
 frame = feature.simplex_etf(5, 8, draws)  # five unit rows at equal angles
@@ -470,8 +472,8 @@ publish("figure_2_5", inequality.counterexamples(c1, c2, c3))
 #
 # Eq. 4 and 7 carry a $b_1$ without class index. As a scalar it cancels in every softmax. With one entry per class,
 # someone must own it: $u=W^{m_1}z^{m_1}+c\,b$ and $v=W^{m_2}z^{m_2}+(1-c)\,b$. The fused model does not depend on
-# $c$. Everything called unimodal does: $p^{Uni}$, $s_k$, $R$. Zero-masking (DGL, Eq. 12) is $c=1$; OGM scores with
-# $c=\frac12$. T2 to T8 hold for every $c$, each about its own unimodal model.
+# $c$. Everything called unimodal does: $p^{Uni}$, $s_k$, $R$. Zero-masking (DGL, Eq. 12) is $c=1$; the rival method
+# OGM-GE scores with $c=\frac12$. T2 to T8 hold for every $c$, each about its own unimodal model.
 
 # %%
 sample = {"m1": torch.tensor([[1.0]]).double(), "m2": torch.tensor([[1.0]]).double()}
@@ -733,8 +735,7 @@ publish("figure_2_9", toy_figures.asymmetries(jacobians, encoder_size))
 # **Figure 2.9.** Derivative of the update with respect to all parameters, minus its transpose (encoder parameters
 # first). A picture that is white everywhere says that the update is the gradient of a function. Those of the two joint
 # trainings are white; that of DGL is not, and the asymmetry sits in the cross blocks. So no argument of the form "each
-# step decreases the objective" covers DGL. A step can even
-# *raise* the multimodal loss:
+# step decreases the objective" covers DGL. A step can even *raise* the multimodal loss:
 
 # %%
 rises = {}
@@ -813,11 +814,11 @@ publish("figure_2_11", toy_figures.training(runs))
 # %% [markdown]
 # **Figure 2.11.** Under vanilla training (top) $L^{Multi}$ leaves both encoders little gradient (thin lines) while
 # their own loss would still send much (wide lines), and the hard branch stops improving. DGL (bottom) does not end
-# suppression: its $R$ is as small. It takes the encoders out of its reach. For the easy modality $\bar s\gt 1$ on a
-# fifth of the samples; they dominate the *mean* of $R$ in the table above.
+# suppression: its $R$ stays far below 1, too. It takes the encoders out of its reach. For the easy modality
+# $\bar s\gt 1$ on a fifth of the samples; they dominate the *mean* of $R$ in the table above.
 
 # %% [markdown]
-# One task proves little. Ten of them, each a new draw of classes, samples and initial weights, all comparisons
+# One task proves little, so here are ten, each a new draw of classes, samples and initial weights. All comparisons are
 # paired: the branch inside a model against the same encoder with a head of its own, trained alone, and DGL against
 # vanilla.
 
@@ -840,9 +841,9 @@ def gain(first, second, branch):
 
 
 # %% [markdown]
-# What ten toy trainings show, each line with its 95 % interval. The first five are about test accuracy in points, the
-# next three about $R$ of the batch under vanilla training in powers of ten, the last about the share of samples with
-# $\bar s\ge 1$ in points.
+# The lines below say what ten toy trainings show, each with its 95 % interval. The first five are about test accuracy
+# in points, the next three about $R$ of the batch under vanilla training in powers of ten, the last about the share of
+# samples with $\bar s\ge 1$ in points.
 
 # %%
 for m in toy.TWO:
@@ -907,7 +908,8 @@ for branch in (*toy.THREE, "fused"):
 #
 # The two truncations are gates between 0 and 1. The encoder gate is the share of the multimodal gradient that encoders
 # get, the fusion gate the share of the unimodal gradient that the fusion module gets. The corners of this square are
-# the rows of the paper's Table 3; the sliders below train the toy model anywhere in between.
+# the rows of the paper's Table 3: *+MT* truncates the multimodal gradient alone (encoder gate 0, fusion gate 1), *+UT*
+# the unimodal one alone. The sliders below train the toy model anywhere in between.
 
 # %%
 corners = {"vanilla": (0.0, 1.0, 0.0), "+MT": (1.0, 0.0, 1.0), "+UT": (1.0, 1.0, 0.0), "DGL": (1.0, 0.0, 0.0)}
@@ -1018,10 +1020,12 @@ publish("table_2_3", pandas.DataFrame(table).T.rename_axis(["task", "modality", 
 # %% [markdown]
 # ## 2.20 What the fused model of DGL can reach at most
 #
-# Let $Z_m=P(y\mid x_m)$: what a unimodal loss asks encoder $m$ to keep, and all that it asks for. Evidence is $H(y)$
-# minus the cross-entropy. **D7.** Let the encoders keep $Z$ and nothing else.
+# Let $Z_m=P(y\mid x_m)$: what a unimodal loss asks encoder $m$ to keep, and all that it asks for. *Evidence* about the
+# label is $H(y)$, the entropy of the label, minus the cross-entropy of a prediction; the most that $Z$ allows is their
+# mutual information $I(y;Z)$. **D7.** Let the encoders keep $Z$ and nothing else.
 #
-# * (a) *Any head* reaches at most $I(y;Z)$. Beside the best joint model DGL loses exactly $I(y;x\mid Z)$, the synergy.
+# * (a) *Any head* reaches at most $I(y;Z)$. Beside the best joint model DGL loses exactly $I(y;x\mid Z)$, the
+#   *synergy*: what the modalities tell only together.
 # * (b) *An additive head, whatever the method*: the labels enter the gradient of encoder $m$ through $P(y\mid x_m)$
 #   alone. Two tasks with the same inputs and unimodal posteriors train alike, weight for weight.
 # * (c) *An additive head loses nothing* by keeping $Z$ only, if the other posteriors depend on $x_m$ through $Z_m$.
@@ -1112,14 +1116,45 @@ publish("table_2_5", sentences.sentences_table())
 # ten draws of one generator. Whether suppression explains the accuracies of Fig. 1 and 3 is a question for real
 # training: notebook 3.
 #
-# **Exercises.**
+# **Exercises.** Each has a cell that starts it and a folded solution.
 #
-# 1. In 2.10 find a sample with $R\lt 0.5$ whose gradient keeps its length. Which condition of T8 fails? Which
-#    term of T9 is large?
+# 1. Find a sample with $R\lt 0.5$ whose gradient keeps its length. Which condition of T8 fails? Which term of T9 is
+#    large?
 # 2. Prove that $\bar s$ is the ratio of the odds (2.3b), and T2 from it in one line.
 # 3. For which samples are *both* modalities amplified? Start with $K=2$ and no bias.
-# 4. In 2.16 set $\alpha$ to 0 in DGL and explain each curve.
-# 5. Draw Fig. 2 for "+MT" and "+UT" with `graph.gradient_paths`.
+# 4. In 2.16 set $\alpha$ to 0 in DGL. What still learns, and why?
+# 5. Which arrows of Figure 2.8 do "+MT" and "+UT" have, the variants with one truncation of 2.18?
+
+# %%
+# Exercise 1, a start: one sample between two opposite rows. Change s until R is below 0.5 and both norms are equal.
+case = examples.Case.of([0.5, 0.3, 0.2], [1.0, 0.5, 0.5], examples.OPPOSITE_ROWS)
+print(f"R = {case.ratio:.2f}, norm alone {case.g_uni.norm():.3f}, fused {case.g_multi.norm():.3f}")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 1: modality 2 excludes the class that pulled the other way, so the class that is left pulls undisturbed. T8
+# fails at its condition on the rows, whose differences are opposite. In T9 the covariance is the large term.
+case = examples.Case.of([0.5, 0.3, 0.2], [1.0, 5 / 27, 1e-12], examples.OPPOSITE_ROWS)
+kept = (case.g_multi.norm() - case.g_uni.norm()).abs() < 1e-9
+check("exercise 1: R is below 0.5, the gradient keeps its length", case.ratio < 0.5 and kept, f"R = {case.ratio:.2f}")
+check("exercise 1: the differences of the rows are not acute", not feature.acute_differences(case.weight, 0))
+terms = condition.condition_terms(case.logits[None], case.other_logits[None], case.weight, case.y[None])
+large = terms.covariance.norm() > 2 * (terms.s_bar * terms.lever).norm()
+check("exercise 1: the covariance outweighs s-bar times the lever", large)
+
+# %%
+# Exercise 2, a start: odds of the truth (class 0) before and after fusion, written out. Divide them: what cancels?
+alone, added = (torch.randn(1000, 5, generator=draws, dtype=torch.float64) for _ in range(2))  # u and v
+odds = [logits[:, 0].exp() / logits[:, 1:].exp().sum(1) for logits in (alone, alone + added)]
+print(f"the first sample: odds {odds[0][0]:.2f} before, {odds[1][0]:.2f} after")
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 2: exp(u_y) cancels. What is left is the sum of exp(u_k) s_k over the wrong classes, divided by the sum of
+# exp(u_k): a mean of the s_k with the weights q_k. And p_y grows exactly when its odds grow, which is T2.
+q, s = alone[:, 1:].softmax(1), (added[:, 1:] - added[:, :1]).exp()
+s_bar = (q * s).sum(1)
+check("exercise 2: odds before / odds after = s-bar", (s_bar * odds[1] / odds[0] - 1).abs().max() < 1e-9)
+p_alone, p_fused = (logits.softmax(1)[:, 0] for logits in (alone, alone + added))
+check("exercise 2: p_y grows exactly when s-bar < 1", torch.equal(p_fused > p_alone, s_bar < 1))
 
 # %%
 # Exercise 3, a start: one sample, two classes, no bias. Which margins make R of both modalities larger than 1?
@@ -1137,6 +1172,22 @@ u, v = (torch.stack([of_one, torch.zeros_like(of_one)], dim=1) for of_one in mar
 amplified = [suppression.suppression_ratio(u + v, own, torch.zeros(1000).long())[0] > 1 for own in (u, v)]
 same = torch.equal(amplified[0] & amplified[1], (margin < 0).all(dim=1))
 check("exercise 3: both are amplified exactly where both margins are negative", same)
+
+# %%
+# Exercise 4, a start: the task of 2.16 by DGL with a weight of 0. Why does the fused model learn all the same?
+data = toy.toy_data(seed=seed)
+frozen = toy.toy_model(data, seed)
+ends = toy.train_toy(frozen, data, alpha=0.0, every=300)
+print({branch: f"{100 * ends[f'test/{branch}/accuracy'][-1]:.0f} %" for branch in (*toy.TWO, "fused")})
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+# Solution 4: no loss reaches the encoders, so they stay as they were drawn. The head learns to read their random
+# features, and so do the branches, which share it. What L^m would send to an encoder moves with the head alone.
+start, trained = toy.toy_model(data, seed), toy.toy_model(data, seed)
+ends = toy.train_toy(trained, data, alpha=0.0, every=300)
+same = all(map(torch.equal, trained.encoders.parameters(), start.encoders.parameters()))
+check("exercise 4: alpha 0 leaves the encoders as they were", same)
+check("exercise 4: the head learns on random features", ends["test/fused/accuracy"][-1] > 0.5, "chance is 1 in 4")
 
 # %%
 # Exercise 5, a start: who trains what under DGL, as pairs (loss, part). Which gates give "+MT", and which "+UT"?

@@ -15,7 +15,7 @@ TAGS = {"parameters", "nbval-ignore-output", "nbval-skip", "raises-exception"}
 TAGS |= {"navigation", "bootstrap", "solution"}  # tools.navigation writes the first two; the last is folded
 HEADINGS = ("**Question.**", "**Claim checked.**", "**Runtime.**")
 MOST_LINES = 15  # of code in a cell
-MOST_BEFORE = 40  # lines between the setup and the first picture: one screen
+MOST_BEFORE = 45  # lines that a reader sees before the first picture: one screen
 MOST_BYTES = 1_000_000  # what GitHub shows
 WIDGET = re.compile(r"\binteract(?:ive)?(?:_output)?\(|\bwidgets\.\w+\(")
 
@@ -85,9 +85,7 @@ def _anatomy(notebook) -> Iterator[str]:
     prose = [cell for cell in cells if cell.cell_type == "markdown"]
     if not prose or "What this does not show" not in prose[-1].source:
         yield "the last text does not say 'What this does not show'"
-    setup = [n for n, cell in enumerate(cells) if "parameters" in tags(cell) or "provenance(" in cell.source]
-    read = "\n".join(cell.source for cell in _before_picture(cells, max(setup, default=0)))
-    if (lines := sum(bool(line.strip()) for line in read.splitlines())) > MOST_BEFORE:
+    if (lines := lines_before_picture(cells)) > MOST_BEFORE:
         yield f"{lines} lines stand before the first picture, at most {MOST_BEFORE} are one screen"
     for number, cell in enumerate(cells):
         if cell.cell_type != "code":
@@ -109,27 +107,43 @@ def _anatomy(notebook) -> Iterator[str]:
 
 
 def exercises(notebook) -> Iterator[str]:
-    """A solution is folded, runs where outputs are compared, and follows the start of an exercise that the text has."""
+    """Each exercise of the last text has a start and a solution, which is folded, checked and run in comparisons."""
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    told = re.findall(r"\((\d+)\) |^(\d+)\. ", prose[-1].partition("**Exercises.**")[2], re.MULTILINE)
+    found: dict[str, list[str]] = {}  # exercise -> sources of its solution
     started = None
     for number, cell in enumerate(notebook.cells):
         start = re.match(r"# Exercise (\d+), a start: ", cell.source) if cell.cell_type == "code" else None
-        started = start[1] if start else started
+        if start:
+            started = start[1]
+            found[started] = []
         if start and not re.search(rf"\({started}\)|^{started}\.", prose[-1], re.MULTILINE):
             yield f"cell {number} starts exercise {started}, which the last text does not have"
         if "solution" in tags(cell):
             if started is None:
                 yield f"cell {number} solves an exercise that no cell starts"
+            else:
+                found[started].append(cell.source)
             if not cell.metadata.get("jupyter", {}).get("source_hidden"):
                 yield f"cell {number} is a solution that is not folded"
             if "nbval-skip" in tags(cell):
                 yield f"cell {number} is a solution that nobody runs"
+    for exercise in (first or second for first, second in told):
+        if exercise not in found:
+            yield f"exercise {exercise} has no cell that starts it"
+        elif not found[exercise]:
+            yield f"exercise {exercise} has no solution"
+        elif not any("check(" in source for source in found[exercise]):
+            yield f"nothing checks the solution of exercise {exercise}"
 
 
-def _before_picture(cells, setup: int) -> list:
-    """Cells between the setup and the first picture; none where there is no picture."""
-    first = next((n for n, cell in enumerate(cells) if _shows_figure(cell)), 0)
-    return cells[setup + 1 : first]
+def lines_before_picture(cells) -> int:
+    """Count the lines above the first picture: text, code that is not folded, what cells print; 0 without a picture."""
+    first = next((n for n, cell in enumerate(cells) if _shows_figure(cell)), -1)
+    read = [output for cell in cells[:first] if first > 0 for output in cell.get("outputs", ())]
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in read]
+    texts += [cell.source for cell in cells[: first + 1] if not cell.metadata.get("jupyter", {}).get("source_hidden")]
+    return sum(bool(line.strip()) for text in texts for line in text.splitlines())
 
 
 def _shows_figure(cell) -> bool:

@@ -7,7 +7,7 @@ import platform
 import random
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -40,37 +40,50 @@ class Settings:
     device: str  # cpu | cuda
     alpha: float | None = None  # of a notebook that has one
 
-    def your_runs(self, rows: Experiment) -> dict[str, Rows]:
+    def your_runs(
+        self, experiment: Callable[..., Experiment], *datasets: str, usual: float | None = None
+    ) -> dict[str, Rows]:
         """Train the rows of a notebook at the seed and the alpha that its reader has set, and name the panels.
 
         A run that the change does not concern is found, not trained; what was trained is recorded, so that it is
-        there at once the second time. One printed line says what is new and how long it takes.
+        there at once the second time. One printed line a data set says what is new and how long it takes.
 
         Args:
-            rows: row label -> its runs on one data set, as this notebook trains them by default.
+            experiment: ``experiment(profile, dataset)`` gives row label -> runs, as this notebook trains them by
+                default; with a third argument, a tuple of seeds, those of other seeds.
+            datasets: the sets that this notebook trains on here.
+            usual: alpha as the notebook is delivered, at which every set keeps its own; None: each has that one.
 
         Returns:
-            Title -> row label -> records, one a seed, of two panels: this run ("..., this run (smoke)"), which the
-            change leaves as it is, and the reader's ("..., your run (alpha 8)"). Empty where seed and alpha are those
-            of ``rows``: a notebook that nobody edited shows nothing of it.
+            Title -> row label -> records, one a seed, of two panels a set: this run ("..., this run (smoke)"), which
+            the change leaves as it is, and the reader's ("..., your run (alpha 8)"). Empty where seed and alpha are
+            those of the notebook: one that nobody edited shows nothing of it.
         """
-        yours = {row: [_at(spec, self.alpha) for spec in specs] for row, specs in rows.items()}
-        words = [f"alpha {self.alpha:g}"] if yours != rows else []
-        first = next(iter(rows.values()))[0]
-        if self.seed != first.seed:
-            yours = {row: [specs[0].but(seed=self.seed)] for row, specs in yours.items()}
-            words.append(f"seed {self.seed}")
-        if not words:
-            return {}
+        panels: dict[str, Rows] = {}
+        for dataset in datasets:
+            rows = experiment(self.profile, dataset)
+            first = next(iter(rows.values()))[0]
+            same = experiment(self.profile, dataset, (self.seed,)) if self.seed != first.seed else rows
+            alpha = None if self.alpha == usual else self.alpha
+            yours = {row: [_at(spec, alpha) for spec in specs] for row, specs in same.items()}
+            words = [f"alpha {alpha:g}"] if yours != same else []
+            words += [f"seed {self.seed}"] if same != rows else []
+            if words:
+                title = f"{TITLES[first.dataset]}, your run ({', '.join(words)})"
+                if changed := self._announced(title, rows, yours):
+                    load_or_run(changed, recompute=True)
+                panels |= {f"{TITLES[first.dataset]}, this run ({self.profile})": load_or_run(rows)}
+                panels |= {title: load_or_run(yours)}
+        return panels
+
+    def _announced(self, title: str, rows: Experiment, yours: Experiment) -> list[RunSpec]:
+        """Print how much is to be trained, and list the runs that ``recompute`` asks for and the notebook has not."""
         before, after = ([spec for specs in each.values() for spec in specs] for each in (rows, yours))
         changed = [spec for spec in after if spec not in before] if self.recompute else []
         todo = changed + pending(spec for spec in before + after if spec not in changed)
-        title = f"{TITLES[first.dataset]}, your run ({', '.join(words)})"
         wait = f"{len(todo)} runs to train, about {duration(seconds_here(todo))}" if todo else "found, trained before"
         print(f"{title}: {wait}.", flush=True)
-        if changed:
-            load_or_run(changed, recompute=True)
-        return {f"{TITLES[first.dataset]}, this run ({self.profile})": load_or_run(rows), title: load_or_run(yours)}
+        return changed
 
 
 def _at(spec: RunSpec, alpha: float | None) -> RunSpec:

@@ -8,7 +8,7 @@ import re
 import jupytext
 import nbformat
 import pytest
-from notebook_rules import exercises, violations
+from notebook_rules import MOST_BEFORE, exercises, lines_before_picture, violations
 
 from dgl_core.paper import experiments
 from dgl_core.reproduce.execute import NOTEBOOKS, declared_parameters, notebook_names, tags, text
@@ -41,12 +41,12 @@ def called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-@pytest.mark.parametrize("name", [name for name in notebook_names() if "02" <= name[:2] <= "08"])
-def test_exercises_have_a_start_and_a_folded_solution(name):
+@pytest.mark.parametrize("name", notebook_names())
+def test_exercises_have_a_start_and_a_folded_solution_that_is_checked(name):
     notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
     starts = [cell for cell in notebook.cells if cell.source.startswith("# Exercise ")]
     solutions = [cell for cell in notebook.cells if cell.source.startswith("# Solution ")]
-    assert len(starts) == len(solutions) >= 1 and not list(exercises(notebook))
+    assert len(starts) == len(solutions) >= 3 and not list(exercises(notebook))
     assert all("solution" in tags(cell) for cell in solutions)
 
 
@@ -57,7 +57,10 @@ def test_each_rule_on_exercises_fires():
     def said(*cells):
         return " ".join(exercises(nbformat.v4.new_notebook(cells=[prose, *cells])))
 
-    assert said(start, cell("x", metadata=hidden)) == ""
+    assert said(start, cell("check(1)", metadata=hidden)) == ""
+    assert "nothing checks the solution of exercise 1" in said(start, cell("x", metadata=hidden))
+    assert "exercise 1 has no solution" in said(start)
+    assert "exercise 1 has no cell that starts it" in said()
     assert "that no cell starts" in said(cell("x", metadata=hidden))
     assert "not folded" in said(start, cell("x", metadata={"tags": ["solution"]}))
     assert "nobody runs" in said(start, cell("x", metadata=hidden | {"tags": ["solution", "nbval-skip"]}))
@@ -180,7 +183,7 @@ BROKEN = {
     "no **Claim checked.**": both(at(0, source="# 9\n**Question.** **Runtime.**")),
     "no **Runtime.**": both(at(0, source="# 9\n**Question.** **Claim checked.**")),
     "What this does not show": both(at(6, source="## Summary")),
-    "41 lines stand before the first picture": both(told_first(41)),
+    "46 lines stand before the first picture": both(told_first(40)),
     "16 lines of code": both(at(2, source="\n".join(f"x = {n}" for n in range(16)))),
     "without a caption": both(at(4, source="A line.")),
     "not tagged nbval-skip": both(tagged(3)),
@@ -196,6 +199,19 @@ def test_each_rule_fires(tmp_path, message):
     before(notebook)
     found = violations(written(tmp_path, notebook, after))
     assert any(message in line for line in found), found
+
+
+def test_one_screen_is_what_is_shown_above_the_first_picture(tmp_path):
+    """Folded code does not count, what it prints does, and nothing below the picture does."""
+    notebook = good_notebook()
+    told_first(37)(notebook)
+    setup = nbformat.v4.new_code_cell("import x\n" * 20, metadata={"jupyter": {"source_hidden": True}})
+    setup.outputs = [nbformat.v4.new_output("stream", text="one\ntwo\n")]
+    notebook.cells.insert(2, setup)
+    notebook.cells[-1].source += "\nMore." * 50
+    assert lines_before_picture(notebook.cells) == MOST_BEFORE == 45
+    setup.outputs[0].text += "three\n"
+    assert any("46 lines stand before" in line for line in violations(written(tmp_path, notebook)))
 
 
 def test_a_notebook_that_was_never_executed_is_missing(tmp_path):

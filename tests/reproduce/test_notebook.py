@@ -169,6 +169,9 @@ def test_importing_the_package_imports_nothing_heavy():
     assert printed.stdout.strip() == "[]"
 
 
+SAMPLES = {"small": 60, "larger": 70}  # two sets as an experiment names them
+
+
 @pytest.fixture
 def rows(monkeypatch, tmp_path):
     """Three rows of two seeds, one epoch each: one that alpha does not concern, one that it weighs, its control."""
@@ -183,6 +186,18 @@ def rows(monkeypatch, tmp_path):
 
 
 @pytest.fixture
+def experiment(rows):
+    """The rows as a notebook asks for them: at their own seeds, or at others."""
+
+    def of(profile, dataset, seeds=None):
+        spec = lambda each, seed: each.but(seed=seed, dataset_options={"samples": SAMPLES[dataset]})  # noqa: E731
+        ours = {row: [spec(each, each.seed) for each in specs] for row, specs in rows.items()}
+        return ours if seeds is None else {row: [spec(specs[0], s) for s in seeds] for row, specs in ours.items()}
+
+    return of
+
+
+@pytest.fixture
 def trained(monkeypatch):
     """The specifications that are trained from now on, in order."""
     seen, train = [], training.train
@@ -191,49 +206,60 @@ def trained(monkeypatch):
 
 
 @pytest.mark.parametrize("alpha", [4, 4.0, None])
-def test_parameters_that_nobody_changed_show_train_and_print_nothing(rows, trained, capsys, alpha):
-    assert dgl_core.start("smoke", alpha=alpha).your_runs(rows) == {}
+def test_parameters_that_nobody_changed_show_train_and_print_nothing(experiment, trained, capsys, alpha):
+    assert dgl_core.start("smoke", alpha=alpha).your_runs(experiment, "small") == {}
     assert not trained and capsys.readouterr().out == ""
 
 
-def test_another_alpha_trains_what_it_concerns_once_and_finds_the_rest(rows, trained, capsys):
-    load_or_run(rows)
+def test_another_alpha_trains_what_it_concerns_once_and_finds_the_rest(experiment, trained, capsys):
+    load_or_run(experiment("smoke", "small"))
     trained.clear()
     settings = dgl_core.start("smoke", alpha=8)
-    before, title = panels = settings.your_runs(rows)
+    before, title = panels = settings.your_runs(experiment, "small")
     assert before.endswith(", this run (smoke)") and title.endswith(", your run (alpha 8)")
-    assert panels[before] == load_or_run(rows)
+    assert panels[before] == load_or_run(experiment("smoke", "small"))
     said = capsys.readouterr().out
     assert said.startswith(f"{title}: 4 runs to train, about ") and said.count("\n") == 1
     assert len(trained) == 4
-    made = panels[title]
+    rows, made = experiment("smoke", "small"), panels[title]
     assert [record.spec.plain() for record in made["vanilla"]] == [spec.plain() for spec in rows["vanilla"]]
     assert [record.spec.method_options["alpha"] for record in made["DGL"]] == [8.0, 8.0]
     assert [record.spec.encoder_lr_scale for record in made["vanilla, rate x alpha"]] == [8.0, 8.0]
-    assert settings.your_runs(rows) == panels and len(trained) == 4
+    assert settings.your_runs(experiment, "small") == panels and len(trained) == 4
     assert capsys.readouterr().out == f"{title}: found, trained before.\n"
 
 
-def test_another_seed_trains_one_run_a_row_and_both_parameters_may_change(rows, trained):
-    load_or_run(rows)
+def test_another_seed_trains_one_run_a_row_and_both_parameters_may_change(experiment, trained):
+    load_or_run(experiment("smoke", "small"))
     trained.clear()
-    _, title = panels = dgl_core.start("smoke", 5, alpha=8.0).your_runs(rows)
+    _, title = panels = dgl_core.start("smoke", 5, alpha=8.0).your_runs(experiment, "small")
     assert title.endswith("your run (alpha 8, seed 5)")
     assert {row: [record.spec.seed for record in records] for row, records in panels[title].items()} == {
-        row: [5] for row in rows
+        row: [5] for row in experiment("smoke", "small")
     }
     assert [spec.seed for spec in trained] == [5, 5, 5]
-    _, title = dgl_core.start("smoke", 5, alpha=4.0).your_runs(rows)
+    _, title = dgl_core.start("smoke", 5, alpha=4.0).your_runs(experiment, "small")
     assert title.endswith("your run (seed 5)")
 
 
-def test_recompute_says_so_and_trains_your_runs_again_but_not_those_of_the_notebook(rows, trained, capsys):
-    dgl_core.start("smoke", alpha=8.0).your_runs(rows)
+def test_recompute_says_so_and_trains_your_runs_again_but_not_those_of_the_notebook(experiment, trained, capsys):
+    dgl_core.start("smoke", alpha=8.0).your_runs(experiment, "small")
     trained.clear()
     capsys.readouterr()
-    dgl_core.start("smoke", alpha=8.0, recompute=True).your_runs(rows)
+    dgl_core.start("smoke", alpha=8.0, recompute=True).your_runs(experiment, "small")
     assert "recompute = True: the runs of this notebook are trained anew" in capsys.readouterr().out
     assert [spec.method for spec in trained] == ["dgl", "dgl", "vanilla", "vanilla"]
+
+
+def test_every_set_is_trained_and_keeps_its_own_alpha_until_that_of_the_notebook_is_changed(experiment, trained):
+    usual = dgl_core.start("smoke", alpha=1.0)
+    assert usual.your_runs(experiment, *SAMPLES, usual=1.0) == {} and not trained
+    assert len(usual.your_runs(experiment, "small")) == 2, "nobody said that 1 is usual"
+    trained.clear()
+    dgl_core.start("smoke", 5, alpha=1.0).your_runs(experiment, *SAMPLES, usual=1.0)
+    fives = [spec for spec in trained if spec.seed == 5]
+    assert len(fives) == 6 and {spec.dataset_options["samples"] for spec in fives} == set(SAMPLES.values())
+    assert {spec.encoder_lr_scale for spec in fives} == {1.0, 4.0}, "the rows' own alpha"
 
 
 def test_below_a_cell_one_line_counts_the_runs_and_a_sentence_stays(rows, monkeypatch):
