@@ -254,7 +254,9 @@ dgl_core.check("9.6a alpha 4 is alpha 1 with encoders four times as fast", max(g
 # %% [markdown]
 # That DGL's branch equals an encoder *trained alone* at that rate is an empirical sentence, because its head is another
 # one. It is tested as an equivalence within one point, with 40 draws at synergy 0.3 and imbalance 0.5; and under AdamW,
-# which divides a gradient by its size, $\alpha$ should do nothing.
+# which divides a gradient by its size, $\alpha$ should do nothing. The last head shows where the law may fail: behind a
+# norm that modalities share, an absent modality's zeros change what the other one's features look like. It was added
+# later than the registration.
 
 # %%
 if not (why := records.missing("law")):

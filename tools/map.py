@@ -3,7 +3,7 @@
 python -m tools.map run [MAP ...]    pilots, which choose the learning rates, then the registered draws -> results/map
 python -m tools.map diagnose [MAP ...]  joint training again, for what 'diagnose' finds in it
 python -m tools.map information      what the best predictors reach at every point of two modalities
-python -m tools.map law              both sides of the law, at one point
+python -m tools.map law              both sides of the law, at one point, with each head
 python -m tools.map remedy           candidates and rivals: pilots, then the registered draws
 python -m tools.map cases            sets that do not shape the forecast: joint training, diagnosed, and DGL
 python -m tools.map forecast         fit the forecast on the maps -> dgl_core/forecast.toml
@@ -87,6 +87,14 @@ def information() -> dict[str, np.ndarray]:
     return {name: 100 * np.array([[getattr(k, name) for k in line] for line in known]) for name in known[0][0]._fields}
 
 
+def make_law() -> None:
+    """Train both sides of the law with the heads that are not recorded."""
+    path = RESULTS / "law.npz"
+    known, about = records.load(path) if path.exists() else ({}, {"environments": []})
+    arrays = known | law.run([head for head in law.HEADS if f"{head}/DGL" not in known])
+    records.save(path, arrays, {"environments": [*about["environments"], records.environment()], **COUNTS})
+
+
 def make_cases() -> None:
     """Take what confirming records know anew; train the cases that are missing, and keep each as it is made."""
     known = [forecasting.renewed(case) for case in forecasting.cases()]
@@ -132,9 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("maps", nargs="*", metavar="MAP", help=", ".join(maps()))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if options.what in ("law", "remedy"):
-        arrays = law.run() if options.what == "law" else remedy.run(COUNTS)
-        records.save(RESULTS / f"{options.what}.npz", arrays, {"environments": [records.environment()], **COUNTS})
+    if options.what == "law":
+        make_law()
+        return 0
+    if options.what == "remedy":
+        about = {"environments": [records.environment()], **COUNTS}
+        records.save(RESULTS / "remedy.npz", remedy.run(COUNTS), about)
         return 0
     if options.what == "information":
         records.save(RESULTS / "information.npz", information(), {"environments": [records.environment()]})
