@@ -17,6 +17,7 @@ SWITCHES = (
     "--disable-component-update", "--disable-sync", "--disable-quic", "--disable-dev-shm-usage",
     "--window-size=1400,1800", "--remote-debugging-port=0",
 )  # fmt: skip
+KEYS = {"ArrowUp": 38, "ArrowDown": 40}
 
 
 def installed() -> str | None:
@@ -39,11 +40,11 @@ class Browser:
     """One page of a fresh Chromium.
 
     Args:
-        folder: empty folder for its profile.
+        folder: empty folder for its profile. switches: of the command line, after those of every test.
     """
 
-    def __init__(self, folder: Path):
-        command = [installed(), *SWITCHES, f"--user-data-dir={folder}", "about:blank"]
+    def __init__(self, folder: Path, *switches: str):
+        command = [installed(), *SWITCHES, *switches, f"--user-data-dir={folder}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             port_file = folder / "DevToolsActivePort"
@@ -93,6 +94,12 @@ class Browser:
         for point in moves:
             self._mouse("mouseMoved", point, buttons=1)
         self._mouse("mouseReleased", end)
+
+    def press(self, key: str) -> None:
+        """Press and release one of the ``KEYS`` where the focus is."""
+        code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        self.call("Input.dispatchKeyEvent", type="rawKeyDown", **code)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **code)
 
     def _mouse(self, kind: str, point: tuple[float, float], buttons: int = 0) -> None:
         button = "none" if kind == "mouseMoved" and not buttons else "left"

@@ -94,7 +94,7 @@ def test_formulas_code_tables_and_captions_arrive(folder):
     page = pages(folder)["02_gradient_theory"]
     assert page.count("<math") == 5 and page.count('display="block"') == 1
     assert "$c_d$" in page and "$5 or $6" in page and "% of <a" in page
-    assert re.search(r'alt="a dot"[^>]*><figcaption>\s*<p><strong>Figure 2.1.</strong> A dot.</p>', page)
+    assert re.search(r'alt="a dot"[^>]*></div><figcaption>\s*<p><strong>Figure 2.1.</strong> A dot.</p>', page)
     assert page.count('<span class="tag good">') == 1, "a verdict in a table of Markdown"
     assert page.count('<span class="tag bad">') == 1, "and in one of pandas"
 
@@ -220,7 +220,7 @@ def test_the_checker_sees_what_is_wrong(chromium, folder):
 
 
 def test_figures_darken_but_pixels_are_not_inverted(chromium, folder):
-    look = "getComputedStyle(document.querySelector('figure > img')).filter"
+    look = "getComputedStyle(document.querySelector('.drawing img')).filter"
     visit(chromium, folder, "02_gradient_theory.html")
     assert chromium.evaluate(look) == "none"
     visit(chromium, folder, "02_gradient_theory.html", dark=True)
