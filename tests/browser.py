@@ -17,7 +17,7 @@ SWITCHES = (
     "--disable-component-update", "--disable-sync", "--disable-quic", "--disable-dev-shm-usage",
     "--window-size=1400,1800", "--remote-debugging-port=0",
 )  # fmt: skip
-KEYS = {"ArrowUp": 38, "ArrowDown": 40}
+KEYS = {"Enter": 13, "ArrowUp": 38, "ArrowDown": 40}
 
 
 def installed() -> str | None:
@@ -94,6 +94,19 @@ class Browser:
         for point in moves:
             self._mouse("mouseMoved", point, buttons=1)
         self._mouse("mouseReleased", end)
+
+    def click(self, point: tuple[float, float]) -> None:
+        self._mouse("mousePressed", point)
+        self._mouse("mouseReleased", point)
+
+    def choose(self, select: str, down: bool = True) -> None:
+        """Open the list that the expression ``select`` names and take the entry below the present one, or above it."""
+        middle = "(box => [box.x + box.width / 2, box.y + box.height / 2])"
+        self.evaluate(f"{select}.scrollIntoView({{block: 'center'}})")
+        self.click(self.evaluate(f"{middle}({select}.getBoundingClientRect())"))
+        time.sleep(0.5)  # the list has a window of its own, which takes the keys once it stands
+        self.press("ArrowDown" if down else "ArrowUp")
+        self.press("Enter")
 
     def press(self, key: str) -> None:
         """Press and release one of the ``KEYS`` where the focus is."""

@@ -23,6 +23,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -60,25 +61,22 @@ if _made is not None:
 SEEN = """(() => {{
   const area = {panel}.content.widgets[{cell}].node.querySelector('.jp-OutputArea-output .widget-vbox');
   if (!area) return null;
-  const controls = [...area.querySelectorAll('.widget-inline-hbox')].map(box => {{
+  const controls = [...area.querySelectorAll('.widget-inline-hbox')].flatMap(box => {{
     const list = box.querySelector('select'), number = box.querySelector('.widget-readout');
-    return {{label: box.querySelector('.widget-label').textContent,
+    return !list && !number ? [] : {{label: box.querySelector('.widget-label').textContent,
             value: list ? list.selectedOptions[0].textContent : Number(number.textContent)}};
   }});
   const media = [...area.querySelectorAll('img, source, audio')].map(e => e.src).filter(src => src.startsWith('data:'));
   return JSON.stringify({{controls, media}});
 }})()"""
-PLACE = """JSON.stringify((() => {{
-  const area = {panel}.content.widgets[{cell}].node.querySelector('.jp-OutputArea-output .widget-vbox');
-  const box = area.querySelectorAll('.widget-inline-hbox')[{number}], list = box.querySelector('select');
+BOX = """{panel}.content.widgets[{cell}].node.querySelector('.jp-OutputArea-output .widget-vbox')
+  .querySelectorAll('.widget-inline-hbox')[{number}]"""
+LIST = "(list => list && {{down: list.selectedIndex < list.options.length - 1}})({box}.querySelector('select'))"
+HANDLE = """(box => {{
   box.scrollIntoView({{block: 'center'}});
-  if (list) {{
-    list.focus();
-    return {{down: list.selectedIndex < list.options.length - 1}};
-  }}
   const [handle, track] = ['.noUi-handle', '.noUi-base'].map(part => box.querySelector(part).getBoundingClientRect());
   return {{x: handle.x + handle.width / 2, y: handle.y + handle.height / 2, left: track.x, width: track.width}};
-}})())"""
+}})({box})"""
 
 
 # -- outputs -----------------------------------------------------------------------------------------------------------
@@ -171,13 +169,13 @@ class Controls:
 
     def move(self, number: int) -> None:
         """Drag the slider with this number to its far end, nearly, or step to the neighbour in a list."""
-        browser = self.notebook.browser
-        at = json.loads(browser.evaluate(self._page(PLACE, number=number)))
-        if "down" in at:
-            browser.press("ArrowDown" if at["down"] else "ArrowUp")
-        else:
-            share = 0.9 if at["x"] < at["left"] + at["width"] / 2 else 0.1
-            browser.drag((at["x"], at["y"]), (at["left"] + share * at["width"], at["y"]))
+        browser, box = self.notebook.browser, self._page(BOX, number=number)
+        if choice := browser.evaluate(LIST.format(box=box)):
+            browser.choose(f"{box}.querySelector('select')", **choice)
+            return
+        at = browser.evaluate(HANDLE.format(box=box))
+        share = 0.9 if at["x"] < at["left"] + at["width"] / 2 else 0.1
+        browser.drag((at["x"], at["y"]), (at["left"] + share * at["width"], at["y"]))
 
     def _page(self, script: str, **values: object) -> str:
         return script.format(panel=self.notebook.panel, cell=self.cell, **values)
@@ -208,9 +206,9 @@ def equal(shown: float | str, value: Any) -> bool:
 
 # -- the page of notebook 09, which needs no kernel --------------------------------------------------------------------
 
-BOX = "document.querySelector('.dgl-map')"
+MAP = "document.querySelector('.dgl-map')"
 FOUND = f"""JSON.stringify((() => {{
-  const box = {BOX};
+  const box = {MAP};
   return [box.querySelector('select').value, ...[...box.querySelectorAll('output')].map(output => Number(output.value)),
     box.querySelector('.said').textContent, box.querySelector('.bars').innerText];
 }})())"""
@@ -226,11 +224,10 @@ def check_map(notebook: Notebook, cell: int) -> tuple[int, list[str]]:
     """Choose another head, drag both sliders, and compare what the page says with the records."""
     browser, faults = notebook.browser, []
     notebook.scroll_to(cell)
-    wait_for(lambda: browser.evaluate(f"Boolean({BOX})"), 60, "the map")
+    wait_for(lambda: browser.evaluate(f"Boolean({MAP})"), 60, "the map")
     (output,) = notebook.ask("import json as _j; print(_j.dumps(phase.digest(drawn, tuple(design.rows()))))")
     maps, before = json.loads(output["text"]), None
-    browser.evaluate(f"{BOX}.querySelector('select').focus()")
-    moves = [lambda: browser.press("ArrowDown")]
+    moves = [lambda: browser.choose(f"{MAP}.querySelector('select')")]
     for number in (0, 1):
         moves.append(lambda number=number: _drag_range(browser, number))
     for move in moves:
@@ -273,12 +270,15 @@ def check(browser: Browser, address: str, work: Path, name: str) -> tuple[str, l
     widgets = moved = 0
     for number, cell in enumerate(here.cells):
         for data in (output.get("data", {}) for output in cell.get("outputs", ())):
-            if VIEW in data:
-                count, wrong = Controls(notebook, number, data[VIEW]["model_id"]).check()
-            elif 'class="dgl-map"' in data.get("text/html", ""):
-                count, wrong = check_map(notebook, number)
-            else:
-                continue
+            try:
+                if VIEW in data:
+                    count, wrong = Controls(notebook, number, data[VIEW]["model_id"]).check()
+                elif 'class="dgl-map"' in data.get("text/html", ""):
+                    count, wrong = check_map(notebook, number)
+                else:
+                    continue
+            except (TimeoutError, RuntimeError) as error:
+                count, wrong = 0, [f"widget of cell {number}: {error}"]
             widgets, moved, faults = widgets + 1, moved + count, faults + wrong
     faults += [f"asked for {url}" for url in browser.evaluate(FOREIGN)]
     notebook.close()
@@ -314,5 +314,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that JupyterLab and the browser end, too
     os.environ.pop("DGL_REPORT", None)
     sys.exit(main(sys.argv[1:]))

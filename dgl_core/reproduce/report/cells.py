@@ -18,15 +18,13 @@ from dgl_core.reproduce.report.tones import VERDICT, tag
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 VERDICT_CELL = re.compile(rf"<td>{VERDICT.pattern}")
 # The name of a table's rows stands in a line of its own below the names of its columns.
-NO_HEADING = re.compile(r"<th([^>]*)>\s*</th>")  # a corner of a table, or a row name that is that of the row above
 INDEX_NAME = re.compile(r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
                         r"\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)*\s*</tr>\s*</thead>", re.DOTALL)  # fmt: skip
 LINE = re.compile(r"^((?:PASS  |“).+)\n?", re.MULTILINE)  # a check, or a sentence of an answer
 ANSWER = re.compile(r"^“.+” (holds|fails|is undecided|cannot be tested) on ")  # a sentence of ``notebook.answer``
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
-PANEL = re.compile(
-    r'<view id="(panel-\d+)" viewBox="\S+ \S+ (\S+) (\S+)"'
-)  # a column of a drawing, for a narrow screen
+# A column of a drawing, for a narrow screen.
+PANEL = re.compile(r'<view id="(panel-\d+)" viewBox="\S+ \S+ (\S+) (\S+)"')
 NUMBER = re.compile(r"\d+\.\d+[a-z]\b")  # of a check: "2.3f"
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
 TITLE = re.compile(r"\A#\s+(.+?)\s*$\n?", re.MULTILINE)
@@ -209,12 +207,10 @@ class Builder:
     def _table(self, source: str, file: str | None) -> str:
         """Frame a table of the house as it is; strip one of pandas of its styles and colour its verdicts."""
         if 'class="dgl-table"' in source:
-            source = NO_HEADING.sub(r"<td\1></td>", source)
             return self._framed(source, source.count('class="verdict'), "table words", file)
         table = re.sub(r"<style.*?</style>", "", source, flags=re.DOTALL).replace(' border="1"', "")
         table = re.sub(r' style="text-align: \w+;"', "", table)
         table = INDEX_NAME.sub(r"<thead><tr><th>\2</th>\1</tr></thead>", table)
-        table = NO_HEADING.sub(r"<td\1></td>", table)
         table, verdicts = VERDICT_CELL.subn(lambda found: f"<td>{tag(found[1])}", table)
         cells = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", table, re.DOTALL)]
         words = sum(bool(re.match(r"[^\W\d]{2}", cell)) for cell in cells) > len(cells) / 3

@@ -39,6 +39,11 @@ for (const [part, name] of [[".sidebar-drawer", "pages"], [".toc-drawer", "on th
   document.querySelector(part)?.setAttribute("aria-label", name);
 }
 
+// The page of the search comes without a heading.
+for (const results of all("#search-results")) {
+  results.before(Object.assign(document.createElement("h1"), { textContent: "Search" }));
+}
+
 for (const place of all(".guess")) {
   const button = place.querySelector("button");
   place.hidden = false;
