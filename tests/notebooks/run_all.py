@@ -300,7 +300,7 @@ def main(arguments: list[str]) -> int:
         with serve(place / "lab", place / "work", kernel_environment(portable=True)) as address:
             browser = Browser(place / "chromium", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
             try:
-                for name in notebook_names(arguments or None):
+                for name in notebook_names([word for entry in arguments for word in entry.split()] or None):
                     try:
                         line, faults = check(browser, address, place / "work", name)
                     except (TimeoutError, RuntimeError) as error:
