@@ -169,13 +169,14 @@ for row, values in paper_rows(4, "CREMA-D").items():
 # The branches move too. The figure shows audio; the widget below it switches between the branches in a live notebook.
 
 # %%
-dgl_core.publish("figure_alpha_audio", ranking.alpha_sweep(side_by_side(committed, this_run, profile), "audio"))
+panels = side_by_side(committed, this_run, profile)
+dgl_core.publish("figure_alpha_audio", ranking.alpha_sweep(panels, "audio"))
 
 
 # %% tags=["nbval-skip"]
 @interact(branch=["audio", "visual", "fused"])
 def sweep(branch):
-    return ranking.alpha_sweep(side_by_side(committed, this_run, profile), branch)
+    return ranking.alpha_sweep(panels, branch)
 
 
 # %% [markdown]

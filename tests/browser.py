@@ -73,8 +73,11 @@ class Browser:
         """Send one command and return its result; events on the way are dropped."""
         self.count += 1
         self.socket.send(json.dumps({"id": self.count, "method": method, "params": parameters}))
-        while (answer := json.loads(self.socket.recv())).get("id") != self.count:
-            pass
+        try:
+            while (answer := json.loads(self.socket.recv())).get("id") != self.count:
+                pass
+        except websocket.WebSocketTimeoutException:
+            raise TimeoutError(f"{method}: the page did not answer in a minute") from None
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         return answer["result"]

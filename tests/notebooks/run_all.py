@@ -36,8 +36,8 @@ from tests.browser import Browser, installed, wait_for
 from tests.lab import Notebook, serve
 
 RULES = Path(__file__).resolve().parents[1] / "nbval_sanitize.cfg"
-LONGEST = 900  # seconds of one notebook
-SETTLED = 90  # seconds until a picture has followed its control
+LONGEST = 1800  # seconds of one notebook, on a machine that does other things, too
+SETTLED = 180  # seconds until a picture has followed its control
 VIEW = "application/vnd.jupyter.widget-view+json"
 UNSEEN = {"metadata", "output_type", "name", "execution_count", "traceback", VIEW, "stderr"}  # as in conftest.py
 FOREIGN = """performance.getEntriesByType('resource').map(entry => entry.name)
