@@ -73,7 +73,7 @@ def serve(folder: Path, work: Path, variables: dict[str, str] | None = None) -> 
             return False
 
     try:
-        wait_for(answers, 90, "JupyterLab to start")
+        wait_for(answers, 240, "JupyterLab to start")
         yield address
     finally:
         server.terminate()
@@ -91,7 +91,7 @@ class Notebook:
         self.browser, self.path = browser, path
         self.panel = PANEL.format(path=json.dumps(path))
         browser.call("Page.navigate", url=f"{address}/lab/tree/{path}")
-        wait_for(self.idle, 120, f"{path} and its kernel")
+        wait_for(self.idle, 300, f"{path} and its kernel")
 
     def idle(self) -> bool:
         """Tell whether the notebook is in front and its kernel has nothing to do."""
