@@ -6,7 +6,8 @@
 #     make reproduce PROFILE=smoke                                          as any user, who then owns the report
 #   docker run --rm --gpus all --shm-size=8g -v /my/data:/data:ro -e DGL_DATA=/data dgl:gpu make reproduce PROFILE=paper
 # The CUDA libraries come with torch's own packages; the host supplies the driver.
-FROM python:3.11-slim AS base
+# The base image of August 2026 for every architecture (Python 3.11.16); renew the digest to take its later repairs.
+FROM python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7 AS base
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends git make \
  && rm -rf /var/lib/apt/lists/* \

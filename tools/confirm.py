@@ -4,6 +4,7 @@ python -m tools.confirm pilots  [REGIME ...]             every row, at rates tha
 python -m tools.confirm choose  [REGIME ...]             what they chose -> results/pilots.toml
 python -m tools.confirm double  [REGIME ...]             what twice the schedule gains -> results/pilots.toml
 python -m tools.confirm run     [REGIME ...]             the confirming replicates, headline rows first
+python -m tools.confirm second  [REGIME ...]             headline rows at their second-best rates, first look
 python -m tools.confirm publish [REGIME ...]             their records -> results/confirming
 python -m tools.confirm procedure                        planted differences -> results/procedure.json
 python -m tools.confirm status                           how many are made, and the core-hours they took
@@ -15,7 +16,7 @@ import argparse
 import dataclasses
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dgl_core.data.files.atomic import write_atomic
@@ -35,14 +36,14 @@ from dgl_core.paper.answers.regimes import (
     searched,
     wider,
 )
-from dgl_core.paper.answers.verdicts import answer_family
+from dgl_core.paper.answers.verdicts import answer_family, untested
 from dgl_core.runs import run
 from dgl_core.runs.store import Store
 from dgl_core.runs.workers import local_workers
 from dgl_core.training.loop import TrainingDiverged
 from dgl_core.training.records import RunRecord, RunSpec
 from dgl_core.verdicts.families import UNDECIDED
-from dgl_core.verdicts.registration import Family, registration
+from dgl_core.verdicts.registration import Family, Question, registration
 
 WORKERS = 2
 
@@ -124,9 +125,9 @@ def write(choices: Mapping[str, Mapping[str, Mapping]]) -> None:
     chosen.cache_clear()
 
 
-def replicates(name: str, rows: Sequence[str], count: int) -> list[RunSpec]:
+def replicates(name: str, rows: Sequence[str], count: int, which: str = "rate") -> list[RunSpec]:
     """List the confirming runs of some rows, replicate by replicate, so that an interruption leaves whole ones."""
-    each = confirming(name, rows, count)
+    each = confirming(name, rows, count, which)
     return [specs[number] for number in range(count) for specs in each.values()]
 
 
@@ -142,10 +143,23 @@ def confirm(name: str, most: int) -> None:
     for count, family in [(count, family) for count, family in looks(name) if count <= most]:
         known = answer_family(family, run.find)
         open_ = [a.question for a in known.values() if a.judged.word == UNDECIDED or a.look == 0]
-        rows = dict.fromkeys(
-            row for q in open_ for row in needed(replace(q, than=(best_form(name, q.than),)), regime(name).modalities)
-        )
-        make(replicates(name, [row for row in rows if rate_of(name, row)], count), f"{name}, {family.name}, {count}")
+        make(replicates(name, rows_of(name, open_), count), f"{name}, {family.name}, {count}")
+
+
+def rows_of(name: str, questions: Iterable[Question], which: str = "rate") -> list[str]:
+    """List the rows that answer some questions, of each rival its best form, where pilots found them a rate."""
+    asked = [replace(q, than=(best_form(name, q.than),)) for q in questions]
+    rows = dict.fromkeys(row for q in asked for row in needed(q, regime(name).modalities))
+    return [row for row in rows if rate_of(name, row, which)]
+
+
+def at_second(name: str) -> list[RunSpec]:
+    """List the runs of the sensitivity line: the headline that a set can answer, each row at its second-best rate."""
+    family = registration().families.get(("headline", name))
+    if family is None:
+        return []
+    questions = [q for q in registration().of_family(family) if not untested(q, name)]
+    return replicates(name, rows_of(name, questions, "second"), family.looks[0].replicates, "second")
 
 
 def everything(name: str) -> list[RunSpec]:
@@ -157,7 +171,7 @@ def everything(name: str) -> list[RunSpec]:
 def publish(name: str) -> None:
     """Copy the confirming records, without predictions: which items were right is all that verdicts need."""
     store = Store(confirming_root() / name)
-    found = [record for record in map(run.find, everything(name)) if record is not None]
+    found = [record for record in map(run.find, everything(name) + at_second(name)) if record is not None]
     for record in found:
         right = {key: bits for key, bits in record.right.items() if key == "last"}  # records of pixels have none
         store.replace(dataclasses.replace(record, predictions={}, right=right))
@@ -177,7 +191,8 @@ def status(name: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("pilots", "choose", "double", "run", "publish", "procedure", "status"))
+    steps = ("pilots", "choose", "double", "run", "second", "publish", "procedure", "status")
+    parser.add_argument("what", choices=steps)
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
     parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
     parser.add_argument("--most", type=int, default=1000, help="of run: only looks at so many replicates or fewer")
@@ -186,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.what == "procedure":
         procedure.renew()
         return 0
-    do = {"pilots": lambda name: search(name, options.rows), "run": lambda name: confirm(name, options.most)}
+    do = {"pilots": lambda name: search(name, options.rows), "run": lambda name: confirm(name, options.most),
+          "second": lambda name: make(at_second(name), f"{name}, second-best rates")}  # fmt: skip
     for name in names:
         (do | {"choose": write_choices, "double": double, "publish": publish, "status": status})[options.what](name)
     return 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dgl_core.paper.answers import evidence as answered
-from dgl_core.paper.answers import procedure, regimes, verdicts
+from dgl_core.paper.answers import procedure, regimes, sensitivity, verdicts
 from dgl_core.paper.answers.regimes import LADDER, choose, confirming, pilots, regime, searched, wider
 from dgl_core.training.records import RunRecord, RunSpec, pack, pack_bits
 from dgl_core.verdicts.families import BETTER, UNDECIDED
@@ -184,3 +184,31 @@ def test_the_procedure_says_a_wrong_word_in_at_most_one_of_twenty():
     )
     table = procedure.table()
     assert len(table) == len(found) // len(procedure.PLANTED) and not table.isna().any(axis=None)
+
+
+def test_the_sensitivity_line_judges_the_rows_at_their_second_rates_and_gives_no_answer_a_word():
+    family = registration().families["headline", "emotions"]
+    rates = set()
+
+    def find(spec: RunSpec) -> RunRecord:
+        rates.add(spec.lr)
+        return finder(0.2)(spec)
+
+    found = sensitivity.at_second_rates(family, find)
+    assert rates == {0.01} and found["dgl-vanilla"].word == BETTER and found["dgl-vanilla"].n == 15
+    answer = verdicts.answer_family(family, finder(0.2))["dgl-vanilla"]
+    worse = sensitivity.at_second_rates(family, finder(-0.2))["dgl-vanilla"]
+    nothing = sensitivity.at_second_rates(family, finder(0.0))["dgl-vanilla"]
+    open_ = dataclasses.replace(answer, judged=nothing)
+    assert sensitivity.compare(answer, found["dgl-vanilla"]) == sensitivity.KEPT
+    assert sensitivity.compare(answer, worse) == sensitivity.TURNED
+    assert sensitivity.compare(answer, nothing) == sensitivity.OPEN
+    assert sensitivity.compare(open_, worse) == sensitivity.NEW and sensitivity.compare(open_, nothing) == "neither"
+    counted = sensitivity.counts([(answer, worse), (answer, nothing)])
+    assert list(counted.loc["generated emotions"]) == [0, 1, 1, 0, 0]
+    assert sensitivity.table([(answer, worse)]).shape == (1, 4)
+
+
+def test_a_row_that_was_not_run_at_its_second_rate_is_left_out():
+    family = registration().families["headline", "triplet"]
+    assert sensitivity.at_second_rates(family, lambda spec: None) == {}

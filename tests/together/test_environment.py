@@ -86,7 +86,8 @@ def test_conda_installs_the_lock_and_nothing_else():
 
 
 def docker_python() -> str:
-    return re.search(r"^FROM python:(\d+\.\d+)-slim AS base$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
+    by_digest = r"^FROM python:(\d+\.\d+)-slim@sha256:[0-9a-f]{64} AS base$"  # a tag may be another image tomorrow
+    return re.search(by_digest, (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
 
 
 def test_dockerfile():
