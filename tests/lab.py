@@ -77,7 +77,11 @@ def serve(folder: Path, work: Path, variables: dict[str, str] | None = None) -> 
         yield address
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(60)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 class Notebook:
