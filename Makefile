@@ -5,6 +5,7 @@
 # make notebooks [ONLY=03]    re-execute the committed notebooks
 # make audit [COUNT=3] [SEED=today]      are the committed results true? others every day; 12 s each, at most 8 min
 # make torture [COUNT=1800] [SEED=0]    kills, damaged files, bad inputs: is anything lost, silent, obscure or left?
+# make run-all [ONLY="02 09"]  Run All in JupyterLab, in a real browser: does an output change, does a control fail?
 # make bench                  the measured promises                      make lab     JupyterLab, whose kernels give
 #                                                                        the committed numbers               make clean
 #
@@ -35,7 +36,7 @@ endif
 unexport PROFILE WORKERS ONLY OUT REHEARSE PER_GPU DASK TABLES BUDGET PRECISION TORCH_INDEX COUNT SEED
 quoted = '$(subst ','\'',$(value $(1)))'
 
-.PHONY: help reproduce test notebooks audit bench torture lab clean
+.PHONY: help reproduce test notebooks audit bench torture run-all lab clean
 .DEFAULT_GOAL := reproduce
 
 help:
@@ -63,6 +64,9 @@ bench: $(VENV)/.complete
 torture: $(VENV)/.complete
 	@$(BIN)/python -m tests.faults.torture $(if $(value COUNT),--count $(call quoted,COUNT)) \
 	  $(if $(value SEED),--seed $(call quoted,SEED))
+
+run-all: $(VENV)/.complete
+	@$(BIN)/python -m tests.notebooks.run_all $(if $(value ONLY),$(call quoted,ONLY))
 
 lab: $(VENV)/.complete
 	@$(BIN)/python -m tools.lab

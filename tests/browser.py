@@ -17,6 +17,7 @@ SWITCHES = (
     "--disable-component-update", "--disable-sync", "--disable-quic", "--disable-dev-shm-usage",
     "--window-size=1400,1800", "--remote-debugging-port=0",
 )  # fmt: skip
+KEYS = {"Enter": 13, "ArrowUp": 38, "ArrowDown": 40}
 
 
 def installed() -> str | None:
@@ -39,11 +40,11 @@ class Browser:
     """One page of a fresh Chromium.
 
     Args:
-        folder: empty folder for its profile.
+        folder: empty folder for its profile. switches: of the command line, after those of every test.
     """
 
-    def __init__(self, folder: Path):
-        command = [installed(), *SWITCHES, f"--user-data-dir={folder}", "about:blank"]
+    def __init__(self, folder: Path, *switches: str):
+        command = [installed(), *SWITCHES, *switches, f"--user-data-dir={folder}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             port_file = folder / "DevToolsActivePort"
@@ -72,8 +73,11 @@ class Browser:
         """Send one command and return its result; events on the way are dropped."""
         self.count += 1
         self.socket.send(json.dumps({"id": self.count, "method": method, "params": parameters}))
-        while (answer := json.loads(self.socket.recv())).get("id") != self.count:
-            pass
+        try:
+            while (answer := json.loads(self.socket.recv())).get("id") != self.count:
+                pass
+        except websocket.WebSocketTimeoutException:
+            raise TimeoutError(f"{method}: the page did not answer in a minute") from None
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         return answer["result"]
@@ -93,6 +97,25 @@ class Browser:
         for point in moves:
             self._mouse("mouseMoved", point, buttons=1)
         self._mouse("mouseReleased", end)
+
+    def click(self, point: tuple[float, float]) -> None:
+        self._mouse("mousePressed", point)
+        self._mouse("mouseReleased", point)
+
+    def choose(self, select: str, down: bool = True) -> None:
+        """Open the list that the expression ``select`` names and take the entry below the present one, or above it."""
+        middle = "(box => [box.x + box.width / 2, box.y + box.height / 2])"
+        self.evaluate(f"{select}.scrollIntoView({{block: 'center'}})")
+        self.click(self.evaluate(f"{middle}({select}.getBoundingClientRect())"))
+        time.sleep(0.5)  # the list has a window of its own, which takes the keys once it stands
+        self.press("ArrowDown" if down else "ArrowUp")
+        self.press("Enter")
+
+    def press(self, key: str) -> None:
+        """Press and release one of the ``KEYS`` where the focus is."""
+        code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        self.call("Input.dispatchKeyEvent", type="rawKeyDown", **code)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **code)
 
     def _mouse(self, kind: str, point: tuple[float, float], buttons: int = 0) -> None:
         button = "none" if kind == "mouseMoved" and not buttons else "left"

@@ -35,6 +35,7 @@ MODALITY = {
 CYCLE = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK, YELLOW]
 DPI = 100  # of the size at which a picture is shown
 COLOURS = 64  # of a PNG
+MARGIN = 2  # points beside a panel that is shown alone
 DECADES = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), tuple(range(1, 10)))  # ticks of a decade, from few to many
 
 
@@ -207,6 +208,25 @@ def bare(axis) -> None:
         spine.set_visible(False)
 
 
+def columns(figure: Figure) -> list[tuple[float, float]]:
+    """Find the left and right ends, in points, of the columns of a drawn figure that can stand below each other.
+
+    There are none where columns need each other: by a scale, a legend or a title that belongs to several of them.
+    """
+    scales = {any(label.get_text() for label in axes.get_yticklabels()) for axes in figure.axes}
+    bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    if len(scales) > 1 or bars or figure.legends or figure.texts:
+        return []
+    found: list[list[float]] = []
+    for box in sorted((axes.get_tightbbox() for axes in figure.axes), key=lambda box: box.x0):
+        if found and box.x0 < found[-1][1]:
+            found[-1][1] = max(found[-1][1], box.x1)
+        else:
+            found.append([box.x0, box.x1])
+    points = 72 / figure.dpi
+    return [(left * points, right * points) for left, right in found] if len(found) > 1 else []
+
+
 @dataclass(frozen=True)
 class Picture:
     """A finished figure and its text alternative, made from the plotted numbers: what a notebook cell ends with."""
@@ -238,9 +258,14 @@ class Picture:
         return small
 
     def svg(self) -> str:
+        """Draw as SVG; its views ``panel-1``, ``panel-2``, ... show one column each, for a narrow screen."""
         buffer = io.StringIO()
         self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return buffer.getvalue()
+        height, views = 72 * self.figure.get_size_inches()[1], ""
+        for number, (left, right) in enumerate(columns(self.figure), 1):
+            frame = f"{left - MARGIN:.1f} 0 {right - left + 2 * MARGIN:.1f} {height:.1f}"
+            views += f' <view id="panel-{number}" viewBox="{frame}"/>\n'
+        return buffer.getvalue().replace("</svg>", f"{views}</svg>")
 
     def __repr__(self) -> str:
         return self.alt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -107,3 +108,34 @@ def test_few_colours_are_the_commonest_ones_exactly():
     found = np.asarray(small)
     assert (found[:8, :8] == (213, 94, 0)).all() and (found[10, 30:] == 255).all()
     assert len(np.unique(found.reshape(-1, 3), axis=0)) <= style.COLOURS
+
+
+def panels(draw=lambda axes: None, **options):
+    """Views of the drawing of two axes side by side, as ``(left, width)``, and its whole width."""
+    figure, axes = style.row(["one", "two"], "epoch", "accuracy", **options)
+    for one in axes:
+        one.plot([1.0, 2.0], label="a name beside its line")
+        style.beside(one)
+    draw(figure)
+    found = re.findall(r'<view id="panel-\d" viewBox="(\S+) 0 (\S+) \S+"/>', style.Picture(figure, "").svg())
+    return [(float(left), float(width)) for left, width in found], 72 * figure.get_size_inches()[0]
+
+
+def test_panels_that_can_stand_alone_are_views_of_the_drawing():
+    (first, second), whole = panels()
+    assert first[0] >= -style.MARGIN and first[0] + first[1] <= second[0] + 2 * style.MARGIN, "nothing of the other"
+    assert 0.9 * whole < sum(second) - first[0] <= whole + style.MARGIN, "and nothing is lost"
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [
+        {"sharey": True},
+        {"draw": lambda figure: figure.legend()},
+        {"draw": lambda figure: figure.suptitle("both")},
+        {"draw": lambda figure: figure.colorbar(figure.axes[1].imshow([[1.0]]), ax=figure.axes)},
+    ],
+    ids=["scale", "legend", "title", "colours"],
+)
+def test_panels_that_need_each_other_stay_together(needs):
+    assert panels(**needs)[0] == []

@@ -90,6 +90,16 @@ def test_a_published_drawing_is_shown_sharp_and_pixels_are_marked(tmp_path):
         assert (built.figures[0].photo, 'class="photo"' in page) == (photo, photo)
 
 
+def test_panels_of_a_drawing_can_stand_below_each_other(tmp_path):
+    (tmp_path / "figures").mkdir()
+    views = [f'<view id="panel-{n}" viewBox="{10 * n:.1f} 0 80.0 40.0"/>' for n in (1, 2)]
+    (tmp_path / "figures" / "figure_9.svg").write_text(f"<svg>{''.join(views)}</svg>")
+    page = build(cell('publish("figure_9", draw())', shown(png=PNG, plain="lines")), out=tmp_path)[1]
+    for view, said in (("panel-1", "lines"), ("panel-2", "")):
+        size = "width: 80.0pt; aspect-ratio: 80.0 / 40.0"
+        assert f'<img src="figures/figure_9.svg#{view}" alt="{said}" style="{size}"' in page
+
+
 def test_checks_answers_and_other_lines():
     lines = "PASS  9.1a it holds (error < 1e-12)\nsomething else\n9.1b one\n9.1b two\n"
     lines += "“DGL is better” holds on emotions (better, +2.0) and fails on vectors (worse, -1.0).\n"

@@ -19,6 +19,9 @@ from dgl_core.reproduce.report import sentences, site
 from dgl_core.reproduce.report.markup import PAGES, Links
 from dgl_core.utils import ROOT
 
+WIDE = {"metadata": {"image/png": {"width": 900}}}
+DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="900" height="90" viewBox="0 0 900 90">{}</svg>'
+VIEWS = "".join(f'<view id="panel-{n}" viewBox="{450 * n - 450}.0 0 450.0 90.0"/>' for n in (1, 2))
 CELLS = {
     "02_gradient_theory": [
         text("# 2. Theory\n\n**Question.** Is $x_1$ it?\n\n## 2.1 Part\n\n$a_b$ and `$c_d$` cost $5 or $6.\n\n"
@@ -28,6 +31,8 @@ CELLS = {
         cell("check()", printed("PASS  2.1a it holds\n")),
         cell("table", shown(html="<table><thead><tr><th></th><th>first</th></tr></thead><tbody><tr><th>row</th>"
                                  "<td>worse: -1</td></tr></tbody></table>")),
+        cell('publish("two_panels", draw())', shown(png=PNG, plain="two panels")),
+        cell('publish("one_panel", draw())', shown(png=PNG, plain="one wide panel") | WIDE),
     ],
 }  # fmt: skip
 LOADS = (
@@ -48,6 +53,10 @@ def folder(tmp_path_factory):
             path.write_text(json.dumps({"cells": cells}))
             known = {"name": name, "fingerprint": "f", "seconds": 3, "executed": "2026-01-02T03:04:05+00:00"}
             result.write_text(json.dumps(known))
+        (out / "figures").mkdir()
+        for name, views in (("two_panels", VIEWS), ("one_panel", "")):
+            (out / "figures" / f"{name}.svg").write_text(DRAWING.format(views))
+            (out / "figures" / f"{name}.png").write_bytes(b"")
         outputs.record_failure(out, "03_bad", "code cell 2: x / 0", "ZeroDivisionError: division by <zero>")
         site.write(out, "smoke", trained=2, recorded=3)
         yield out
@@ -94,7 +103,7 @@ def test_formulas_code_tables_and_captions_arrive(folder):
     page = pages(folder)["02_gradient_theory"]
     assert page.count("<math") == 5 and page.count('display="block"') == 1
     assert "$c_d$" in page and "$5 or $6" in page and "% of <a" in page
-    assert re.search(r'alt="a dot"[^>]*><figcaption>\s*<p><strong>Figure 2.1.</strong> A dot.</p>', page)
+    assert re.search(r'alt="a dot"[^>]*></div><figcaption>\s*<p><strong>Figure 2.1.</strong> A dot.</p>', page)
     assert page.count('<span class="tag good">') == 1, "a verdict in a table of Markdown"
     assert page.count('<span class="tag bad">') == 1, "and in one of pandas"
 
@@ -220,7 +229,7 @@ def test_the_checker_sees_what_is_wrong(chromium, folder):
 
 
 def test_figures_darken_but_pixels_are_not_inverted(chromium, folder):
-    look = "getComputedStyle(document.querySelector('figure > img')).filter"
+    look = "getComputedStyle(document.querySelector('.drawing img')).filter"
     visit(chromium, folder, "02_gradient_theory.html")
     assert chromium.evaluate(look) == "none"
     visit(chromium, folder, "02_gradient_theory.html", dark=True)
@@ -246,6 +255,19 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_rows_are_cards(chromium
     cell = "document.querySelector('.claims td')"
     styles = f"getComputedStyle({cell}.parentElement).display, getComputedStyle({cell}, '::before').content"
     assert chromium.evaluate(f"[{cell}.dataset.label, {styles}].join()") == 'first,block,"first"'
+
+
+@pytest.mark.parametrize("width", [390, 1300], ids=["phone", "wide"])
+def test_panels_stand_below_each_other_on_a_phone_and_a_wide_one_scrolls(chromium, folder, width):
+    visit(chromium, folder, "02_gradient_theory.html", width=width)
+    places = "[...document.querySelectorAll('#two_panels img')].filter((image) => image.checkVisibility())"
+    shown = f"{places}.map((image) => image.getBoundingClientRect().toJSON())"
+    first, *second = chromium.evaluate(shown)
+    assert len(second) == (width == 390) and all(below["y"] > first["y"] + first["height"] - 1 for below in second)
+    scrolls = (
+        "(box => [box.scrollWidth > box.clientWidth, box.tabIndex])(document.querySelector('#one_panel .drawing'))"
+    )
+    assert chromium.evaluate(scrolls) == ([True, 0] if width == 390 else [False, -1])
 
 
 def test_guess_first_hides_every_verdict_until_it_is_clicked(chromium, folder):

@@ -23,6 +23,8 @@ INDEX_NAME = re.compile(r"<thead>\s*<tr>\s*<th></th>((?:(?!</tr>).)*)</tr>"
 LINE = re.compile(r"^((?:PASS  |“).+)\n?", re.MULTILINE)  # a check, or a sentence of an answer
 ANSWER = re.compile(r"^“.+” (holds|fails|is undecided|cannot be tested) on ")  # a sentence of ``notebook.answer``
 CHECK = re.compile(r"^PASS  (.+?)(?: \((.*)\))?$")
+# A column of a drawing, for a narrow screen.
+PANEL = re.compile(r'<view id="(panel-\d+)" viewBox="\S+ \S+ (\S+) (\S+)"')
 NUMBER = re.compile(r"\d+\.\d+[a-z]\b")  # of a check: "2.3f"
 PUBLISHED = re.compile(r"""publish\(\s*["']([a-z0-9_]+)["']""")
 TITLE = re.compile(r"\A#\s+(.+?)\s*$\n?", re.MULTILINE)
@@ -183,9 +185,10 @@ class Builder:
     def _picture(self, data: dict[str, str], file: str | None, caption: str, width: int | None) -> None:
         """Append a figure: the published drawing, sharp at any size, else the pixels of the notebook."""
         name = file or f"{self.page.name}-{len(self.page.figures) + 1}"
-        drawing = self.out / "figures" / f"{file}.svg"
+        drawing, panels = self.out / "figures" / f"{file}.svg", []
         if file and drawing.is_file():
-            address, photo = f"figures/{file}.svg", "<image" in drawing.read_text()
+            address, source = f"figures/{file}.svg", drawing.read_text()
+            photo, panels = "<image" in source, PANEL.findall(source)
         else:
             address, photo = f"data:image/png;base64,{''.join(data['image/png'].split())}", True
         figure = Figure(name, address, " ".join(data.get("text/plain", "").split()), photo)
@@ -193,6 +196,7 @@ class Builder:
         kind = ' class="photo"' if photo else ""
         size = f' width="{width}"' if width else ""
         picture = f'<img src="{address}" alt="{escape(figure.alt)}"{size} loading="lazy">'
+        picture = f'<div class="drawing">{picture}</div>{_panels(address, figure.alt, panels)}'
         links = _links("figures", file, ("png", "svg")) if file else ""
         if not caption:
             self._html(f'<figure id="{name}"{kind}>{picture}{links}</figure>')
@@ -247,6 +251,16 @@ class Builder:
             return ""
         self.page.numbers.add(number[0])
         return f' id="check-{number[0]}"'
+
+
+def _panels(address: str, alt: str, panels: list[tuple[str, str, str]]) -> str:
+    """Write the columns of a drawing, given as (view, width, height) in points, below each other."""
+    pictures = ""
+    for number, (view, width, height) in enumerate(panels):
+        size = f"width: {width}pt; aspect-ratio: {width} / {height}"
+        said = "" if number else escape(alt)
+        pictures += f'<img src="{address}#{view}" alt="{said}" style="{size}" loading="lazy">'
+    return f'<div class="panels">{pictures}</div>' if panels else ""
 
 
 def _links(folder: str, name: str, kinds: tuple[str, ...]) -> str:

@@ -31,12 +31,17 @@ for (const table of all("article table")) {
 }
 
 // For who uses no mouse, or hears the page: what scrolls can be reached, and parts of the page have names and levels.
-for (const place of all("article pre, article math[display=block], .table, .table-wrapper")) {
+for (const place of all("article pre, article math[display=block], .table, .table-wrapper, .drawing")) {
   if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
 }
 all("[role=heading]:not([aria-level])").forEach((heading) => { heading.ariaLevel = 2; });
 for (const [part, name] of [[".sidebar-drawer", "pages"], [".toc-drawer", "on this page"]]) {
   document.querySelector(part)?.setAttribute("aria-label", name);
+}
+
+// The page of the search comes without a heading.
+for (const results of all("#search-results")) {
+  results.before(Object.assign(document.createElement("h1"), { textContent: "Search" }));
 }
 
 for (const place of all(".guess")) {
@@ -54,8 +59,8 @@ const dialog = document.body.appendChild(document.createElement("dialog"));
 dialog.setAttribute("aria-label", "figure");
 dialog.onclick = () => dialog.close();
 document.addEventListener("click", (event) => {
-  if (!event.target.matches("figure > img")) return;
-  dialog.className = event.target.parentElement.className;
+  if (!event.target.matches(".drawing:not([tabindex]) img")) return; // what scrolls is large already
+  dialog.className = event.target.closest("figure").className;
   dialog.replaceChildren(Object.assign(new Image(), { src: event.target.src, alt: event.target.alt }));
   dialog.showModal();
 });
