@@ -228,8 +228,8 @@ for fusion in ("concat", "sum", "film", "gated", "bilinear", "attention"):
 
 # %%
 committed, this_run = runs_of(late_fusion.fusion_heads)
-panels = side_by_side(committed, this_run, profile, yours_of(late_fusion.fusion_heads))
-dgl_core.publish("figure_heads", ranking.rows_as_dots(panels))
+beside = side_by_side(committed, this_run, profile, yours_of(late_fusion.fusion_heads))
+dgl_core.publish("figure_heads", ranking.rows_as_dots(beside))
 
 # %% [markdown]
 # **Figure 5.4.** Test accuracy in % of vanilla training and of DGL with every fusion head, and of DGL with the masks
