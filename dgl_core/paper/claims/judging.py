@@ -133,6 +133,8 @@ def _short(line: Line) -> str:
         return line.detail
     (answer,) = line.answers
     judged = answer.judged
+    if answer.untested:
+        return answer.untested
     found = f"{judged.word}, {signed(judged.member.evidence.mean)}" if judged.n else "not run yet"
     return f"{answer.question.modality} {found}".strip()
 
