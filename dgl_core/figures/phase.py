@@ -31,6 +31,7 @@ LOOKS = {
     "unimodal ensemble": (style.GREEN, ":"),
     "frozen encoders, new head": (style.PURPLE, ":"),
 }
+MOST_BESIDE = 2  # panels that stand beside each other; more go on below
 MOST = 10.0  # points at which the colours of a map end
 KNOWN = {"joint": ("k", "-"), "additive": ("k", "--"), "unimodal": ("k", ":")}  # best predictors of a point
 
@@ -56,7 +57,8 @@ def differences(records: Sequence[Record], row: str, than: str, branch: str = FU
     Colours end at ``MOST`` points. The thick line is where the difference crosses zero; between the dashed ones, and
     where a number is grey, it is smaller than what anyone would care about.
     """
-    figure, axes = style.row([TITLES[r.name] for r in records], "synergy", "imbalance", width=4.0, height=2.4)
+    titles = [TITLES[of.name] for of in records]
+    figure, axes = style.row(titles, "synergy", "imbalance", MOST_BESIDE, width=4.0, height=2.4)
     values = [verdicts.cells(of, row, than, branch).T for of in records]  # [I, S]
     largest = min(MOST, max(float(np.nanmax(np.abs(v))) for v in values))
     said = []
@@ -93,8 +95,8 @@ def curves(
     records: Sequence[Record], rows: Sequence[str], known: Mapping[str, np.ndarray] | None = None, branch: str = FUSED
 ) -> Picture:
     """Draw accuracy along the diagonal, where imbalance goes with synergy; thin lines are the best predictors."""
-    figure, axes = style.row([TITLES[r.name] for r in records], "synergy = imbalance", "accuracy (%)", width=3.6,
-                             height=2.8, sharey=True)  # fmt: skip
+    figure, axes = style.row([TITLES[r.name] for r in records], "synergy = imbalance", "accuracy (%)", MOST_BESIDE,
+                             width=3.6, height=2.8, sharey=True)  # fmt: skip
     said = []
     for ax, of in zip(axes, records, strict=True):
         imbalances = np.array(maps()[of.name].imbalances)

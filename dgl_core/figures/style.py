@@ -65,15 +65,22 @@ def new(rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.5
     return figure, figure.subplots(rows, columns, **options)
 
 
-def row(headings: Iterable[str], xlabel: str = "", ylabel: str = "", **options):
-    """Lay out one axes per heading, side by side, labelled; return ``(figure, axes)``, an array even of one."""
+def row(headings: Iterable[str], xlabel: str = "", ylabel: str = "", most: int = 8, **options):
+    """Lay out one axes per heading, side by side, labelled; return ``(figure, axes)``, an array even of one.
+
+    More than ``most`` of them go on below, in a second row and so on.
+    """
     headings = list(headings)
-    figure, axes = new(1, len(headings), squeeze=False, **options)
-    for axis, text in zip(axes[0], headings, strict=True):
+    columns = min(len(headings), most)
+    figure, axes = new(math.ceil(len(headings) / columns), columns, squeeze=False, **options)
+    for axis, text in zip(axes.flat, headings, strict=False):
         axis.set_title(text, fontsize=9)
         axis.set_xlabel(xlabel)
-    axes[0, 0].set_ylabel(ylabel)
-    return figure, axes[0]
+    for axis in axes.flat[len(headings) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(ylabel)
+    return figure, axes.flat[: len(headings)]
 
 
 def heading(title: str, seeds: int | None = None) -> str:
