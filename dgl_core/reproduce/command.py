@@ -163,10 +163,13 @@ def check_precisions(todo: Sequence[RunSpec], options: argparse.Namespace) -> No
 
     The workers of a Dask cluster look for themselves.
     """
+    special = {spec.precision: spec for spec in todo if spec.precision != "fp32"}  # which every machine has
+    if options.dask or not special:
+        return
     from dgl_core.training.machine import check_precision  # here, because a plan alone is made without torch
     from dgl_core.training.train import default_device, device_named
 
-    for spec in {spec.precision: spec for spec in todo if not options.dask}.values():
+    for spec in special.values():
         check_precision(spec, device_named("cpu") if options.portable else default_device())
 
 

@@ -17,7 +17,7 @@ from dgl_core.data import command
 from dgl_core.data.media import folders
 from dgl_core.data.recipe import Facts, Recipe, facts
 from dgl_core.data.sets import kinetics
-from dgl_core.data.transforms import PerFrame, TimeCrop
+from dgl_core.data.transforms import Augmentation, PerFrame, TimeCrop
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not here: pip install av")
 SMALL = {"spectrogram": "compact", "frame_size": 16, "augment": "none"}
@@ -249,9 +249,12 @@ def test_time_crop_is_random_in_training_and_central_in_evaluation():
 
 
 def test_each_frame_is_transformed_on_its_own():
-    class Add(torch.nn.Module):
-        def forward(self, x, generator=None):
-            return x.permute(0, 3, 1, 2) + torch.rand(len(x), 1, 1, 1, generator=generator)
+    class Add(Augmentation):
+        def draw(self, shape, generator):
+            return (torch.rand(shape[0], 1, 1, 1, generator=generator),)
+
+        def use(self, x, drawn):
+            return x.permute(0, 3, 1, 2) + drawn[0]
 
     x = torch.zeros(2, 3, 4, 4, 3)
     y = PerFrame(Add())(x, torch.Generator().manual_seed(0))
