@@ -1,7 +1,7 @@
 """Change how a run is trained so that it takes fewer operations: options for a reader in a hurry, never the default.
 
 The changed fields are part of the run's key, so a cheaper run never passes for a run of the paper's recipe. Whether it
-gives the same answer is a question of its own: ``python -m tools.cheaper judge`` says what is known.
+gives the same answer is a question of its own: ``python -m tools.cheaper --judge`` says what is known.
 """
 
 from __future__ import annotations

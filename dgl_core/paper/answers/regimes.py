@@ -112,7 +112,7 @@ def regime(name: str) -> Regime:
 def searched(name: str) -> tuple[str, ...]:
     """List the rows of a regime that search a learning rate: not those that take the rate of the row they vary."""
     rows = regime(name).rows() if len(regime(name).rates) > 1 else ()
-    return tuple(row for row in rows if row.endswith(" alone") or "like" not in _row(row))
+    return tuple(row for row in rows if varied(row) == row)
 
 
 def pilots(name: str, row: str, rate: float) -> list[RunSpec]:
