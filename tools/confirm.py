@@ -4,6 +4,7 @@ python -m tools.confirm pilots  [REGIME ...]             every row, at rates tha
 python -m tools.confirm choose  [REGIME ...]             what they chose -> results/pilots.toml
 python -m tools.confirm double  [REGIME ...]             what twice the schedule gains -> results/pilots.toml
 python -m tools.confirm run     [REGIME ...]             the confirming replicates, headline rows first
+python -m tools.confirm follow  [REGIME ...]             the replicates of the follow-up study
 python -m tools.confirm second  [REGIME ...]             headline rows at their second-best rates, first look
 python -m tools.confirm publish [REGIME ...]             their records -> results/confirming
 python -m tools.confirm procedure                        planted differences -> results/procedure.json
@@ -21,6 +22,7 @@ from dataclasses import replace
 
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.paper.answers import procedure
+from dgl_core.paper.answers.followup import studies
 from dgl_core.paper.answers.regimes import (
     LADDER,
     PILOTS,
@@ -125,9 +127,9 @@ def write(choices: Mapping[str, Mapping[str, Mapping]]) -> None:
     chosen.cache_clear()
 
 
-def replicates(name: str, rows: Sequence[str], count: int, which: str = "rate") -> list[RunSpec]:
+def replicates(name: str, rows: Sequence[str], count: int, which: str = "rate", first: int = 0) -> list[RunSpec]:
     """List the confirming runs of some rows, replicate by replicate, so that an interruption leaves whole ones."""
-    each = confirming(name, rows, count, which)
+    each = confirming(name, rows, count, which, first)
     return [specs[number] for number in range(count) for specs in each.values()]
 
 
@@ -162,6 +164,16 @@ def at_second(name: str) -> list[RunSpec]:
     return replicates(name, rows_of(name, questions, "second"), family.looks[0].replicates, "second")
 
 
+def of_followup(name: str) -> list[RunSpec]:
+    """List the runs of the follow-up study of a set: none where it has no study."""
+    return [
+        spec
+        for study in studies()
+        if study.family.dataset == name
+        for spec in replicates(name, rows_of(name, study.questions), study.replicates, first=study.first)
+    ]
+
+
 def everything(name: str) -> list[RunSpec]:
     """List the confirming runs that any look may ask for."""
     rows = [row for row in regime(name).rows() if rate_of(name, row)]
@@ -171,7 +183,8 @@ def everything(name: str) -> list[RunSpec]:
 def publish(name: str) -> None:
     """Copy the confirming records, without predictions: which items were right is all that verdicts need."""
     store = Store(confirming_root() / name)
-    found = [record for record in map(run.find, everything(name) + at_second(name)) if record is not None]
+    specs = everything(name) + at_second(name) + of_followup(name)
+    found = [record for record in map(run.find, specs) if record is not None]
     for record in found:
         right = {key: bits for key, bits in record.right.items() if key == "last"}  # records of pixels have none
         store.replace(dataclasses.replace(record, predictions={}, right=right))
@@ -191,7 +204,7 @@ def status(name: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
-    steps = ("pilots", "choose", "double", "run", "second", "publish", "procedure", "status")
+    steps = ("pilots", "choose", "double", "run", "follow", "second", "publish", "procedure", "status")
     parser.add_argument("what", choices=steps)
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
     parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
@@ -202,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         procedure.renew()
         return 0
     do = {"pilots": lambda name: search(name, options.rows), "run": lambda name: confirm(name, options.most),
+          "follow": lambda name: make(of_followup(name), f"{name}, follow-up"),
           "second": lambda name: make(at_second(name), f"{name}, second-best rates")}  # fmt: skip
     for name in names:
         (do | {"choose": write_choices, "double": double, "publish": publish, "status": status})[options.what](name)

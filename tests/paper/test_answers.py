@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dgl_core.paper.answers import evidence as answered
-from dgl_core.paper.answers import procedure, regimes, sensitivity, verdicts
+from dgl_core.paper.answers import followup, procedure, regimes, sensitivity, verdicts
 from dgl_core.paper.answers.regimes import LADDER, choose, confirming, pilots, regime, searched, wider
 from dgl_core.training.records import RunRecord, RunSpec, pack, pack_bits
-from dgl_core.verdicts.families import BETTER, UNDECIDED
+from dgl_core.verdicts.families import BETTER, UNDECIDED, Judged, Member
 from dgl_core.verdicts.inference import Draws, Folds
 from dgl_core.verdicts.registration import registration
 
@@ -230,3 +230,40 @@ def test_a_rival_that_did_not_train_at_the_rate_it_took_over_gives_no_word():
     assert fell["head-bilinear"].detail.startswith("vanilla, bilinear reaches ")
     assert not fell["head-sum"].untested and not fell["alpha-trend"].untested
     assert not verdicts.answer_family(family, find(0.1))["head-bilinear"].untested, "a worse rival is still a rival"
+
+
+def test_a_follow_up_judges_fresh_replicates_as_a_family_of_its_own_and_only_what_was_left_open():
+    study = next(study for study in followup.studies() if study.family.dataset == "emotions")
+    family = registration().families["headline", "emotions"]
+    seeds = set()
+
+    def find(spec: RunSpec) -> RunRecord:
+        seeds.add(spec.seed)
+        return finder(0.2)(spec)
+
+    open_ = {q.id: verdicts.Answer(q, "emotions", Judged(UNDECIDED, Member(None, 1.0)), 30) for q in study.questions}
+    again = verdicts.ask_again(study, open_, find)
+    assert seeds == set(range(study.first, study.first + study.replicates))
+    assert {answer.judged.word for answer in again.values()} == {BETTER} and set(again) == set(open_)
+    assert all(
+        a.judged.n == a.look == study.replicates and a.detail.endswith("(follow-up study)") for a in again.values()
+    )
+    decided = verdicts.answer_family(family, finder(0.2))
+    assert verdicts.ask_again(study, decided, finder(-0.2)) == {}, "what a registered look decided stays decided"
+    assert verdicts.ask_again(study, open_, lambda spec: None) == {}, "without its replicates nothing changes"
+
+
+def test_a_follow_up_is_refused_where_it_asks_what_is_not_registered_or_takes_replicates_that_served(tmp_path):
+    head = 'first = {}\ncorrection = "{}"\nlevel = 0.05\n[{}]\nreplicates = 3\nquestions = ["{}"]\n'
+    wrong = {
+        (2000, "holm", "emotions", "no-such"): "no-such",
+        (2000, "holm", "rooms", "dgl-ut"): "where it is not registered",
+        (110, "holm", "emotions", "dgl-ut"): "may have served before; start at 130",
+        (2000, "none", "emotions", "dgl-ut"): "correction",
+    }
+    for number, (parts, message) in enumerate(wrong.items()):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(head.format(*parts))
+        with pytest.raises(ValueError, match=message):
+            followup.studies(path)
+    assert followup.studies(tmp_path / "absent.toml") == ()

@@ -8,7 +8,7 @@ import pandas
 
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.paper.answers.regimes import TITLES
-from dgl_core.paper.answers.verdicts import answers
+from dgl_core.paper.answers.verdicts import registered_answers
 from dgl_core.utils import ROOT
 from dgl_core.verdicts.calibration import planted_differences, rates
 from dgl_core.verdicts.registration import registration
@@ -20,7 +20,7 @@ PLANTED = ("0", "delta / 2", "2", "4")  # points: names of ``planted_differences
 def tried(family: str, dataset: str, times: int = 100) -> dict[str, tuple[float, float]]:
     """Try one family: planted difference -> share of wrong words, and of decided ones; empty without records."""
     of = registration().families[family, dataset]
-    known = {q.id: answers()[q.id, dataset].judged.member for q in registration().of_family(of)}
+    known = {q.id: registered_answers()[q.id, dataset].judged.member for q in registration().of_family(of)}
     members = {name: member for name, member in known.items() if member.evidence is not None}
     if not members:
         return {}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from functools import partial
 
 import pandas
 
 from dgl_core.paper.answers.evidence import Find, evidence
-from dgl_core.paper.answers.regimes import TITLES, confirming_root
-from dgl_core.paper.answers.verdicts import Answer, answers, delta, untested
-from dgl_core.runs import run
+from dgl_core.paper.answers.regimes import TITLES
+from dgl_core.paper.answers.verdicts import Answer, answers, committed, delta, untested
 from dgl_core.verdicts.families import BETTER, WORSE, Judged, Member, judge
 from dgl_core.verdicts.registration import Family, registration
 from dgl_core.verdicts.statistics import signed
@@ -46,8 +44,7 @@ def pairs() -> list[tuple[Answer, Judged]]:
     found = []
     for (name, dataset), family in registration().families.items():
         if name == HEADLINE:
-            committed = functools.cache(partial(run.find, root=confirming_root() / dataset))
-            found += [(answers()[q, dataset], j) for q, j in at_second_rates(family, committed).items()]
+            found += [(answers()[q, dataset], j) for q, j in at_second_rates(family, committed(dataset)).items()]
     return found
 
 

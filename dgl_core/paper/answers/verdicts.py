@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dgl_core.paper.answers.evidence import Find, evidence
+from dgl_core.paper.answers.followup import Study, studies
 from dgl_core.paper.answers.regimes import best_form, confirming, confirming_root, no_room, regime, varied
 from dgl_core.runs import run
 from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, Judged, Member, judge
@@ -26,6 +27,7 @@ class Answer:
         dataset: the regime. judged: the words and numbers.
         look: replicates at which it was decided; 0: no look was reached yet.
         untested: why the set does not meet the question's own condition; empty where it does.
+        first: number of the first replicate of the follow-up study that it comes from; 0: from the registered looks.
     """
 
     question: Question
@@ -33,6 +35,7 @@ class Answer:
     judged: Judged
     look: int
     untested: str = ""
+    first: int = 0
 
     @property
     def holds(self) -> bool | None:
@@ -55,7 +58,8 @@ class Answer:
         """Write the numbers behind the outcome."""
         if self.untested:
             return f"{self.untested}; {self.judged}"
-        return self.judged.numbers(repeat=self.outcome != self.judged.word)
+        numbers = self.judged.numbers(repeat=self.outcome != self.judged.word)
+        return f"{numbers} (follow-up study)" if self.first else numbers
 
 
 def answer_family(family: Family, find: Find) -> dict[str, Answer]:
@@ -112,13 +116,41 @@ def delta(question: Question, name: str) -> float:
     return question.delta or regime(name).delta["branch" if question.of_branches else "fused"]
 
 
+def ask_again(study: Study, before: Mapping[str, Answer], find: Find) -> dict[str, Answer]:
+    """Judge a follow-up study: those of its questions that were left open before, once its replicates are recorded."""
+    name, (look,) = study.family.dataset, study.family.looks
+    known = {q.id: evidence(q, name, look.replicates, find, first=study.first) for q in study.questions}
+    members = {q.id: Member(known[q.id], delta(q, name)) for q in study.questions}
+    judged = judge(members, study.family.size, study.family.correction, look.level)
+    return {
+        q.id: Answer(q, name, judged[q.id], look.replicates, before[q.id].untested, study.first)
+        for q in study.questions
+        if judged[q.id].n and before[q.id].judged.word == UNDECIDED
+    }
+
+
+@functools.cache
+def registered_answers() -> Mapping[tuple[str, str], Answer]:
+    """Answer all questions by the registered looks alone: (question, regime) -> answer."""
+    found = {}
+    for family in registration().families.values():
+        for name, answer in answer_family(family, committed(family.dataset)).items():
+            found[name, family.dataset] = answer
+    return found
+
+
 @functools.cache
 def answers() -> Mapping[tuple[str, str], Answer]:
     """Answer all questions from the committed confirming records: (question, regime) -> answer."""
-    found = {}
-    for family in registration().families.values():
-        folder = confirming_root() / family.dataset
-        committed = functools.cache(partial(run.find, root=folder))  # many questions read the same rows
-        for name, answer in answer_family(family, committed).items():
-            found[name, family.dataset] = answer
+    found = dict(registered_answers())
+    for study in studies():
+        name = study.family.dataset
+        before = {question.id: found[question.id, name] for question in study.questions}
+        found |= {(q, name): answer for q, answer in ask_again(study, before, committed(name)).items()}
     return found
+
+
+@functools.cache
+def committed(name: str) -> Find:
+    """Find the committed records of a regime, each read once: many questions share rows."""
+    return functools.cache(partial(run.find, root=confirming_root() / name))
