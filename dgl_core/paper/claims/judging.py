@@ -81,15 +81,19 @@ def _several(claim: Claim, found: Answers) -> list[Line]:
     shared = [name for name in registration().regimes if all(_part(part, name, found) for part in claim.parts)]
     made = []
     for sets in [list(named)] if named else [[name] for name in shared]:
-        parts = [a for part in claim.parts for name in sets for a in _part(part, name, found)]
+        called = [(a, _name(a, words)) for part, words in claim.parts.items() for name in sets
+                  for a in _part(part, name, found)]  # fmt: skip
+        parts = [a for a, _ in called]
         holds = [a.holds for a in parts]
         verdict = False if False in holds else None if None in holds else True
         outcome = {True: REPRODUCED, False: CONTRADICTED, None: UNDECIDED}[verdict]
         if verdict is None and any(a.untested for a in parts):
             outcome = NOT_TESTED
-        against = [_name(a, sets) for a in parts if a.holds is verdict and verdict is not True]
+        against = [words for a, words in called if a.holds is verdict and verdict is not True]
         named_parts = against[:NAMED] + ([f"{len(against) - NAMED} more"] if len(against) > NAMED else [])
         detail = _list(named_parts) if against else f"all {len(parts)} parts"
+        if outcome == NOT_TESTED and len(whys := {a.untested for a in parts}) == 1:
+            detail = whys.pop()
         title = TITLES[sets[0]] if len(sets) == 1 else ACROSS
         follows = _follows(claim, verdict)
         made.append(Line(claim.id, claim.of(""), claim.place, PARTS, title, outcome, detail, follows, tuple(parts)))
@@ -101,8 +105,8 @@ def _part(part: str, name: str, found: Answers) -> list[Answer]:
     return [a for a in found.values() if a.question.base == question and a.dataset == name and only in ("", name)]
 
 
-def _name(answer: Answer, sets: Sequence[str]) -> str:
-    return answer.question.id + (f" on {TITLES[answer.dataset]}" if len(sets) > 1 else "")
+def _name(answer: Answer, words: str) -> str:
+    return words.replace("{m}", answer.question.modality) or TITLES[answer.dataset]
 
 
 def _follows(claim: Claim, holds: bool | None) -> str:
@@ -129,12 +133,12 @@ VERBS = {True: "holds", False: "fails", None: "is undecided", NOT_TESTED: "canno
 
 def _short(line: Line) -> str:
     """Write in a few words what a line found: the modality, the judge's word, and by how much."""
+    if line.outcome == NOT_TESTED:
+        return line.detail.partition(":")[0]
     if line.family in (PARTS, MATHEMATICS):
         return line.detail
     (answer,) = line.answers
     judged = answer.judged
-    if answer.untested:
-        return answer.untested
     found = f"{judged.word}, {signed(judged.member.evidence.mean)}" if judged.n else "not run yet"
     return f"{answer.question.modality} {found}".strip()
 
@@ -171,7 +175,7 @@ def _cell(line: Line) -> str:
     """Write a cell of the ten lines: holds or not, and by how much."""
     said = {True: "yes", False: "no", None: "undecided"}[line.holds]
     if line.outcome == NOT_TESTED:
-        return f"{NOT_TESTED}: no room for fusion"
+        return f"{NOT_TESTED}: {line.detail.partition(':')[0]}"
     if len(line.answers) != 1:
         against = sum(answer.holds is line.holds for answer in line.answers)
         return said if line.holds else f"{said}: {against} of {len(line.answers)} parts"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,8 @@ class Claim:
         picture: "notebook#figure", the published figure that shows what it is about.
         check: the computation that decides, where no question does. follows: from its outcome.
         yes, no: what follows for a user where the claim holds, and where it does not.
-        parts: questions that all have to hold, "question" or "question@set"; empty: the question of its own id.
+        parts: questions that all have to hold, "question" or "question@set", and what a reader calls each; "{m}" stands
+            for its modality, "" for its set. Empty: the question of its own id.
     """
 
     id: str
@@ -36,16 +37,16 @@ class Claim:
     follows: str = ""
     yes: str = ""
     no: str = ""
-    parts: tuple[str, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, modality: str) -> str:
         """Write the claim for one modality; "" means each of them."""
         return self.text.replace("{m}", modality or "each modality")
 
 
-def _claim(check: dict | None = None, parts: list[str] = (), **entry) -> Claim:
+def _claim(check: dict | None = None, **entry) -> Claim:
     computed = partial(getattr(mathematics, check.pop("function")), **check) if check else None
-    return Claim(**entry, check=computed, parts=tuple(parts))
+    return Claim(**entry, check=computed)
 
 
 _TEXT = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
