@@ -297,8 +297,8 @@ cases = forecasting.cases()
 dgl_core.publish("figure_forecast", phase.forecasts(cases, fitted()))
 
 # %% [markdown]
-# **Figure 9.8.** Foretold against measured fused gain of DGL in points, one dot a set and head. The dotted line is a
-# perfect forecast; bars are the interval of the forecast.
+# **Figure 9.8.** Foretold (dot, with its interval) and measured (diamond) fused gain of DGL in points, one line a set and
+# head. A forecast is right where the diamond lies on the dot, and honest where it lies on the bar.
 
 # %%
 display(dgl_core.publish("table_cases", answers.cases_table(cases)))

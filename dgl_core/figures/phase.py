@@ -132,24 +132,23 @@ def fronts(points: Mapping[int, str], names: Sequence[str]) -> Picture:
 
 
 def forecasts(cases: Sequence[Case], fitted: Mapping, target: str = "fused", delta: float = 1.0) -> Picture:
-    """Draw foretold against measured gains, one dot a case: from models of one modality, and from one look."""
+    """Draw foretold against measured gains, one line a case: from models of one modality, and from one look."""
     names = ("models of one modality", "one look")
-    figure, axes = style.row(names, "foretold gain (points)", "measured gain of DGL (points)", width=4.4, height=3.6,
-                             sharey=True)  # fmt: skip
     told, said = forecasting.predictors(cases, fitted, target, delta), []
+    order = np.argsort([case.gain(target) for case in cases])
+    figure, axes = style.row(names, "gain of DGL (points)", width=3.6, height=0.28 * len(cases) + 0.9, sharey=True)
     for ax, name in zip(axes, names, strict=True):
-        block = fitted["alone"][target] if name == names[0] else fitted[target]
-        for number, (case, mean) in enumerate(zip(cases, told[name], strict=True)):
-            if not np.isfinite(mean):
-                continue
-            real, colour = case.gain(target), style.CYCLE[number % len(style.CYCLE)]
-            ax.plot([mean - block["error"], mean + block["error"]], [real] * 2, color=colour, linewidth=0.8, alpha=0.5)
-            ax.plot(mean, real, "o", color=colour)
-            ax.annotate(case.name, (mean, real), fontsize=6, xytext=(3, 3), textcoords="offset points")
-            said.append(f"{name}, {case.name}: foretold {mean:+.1f}, measured {real:+.1f}")
-        ends = np.array(ax.get_xlim())
-        ax.plot(ends, ends, ":", color=style.GREY)
-        ax.axhline(0, color=style.GREY, linewidth=0.6)
+        error = (fitted["alone"] if name == names[0] else fitted)[target]["error"]
+        for place, number in enumerate(order):
+            case, mean = cases[number], told[name][number]
+            ax.plot(case.gain(target), place, "D", color=style.BLACK, markersize=5)
+            if np.isfinite(mean):
+                ax.plot([mean - error, mean + error], [place] * 2, color=style.BLUE, linewidth=1.2, alpha=0.5)
+                ax.plot(mean, place, "o", color=style.BLUE)
+                said.append(f"{name}, {case.name}: foretold {mean:+.1f}, measured {case.gain(target):+.1f}")
+        ax.axvline(0, color=style.GREY, linewidth=0.8)
+    axes[0].set_yticks(range(len(cases)), [cases[number].name.replace("_", " ") for number in order])
+    style.legend(figure, {"foretold, with its interval": (style.BLUE, "o"), "measured": (style.BLACK, "D")})
     return Picture(figure, "Foretold and measured gains: " + "; ".join(said) + ".")
 
 

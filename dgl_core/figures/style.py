@@ -34,7 +34,7 @@ MODALITY = {
 }  # modality -> (colour, line style)
 CYCLE = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK, YELLOW]
 DPI = 100  # of the size at which a picture is shown
-COLOURS = 64  # of a PNG
+COMMONEST, COLOURS, APART = 48, 200, 10  # of a PNG: kept exactly, at most, and how far any other may lie from them
 MARGIN = 2  # points beside a panel that is shown alone
 DECADES = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), tuple(range(1, 10)))  # ticks of a decade, from few to many
 
@@ -254,14 +254,23 @@ class Picture:
         return round(self.figure.get_size_inches()[0] * DPI)
 
     def _fewer_colours(self, image):
-        """Keep the commonest colours as they are, so that a thin line and a pale band look as drawn."""
+        """Keep the commonest colours as they are, so that a thin line and a pale band look as drawn.
+
+        Others join until each lies within ``APART`` (of 255) of one that is kept: a colour bar has rare ones too.
+        """
         pixels = np.asarray(image).reshape(-1, 3)
         codes, place, count = np.unique(pixels @ [65536, 256, 1], return_inverse=True, return_counts=True)
         colours = codes[:, None] // [65536, 256, 1] % 256  # [U, 3]
-        palette = colours[np.argsort(-count, kind="stable")[:COLOURS]]
-        nearest = np.square(colours[:, None] - palette).sum(2).argmin(1).astype(np.uint8)  # [U]
-        small = Image.frombytes("P", image.size, nearest[place].tobytes())
-        small.putpalette(palette.astype(np.uint8).tobytes())
+        palette = list(np.argsort(-count, kind="stable")[:COMMONEST])
+        far = np.square(colours[:, None] - colours[palette]).sum(2)  # [U, kept]
+        nearest, far = far.argmin(1), far.min(1)
+        while far.max() > APART**2 and len(palette) < COLOURS:
+            palette.append(int(far.argmax()))
+            now = np.square(colours - colours[palette[-1]]).sum(1)
+            nearest[now < far] = len(palette) - 1
+            far = np.minimum(now, far)
+        small = Image.frombytes("P", image.size, nearest[place].astype(np.uint8).tobytes())
+        small.putpalette(colours[palette].astype(np.uint8).tobytes())
         return small
 
     def svg(self) -> str:

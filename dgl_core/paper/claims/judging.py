@@ -178,7 +178,8 @@ def _cell(line: Line) -> str:
         return f"{NOT_TESTED}: {line.detail.partition(':')[0]}"
     if len(line.answers) != 1:
         against = sum(answer.holds is line.holds for answer in line.answers)
-        return said if line.holds else f"{said}: {against} of {len(line.answers)} parts"
+        told = "fail" if line.holds is False else "are open"
+        return said if line.holds else f"{said}: {against} of {len(line.answers)} parts {told}"
     judged = line.answers[0].judged
     if not judged.n:
         return "undecided: not run yet"
