@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import socket
 
@@ -283,6 +284,17 @@ def test_a_curve_that_decides_nothing_is_said_and_the_rest_is_judged(tmp_path, c
     status, out, err = ask(capsys, "--mine", tmp_path)
     assert status == 0 and "alone-joint-audio" in out and "gradient-audio" not in out
     assert "not judged: things (custom): rows 'audio alone', 'vanilla' cannot be compared" in err
+
+
+def test_a_curve_that_was_scored_too_rarely_is_named_with_what_helps(tmp_path, capsys):
+    joint = row(0.5)
+    for one in joint:
+        one.curves["suppression/audio/R_q50"] = [math.nan]
+    write(tmp_path, joint, "joint")
+    _, out, err = ask(capsys, "--mine", tmp_path)
+    assert "suppression-grows" not in out
+    assert "'suppression/audio/R_q50' was not scored between 0% and 20% of the epochs of vanilla on things" in err
+    assert "train with a smaller evaluate_every" in err
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "file.json", "empty"])

@@ -9,10 +9,17 @@ from dgl_core.verdicts.statistics import Rows, pairs
 
 
 def mean_curve(record: RunRecord, column: str, start: float = 0.0, stop: float = 1.0) -> float:
-    """Average a column over a stretch of the run, given as fractions of its epochs; unscored epochs are left out."""
+    """Average a column over a stretch of the run, given as fractions of its epochs; unscored epochs are left out.
+
+    Raises:
+        ValueError: no epoch of that stretch was scored.
+    """
     values = record.curves[column]
     part = values[int(start * len(values)) : max(int(start * len(values)) + 1, math.ceil(stop * len(values)))]
     known = [value for value in part if math.isfinite(value)]
+    if not known:
+        stretch = f"between {start:.0%} and {stop:.0%} of the epochs of {record.spec}"
+        raise ValueError(f"{column!r} was not scored {stretch}; train with a smaller evaluate_every.")
     return sum(known) / len(known)
 
 
