@@ -38,6 +38,7 @@ from dgl_core.paper.answers.regimes import (
     searched,
     wider,
 )
+from dgl_core.paper.answers.sensitivity import LONG_ENOUGH
 from dgl_core.paper.answers.verdicts import answer_family, untested
 from dgl_core.runs import run
 from dgl_core.runs.store import Store
@@ -84,9 +85,9 @@ def search(name: str, most: int | None) -> None:
                 todo[row] = more
 
 
-def double(name: str) -> None:
-    """Measure what a schedule twice as long gains: the points on validation, of each row at its own rate."""
-    rows = {row: pilots(name, row, rate_of(name, row)) for row in searched(name) if rate_of(name, row)}
+def double(name: str, most: int | None) -> None:
+    """Measure what twice the schedule gains: the points on validation, of each of the first rows at its own rate."""
+    rows = {row: pilots(name, row, rate_of(name, row)) for row in searched(name)[:most] if rate_of(name, row)}
     longer = {
         row: [s.but(epochs=2 * s.epochs, milestones=tuple(2 * m for m in s.milestones), evaluate_every=2 * s.epochs)
               for s in specs] for row, specs in rows.items()
@@ -97,8 +98,8 @@ def double(name: str) -> None:
         gains = [b.score(part="val") - a.score(part="val") for a, b in pairs]
         chosen()[name][row]["doubled"] = round(100 * statistics.fmean(gains), 2)
     write(chosen())
-    gained = [row for row, found in chosen()[name].items() if found["doubled"] > 0.5]
-    print(f"{name}: twice the schedule gains more than 0.5 points for: {', '.join(gained) or 'no row'}")
+    gained = [row for row in rows if chosen()[name][row]["doubled"] > LONG_ENOUGH]
+    print(f"{name}: twice the schedule gains more than {LONG_ENOUGH} points for: {', '.join(gained) or 'no row'}")
 
 
 def write_choices(name: str) -> None:
@@ -207,7 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     steps = ("pilots", "choose", "double", "run", "follow", "second", "publish", "procedure", "status")
     parser.add_argument("what", choices=steps)
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
-    parser.add_argument("--rows", type=int, help="of pilots: so many of the rows, as questions name them first")
+    parser.add_argument(
+        "--rows", type=int, help="of pilots and double: so many of the rows, as questions name them first"
+    )
     parser.add_argument("--most", type=int, default=1000, help="of run: only looks at so many replicates or fewer")
     options = parser.parse_args(arguments)
     names = options.regimes or list(registration().regimes)
@@ -215,10 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         procedure.renew()
         return 0
     do = {"pilots": lambda name: search(name, options.rows), "run": lambda name: confirm(name, options.most),
+          "double": lambda name: double(name, options.rows),
           "follow": lambda name: make(of_followup(name), f"{name}, follow-up"),
           "second": lambda name: make(at_second(name), f"{name}, second-best rates")}  # fmt: skip
     for name in names:
-        (do | {"choose": write_choices, "double": double, "publish": publish, "status": status})[options.what](name)
+        (do | {"choose": write_choices, "publish": publish, "status": status})[options.what](name)
     return 0
 
 

@@ -267,3 +267,15 @@ def test_a_follow_up_is_refused_where_it_asks_what_is_not_registered_or_takes_re
         with pytest.raises(ValueError, match=message):
             followup.studies(path)
     assert followup.studies(tmp_path / "absent.toml") == ()
+
+
+def test_rows_that_a_longer_schedule_helps_are_named_and_what_was_not_tried_is_empty(monkeypatch):
+    tried = {"emotions": {"DGL": {"doubled": 0.6}, "vanilla": {"doubled": -1.0}, "MLA": {}}, "mosi": {"DGL": {}}}
+    monkeypatch.setattr(sensitivity, "chosen", lambda: tried)
+    gains = sensitivity.longer()
+    assert list(gains.index) == ["DGL", "vanilla"] and list(gains.columns) == ["generated emotions", "CMU-MOSI"]
+    assert gains["CMU-MOSI"].isna().all()
+    assert sensitivity.long_enough(gains) == (
+        "Twice the schedule gains more than 0.5 points in 1 of 2 cases: DGL on generated emotions (+0.6)."
+    )
+    assert sensitivity.long_enough(gains.clip(upper=0.5)).endswith("in 0 of 2 cases.")

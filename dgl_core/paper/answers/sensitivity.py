@@ -1,4 +1,4 @@
-"""Repeat the headline with every row at its second-best learning rate: how much hangs on the choice of rates."""
+"""Ask how much hangs on what the pilots chose: every row at its second-best rate, and with a schedule twice as long."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import pandas
 
 from dgl_core.paper.answers.evidence import Find, evidence
-from dgl_core.paper.answers.regimes import TITLES
+from dgl_core.paper.answers.regimes import TITLES, chosen
 from dgl_core.paper.answers.verdicts import Answer, answers, committed, delta, untested
 from dgl_core.verdicts.families import BETTER, WORSE, Judged, Member, judge
 from dgl_core.verdicts.registration import Family, registration
 from dgl_core.verdicts.statistics import signed
 
 HEADLINE = "headline"
+LONG_ENOUGH = 0.5  # points on validation: what a schedule twice as long may gain at most
 KEPT, OPEN, TURNED, NEW, NEITHER = "the same way", "no longer decided", "the other way", "only here", "neither"
 
 
@@ -65,3 +66,24 @@ def table(found: Sequence[tuple[Answer, Judged]]) -> pandas.DataFrame:
 
 def _interval(judged: Judged) -> str:
     return f"{signed(judged.member.evidence.mean)} [{signed(judged.low)}, {signed(judged.high)}]"
+
+
+def longer() -> pandas.DataFrame:
+    """Show what a schedule twice as long gains in the pilots, in points on validation: one row a row, one column a set.
+
+    A row that was not tried is empty there: NaN.
+    """
+    gains = {
+        TITLES[name]: {row: found.get("doubled") for row, found in rows.items()} for name, rows in chosen().items()
+    }
+    columns = [title for title in TITLES.values() if title in gains]
+    return pandas.DataFrame(gains, columns=columns, dtype=float).dropna(how="all").rename_axis("row")
+
+
+def long_enough(gains: pandas.DataFrame) -> str:
+    """Say of ``longer`` in one sentence which rows twice the schedule would help by more than ``LONG_ENOUGH``."""
+    cells = gains.unstack().dropna()
+    found = [f"{row} on {title} ({signed(gain)})" for (title, row), gain in cells.items() if gain > LONG_ENOUGH]
+    return f"Twice the schedule gains more than {LONG_ENOUGH} points in {len(found)} of {len(cells)} cases" + (
+        f": {', '.join(found)}." if found else "."
+    )
