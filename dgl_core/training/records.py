@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -103,7 +104,8 @@ class RunSpec:
                 raise unknown_name(name, getattr(self, name), choices)
 
     @classmethod
-    def _defaults(cls) -> dict[str, object]:
+    @functools.cache
+    def _defaults(cls) -> Mapping[str, object]:
         """List the fields that have a default, with it."""
         return {f.name: {} if f.default is dataclasses.MISSING else f.default for f in fields(cls)[1:]}
 

@@ -174,10 +174,10 @@ def _draws(shapes: tuple[int, ...], times: int) -> list[np.ndarray]:
     """Draw with replacement from several groups of ``n`` things, n - 1 times (one of one), the same draws always.
 
     Returns:
-        how often each thing was drawn, a group an array [times, n], uint16.
+        how often each thing was drawn, a group an array [times, n] of floats, as they are multiplied.
     """
     rng = np.random.default_rng(0)
-    return [rng.multinomial(max(n - 1, 1), np.full(n, 1 / n), times).astype(np.uint16) for n in shapes]
+    return [rng.multinomial(max(n - 1, 1), np.full(n, 1 / n), times).astype(float) for n in shapes]
 
 
 @dataclass(frozen=True)

@@ -191,9 +191,15 @@ def confirming(name: str, rows: Sequence[str], count: int, which: str = "rate", 
     Raises:
         ValueError: a row without pilots.
     """
-    of, rates = regime(name), {row: rate_of(name, row, which) for row in rows}
+    rates = {row: rate_of(name, row, which) for row in rows}
     first = first or registration().first
     for row, rate in rates.items():
         if rate is None:
             raise ValueError(f"row {row!r} of regime {name!r} has no pilots yet: python -m tools.confirm pilots {name}")
-    return {row: [of.run(row, first + i, rates[row]) for i in range(count)] for row in rows}
+    return {row: [_spec(name, row, first + i, rates[row]) for i in range(count)] for row in rows}
+
+
+@functools.cache
+def _spec(name: str, row: str, replicate: int, rate: float) -> RunSpec:
+    """Specify a run once: many questions ask about the same rows."""
+    return regime(name).run(row, replicate, rate)
