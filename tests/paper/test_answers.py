@@ -246,7 +246,8 @@ def test_a_follow_up_judges_fresh_replicates_as_a_family_of_its_own_and_only_wha
     assert seeds == set(range(study.first, study.first + study.replicates))
     assert {answer.judged.word for answer in again.values()} == {BETTER} and set(again) == set(open_)
     assert all(
-        a.judged.n == a.look == study.replicates and a.detail.endswith("(follow-up study)") for a in again.values()
+        a.judged.n == a.look == study.replicates and a.detail.endswith("(follow-up; the registered looks left it open)")
+        for a in again.values()
     )
     decided = verdicts.answer_family(family, finder(0.2))
     assert verdicts.ask_again(study, decided, finder(-0.2)) == {}, "what a registered look decided stays decided"

@@ -14,6 +14,7 @@ from dgl_core.paper.answers.regimes import best_form, confirming, confirming_roo
 from dgl_core.runs import run
 from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, Judged, Member, judge
 from dgl_core.verdicts.registration import Family, Question, registration
+from dgl_core.verdicts.statistics import signed
 
 REPRODUCED, CONTRADICTED, NOT_TESTED = "reproduced", "contradicted", "not tested here"
 SAID = {"better": BETTER, "equal": EQUAL}  # what the paper says -> the word that reproduces it
@@ -28,6 +29,7 @@ class Answer:
         look: replicates at which it was decided; 0: no look was reached yet.
         untested: why the set does not meet the question's own condition; empty where it does.
         first: number of the first replicate of the follow-up study that it comes from; 0: from the registered looks.
+        before: of a follow-up, what the registered looks found.
     """
 
     question: Question
@@ -36,6 +38,7 @@ class Answer:
     look: int
     untested: str = ""
     first: int = 0
+    before: Judged | None = None
 
     @property
     def holds(self) -> bool | None:
@@ -59,7 +62,10 @@ class Answer:
         if self.untested:
             return f"{self.untested}; {self.judged}"
         numbers = self.judged.numbers(repeat=self.outcome != self.judged.word)
-        return f"{numbers} (follow-up study)" if self.first else numbers
+        if self.before is None:
+            return numbers
+        found = f" at {signed(self.before.member.evidence.mean)}, n = {self.before.n}" if self.before.n else ""
+        return f"{numbers} (follow-up; the registered looks left it open{found})"
 
 
 def answer_family(family: Family, find: Find) -> dict[str, Answer]:
@@ -123,7 +129,7 @@ def ask_again(study: Study, before: Mapping[str, Answer], find: Find) -> dict[st
     members = {q.id: Member(known[q.id], delta(q, name)) for q in study.questions}
     judged = judge(members, study.family.size, study.family.correction, look.level)
     return {
-        q.id: Answer(q, name, judged[q.id], look.replicates, before[q.id].untested, study.first)
+        q.id: Answer(q, name, judged[q.id], look.replicates, before[q.id].untested, study.first, before[q.id].judged)
         for q in study.questions
         if judged[q.id].n and before[q.id].judged.word == UNDECIDED
     }
