@@ -110,6 +110,18 @@ def test_few_colours_are_the_commonest_ones_exactly():
     assert len(np.unique(found.reshape(-1, 3), axis=0)) <= style.COLOURS
 
 
+def test_the_rare_colours_of_a_scale_stay_near_what_was_drawn():
+    from PIL import Image
+
+    values = np.full((200, 256, 3), 255, dtype=np.uint8)
+    for number in range(style.COMMONEST):  # commoner than any colour of the scale
+        values[number] = (number, 0, 0)
+    values[-1, :, 1] = values[-1, :, 2] = np.arange(256)  # a scale, one pixel a colour
+    figure, _ = style.new()
+    found = np.asarray(style.Picture(figure, "")._fewer_colours(Image.fromarray(values)).convert("RGB")).astype(int)
+    assert np.linalg.norm(found - values, axis=-1).max() <= style.APART
+
+
 def panels(draw=lambda axes: None, **options):
     """Views of the drawing of two axes side by side, as ``(left, width)``, and its whole width."""
     figure, axes = style.row(["one", "two"], "epoch", "accuracy", **options)

@@ -28,8 +28,7 @@ class Answer:
         dataset: the regime. judged: the words and numbers.
         look: replicates at which it was decided; 0: no look was reached yet.
         untested: why the set does not meet the question's own condition; empty where it does.
-        first: number of the first replicate of the follow-up study that it comes from; 0: from the registered looks.
-        before: of a follow-up, what the registered looks found.
+        study: the follow-up that it comes from; None: the registered looks. before: then, what those had found.
     """
 
     question: Question
@@ -37,7 +36,7 @@ class Answer:
     judged: Judged
     look: int
     untested: str = ""
-    first: int = 0
+    study: Study | None = None
     before: Judged | None = None
 
     @property
@@ -124,12 +123,12 @@ def delta(question: Question, name: str) -> float:
 
 def ask_again(study: Study, before: Mapping[str, Answer], find: Find) -> dict[str, Answer]:
     """Judge a follow-up study: those of its questions that were left open before, once its replicates are recorded."""
-    name, (look,) = study.family.dataset, study.family.looks
-    known = {q.id: evidence(q, name, look.replicates, find, first=study.first) for q in study.questions}
+    name, count = study.family.dataset, study.replicates
+    known = {q.id: evidence(q, name, count, find, first=study.first) for q in study.questions}
     members = {q.id: Member(known[q.id], delta(q, name)) for q in study.questions}
-    judged = judge(members, study.family.size, study.family.correction, look.level)
+    judged = judge(members, study.family.size, study.family.correction, study.family.looks[0].level)
     return {
-        q.id: Answer(q, name, judged[q.id], look.replicates, before[q.id].untested, study.first, before[q.id].judged)
+        q.id: Answer(q, name, judged[q.id], count, before[q.id].untested, study, before[q.id].judged)
         for q in study.questions
         if judged[q.id].n and before[q.id].judged.word == UNDECIDED
     }

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from dgl_core import data
 from dgl_core.paper.answers.evidence import evidence
-from dgl_core.paper.answers.followup import studies
 from dgl_core.paper.answers.regimes import TITLES, best_form, confirming, confirming_root, needed, rate_of, regime
 from dgl_core.paper.answers.verdicts import Answer, answers, delta
 from dgl_core.paper.claims import digest, judging
@@ -83,16 +82,13 @@ def _details(claim: Claim, wanted: Sequence[judging.Line], rerun: bool) -> None:
             question, of = answer.question, regime(answer.dataset)
             rows = needed(replace(question, than=(best_form(of.name, question.than),)), of.modalities)
             rates = ", ".join(f"{row!r} at {rate_of(of.name, row):g}" for row in rows if rate_of(of.name, row))
-            again = next((s.family for s in studies() if answer.first and s.family.dataset == of.name), None)
-            family = again or registration().families[question.family, of.name]
+            study = answer.study
+            family = study.family if study else registration().families[question.family, of.name]
             print(f"  {question.id} on {TITLES[of.name]}: rows {rates or 'without pilots'}")
             print(f"    delta {delta(question, of.name):g}; family {family.name} of {family.size}, {family.correction}")
             if answer.look and not rerun:
-                specs = [
-                    spec
-                    for each in confirming(of.name, rows, answer.look, first=answer.first).values()
-                    for spec in each
-                ]
+                runs = confirming(of.name, rows, answer.look, first=study.first if study else 0)
+                specs = [spec for each in runs.values() for spec in each]
                 first = run.find(specs[0], folder := confirming_root() / of.name)
                 name = Store(folder).path(first.spec, first.key).name
                 print(f"    records: {len(specs)} in results/confirming/{of.name}, the first {name}")
