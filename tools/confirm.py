@@ -182,13 +182,16 @@ def everything(name: str) -> list[RunSpec]:
 
 
 def publish(name: str) -> None:
-    """Copy the confirming records, without predictions: which items were right is all that verdicts need."""
+    """Copy the confirming records, without predictions: what each test item adds is all that verdicts need."""
     store = Store(confirming_root() / name)
     specs = everything(name) + at_second(name) + of_followup(name)
     found = [record for record in map(run.find, specs) if record is not None]
     for record in found:
-        right = {key: bits for key, bits in record.right.items() if key == "last"}  # records of pixels have none
-        store.replace(dataclasses.replace(record, predictions={}, right=right))
+        right = {key: bits for key, bits in record.right.items() if key == "last"}
+        shares = {branch: {"shares": kept["shares"]} for branch, kept in record.arrays.get("last", {}).items()}
+        store.replace(
+            dataclasses.replace(record, predictions={}, right=right, arrays={"last": shares} if shares else {})
+        )
     print(f"{name}: {len(found)} records in {confirming_root() / name}")
 
 

@@ -31,7 +31,7 @@ from dgl_core.utils import Range, brief, check_count, coerce, needs
 from dgl_core.verdicts.families import Judged, Member, judge
 from dgl_core.verdicts.inference import Draws, Evidence
 from dgl_core.verdicts.selection import best
-from dgl_core.verdicts.statistics import gains_by_fold
+from dgl_core.verdicts.statistics import by_item, gains_by_fold
 
 if TYPE_CHECKING:
     import pandas
@@ -131,8 +131,8 @@ def compare(
     Each row takes the rate with the best mean score on validation; the test part has no say in it. Rows of one seed
     share initial weights, so they are paired. The verdicts are those of ``dgl_core.verdicts.families`` with Holm's
     correction over all rows: "better" or "worse" (a difference), "practically equal" (surely less than ``delta``) or
-    "undecided" (and how many seeds would decide). For one class a sample, test samples (or their groups) and seeds are
-    both resampled; for other tasks the seeds alone vary, which says nothing about other test samples.
+    "undecided" (and how many seeds would decide). For one class a sample and for label maps, test samples (or their
+    groups) and seeds are both resampled; for other tasks the seeds alone vary, which says nothing about other samples.
 
     Args:
         factory: a function that makes a fresh model; its weights follow the seed.
@@ -250,11 +250,11 @@ def _at_own_rate(name: str, runs: Runs, seeds: Sequence[int], branch: str) -> Ro
 
 
 def _evidence(row: Row, first: Row) -> Evidence | None:
-    """Pair two rows by seed: by test sample too, where records say which were right; None for one seed."""
+    """Pair two rows by seed: by test sample too, where records say what each adds to the score; None for one seed."""
     if len(row.records) < 2:
         return None
     pairs = list(zip(row.records, first.records, strict=True))
-    if not all(row.branch in a.right.get("last", {}) and first.branch in b.right.get("last", {}) for a, b in pairs):
+    if any(by_item(a, row.branch) is None or by_item(b, first.branch) is None for a, b in pairs):
         return Draws(np.subtract(row.percent(), first.percent()))
     return gains_by_fold(pairs, row.branch, first.branch)
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from scipy import stats
 
-from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_bits
+from dgl_core.training.records import RunRecord, RunSpec, unpack, unpack_array, unpack_bits
 from dgl_core.verdicts.inference import Fold, Folds
 
 DECIDING = 5  # pairs; fewer describe and decide nothing
@@ -104,20 +104,31 @@ def fold_differences(rows: Rows, better: str, worse: str, branch: str = "fused",
 
 
 def gains_by_fold(pairs: Iterable[tuple[RunRecord, RunRecord]], branch: str, other: str) -> Folds:
-    """Collect by fold which test items one branch has right and the other has not: every item [N] and seed [S].
+    """Collect by fold what every test item adds to one branch's score more than to the other's: items [N], seeds [S].
 
     Raises:
-        ValueError: records that do not say which items were right.
+        ValueError: records that do not say what the items add.
     """
     gains, groups = defaultdict(list), {}
     for a, b in pairs:
-        fold, n = fold_of(a), a.data["counts"]["test"]
-        if not (a.right and b.right):
+        one, two = by_item(a, branch), by_item(b, other)
+        if one is None or two is None:
             raise ValueError("they do not say which test items were right, as older records: run them again")
-        right = [unpack_bits(r.right["last"][name], n).astype(float) for r, name in ((a, branch), (b, other))]
-        gains[fold].append(right[0] - right[1])
-        groups[fold] = unpack(a.data["groups"]) if "groups" in a.data else np.arange(n)
+        gains[fold_of(a)].append(one - two)
+        groups[fold_of(a)] = unpack(a.data["groups"]) if "groups" in a.data else np.arange(len(one))
     return Folds([Fold(np.stack(columns, axis=1), groups[fold]) for fold, columns in sorted(gains.items())])
+
+
+def by_item(record: RunRecord, branch: str) -> np.ndarray | None:
+    """Read what every test item adds to a branch's last score, float64 [N]; its mean is the score.
+
+    1 or 0, right or wrong; of a mean intersection over union the picture's share (``miou_shares``). None: the record
+    does not say.
+    """
+    if branch in record.right.get("last", {}):
+        return unpack_bits(record.right["last"][branch], record.data["counts"]["test"]).astype(float)
+    shares = record.arrays.get("last", {}).get(branch, {}).get("shares")
+    return None if shares is None else unpack_array(shares).astype(float)
 
 
 def percent(records: Sequence[RunRecord], branch: str = "fused", protocol: str = "last") -> list[float]:

@@ -15,7 +15,7 @@ from dgl_core import suppression
 from dgl_core.data.generated.rooms.pictures import RECIPE
 from dgl_core.data.tasks import classes as metrics
 from dgl_core.data.tasks.classes import Classification
-from dgl_core.data.tasks.label_maps import VOID, Segmentation, at_size, median_frequency
+from dgl_core.data.tasks.label_maps import VOID, Segmentation, at_size, median_frequency, miou_shares
 from dgl_core.methods.dense_dgl import DenseDGL
 from dgl_core.models.esanet.network import esanet
 from dgl_core.training.evaluation import reestimated
@@ -117,6 +117,30 @@ def test_scores_are_taken_over_the_whole_set_without_void_and_absent_classes():
     assert tally.result()["miou"] == pytest.approx(sum(ious) / 3)
     assert tally.result()["pixel_accuracy"] == pytest.approx(np.mean(np.equal(t, p)))
     assert np.array_equal(tally.arrays()["maps"], predicted[:2].numpy())
+
+
+def weighted_miou(counts: np.ndarray, weights: np.ndarray) -> float:
+    """Mean IoU of a set in which picture n counts ``weights[n]`` times; counts [N, 3, K] as in ``miou_shares``."""
+    hits, truth, claimed = np.einsum("n,njk->jk", weights, counts)
+    return np.mean((hits / (truth + claimed - hits))[truth > 0])
+
+
+def test_the_share_of_a_picture_is_what_more_of_it_adds_to_the_score():
+    target, predicted = label_map(9, 6, 7, classes=3), label_map(9, 6, 7, classes=4, void=0, seed=1)
+    tally = Segmentation(4).tally()
+    tally.update(one_hot(predicted, 4), target)
+    pairs = [[(t, p) for t, p in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True) if t != VOID]
+             for a, b in zip(target, predicted, strict=True)]  # fmt: skip
+    counts = np.array([[[sum(t == p == c for t, p in image) for c in range(4)],
+                        [sum(t == c for t, _ in image) for c in range(4)],
+                        [sum(p == c for _, p in image) for c in range(4)]] for image in pairs])  # fmt: skip
+    shares, score = miou_shares(counts), weighted_miou(counts, np.ones(9))
+    assert tally.arrays()["shares"] == pytest.approx(shares, rel=1e-6)
+    assert shares.mean() == pytest.approx(score, rel=1e-12) and tally.result()["miou"] == pytest.approx(score)
+    for n, share in enumerate(shares):  # Jaeckel: the derivative in the weight of a picture is (share - score) / N
+        step = 1e-6 * np.eye(9)[n]
+        slope = (weighted_miou(counts, 1 + step) - weighted_miou(counts, 1 - step)) / 2e-6
+        assert slope == pytest.approx((share - score) / 9, abs=1e-8)
 
 
 def test_small_logits_are_resized_bilinearly_to_the_labels():

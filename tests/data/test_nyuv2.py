@@ -14,7 +14,7 @@ from PIL import Image
 
 from dgl_core.data.files import cache
 from dgl_core.data.sets import nyuv2
-from dgl_core.data.sets.nyuv2 import RECIPE, cut_validation, read_split
+from dgl_core.data.sets.nyuv2 import RECIPE, cut_validation, read_split, recorded_together
 from dgl_core.data.tasks.label_maps import VOID, median_frequency
 from dgl_core.utils import data_roots
 
@@ -149,6 +149,12 @@ def test_validation_is_whole_runs_of_consecutive_training_numbers(folder):
     assert cut_validation(train, 0) == cut_validation(train, 0) != cut_validation(train, 1)
     parts = read_split(folder, 0)
     assert {n for n, p in parts.items() if p == "val"} in ({10}, {1, 2}) and sorted(parts) == list(range(1, 16))
+
+
+def test_a_group_is_a_run_of_consecutive_numbers_of_one_part():
+    parts = {1: "train", 2: "train", 3: "test", 4: "test", 6: "test", 7: "val"}
+    named = ["train 0001", "train 0001", "test 0003", "test 0003", "test 0006", "val 0007"]
+    assert recorded_together(list(parts), parts) == named
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from dgl_core.training.records import RunRecord, RunSpec
+from dgl_core.training.records import RunRecord, RunSpec, pack, pack_array, pack_bits
 from dgl_core.verdicts import statistics
 from dgl_core.verdicts.statistics import mean_interval
 
@@ -25,6 +27,22 @@ def test_pairs_are_made_by_seed_not_by_order():
 def test_branches_are_compared_as_named():
     rows = {"DGL": [record(0, 0.9, audio=0.7)], "audio alone": [record(0, 0.5)]}
     assert statistics.paired(rows, "DGL", "audio alone", "audio") == pytest.approx([20.0])
+
+
+def test_what_an_item_adds_is_right_or_wrong_or_a_share_of_mean_iou():
+    right, shares = np.array([True, False, True]), np.array([0.25, -0.5, 1.0], np.float32)
+    about = {"fingerprint": "same", "counts": {"test": 3}, "groups": pack([0, 0, 1])}
+    said = dataclasses.replace(record(0, 2 / 3), data=about, right={"last": {"fused": pack_bits(right)}})
+    dense = dataclasses.replace(
+        record(0, 0.25), data=about, arrays={"last": {"fused": {"shares": pack_array(shares)}, "audio": {}}}
+    )
+    assert statistics.by_item(said, "fused").tolist() == [1, 0, 1]
+    assert statistics.by_item(dense, "fused").tolist() == [0.25, -0.5, 1.0]
+    assert statistics.by_item(dense, "audio") is None is statistics.by_item(record(0, 0.5), "fused")
+    (fold,) = statistics.gains_by_fold([(said, dense), (said, dense)], "fused", "fused").folds
+    assert fold.gains.tolist() == [[0.75, 0.75], [0.5, 0.5], [0.0, 0.0]] and fold.clusters.tolist() == [0, 0, 1]
+    with pytest.raises(ValueError, match="do not say which test items were right"):
+        statistics.gains_by_fold([(said, record(0, 0.5))], "fused", "fused")
 
 
 def test_interval_is_students():

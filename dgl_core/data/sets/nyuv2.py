@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +149,7 @@ def load_nyuv2(
         name="nyuv2",
         classes=names,
         ids=[f"{n:04d}" for n in numbers],
+        groups=recorded_together(numbers, parts),
         source="NYU Depth v2, labelled set, 40 classes, official split; validation cut from train by scene",
         multiple=multiple,
         augment=augment,
@@ -181,6 +182,18 @@ def cut_validation(train: Sequence[int], seed: int) -> list[int]:
         if len(held) + len(run) <= wanted:
             held += run.tolist()
     return held or min(shuffled, key=len).tolist()
+
+
+def recorded_together(numbers: Sequence[int], parts: Mapping[int, str]) -> list[str]:
+    """Name for each picture (``numbers`` ascend) the run of consecutive numbers of one part that it belongs to.
+
+    The pictures of a run show one scene or a few, many times over, so a verdict counts runs.
+    """
+    names: list[str] = []
+    for before, number in zip((None, *numbers), numbers, strict=False):
+        follows = before is not None and number == before + 1 and parts[number] == parts[before]
+        names.append(names[-1] if follows else f"{parts[number]} {number:04d}")
+    return names
 
 
 def _read_numbers(path: Path) -> list[int]:

@@ -43,7 +43,7 @@ def evidence(
     rows = {row: [find(spec) for spec in specs] for row, specs in wanted.items()}
     if not all(record is not None for records in rows.values() for record in records):
         return None
-    return measured(asked, rows, of.modalities, drawn=not of.folds)
+    return measured(asked, rows, of.modalities, drawn=of.draws)
 
 
 def measured(question: Question, rows: Rows, modalities: Sequence[str], drawn: bool) -> Evidence:
