@@ -68,8 +68,9 @@ def frozen(module: nn.Module, prefix: str = "", openness: float = 0.0) -> dict[s
     yet the input receives its full gradient. ``requires_grad`` is not touched, for compilation and DDP. ``prefix`` is
     put before every name, for example ``"fusion."`` when the call goes to a parent of ``module``.
     """
-    parameters = {prefix + name: gate(parameter, openness) for name, parameter in module.named_parameters()}
-    return parameters | {prefix + name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+    held = {prefix + name: gate(parameter, openness) for name, parameter in module.named_parameters()}
+    held.update({prefix + name: buffer.detach().clone() for name, buffer in module.named_buffers()})
+    return held  # torch 2.6 cannot compile ``dict | dict``
 
 
 class DisentangledObjective(nn.Module):
@@ -157,7 +158,7 @@ class DisentangledObjective(nn.Module):
     @property
     def branches(self) -> tuple[str, ...]:
         """List the passes of one step: the multimodal one, and a masked one per modality unless alpha is 0."""
-        return (FUSED, *self.model.encoders) if self.alpha else (FUSED,)
+        return (FUSED, *self.model.encoders.keys()) if self.alpha else (FUSED,)
 
     def run(self, branch: str, inputs: Mapping[str, Tensor]) -> Tensor:
         """Run one pass of a model whose modalities mix inside, truncated at the parameters (METHODS 3.4, option P)."""
@@ -165,7 +166,7 @@ class DisentangledObjective(nn.Module):
         held = {name: gate(p, self.openness(branch, self.owner(name))) for name, p in model.named_parameters()}
         if branch == FUSED:
             return functional_call(model, held, (inputs,), self.MULTIMODAL)
-        held |= {name: buffer.detach().clone() for name, buffer in model.named_buffers()}  # statistics do not move
+        held.update({name: buffer.detach().clone() for name, buffer in model.named_buffers()})  # statistics do not move
         return functional_call(model, held, (inputs,), {"keep": (branch,)})
 
     def owner(self, parameter: str) -> str:

@@ -300,8 +300,8 @@ dgl_core.answer("dense-prediction", "dense-rate-control")
 # - Table 5 is not here at its size: our runs have no 300 epochs, no full network and no ImageNet initialisation
 #   (`READINGS` of `dgl_core/paper/experiments/table5.py` has it, for a weight file of your own). Differences between
 #   small, short trainings need not carry over.
-# - The verdict on NYUv2 rests on one split: its interval holds the noise of training, not that of the test pictures, so
-#   a difference as small as that could turn on other pictures. Rooms are drawn anew for every replicate.
+# - NYUv2 has one split: its interval holds the noise of training and of the test pictures, not that of other training
+#   pictures. Pictures that were recorded together count as one. Rooms are drawn anew for every replicate.
 # - The paper's depth is 16 bit; our copy of NYUv2 has steps of about 4 cm and half the resolution.
 #
 # **Exercises.** Each has a cell that starts it and a folded solution. (1) How much gradient do the five fusions get in

@@ -68,8 +68,9 @@ own runs: fresh replicates, a family of its own, 5 % of its own. {decided} of th
 
 The sets: generated emotions and GRID letters have sound and picture; three hard vectors are generated features whose
 two weak modalities an encoder has to learn, in three plain ones they show the class from the start; CMU-MOSI has sound,
-picture and text; rooms and NYUv2 have colour and depth. NYUv2 has one split and its records no answer per picture, so
-its intervals hold the noise of training alone; all others hold that of the data too.
+picture and text; rooms and NYUv2 have colour and depth. Of generated sets a replicate draws its own data. Of real ones
+test items and seeds are resampled, items of one video or one place as one; a picture of NYUv2 counts with what it adds
+to mean intersection over union.
 
 `python -m dgl_core claims ID` lists what a line rests on, `--rerun` earns it again on fresh replicates, `--mine DIR`
 judges your own records by the same rule. Whatever else notebooks show describes: it comes from exploratory runs, which

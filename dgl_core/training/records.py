@@ -158,8 +158,8 @@ class RunRecord:
             fractions), ``gradient/<encoder>`` (L2 norm before clipping, mean over steps), ``loss/...`` (mean over
             steps), ``suppression/<modality>/R_mean`` and so on (on the training probe), ``lr``.
         predictions: protocol -> branch -> predicted class of every test sample (see ``unpack``).
-        arrays: protocol -> branch -> name -> what the task keeps for tables and pictures (see ``unpack_array``), and for
-            verdicts: of label maps what every test picture adds to the score.
+        arrays: protocol -> branch -> name -> what the task keeps for tables and pictures (see ``unpack_array``), and of
+            label maps what every test picture adds to the score, for verdicts.
         right: protocol -> branch -> one bit for every test sample: was it right? (see ``unpack_bits``).
         cost: seconds, seconds_per_epoch, peak_memory_mb, parameters.
         environment: device, threads, portable, versions, commit; ``processes`` where several trained together, and

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOUSE = str(Path(__file__).resolve().parents[2] / "dgl_core")
-MEMORY = 3 * 2**30  # bytes of address space a process may take: more is a bad input that was believed
+MEMORY = 2 * 2**30  # bytes of address space a process may take besides the libraries: more is a bad input believed
 PLAIN = (ValueError, TypeError, OSError, ArithmeticError)  # what a library may raise for what it was given
 
 
@@ -120,7 +120,7 @@ def _live(work: Callable[[], object], folder: Path, command: bool) -> None:
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
     value, raised, status = None, None, 0
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (address_space() + MEMORY,) * 2)
         value = work()
         status = value if command and isinstance(value, int) else 0
     except SystemExit as end_of_command:
@@ -139,6 +139,11 @@ def _live(work: Callable[[], object], folder: Path, command: bool) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status % 256)
+
+
+def address_space() -> int:
+    """Bytes of address space that this process has now; torch with CUDA libraries takes gigabytes of it."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _described(error: BaseException) -> Raised:

@@ -125,7 +125,7 @@ class ShapleyObjective(JointObjective):
         modalities = tuple(self.model.encoders)
         with self.statistics(self.model):
             values = coalition_logits(self.model, inputs)
-        shares = shapley(values | {modalities: fused}, modalities)
+        shares = shapley({**values, modalities: fused}, modalities)
         with torch.no_grad():
             scores = surprise(list(shares.values()), target)
             kappa = coefficients(scores, running.to(scores), self.alpha)
