@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pandas
 
 from dgl_core.data.files.atomic import write_atomic
+from dgl_core.paper.answers.followup import studies
 from dgl_core.paper.answers.regimes import TITLES
-from dgl_core.paper.answers.verdicts import registered_answers
+from dgl_core.paper.answers.verdicts import answers, registered_answers
 from dgl_core.utils import ROOT
 from dgl_core.verdicts.calibration import planted_differences, rates
-from dgl_core.verdicts.registration import registration
+from dgl_core.verdicts.families import Member
+from dgl_core.verdicts.registration import Family, registration
 
 FILE = ROOT / "results" / "procedure.json"
 PLANTED = ("0", "delta / 2", "2", "4")  # points: names of ``planted_differences``
 
 
-def tried(family: str, dataset: str, times: int = 100) -> dict[str, tuple[float, float]]:
+def families() -> dict[Family, dict[str, Member]]:
+    """List the registered families and those of the follow-up studies, each with its questions and their evidence."""
+    found = {}
+    for of in registration().families.values():
+        found[of] = {q.id: registered_answers()[q.id, of.dataset].judged.member for q in registration().of_family(of)}
+    for study in studies():
+        found[study.family] = {q.id: answers()[q.id, study.family.dataset].judged.member for q in study.questions}
+    return found
+
+
+def tried(of: Family, members: Mapping[str, Member], times: int = 100) -> dict[str, tuple[float, float]]:
     """Try one family: planted difference -> share of wrong words, and of decided ones; empty without records."""
-    of = registration().families[family, dataset]
-    known = {q.id: registered_answers()[q.id, dataset].judged.member for q in registration().of_family(of)}
-    members = {name: member for name, member in known.items() if member.evidence is not None}
+    members = {name: member for name, member in members.items() if member.evidence is not None}
     if not members:
         return {}
     found = {}
@@ -35,9 +46,15 @@ def tried(family: str, dataset: str, times: int = 100) -> dict[str, tuple[float,
 def renew() -> None:
     """Try all families and keep what came out: ``python -m tools.confirm procedure``."""
     kept = [
-        {"family": family, "dataset": dataset, "planted": planted, "wrong": round(wrong, 4), "decided": round(power, 4)}
-        for family, dataset in registration().families
-        for planted, (wrong, power) in tried(family, dataset).items()
+        {
+            "family": of.name,
+            "dataset": of.dataset,
+            "planted": planted,
+            "wrong": round(wrong, 4),
+            "decided": round(power, 4),
+        }
+        for of, members in families().items()
+        for planted, (wrong, power) in tried(of, members).items()
     ]
     write_atomic(FILE, json.dumps(kept, indent=1) + "\n")
 
