@@ -11,10 +11,11 @@ import pytest
 from dgl_core.paper.answers import evidence as answered
 from dgl_core.paper.answers import followup, procedure, regimes, sensitivity, verdicts
 from dgl_core.paper.answers.regimes import LADDER, choose, confirming, pilots, regime, searched, wider
-from dgl_core.training.records import RunRecord, RunSpec, pack, pack_bits
+from dgl_core.training.records import RunRecord, RunSpec, pack, pack_bits, unpack
 from dgl_core.verdicts.families import BETTER, UNDECIDED, Judged, Member
 from dgl_core.verdicts.inference import Draws, Folds
 from dgl_core.verdicts.registration import registration
+from dgl_core.verdicts.statistics import by_item
 
 ITEMS = 60
 
@@ -113,9 +114,22 @@ def test_generated_sets_give_draws_and_real_ones_folds_with_their_groups():
     assert len(np.unique(folded.folds[0].clusters)) == ITEMS // 4
     grid = answered.evidence(question, "grid_letters", 15, finder(0.2))
     assert len(np.unique(grid.folds[0].clusters)) == ITEMS, "every clip for itself"
+    dense = registration().question("dense-prediction")
+    one = answered.evidence(dense, "nyuv2", 10, finder(0.2))
+    assert isinstance(one, Folds) and len(one.folds) == 1 and one.n == 10, "the official split is one fold"
+    assert isinstance(answered.evidence(dense, "rooms", 10, finder(0.2)), Draws)
     scores = [100 * (finder(0.2)(a).score() - finder(0.2)(b).score()) for a, b in
               zip(*confirming("mosi", ["DGL", "vanilla"], 15).values(), strict=True)]  # fmt: skip
     assert folded.mean == pytest.approx(np.mean(scores)), "items give the difference of the accuracies"
+
+
+def test_what_the_pictures_of_nyuv2_add_is_the_score():
+    records = [RunRecord.from_json(path.read_text()) for path in (regimes.confirming_root() / "nyuv2").glob("*.json")]
+    assert len(records) == 30
+    for found in records:
+        for branch in ("fused", "rgb", "depth"):
+            assert by_item(found, branch).mean() == pytest.approx(found.score(branch), abs=2e-6)
+        assert len(np.unique(unpack(found.data["groups"]))) < found.data["counts"]["test"] / 4, "groups of several"
 
 
 def test_the_weakest_branch_is_that_of_the_modality_that_is_worst_alone():
