@@ -6,6 +6,7 @@ python -m tools.confirm double  [REGIME ...]             what twice the schedule
 python -m tools.confirm run     [REGIME ...]             the confirming replicates, headline rows first
 python -m tools.confirm follow  [REGIME ...]             the replicates of the follow-up study
 python -m tools.confirm second  [REGIME ...]             headline rows at their second-best rates, first look
+python -m tools.confirm longer  [REGIME ...]             headline rows with twice the epochs, where that gains
 python -m tools.confirm publish [REGIME ...]             their records -> results/confirming
 python -m tools.confirm procedure                        planted differences -> results/procedure.json
 python -m tools.confirm status                           how many are made, and the core-hours they took
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dgl_core.data.files.atomic import write_atomic
-from dgl_core.paper.answers import procedure
+from dgl_core.paper.answers import procedure, sensitivity
 from dgl_core.paper.answers.followup import studies
 from dgl_core.paper.answers.regimes import (
     LADDER,
@@ -31,6 +32,7 @@ from dgl_core.paper.answers.regimes import (
     chosen,
     confirming,
     confirming_root,
+    longer,
     needed,
     pilots,
     rate_of,
@@ -88,13 +90,9 @@ def search(name: str, most: int | None) -> None:
 def double(name: str, most: int | None) -> None:
     """Measure what twice the schedule gains: the points on validation, of each of the first rows at its own rate."""
     rows = {row: pilots(name, row, rate_of(name, row)) for row in searched(name)[:most] if rate_of(name, row)}
-    longer = {
-        row: [s.but(epochs=2 * s.epochs, milestones=tuple(2 * m for m in s.milestones), evaluate_every=2 * s.epochs)
-              for s in specs] for row, specs in rows.items()
-    }  # fmt: skip
-    make([spec for specs in longer.values() for spec in specs], f"{name}, twice as long")
+    make([longer(spec) for specs in rows.values() for spec in specs], f"{name}, twice as long")
     for row, specs in rows.items():
-        pairs = [(run.find(a), run.find(b)) for a, b in zip(specs, longer[row], strict=True)]
+        pairs = [(run.find(spec), run.find(longer(spec))) for spec in specs]
         gains = [b.score(part="val") - a.score(part="val") for a, b in pairs]
         chosen()[name][row]["doubled"] = round(100 * statistics.fmean(gains), 2)
     write(chosen())
@@ -156,13 +154,13 @@ def rows_of(name: str, questions: Iterable[Question], which: str = "rate") -> li
     return [row for row in rows if rate_of(name, row, which)]
 
 
-def at_second(name: str) -> list[RunSpec]:
-    """List the runs of the sensitivity line: the headline that a set can answer, each row at its second-best rate."""
+def otherwise(name: str, which: str) -> list[RunSpec]:
+    """List the runs of a sensitivity line, "second" or "longer" (as of ``confirming``): the headline of a set."""
     family = registration().families.get(("headline", name))
-    if family is None:
+    if family is None or which == "longer" and not sensitivity.too_short(name):
         return []
     questions = [q for q in registration().of_family(family) if not untested(q, name)]
-    return replicates(name, rows_of(name, questions, "second"), family.looks[0].replicates, "second")
+    return replicates(name, rows_of(name, questions, which), family.looks[0].replicates, which)
 
 
 def of_followup(name: str) -> list[RunSpec]:
@@ -184,7 +182,7 @@ def everything(name: str) -> list[RunSpec]:
 def publish(name: str) -> None:
     """Copy the confirming records, without predictions: what each test item adds is all that verdicts need."""
     store = Store(confirming_root() / name)
-    specs = everything(name) + at_second(name) + of_followup(name)
+    specs = everything(name) + otherwise(name, "second") + otherwise(name, "longer") + of_followup(name)
     found = [record for record in map(run.find, specs) if record is not None]
     for record in found:
         right = {key: bits for key, bits in record.right.items() if key == "last"}
@@ -208,7 +206,7 @@ def status(name: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.confirm", description=__doc__.splitlines()[0])
-    steps = ("pilots", "choose", "double", "run", "follow", "second", "publish", "procedure", "status")
+    steps = ("pilots", "choose", "double", "run", "follow", "second", "longer", "publish", "procedure", "status")
     parser.add_argument("what", choices=steps)
     parser.add_argument("regimes", nargs="*", help="by default all registered ones")
     parser.add_argument(
@@ -223,7 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     do = {"pilots": lambda name: search(name, options.rows), "run": lambda name: confirm(name, options.most),
           "double": lambda name: double(name, options.rows),
           "follow": lambda name: make(of_followup(name), f"{name}, follow-up"),
-          "second": lambda name: make(at_second(name), f"{name}, second-best rates")}  # fmt: skip
+          "second": lambda name: make(otherwise(name, "second"), f"{name}, second-best rates"),
+          "longer": lambda name: make(otherwise(name, "longer"), f"{name}, headline twice as long")}  # fmt: skip
     for name in names:
         (do | {"choose": write_choices, "publish": publish, "status": status})[options.what](name)
     return 0

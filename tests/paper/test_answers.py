@@ -208,11 +208,11 @@ def test_the_sensitivity_line_judges_the_rows_at_their_second_rates_and_gives_no
         rates.add(spec.lr)
         return finder(0.2)(spec)
 
-    found = sensitivity.at_second_rates(family, find)
+    found = sensitivity.otherwise(family, find, "second")
     assert rates == {0.01} and found["dgl-vanilla"].word == BETTER and found["dgl-vanilla"].n == 15
     answer = verdicts.answer_family(family, finder(0.2))["dgl-vanilla"]
-    worse = sensitivity.at_second_rates(family, finder(-0.2))["dgl-vanilla"]
-    nothing = sensitivity.at_second_rates(family, finder(0.0))["dgl-vanilla"]
+    worse = sensitivity.otherwise(family, finder(-0.2), "second")["dgl-vanilla"]
+    nothing = sensitivity.otherwise(family, finder(0.0), "second")["dgl-vanilla"]
     open_ = dataclasses.replace(answer, judged=nothing)
     assert sensitivity.compare(answer, found["dgl-vanilla"]) == sensitivity.KEPT
     assert sensitivity.compare(answer, worse) == sensitivity.TURNED
@@ -220,12 +220,12 @@ def test_the_sensitivity_line_judges_the_rows_at_their_second_rates_and_gives_no
     assert sensitivity.compare(open_, worse) == sensitivity.NEW and sensitivity.compare(open_, nothing) == "neither"
     counted = sensitivity.counts([(answer, worse), (answer, nothing)])
     assert list(counted.loc["generated emotions"]) == [0, 1, 1, 0, 0]
-    assert sensitivity.table([(answer, worse)]).shape == (1, 4)
+    assert sensitivity.table([(answer, worse)], "second").shape == (1, 4)
 
 
 def test_a_row_that_was_not_run_at_its_second_rate_is_left_out():
     family = registration().families["headline", "triplet"]
-    assert sensitivity.at_second_rates(family, lambda spec: None) == {}
+    assert sensitivity.otherwise(family, lambda spec: None, "second") == {}
 
 
 def test_a_rival_that_did_not_train_at_the_rate_it_took_over_gives_no_word():
@@ -282,6 +282,24 @@ def test_a_follow_up_is_refused_where_it_asks_what_is_not_registered_or_takes_re
         with pytest.raises(ValueError, match=message):
             followup.studies(path)
     assert followup.studies(tmp_path / "absent.toml") == ()
+
+
+def test_a_longer_schedule_keeps_the_rate_and_is_asked_for_where_pilots_gained_by_it(monkeypatch):
+    known = {row: {"rate": 0.03, "val": 0.5, "doubled": gain} for row, gain in (("DGL", 0.6), ("vanilla", 0.1))}
+    for module in (regimes, sensitivity):
+        monkeypatch.setattr(
+            module, "chosen", lambda: {"emotions": known | {"MLA": {"rate": 0.1, "val": 0.5}}, "mosi": {}}
+        )
+    assert sensitivity.too_short("emotions") and not sensitivity.too_short("mosi")
+    (stretched,), (as_registered,) = (confirming("emotions", ["DGL"], 1, which)["DGL"] for which in ("longer", "rate"))
+    assert stretched == as_registered.but(
+        epochs=2 * as_registered.epochs, milestones=tuple(2 * m for m in as_registered.milestones),
+        evaluate_every=2 * as_registered.epochs,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="no pilots yet"):
+        confirming("emotions", ["MLA"], 1, "longer")
+    family = registration().families["headline", "emotions"]
+    assert set(sensitivity.otherwise(family, finder(0.2), "longer")) == {"dgl-vanilla"}, "rows that were tried"
 
 
 def test_rows_that_a_longer_schedule_helps_are_named_and_what_was_not_tried_is_empty(monkeypatch):

@@ -31,7 +31,7 @@ def evidence(
     """Collect what ``count`` replicates say about a question; None unless all are recorded, and all rows piloted.
 
     Args:
-        find: the record of a specification, or None. which: "rate", or "second" for each row's second-best one.
+        find: the record of a specification, or None. which: "rate", "second" or "longer", as of ``confirming``.
         first: number of the first replicate; 0: as registered.
     """
     of, than = regime(name), best_form(name, question.than)

@@ -115,6 +115,12 @@ def searched(name: str) -> tuple[str, ...]:
     return tuple(row for row in rows if varied(row) == row)
 
 
+def longer(spec: RunSpec) -> RunSpec:
+    """Stretch the schedule of a run to twice its length; it is scored once, at the end."""
+    milestones = tuple(2 * milestone for milestone in spec.milestones)
+    return spec.but(epochs=2 * spec.epochs, milestones=milestones, evaluate_every=2 * spec.epochs)
+
+
 def pilots(name: str, row: str, rate: float) -> list[RunSpec]:
     """Specify the pilots of a row at a rate, one run a pilot replicate, scored once at the end."""
     of = regime(name)
@@ -149,10 +155,14 @@ def choose(candidates: Mapping[float, Sequence[RunRecord]]) -> dict[str, float]:
 
 
 def rate_of(name: str, row: str, which: str = "rate") -> float | None:
-    """Look up the rate that a row's pilots chose, or those of the row that it varies; None before they did."""
+    """Look up the rate that a row's pilots chose, or those of the row that it varies; None before they did.
+
+    A schedule twice as long ("longer") keeps the rate, and there is none where pilots did not try such a schedule.
+    """
     if len(regime(name).rates) == 1:
         return regime(name).rates[0]
-    return chosen().get(name, {}).get(varied(row), {}).get(which)
+    found = chosen().get(name, {}).get(varied(row), {})
+    return found.get("rate" if "doubled" in found else "", None) if which == "longer" else found.get(which)
 
 
 def varied(row: str) -> str:
@@ -186,6 +196,7 @@ def best_form(name: str, forms: Sequence[str]) -> str:
 def confirming(name: str, rows: Sequence[str], count: int, which: str = "rate", first: int = 0) -> Experiment:
     """Specify the confirming runs of some rows, ``count`` replicates, each row at the rate that its pilots chose.
 
+    ``which``: "rate"; or for what hangs on it "second", each row's second-best rate, or "longer", twice the schedule.
     ``first`` numbers the first replicate: 0 means as registered, another one that they are fresh.
 
     Raises:
@@ -196,7 +207,8 @@ def confirming(name: str, rows: Sequence[str], count: int, which: str = "rate", 
     for row, rate in rates.items():
         if rate is None:
             raise ValueError(f"row {row!r} of regime {name!r} has no pilots yet: python -m tools.confirm pilots {name}")
-    return {row: [_spec(name, row, first + i, rates[row]) for i in range(count)] for row in rows}
+    specs = {row: [_spec(name, row, first + i, rates[row]) for i in range(count)] for row in rows}
+    return {row: list(map(longer, known)) for row, known in specs.items()} if which == "longer" else specs
 
 
 @functools.cache

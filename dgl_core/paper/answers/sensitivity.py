@@ -19,53 +19,64 @@ LONG_ENOUGH = 0.5  # points on validation: what a schedule twice as long may gai
 KEPT, OPEN, TURNED, NEW, NEITHER = "the same way", "no longer decided", "the other way", "only here", "neither"
 
 
-def at_second_rates(family: Family, find: Find) -> dict[str, Judged]:
-    """Judge a family at its first look, every row at its second-best rate: question -> judged, where all is recorded.
+def otherwise(family: Family, find: Find, which: str) -> dict[str, Judged]:
+    """Judge a family at its first look with other runs: question -> judged, where all is recorded.
 
     Nothing is registered about these: they take no word from an answer and give it none.
+
+    Args:
+        which: "second", every row at its second-best rate, or "longer", with a schedule twice as long.
     """
     look = family.looks[0]
     asked = [q for q in registration().of_family(family) if not untested(q, family.dataset)]
-    known = {q: evidence(q, family.dataset, look.replicates, find, "second") for q in asked}
+    known = {q: evidence(q, family.dataset, look.replicates, find, which) for q in asked}
     members = {q.id: Member(e, delta(q, family.dataset)) for q, e in known.items() if e is not None}
     return judge(members, family.size, family.correction, look.level)
 
 
-def compare(answer: Answer, second: Judged) -> str:
-    """Say how a difference fares at second-best rates: KEPT | OPEN | TURNED | NEW, or NEITHER is one."""
-    before, now = (judged.word if judged.word in (BETTER, WORSE) else "" for judged in (answer.judged, second))
+def compare(answer: Answer, other: Judged) -> str:
+    """Say how a difference fares in the other runs: KEPT | OPEN | TURNED | NEW, or NEITHER is one."""
+    before, now = (judged.word if judged.word in (BETTER, WORSE) else "" for judged in (answer.judged, other))
     if not before:
         return NEW if now else NEITHER
     return KEPT if now == before else TURNED if now else OPEN
 
 
 @functools.cache
-def pairs() -> list[tuple[Answer, Judged]]:
-    """List the headline's answers with the same question at second-best rates, from the committed records."""
+def pairs(which: str) -> list[tuple[Answer, Judged]]:
+    """List the headline's answers with the same question ``otherwise``, from the committed records."""
     found = []
     for (name, dataset), family in registration().families.items():
         if name == HEADLINE:
-            found += [(answers()[q, dataset], j) for q, j in at_second_rates(family, committed(dataset)).items()]
+            found += [(answers()[q, dataset], j) for q, j in otherwise(family, committed(dataset), which).items()]
     return found
 
 
 def counts(found: Sequence[tuple[Answer, Judged]]) -> pandas.DataFrame:
     """Count how the differences of each set compare: one row a set, one column a word of ``compare``."""
-    words = pandas.Series([compare(answer, second) for answer, second in found], name="differences")
+    words = pandas.Series([compare(answer, other) for answer, other in found], name="differences")
     sets = pandas.Series([TITLES[answer.dataset] for answer, _ in found], name="set")
     known = pandas.crosstab(sets, words).reindex(columns=[KEPT, OPEN, TURNED, NEW, NEITHER], fill_value=0)
     return known.reindex([title for title in TITLES.values() if title in known.index])
 
 
-def table(found: Sequence[tuple[Answer, Judged]]) -> pandas.DataFrame:
+WHICH = {"second": "at the second-best rates", "longer": "with twice the epochs"}
+
+
+def table(found: Sequence[tuple[Answer, Judged]], which: str) -> pandas.DataFrame:
     """Show both differences with their intervals, in points, and how they compare; one row a question and set."""
     rows = [(a.question.asks, TITLES[a.dataset], _interval(a.judged), _interval(s), compare(a, s)) for a, s in found]
-    columns = ["question", "set", "at the chosen rates", "at the second-best rates", "points"]
+    columns = ["question", "set", "as registered", WHICH[which], "points"]
     return pandas.DataFrame(rows, columns=columns).set_index("question")
 
 
 def _interval(judged: Judged) -> str:
     return f"{signed(judged.member.evidence.mean)} [{signed(judged.low)}, {signed(judged.high)}]"
+
+
+def too_short(name: str) -> bool:
+    """Tell whether a row of a set gains more than ``LONG_ENOUGH`` from a schedule twice as long."""
+    return any(found.get("doubled", 0.0) > LONG_ENOUGH for found in chosen().get(name, {}).values())
 
 
 def longer() -> pandas.DataFrame:
