@@ -114,7 +114,7 @@ def test_what_cannot_be_used_is_counted_and_named(home, capsys):
     with open(home / "out" / "unreadable.csv", encoding="utf-8", newline="") as file:
         reasons = dict(list(csv.reader(file))[1:])
     expected = {
-        "mute": "has no sound", "cut": "truncated within its last packet of sound", "none": "none.align is missing",
+        "mute": "has no sound", "cut": "truncated", "none": "none.align is missing",
         "five": "not six lines",
         "word": "'pink' is no word",
     }  # fmt: skip

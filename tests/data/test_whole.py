@@ -88,7 +88,7 @@ def test_a_video_that_was_cut_off_is_refused(tmp_path, kind):
         refused(
             tmp_path / f"cut.{kind}",
             data[: int(len(data) * share)],
-            "copy",
+            "copy|download",
             lambda p: read_video(p, frames, sound=True),
         )
     if kind == "mpg":  # between two packets: the sound ends in the middle of one of its own

@@ -42,7 +42,8 @@ def _by_soundfile(path: Path) -> tuple[np.ndarray, int, int]:
     try:
         with soundfile.SoundFile(path) as file:
             return file.read(dtype="float32", always_2d=True), file.frames, file.samplerate
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+    except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, MemoryError) as error:  # the last two: of an
+        # ogg file that is cut off, some versions of libsndfile say that it has more samples than any memory holds
         raise ValueError(f"{path}: not a readable sound file ({error}); copy or extract it again") from error
 
 
