@@ -14,6 +14,7 @@ from dgl_core.data.catalogue import licences
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.figures import answers, style
 from dgl_core.paper import costs
+from dgl_core.paper.answers import sensitivity
 from dgl_core.paper.claims import digest, judging
 from dgl_core.paper.tables.results import markdown_table
 from dgl_core.utils import ROOT
@@ -49,7 +50,8 @@ def renewed(page: Path, text: str) -> str:
 def ledger() -> str:
     """Write the page of the ledger: every claim on every set, by family, with what follows for a user."""
     known, cells = judging.decided()
-    parts = [HEAD.format(decided=known, cells=cells)]
+    schedules = sensitivity.long_enough(sensitivity.longer())
+    parts = [HEAD.format(decided=known, cells=cells, schedules=schedules)]
     for family, table in judging.ledger_page().items():
         parts.append(f"## {TITLES.get(family, family.capitalize())}\n\n{markdown_table(table)}")
     return "\n\n".join(parts) + "\n"
@@ -71,6 +73,9 @@ two weak modalities an encoder has to learn, in three plain ones they show the c
 picture and text; rooms and NYUv2 have colour and depth. Of generated sets a replicate draws its own data. Of real ones
 test items and seeds are resampled, items of one video or one place as one; a picture of NYUv2 counts with what it adds
 to mean intersection over union.
+
+Each word is about the length of training that was registered. {schedules}
+[Notebook 08](../notebooks/08_beyond_the_paper.ipynb) shows the headline with twice the epochs.
 
 `python -m dgl_core claims ID` lists what a line rests on, `--rerun` earns it again on fresh replicates, `--mine DIR`
 judges your own records by the same rule. Whatever else notebooks show describes: it comes from exploratory runs, which
