@@ -64,7 +64,7 @@ SEEN = """(() => {{
   const controls = [...area.querySelectorAll('.widget-inline-hbox')].flatMap(box => {{
     const list = box.querySelector('select'), number = box.querySelector('.widget-readout');
     return !list && !number ? [] : {{label: box.querySelector('.widget-label').textContent,
-            value: list ? list.selectedOptions[0].textContent : Number(number.textContent)}};
+            value: list ? list.selectedOptions[0].textContent : Number(number.textContent.replace('\u2212', '-'))}};
   }});
   const media = [...area.querySelectorAll('img, source, audio')].map(e => e.src).filter(src => src.startsWith('data:'));
   return JSON.stringify({{controls, media}});
@@ -199,9 +199,11 @@ class Controls:
         return followed, faults
 
 
-def equal(shown: float | str, value: Any) -> bool:
+def equal(shown: float | str | None, value: Any) -> bool:
     """Tell whether a control shows a value: numbers have two decimals there."""
-    return shown == value if isinstance(shown, str) else abs(shown - value) < 0.005 + 1e-9
+    if isinstance(shown, str):
+        return shown.replace("\xa0", " ") == value  # lists keep their words together
+    return shown is not None and abs(shown - value) < 0.005 + 1e-9  # None: no number yet
 
 
 # -- the page of notebook 09, which needs no kernel --------------------------------------------------------------------

@@ -82,6 +82,7 @@ def test_outputs_that_are_not_compared_may_change_but_not_fail():
 
 def test_a_control_shows_two_decimals_of_its_value():
     assert equal(0.3, 0.30000000000000004) and equal("HAP", "HAP") and not equal(0.3, 0.35) and not equal("HAP", "SAD")
+    assert equal("two\xa0words", "two words") and not equal(None, 0.0)
 
 
 def test_a_notebook_is_equal_to_itself():
