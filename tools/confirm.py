@@ -186,10 +186,10 @@ def publish(name: str) -> None:
     found = [record for record in map(run.find, specs) if record is not None]
     for record in found:
         right = {key: bits for key, bits in record.right.items() if key == "last"}
-        shares = {branch: {"shares": kept["shares"]} for branch, kept in record.arrays.get("last", {}).items()}
-        store.replace(
-            dataclasses.replace(record, predictions={}, right=right, arrays={"last": shares} if shares else {})
-        )
+        last = record.arrays.get("last", {})
+        shares = {branch: {"shares": kept["shares"]} for branch, kept in last.items() if "shares" in kept}
+        arrays = {"last": shares} if shares else {}
+        store.replace(dataclasses.replace(record, predictions={}, right=right, arrays=arrays))
     print(f"{name}: {len(found)} records in {confirming_root() / name}")
 
 

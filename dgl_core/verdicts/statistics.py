@@ -70,15 +70,16 @@ def pairs(rows: Rows, one: str, other: str) -> list[tuple[RunRecord, RunRecord]]
     return [(record, partner[record.spec.seed]) for record in rows[one] if record.spec.seed in partner]
 
 
-def _gap(one: RunRecord, other: RunRecord, branch: str, other_branch: str) -> float:
-    """Subtract two last-epoch test scores, in points.
-
-    Raises:
-        KeyError: a model has no such branch, as when the reader's modalities have other names.
-    """
-    for record, name in ((one, branch), (other, other_branch)):
+def _check_branches(*sides: tuple[RunRecord, str]) -> None:
+    """Raise a ``KeyError`` where a model has no such branch, as when the reader's modalities have other names."""
+    for record, name in sides:
         if name not in record.branches():
             raise KeyError(name)
+
+
+def _gap(one: RunRecord, other: RunRecord, branch: str, other_branch: str) -> float:
+    """Subtract two last-epoch test scores, in points; a ``KeyError`` as of ``_check_branches``."""
+    _check_branches((one, branch), (other, other_branch))
     return 100 * (one.score(branch) - other.score(other_branch))
 
 
@@ -107,10 +108,11 @@ def gains_by_fold(pairs: Iterable[tuple[RunRecord, RunRecord]], branch: str, oth
     """Collect by fold what every test item adds to one branch's score more than to the other's: items [N], seeds [S].
 
     Raises:
-        ValueError: records that do not say what the items add.
+        KeyError: a model has no such branch. ValueError: records that do not say what the items add.
     """
     gains, groups = defaultdict(list), {}
     for a, b in pairs:
+        _check_branches((a, branch), (b, other))
         one, two = by_item(a, branch), by_item(b, other)
         if one is None or two is None:
             raise ValueError("they do not say which test items were right, as older records: run them again")

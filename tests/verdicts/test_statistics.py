@@ -43,6 +43,8 @@ def test_what_an_item_adds_is_right_or_wrong_or_a_share_of_mean_iou():
     assert fold.gains.tolist() == [[0.75, 0.75], [0.5, 0.5], [0.0, 0.0]] and fold.clusters.tolist() == [0, 0, 1]
     with pytest.raises(ValueError, match="do not say which test items were right"):
         statistics.gains_by_fold([(said, record(0, 0.5))], "fused", "fused")
+    with pytest.raises(KeyError, match="touch"):
+        statistics.gains_by_fold([(said, said)], "touch", "fused")
 
 
 def test_interval_is_students():

@@ -162,7 +162,9 @@ def rate_of(name: str, row: str, which: str = "rate") -> float | None:
     if len(regime(name).rates) == 1:
         return regime(name).rates[0]
     found = chosen().get(name, {}).get(varied(row), {})
-    return found.get("rate" if "doubled" in found else "", None) if which == "longer" else found.get(which)
+    if which == "longer":
+        return found["rate"] if "doubled" in found else None
+    return found.get(which)
 
 
 def varied(row: str) -> str:
