@@ -75,7 +75,7 @@ test items and seeds are resampled, items of one video or one place as one; a pi
 to mean intersection over union.
 
 Each word is about the length of training that was registered. {schedules}
-[Notebook 08](../notebooks/08_beyond_the_paper.ipynb) shows the headline with twice the epochs.
+Notebook 08 shows the headline with twice the epochs.
 
 `python -m dgl_core claims ID` lists what a line rests on, `--rerun` earns it again on fresh replicates, `--mine DIR`
 judges your own records by the same rule. Whatever else notebooks show describes: it comes from exploratory runs, which
