@@ -6,7 +6,6 @@ This file is at the root because the notebooks are tests too. It must do its wor
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 from locked import other_versions
 
@@ -19,10 +18,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit the store of the 
     os.environ["DGL_RESULTS"] = tempfile.mkdtemp(prefix="dgl_test_store_")
 
 
-HERE = Path(__file__).parent
-LONG = ("notebooks", "tests/together", "tests/reproduce", "tests/faults", "tests/training", "tests/runs")
-
-
 def pytest_configure(config):
     if other_versions() and config.getoption("nbval"):
         config.option.nbval, config.option.nbval_lax = False, True
@@ -31,17 +26,6 @@ def pytest_configure(config):
 def pytest_report_header():
     if others := other_versions():
         return f"outputs of notebooks are not compared: requirements.lock has other versions than {others}"
-
-
-def pytest_collection_modifyitems(items):
-    """Long tests first, so that two workers end together."""
-    rank = {folder: number for number, folder in enumerate(LONG)}
-
-    def place(item):
-        parts = item.path.relative_to(HERE).parts
-        return min(rank.get("/".join(parts[:length]), len(LONG)) for length in (1, 2))
-
-    items.sort(key=place)  # stable
 
 
 def pytest_collectstart(collector):

@@ -41,7 +41,7 @@ from dgl_core.paper.answers.regimes import (
     wider,
 )
 from dgl_core.paper.answers.sensitivity import LONG_ENOUGH
-from dgl_core.paper.answers.verdicts import answer_family, untested
+from dgl_core.paper.answers.verdicts import answer_family
 from dgl_core.runs import run
 from dgl_core.runs.store import Store
 from dgl_core.runs.workers import local_workers
@@ -159,8 +159,7 @@ def otherwise(name: str, which: str) -> list[RunSpec]:
     family = registration().families.get(("headline", name))
     if family is None or which == "longer" and not sensitivity.too_short(name):
         return []
-    questions = [q for q in registration().of_family(family) if not untested(q, name)]
-    return replicates(name, rows_of(name, questions, which), family.looks[0].replicates, which)
+    return replicates(name, rows_of(name, sensitivity.answerable(family), which), family.looks[0].replicates, which)
 
 
 def of_followup(name: str) -> list[RunSpec]:

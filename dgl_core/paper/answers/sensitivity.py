@@ -11,12 +11,17 @@ from dgl_core.paper.answers.evidence import Find, evidence
 from dgl_core.paper.answers.regimes import TITLES, chosen
 from dgl_core.paper.answers.verdicts import Answer, answers, committed, delta, untested
 from dgl_core.verdicts.families import BETTER, WORSE, Judged, Member, judge
-from dgl_core.verdicts.registration import Family, registration
+from dgl_core.verdicts.registration import Family, Question, registration
 from dgl_core.verdicts.statistics import signed
 
 HEADLINE = "headline"
 LONG_ENOUGH = 0.5  # points on validation: what a schedule twice as long may gain at most
 KEPT, OPEN, TURNED, NEW, NEITHER = "the same way", "no longer decided", "the other way", "only here", "neither"
+
+
+def answerable(family: Family) -> list[Question]:
+    """List the questions of a family that its set can answer."""
+    return [q for q in registration().of_family(family) if not untested(q, family.dataset)]
 
 
 def otherwise(family: Family, find: Find, which: str) -> dict[str, Judged]:
@@ -28,8 +33,7 @@ def otherwise(family: Family, find: Find, which: str) -> dict[str, Judged]:
         which: "second", every row at its second-best rate, or "longer", with a schedule twice as long.
     """
     look = family.looks[0]
-    asked = [q for q in registration().of_family(family) if not untested(q, family.dataset)]
-    known = {q: evidence(q, family.dataset, look.replicates, find, which) for q in asked}
+    known = {q: evidence(q, family.dataset, look.replicates, find, which) for q in answerable(family)}
     members = {q.id: Member(e, delta(q, family.dataset)) for q, e in known.items() if e is not None}
     return judge(members, family.size, family.correction, look.level)
 
