@@ -9,6 +9,7 @@ import pandas
 
 from dgl_core.paper.answers.evidence import Find, evidence
 from dgl_core.paper.answers.regimes import TITLES, chosen
+from dgl_core.paper.answers.remembered import remembered
 from dgl_core.paper.answers.verdicts import Answer, answers, committed, delta, untested
 from dgl_core.verdicts.families import BETTER, WORSE, Judged, Member, judge
 from dgl_core.verdicts.registration import Family, Question, registration
@@ -49,6 +50,10 @@ def compare(answer: Answer, other: Judged) -> str:
 @functools.cache
 def pairs(which: str) -> list[tuple[Answer, Judged]]:
     """List the headline's answers with the same question ``otherwise``, from the committed records."""
+    return remembered(which, functools.partial(_pairs, which))
+
+
+def _pairs(which: str) -> list[tuple[Answer, Judged]]:
     found = []
     for (name, dataset), family in registration().families.items():
         if name == HEADLINE:

@@ -11,6 +11,7 @@ from functools import partial
 from dgl_core.paper.answers.evidence import Find, evidence
 from dgl_core.paper.answers.followup import Study, studies
 from dgl_core.paper.answers.regimes import best_form, confirming, confirming_root, no_room, regime, varied
+from dgl_core.paper.answers.remembered import remembered
 from dgl_core.runs import run
 from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, Judged, Member, judge
 from dgl_core.verdicts.registration import Family, Question, registration
@@ -147,6 +148,10 @@ def registered_answers() -> Mapping[tuple[str, str], Answer]:
 @functools.cache
 def answers() -> Mapping[tuple[str, str], Answer]:
     """Answer all questions from the committed confirming records: (question, regime) -> answer."""
+    return remembered("answers", _answers)
+
+
+def _answers() -> Mapping[tuple[str, str], Answer]:
     found = dict(registered_answers())
     for study in studies():
         name = study.family.dataset
