@@ -282,6 +282,7 @@ SETS = {
     "grid_letters": Trial(("concat", "mlp"), 2),
     "emotions": Trial(("concat", "mlp"), 2),
     "grid_digits": Trial(("concat", "mlp"), 2, like="grid_letters"),
+    "grid_words": Trial(("concat", "mlp"), 2, like="grid_letters"),
 }
 SHAPED = ("triplet", "triplet_plain")  # a first forecast failed on them, and traits were changed: they had a say
 PAIR = ("DGL", "vanilla")
