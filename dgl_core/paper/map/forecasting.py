@@ -294,7 +294,10 @@ def trial(name: str) -> tuple[Regime, dict[str, float]]:
     """Look up the regime of a set, and the rates that its pilots chose for DGL and joint training."""
     like = SETS[name].like
     of, rates = regime(like or name), {row: rate_of(like or name, row) for row in PAIR}
-    return (replace(of, name=name, dataset=name) if like else of), rates
+    if like:
+        folds = of.folds if "fold" in data.DATASETS[name].options else 0  # a set with a list of its own has none
+        of = replace(of, name=name, dataset=name, folds=folds)
+    return of, rates
 
 
 def trained(of: Regime, head: str, row: str, replicate: int, rate: float) -> tuple[RunRecord, Diagnosis | None]:
