@@ -26,7 +26,7 @@ from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_nam
 from dgl_core.reproduce.plan import Plan, plan_of, summary, table
 from dgl_core.reproduce.report import site as report
 from dgl_core.runs import run
-from dgl_core.runs.workers import dask_workers, local_workers, sharing, visible_gpus, with_variables
+from dgl_core.runs.workers import dask_workers, holders, local_workers, sharing, visible_gpus, with_variables
 from dgl_core.training.environment import PORTABLE_NUMERICS
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import Clock, Progress, duration, project_root, results_root
@@ -141,12 +141,12 @@ def train(plan: Plan, options: argparse.Namespace) -> list[str]:
     if options.profile == "paper":  # compiled where that trains alike, unless the reader says otherwise
         variables |= {"DGL_COMPILE": os.environ.get("DGL_COMPILE") or "auto"}
     count = min(options.workers, len(todo))
-    workers = dask_workers(options.dask) if options.dask else local_workers(count, options.gpus)
     try:
         with (
             sharing(options.gpus, options.per_gpu) as service,
             with_variables(variables | service),
-            workers as client,
+            holders(options.gpus, options.per_gpu) as each,
+            dask_workers(options.dask) if options.dask else local_workers(count, options.gpus, each) as client,
             Progress(status) as progress,
         ):
             clock.workers = len(client.nthreads()) if options.dask else options.workers

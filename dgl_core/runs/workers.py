@@ -10,9 +10,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import wait
 
 from dgl_core.utils import needs, without_interrupts
@@ -39,16 +39,20 @@ def with_variables(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def local_workers(count: int, gpus: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
+def local_workers(
+    count: int, gpus: Sequence[str] = (), each: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[ProcessPoolExecutor]:
     """Start a pool of ``count`` fresh processes; however the block is left, none of them outlives it.
 
     Args:
         gpus: dealt out in turn, one to each process, which sees no other; several processes may get the same.
+        each: GPU -> environment variables of its processes.
     """
     context = multiprocessing.get_context("spawn")  # each reads this process's environment before it imports torch
     places = context.SimpleQueue() if gpus else None
     for worker in range(count if gpus else 0):
-        places.put(gpus[worker % len(gpus)])
+        gpu = gpus[worker % len(gpus)]
+        places.put({"CUDA_VISIBLE_DEVICES": gpu, **(each or {}).get(gpu, {})})
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(places,))
     try:
         with without_interrupts():  # workers start here, and leave Ctrl-C to this process from their first moment
@@ -78,13 +82,13 @@ def visible_gpus() -> list[str]:
 
 
 def _begin(places=None) -> None:
-    """Prepare a worker process: its GPU, and its end.
+    """Prepare a worker process: its GPU and what belongs to that, and its end.
 
     Ctrl-C is left to the parent, which then terminates its workers. A terminated worker raises ``SystemExit``, so that
     it releases its claim; a worker whose parent has died ends itself.
     """
     if places is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = places.get()  # before CUDA starts
+        os.environ.update(places.get())  # before CUDA starts
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -98,6 +102,24 @@ def _unwind(number: int, frame) -> None:
 def _end_with_parent() -> None:
     wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
+
+
+@contextmanager
+def holders(gpus: Sequence[str], per_gpu: int) -> Iterator[dict[str, dict[str, str]]]:
+    """Start a process on each GPU that trainings share, which holds one copy of their data where several do not fit.
+
+    Yields:
+        GPU -> environment variables by which its trainings find it; none where trainings share no GPU.
+    """
+    with ExitStack() as started:
+        found = {}
+        for gpu in dict.fromkeys(gpus) if per_gpu > 1 else ():
+            from dgl_core.training.memory import shared, streaming
+
+            with with_variables({"CUDA_VISIBLE_DEVICES": gpu}):
+                address = started.enter_context(shared.holder("cuda", streaming.DATA_SHARE))
+            found[gpu] = {shared.PLACE: address}
+        yield found
 
 
 @contextmanager

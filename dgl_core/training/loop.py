@@ -16,11 +16,12 @@ from dgl_core.data.transforms import halved
 from dgl_core.gradients import FUSED
 from dgl_core.methods.base import Batch, Method
 from dgl_core.models.convolution import make_safe
-from dgl_core.training import optimizer, streaming
+from dgl_core.training import optimizer
 from dgl_core.training.distributed import Team
 from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.evaluation import evaluate
 from dgl_core.training.machine import Machine
+from dgl_core.training.memory import streaming
 from dgl_core.training.records import RunRecord, RunSpec, pack
 from dgl_core.training.saving import checkpoints, weights
 from dgl_core.utils import derive_seed

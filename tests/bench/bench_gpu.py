@@ -35,10 +35,11 @@ from dgl_core.gradients import DisentangledObjective
 from dgl_core.paper.experiments import late_fusion
 from dgl_core.reproduce import rehearse
 from dgl_core.runs import run as runs
-from dgl_core.training import streaming, train
+from dgl_core.training import train
 from dgl_core.training.environment import describe, peak_memory_mb, utc_now
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine
+from dgl_core.training.memory import streaming
 from dgl_core.training.records import RunSpec
 from dgl_core.utils import duration
 

@@ -26,9 +26,10 @@ from dgl_core.data import ArrayDataset
 from dgl_core.methods.base import Method
 from dgl_core.paper.experiments import late_fusion
 from dgl_core.runs.estimates import step_work
-from dgl_core.training import many, selftest, streaming
+from dgl_core.training import many, selftest
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine
+from dgl_core.training.memory import streaming
 from dgl_core.training.records import RunSpec
 
 ROOM = 1.02  # over the floor of the operations

@@ -16,7 +16,7 @@ from dgl_core.reproduce.plan import Plan
 from dgl_core.reproduce.rehearse import LABEL, SIZES
 from dgl_core.runs import estimates, run
 from dgl_core.runs.estimates import signed
-from dgl_core.training import streaming
+from dgl_core.training.memory import streaming
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 

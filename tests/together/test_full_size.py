@@ -21,11 +21,12 @@ from dgl_core.data.dataset import Dataset
 from dgl_core.data.transforms import RandomResizedCrop, Standardise
 from dgl_core.methods import METHODS
 from dgl_core.methods.base import Method
-from dgl_core.training import machine, optimizer, streaming, train
+from dgl_core.training import machine, optimizer, train
 from dgl_core.training.loop import Trainer
 from dgl_core.training.machine import Machine, OutOfMemory
+from dgl_core.training.memory import streaming
+from dgl_core.training.memory.streaming import Streamed
 from dgl_core.training.records import RunSpec
-from dgl_core.training.streaming import Streamed
 
 tiny.register()
 CPU = torch.device("cpu")

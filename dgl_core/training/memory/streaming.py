@@ -1,6 +1,7 @@
 """Keep the data of a run in GPU memory if they fit, else stream them from memory-mapped files.
 
-A side thread then gathers the stored rows of the next batches into page-locked memory; a second CUDA stream copies
+Trainings that share a GPU without room for a copy each read one copy together, if that fits (``shared``). To stream,
+a side thread then gathers the stored rows of the next batches into page-locked memory; a second CUDA stream copies
 them while the GPU computes; augmentation happens on the GPU, as for resident data, with the same random numbers. These
 are drawn on the host for a whole epoch, so that they are the same on every device, and moved to the GPU at once.
 """
@@ -8,6 +9,7 @@ are drawn on the host for a whole epoch, so that they are the same on every devi
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from dgl_core.data.dataset import Dataset, Drawn, moved
 from dgl_core.training.machine import Machine
+from dgl_core.training.memory import shared
 
 DATA_SHARE = 0.4  # of the free GPU memory that data may take; weights, activations and workspaces need the rest
 AHEAD = 2  # batches gathered in advance
@@ -63,7 +66,12 @@ def place(dataset: Dataset, device: torch.device, machine: Machine) -> tuple[Dat
     needed, (free, total) = stored_bytes(dataset), torch.cuda.mem_get_info(device)
     if resident(needed, free, total, machine):
         return dataset.to(device), "device"
-    reason = streamed_because(needed, free, total, machine)
+    reason, address = streamed_because(needed, free, total, machine), os.environ.get(shared.PLACE)
+    if reason and address:
+        found = shared.lent(dataset, device, address)
+        if isinstance(found, Dataset):
+            return found, "device"
+        reason = f"{reason} They cannot share one copy on the GPU: {found}."
     if reason and dataset.name not in _said:
         print(f"{dataset.name}: {reason}", file=sys.stderr)
         _said.add(dataset.name)
