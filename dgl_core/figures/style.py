@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -244,6 +245,11 @@ class Picture:
 
     def png(self) -> bytes:
         """Encode as PNG with few colours, a third of the size, so that notebooks with many figures stay light."""
+        return self._png
+
+    @functools.cached_property
+    def _png(self) -> bytes:
+        """Draw once, for the notebook and for the report."""
         full, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(full, format="png", dpi=self.finer * DPI, metadata={"Software": None})
         self._fewer_colours(Image.open(full).convert("RGB")).save(small, "PNG", optimize=True)
@@ -275,6 +281,8 @@ class Picture:
 
     def svg(self) -> str:
         """Draw as SVG; its views ``panel-1``, ``panel-2``, ... show one column each, for a narrow screen."""
+        self.png()  # arranges the figure; nothing is arranged a second time
+        self.figure.set_layout_engine("none")
         buffer = io.StringIO()
         self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         height, views = 72 * self.figure.get_size_inches()[1], ""
