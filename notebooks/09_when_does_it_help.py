@@ -356,6 +356,7 @@ display(Markdown("\n".join(f"- {line}" for line in answers.in_sentences(outcomes
 # - A column between two pilots takes the rate of the nearer one; at 0.6 of the additive head that rate was a bad one
 #   for joint training and for the ensemble, so this column alone says little.
 # - The forecast may fail elsewhere: it was judged on few sets, and its fit knows small networks on features alone.
+#   Rooms and NYUv2 cannot judge it, because ESANet fuses inside its encoders and no modality has an output of its own.
 #
 # **Exercises.** Each has a cell that starts it and a folded solution. (1) Where along the dial does the hidden layer
 # lose more than five points by DGL? (2) Give `diagnose` a network of your own. (3) In which columns did the predictions
