@@ -5,6 +5,7 @@ python -m tools.map diagnose [MAP ...]  joint training again, for what 'diagnose
 python -m tools.map information      what the best predictors reach at every point of two modalities
 python -m tools.map law              both sides of the law, at one point, with each head
 python -m tools.map remedy           candidates and rivals: pilots, then the registered draws
+python -m tools.map gates            encoders that see part of the fused gradient, at every synergy
 python -m tools.map cases            sets that do not shape the forecast: joint training, diagnosed, and DGL
 python -m tools.map forecast         fit the forecast on the maps -> dgl_core/forecast.toml
 python -m tools.map status           what is recorded
@@ -25,7 +26,7 @@ import torch
 from dgl_core.data.files.atomic import write_atomic
 from dgl_core.data.generated import dial
 from dgl_core.diagnosis import FITTED
-from dgl_core.paper.map import forecasting, law, records, remedy, runs
+from dgl_core.paper.map import forecasting, gates, law, records, remedy, runs
 from dgl_core.paper.map.design import RESULTS, Map, chosen_rates, maps, registered
 from dgl_core.training.environment import commit
 from dgl_core.utils import results_root
@@ -135,7 +136,7 @@ def renew(of: Map) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.map", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "what", choices=("run", "diagnose", "information", "law", "remedy", "cases", "forecast", "status")
+        "what", choices=("run", "diagnose", "information", "law", "remedy", "gates", "cases", "forecast", "status")
     )
     parser.add_argument("maps", nargs="*", metavar="MAP", help=", ".join(maps()))
     options = parser.parse_args(arguments)
@@ -146,6 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.what == "remedy":
         about = {"environments": [records.environment()], **COUNTS}
         records.save(RESULTS / "remedy.npz", remedy.run(COUNTS), about)
+        return 0
+    if options.what == "gates":
+        records.save(RESULTS / "gates.npz", gates.run(), {"environments": [records.environment()], **COUNTS})
         return 0
     if options.what == "information":
         records.save(RESULTS / "information.npz", information(), {"environments": [records.environment()]})

@@ -15,9 +15,11 @@ from dgl_core.figures import style
 from dgl_core.figures.style import Picture
 from dgl_core.gradients import FUSED
 from dgl_core.paper.map import forecasting, verdicts
+from dgl_core.paper.map import gates as opened
 from dgl_core.paper.map.design import TITLES, maps
 from dgl_core.paper.map.forecasting import Case
 from dgl_core.paper.map.records import Record, synergies
+from dgl_core.verdicts.statistics import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,6 +115,24 @@ def curves(
             said.append(f"{TITLES[of.name]}, {row}: {points}")
     style.legend(figure, {row: LOOKS[row] for row in rows}, most=2 * len(records))
     return Picture(figure, "Accuracy along the diagonal (%): " + "; ".join(said) + ".")
+
+
+def gates(arrays: Mapping[str, np.ndarray], total: int) -> Picture:
+    """Draw what opening the gate adds to DGL over synergy: one line a gate, mean and 95 % interval over draws."""
+    figure, axes = style.row([TITLES[head] for head in opened.HEADS], "synergy", "minus DGL (points)", sharey=True)
+    said, looks = [], {}
+    for ax, head in zip(axes, opened.HEADS, strict=True):
+        found = opened.gains(arrays, head, total)  # [S, G, D]
+        ax.axhline(0, color=style.GREY, linewidth=0.8)
+        for g, gate in enumerate(opened.GATES[1:], 1):
+            looks[f"gate {gate:g}"] = colour, line = style.CYCLE[g - 1], "-" if gate == 1 else "--"
+            each = [mean_interval(values) for values in found[:, g]]
+            ax.plot(synergies(), [i.mean for i in each], line, color=colour)
+            ax.fill_between(synergies(), [i.low for i in each], [i.high for i in each], color=colour, alpha=0.15)
+            points = ", ".join(f"{i.mean:+.1f} at {s:g}" for i, s in zip(each, synergies(), strict=True))
+            said.append(f"{TITLES[head]}, gate {gate:g}: {points}")
+    style.legend(figure, looks)
+    return Picture(figure, "Fused accuracy minus that of DGL (points), by synergy: " + "; ".join(said) + ".")
 
 
 def fronts(points: Mapping[int, str], names: Sequence[str]) -> Picture:
