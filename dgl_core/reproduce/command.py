@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from dgl_core.data.files.atomic import CannotWrite
 from dgl_core.paper import experiments
 from dgl_core.paper.experiments import profiles
 from dgl_core.reproduce import choice, outputs
-from dgl_core.reproduce.execute import Stopped, kernel_environment, notebook_names
+from dgl_core.reproduce.execute import NOTEBOOKS, Stopped, kernel_environment, notebook_names
 from dgl_core.reproduce.plan import Plan, plan_of, summary, table
 from dgl_core.reproduce.report import site as report
 from dgl_core.runs import run
@@ -187,8 +187,15 @@ def notebooks_in_words(done: int, total: int, left: str, new: int, running: Sequ
     return f"notebooks: {done} of {total}, {left}{guess}{now}"
 
 
+def longest_first(measured: Mapping[str, float | None]) -> list[str]:
+    """Order notebooks so that none is left to run alone at the end: by time, or by length where none has run here."""
+    sources = {name: NOTEBOOKS / f"{name}.py" for name in measured}
+    length = {name: path.stat().st_size if path.is_file() else 0 for name, path in sources.items()}
+    return sorted(measured, key=lambda name: (measured[name] or 0.0, length[name]), reverse=True)
+
+
 def execute_all(names: Sequence[str], specs: dict, options: argparse.Namespace) -> list[outputs.Result]:
-    """Execute the notebooks whose dependencies changed, two at a time; says how each one went."""
+    """Execute the notebooks whose dependencies changed, two at a time, the longest first; says how each one went."""
     measured = {name: outputs.measured_seconds(options.out, name) for name in names}
     expected = {name: outputs.USUAL_SECONDS if known is None else known for name, known in measured.items()}
     clock, running, results = Clock(sum(expected.values()), TOGETHER), set(), []
@@ -207,7 +214,7 @@ def execute_all(names: Sequence[str], specs: dict, options: argparse.Namespace) 
         return notebooks_in_words(len(results), len(names), clock.says(), new, sorted(running))
 
     with ThreadPoolExecutor(TOGETHER) as pool, Progress(status) as progress:
-        waiting = {pool.submit(one, name) for name in names}
+        waiting = {pool.submit(one, name) for name in longest_first(measured)}
         try:
             while waiting:
                 done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)

@@ -175,6 +175,15 @@ def test_durations_are_for_people(seconds, text):
     assert duration(seconds) == text
 
 
+def test_the_longest_notebook_starts_first(tmp_path, monkeypatch):
+    """By its time; where none has run here, by the length of its source; one without a source says so later."""
+    monkeypatch.setattr(command, "NOTEBOOKS", tmp_path)
+    for name, length in {"short": 1, "long": 9, "quick": 50}.items():
+        (tmp_path / f"{name}.py").write_text("#" * length)
+    assert command.longest_first({"short": None, "gone": None, "long": None}) == ["long", "short", "gone"]
+    assert command.longest_first({"short": 60.0, "quick": 5.0, "long": 20.0}) == ["short", "long", "quick"]
+
+
 def test_the_line_of_the_notebooks_names_only_what_there_is():
     words = command.notebooks_in_words
     assert words(0, 9, "about 2 min left", 9, []) == "notebooks: 0 of 9, about 2 min left, a guess: 9 never ran here"
