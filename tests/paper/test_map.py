@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from dgl_core.data.generated import dial
 from dgl_core.diagnosis import foretell
 from dgl_core.figures import phase
-from dgl_core.paper.map import answers, design, forecasting, records, remedy, runs, verdicts
+from dgl_core.paper.map import answers, design, forecasting, gates, records, remedy, runs, verdicts
 from dgl_core.paper.map.records import Record
 from dgl_core.training.many import slice_of
 from dgl_core.verdicts.families import BETTER, EQUAL, UNDECIDED, WORSE, Judged, Member
@@ -293,6 +293,28 @@ def test_scores_of_the_remedy_are_of_the_fused_model_and_the_weakest_branch():
     row = design.candidates(1.0)["own heads"]
     assert remedy.passes(row, 2) == {"encoders": 2, "joining head": 1, "own heads": 2}
     assert remedy.passes(design.rows()["DGL"], 2) == {"encoders": 2, "joining head": 3, "own heads": 0}
+
+
+def test_gains_of_gates_are_over_the_closed_one_draw_by_draw():
+    hits = np.array([[[[600, 300, 500]], [[612, 360, 440]], [[records.DIVERGED] * 3]]])  # one column, three gates
+    found = {"test/hidden": hits}
+    assert np.allclose(gates.gains(found, "hidden", 1200)[0, :, 0], [0.0, 1.0, -50.0])
+    assert np.allclose(gates.gains(found, "hidden", 1200, "absent")[0, :, 0], [0.0, 0.0, -100 / 3])
+
+
+def test_a_gate_ends_in_dgl_and_in_the_truncation_of_the_unimodal_gradient_alone():
+    """By its rows, and by its records: where a rate is the map's own, so are the counts, a rare sample aside."""
+    assert gates.rows()[0.0] == design.rows()["DGL"] and gates.rows()[1.0] == design.rows()["UT alone"]
+    if records.missing("gates"):
+        pytest.skip("not made yet: python -m tools.map gates")
+    found, _ = records.load(design.RESULTS / "gates.npz")
+    middle = design.registered()["imbalances"].index(gates.IMBALANCE)
+    for head in gates.HEADS:
+        for gate, row in ((0, "DGL"), (-1, "UT alone")):
+            of = records.record(head).arrays
+            same = np.isclose(of[f"rate/{row}"], found[f"rate/{head}"][:, gate])
+            theirs, ours = of[f"test/{row}"][same, middle], found[f"test/{head}"][same, gate]
+            assert same.sum() > 5 and (theirs != ours).mean() < 0.05
 
 
 def test_information_is_that_of_the_dial():
