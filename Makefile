@@ -13,7 +13,7 @@
 #   PYTHON=python3.12   the interpreter of .venv (3.11 or newer)
 #   TORCH_INDEX=URL     a package index for torch, for example one with CPU-only builds (smaller by gigabytes)
 #   DGL_DATA=folder     the real data sets; without them everything runs on generated data
-#   PRECISION=bf16      of the paper profile on the paper's data: fp32, tf32 or bf16 (another precision is another run)
+#   PRECISION=fp32      of the paper profile on the paper's data: fp32, tf32 or bf16, the default (each is another run)
 #   TABLES="1 3"        train what these tables need (a plan says the price of each)    BUDGET=8h   no longer than that
 #   PER_GPU=2           trainings that share a GPU         DASK=tcp://host:8786   train on that cluster
 PROFILE ?= cpu

@@ -352,7 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("dataset", nargs="?", choices=SIZES, help=about)
     parser.add_argument("--size", default="1", help="1, a share of the clips, or small")
     parser.add_argument("--methods", nargs="+", default=["vanilla", "dgl"], metavar="NAME", help="vanilla dgl")
-    parser.add_argument("--precision", default="fp32", help="fp32, tf32 or bf16")
+    parser.add_argument("--precision", default=late_fusion.PAPER_PRECISION, help="fp32, tf32 or bf16, the default")
     parser.add_argument("--per-gpu", type=int, default=1, metavar="N", help="trainings that share a GPU (1)")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps that are timed")
     options = parser.parse_args(arguments)

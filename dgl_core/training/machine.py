@@ -163,4 +163,5 @@ def check_precision(spec: RunSpec, device: torch.device) -> None:
     if spec.precision in ("tf32", "bf16") and device.type == "cuda":
         if torch.cuda.get_device_capability(device)[0] < AMPERE:
             name = torch.cuda.get_device_name(device)
-            raise ValueError(f"precision {spec.precision!r} needs an Ampere GPU or newer, not {name}: use 'fp32'.")
+            raise ValueError(f"precision {spec.precision!r} needs an Ampere GPU or newer, not {name}: use 'fp32' "
+                             "(make reproduce PRECISION=fp32).")  # fmt: skip

@@ -85,13 +85,13 @@ def test_the_plan_estimates_unmeasured_runs_from_operations(tmp_path, monkeypatc
     wanted, agm = rows["DGL"], rows["AGM"][0]
     assert plan.time_of(wanted, run.estimates(wanted)) == "2 runs of 1.7e+18 operations together, not timed here"
     cost = {"step_ms": 100.0, "operations": 2e12, "seconds_per_epoch": 5.0}
-    report = {"scale": 0.1, "dataset": "cremad", "model": "resnet18", "precision": "fp32", "methods": {"vanilla": cost}}
+    report = {"scale": 0.1, "dataset": "cremad", "model": "resnet18", "precision": "bf16", "methods": {"vanilla": cost}}
     folder = run.rehearsal_root()
     folder.mkdir(parents=True)
     (folder / "r.json").write_text(json.dumps(signed(report)))
     known = run.estimates(wanted)
-    assert estimates.speeds([report]) == {"fp32": 2e13}
+    assert estimates.speeds([report]) == {"bf16": 2e13}
     assert known.seconds(agm) == pytest.approx(operations(agm) / 2e13) and known.measured(agm) is None
-    assert known.seconds(agm.but(precision="bf16")) is None, "another precision has another speed"
+    assert known.seconds(agm.but(precision="fp32")) is None, "another precision has another speed"
     said = plan.time_of(wanted, known)
     assert "of it by arithmetic" in said and "not measured" not in said
