@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import threading
 import time
 from multiprocessing.connection import Client
@@ -117,6 +118,16 @@ def test_a_training_that_dies_while_it_fills_leaves_no_half_full_memory(own):
     asks.close()
     waiting.join(SECONDS)
     assert torch.equal(found[0].inputs["audio"], data.inputs["audio"]), "it fills the memory itself"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the call that hangs up is made to a Unix socket")
+def test_a_caller_who_may_not_ask_or_hangs_up_at_once_ends_nothing(own):
+    _, address = own(1e9)
+    with pytest.raises(multiprocessing.AuthenticationError):
+        Client(address, authkey=b"another")
+    with socket.socket(socket.AF_UNIX) as call:
+        call.connect(address)
+    assert shared.lent(clips(), CPU, address).counts == clips().counts
 
 
 def test_what_nobody_uses_makes_room(own):

@@ -28,7 +28,7 @@ from torch import Tensor
 from dgl_core.data.dataset import Dataset
 
 PLACE = "DGL_DATA_HOLDER"  # where trainings find the holder of their GPU
-TARGET = "\0target"  # key of the target; no modality can have this name
+TARGET = "\0target"  # key of the target beside the inputs; no modality can have this name
 START_SECONDS = 120.0  # that a holder gets to import torch
 Wanted = Mapping[str, tuple[tuple[int, ...], torch.dtype]]  # name -> shape, type
 FAILURES = (OSError, EOFError, RuntimeError, multiprocessing.ProcessError)  # of asking; data can be streamed then
@@ -54,7 +54,8 @@ class Holder:
     def serve(self, listener: Listener) -> None:
         """Answer everybody who connects, each in a thread of its own, for ever."""
         while True:
-            threading.Thread(target=self.answer, args=(listener.accept(),), daemon=True).start()
+            with contextlib.suppress(EOFError, ConnectionError, multiprocessing.AuthenticationError):  # of one caller
+                threading.Thread(target=self.answer, args=(listener.accept(),), daemon=True).start()
 
     def answer(self, asks: Connection) -> None:
         """Lend tensors to one training until it hangs up; what it did not fill to the end is given up."""

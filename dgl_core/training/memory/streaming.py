@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from dgl_core.data.dataset import Dataset, Drawn, moved
 from dgl_core.training.machine import Machine
 from dgl_core.training.memory import shared
+from dgl_core.training.memory.shared import TARGET
 
 DATA_SHARE = 0.4  # of the free GPU memory that data may take; weights, activations and workspaces need the rest
 AHEAD = 2  # batches gathered in advance
-TARGET = "\0target"  # key of the target in a gathered batch; no modality can have this name
 _said: set[str] = set()  # data sets that this process has told about, once for however many runs
 
 
