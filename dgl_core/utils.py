@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import math
+import multiprocessing
 import numbers
 import operator
 import os
@@ -244,6 +245,16 @@ def without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def end_with_parent() -> None:
+    """Let this process end as soon as the one that started it has, however that one did."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class Registry(UserDict):

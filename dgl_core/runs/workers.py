@@ -9,13 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import wait
 
-from dgl_core.utils import needs, without_interrupts
+from dgl_core.utils import end_with_parent, needs, without_interrupts
 
 GRACE = 3.0  # seconds that a worker gets to release its claim
 FIRST_WORKER = 60.0  # seconds that the first worker of a Dask cluster gets to join; others may come later
@@ -91,17 +90,12 @@ def _begin(places=None) -> None:
         os.environ.update(places.get())  # before CUDA starts
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
 def _unwind(number: int, frame) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
-
-
-def _end_with_parent() -> None:
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
 
 
 @contextmanager
@@ -111,11 +105,14 @@ def holders(gpus: Sequence[str], per_gpu: int) -> Iterator[dict[str, dict[str, s
     Yields:
         GPU -> environment variables by which its trainings find it; none where trainings share no GPU.
     """
+    if per_gpu < 2 or not gpus:
+        yield {}
+        return
+    from dgl_core.training.memory import shared, streaming  # here, because a plan is made without torch
+
     with ExitStack() as started:
         found = {}
-        for gpu in dict.fromkeys(gpus) if per_gpu > 1 else ():
-            from dgl_core.training.memory import shared, streaming
-
+        for gpu in dict.fromkeys(gpus):
             with with_variables({"CUDA_VISIBLE_DEVICES": gpu}):
                 address = started.enter_context(shared.holder("cuda", streaming.DATA_SHARE))
             found[gpu] = {shared.PLACE: address}

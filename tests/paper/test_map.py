@@ -304,7 +304,7 @@ def test_gains_of_gates_are_over_the_closed_one_draw_by_draw():
 
 def test_a_gate_ends_in_dgl_and_in_the_truncation_of_the_unimodal_gradient_alone():
     """By its rows, and by its records: where a rate is the map's own, so are the counts, a rare sample aside."""
-    assert gates.rows()[0.0] == design.rows()["DGL"] and gates.rows()[1.0] == design.rows()["UT alone"]
+    assert gates.rows()["0"] == design.rows()["DGL"] and gates.rows()["1"] == design.rows()["UT alone"]
     if records.missing("gates"):
         pytest.skip("not made yet: python -m tools.map gates")
     found, _ = records.load(design.RESULTS / "gates.npz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -65,7 +66,6 @@ def until(condition) -> None:
 
 def place_of(tensor: torch.Tensor) -> int:
     """The inode of a tensor's shared memory: the same for all processes that map it."""
-
     start = tensor.untyped_storage().data_ptr()
     with open("/proc/self/maps") as maps:
         for line in maps:
@@ -189,15 +189,11 @@ def not_started(gpus, per_gpu) -> dict:
 
 
 def of_worker() -> tuple[str, str]:
-    import os
-
     return os.environ["CUDA_VISIBLE_DEVICES"], os.environ[shared.PLACE]
 
 
 def only_told(answer, device, share) -> None:
     """A holder that says which card it sees."""
-    import os
-
     answer.send(f"holder of {os.environ['CUDA_VISIBLE_DEVICES']}")
     time.sleep(SECONDS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -24,6 +25,9 @@ REMEDIES = {
 STORE_REMEDY = ", or name another folder in DGL_RESULTS"
 
 
+DIGEST = hashlib.sha256().digest_size  # bytes of the checksum in front of what is sealed
+
+
 class CannotWrite(OSError):
     """Raised where the disk refuses a file; the message names the folder and the remedy."""
 
@@ -39,6 +43,17 @@ def explained(folder: Path, remedy: str = "") -> Iterator[None]:
             raise
         reason = os.strerror(error.errno)
         raise CannotWrite(error.errno, f"cannot write to {folder}: {reason}. {advice}{remedy}.") from error
+
+
+def sealed(content: bytes) -> bytes:
+    """Put its SHA-256 in front of a content: a flipped bit must not become another number."""
+    return hashlib.sha256(content).digest() + content
+
+
+def unsealed(content: bytes) -> bytes | None:
+    """Return what was sealed; None if it is not as it was."""
+    inner = content[DIGEST:]
+    return inner if hashlib.sha256(inner).digest() == content[:DIGEST] else None
 
 
 def write_atomic(path: str | Path, content: str | bytes, remedy: str = "") -> Path:

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
-from dgl_core.data.files.atomic import write_atomic
+from dgl_core.data.files.atomic import sealed, unsealed, write_atomic
 from dgl_core.data.files.cache import cache_root
 from dgl_core.paper.answers.followup import NAME
 from dgl_core.paper.answers.regimes import PILOTS, confirming_root
@@ -19,7 +19,6 @@ from dgl_core.utils import ROOT
 from dgl_core.verdicts.registration import PATH
 
 Result = TypeVar("Result")
-DIGEST = hashlib.sha256().digest_size  # bytes of the checksum in front of a result
 VERSIONS = ("numpy", "scipy")
 
 
@@ -35,13 +34,12 @@ def remembered(name: str, make: Callable[[], Result]) -> Result:
     """
     path = cache_root() / "answers" / f"{name}-{state()[:16]}.pickle"
     with contextlib.suppress(OSError):
-        content = path.read_bytes()
-        if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
-            return pickle.loads(content[DIGEST:])
+        content = unsealed(path.read_bytes())
+        if content is not None:
+            return pickle.loads(content)
     found = make()
-    content = pickle.dumps(found)
     with contextlib.suppress(OSError):
-        write_atomic(path, hashlib.sha256(content).digest() + content)
+        write_atomic(path, sealed(pickle.dumps(found)))
         for old in path.parent.glob(f"{name}-*.pickle"):
             if old != path:
                 old.unlink(missing_ok=True)

@@ -156,16 +156,19 @@ def diagnosed(of: Map, synergy: float, rate: float) -> np.ndarray:
     return found.reshape(len(of.imbalances), of.draws, -1)
 
 
-def pilot(of: Map) -> dict[str, dict[str, float]]:
-    """Choose the rate of every row and pilot column by the mean fused validation accuracy: row -> synergy -> rate."""
-    body = registered()
+def pilot(of: Map, asked: Mapping[str, Row] | None = None) -> dict[str, dict[str, float]]:
+    """Choose the rate of every row and pilot column by the mean fused validation accuracy: row -> synergy -> rate.
+
+    ``asked``: the rows; by default those of the map.
+    """
+    body, asked = registered(), rows() if asked is None else asked
     imbalances = [i for i in body["pilot_imbalances"] if len(of.imbalances) > 1] or list(of.imbalances)
     points = [(s, i) for s in body["pilot_synergies"] for i in imbalances]
     data, seeds = sample(points, body["pilots"], of.modalities)
-    scores: dict[str, list[np.ndarray]] = {name: [] for name in rows()}
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in asked}
     for rate in of.rates:
         finished = {}
-        for name, row in rows().items():
+        for name, row in asked.items():
             finished[name] = train_row(row, of.head, data, seeds, spec(rate, row), finished.get(row.after))
             hits = right(finished[name], data, "val")[:, 0].astype(float)
             hits[hits == 65535] = 0.0

@@ -13,19 +13,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Connection, Listener, wait
+from multiprocessing.connection import Client, Connection, Listener
 
 import torch
 import torch.multiprocessing  # teaches connections to send tensors  # noqa: F401
 from torch import Tensor
 
 from dgl_core.data.dataset import Dataset
+from dgl_core.utils import end_with_parent
 
 PLACE = "DGL_DATA_HOLDER"  # where trainings find the holder of their GPU
 TARGET = "\0target"  # key of the target beside the inputs; no modality can have this name
@@ -120,16 +120,11 @@ def hold(told: Connection, device: str, share: float) -> None:
         told: answers with the address at which trainings ask. share: of the whole memory that data may take.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     with Listener(authkey=multiprocessing.current_process().authkey) as listener:
         told.send(listener.address)
         total = torch.cuda.get_device_properties(device).total_memory if device.startswith("cuda") else float("inf")
         Holder(device, share * total).serve(listener)
-
-
-def _end_with_parent() -> None:
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(0)
 
 
 @contextmanager

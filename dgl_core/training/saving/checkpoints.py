@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,31 +10,29 @@ from pathlib import Path
 
 import torch
 
-from dgl_core.data.files.atomic import STORE_REMEDY, set_aside, write_atomic
+from dgl_core.data.files.atomic import STORE_REMEDY, sealed, set_aside, unsealed, write_atomic
 
 PARTS = {"epoch", "model", "heads", "optimizer", "method", "curves", "best", "seconds"}
 MORE = {"run", "kept"}  # of ``fit``: which run it is, and its best weights so far
-DIGEST = hashlib.sha256().digest_size  # bytes of the checksum in front of the state
 
 
 def save(state: Mapping[str, object], path: Path) -> None:
-    """Write a state atomically, its SHA-256 first: a flipped bit must not become another number in a record."""
+    """Write a state atomically and sealed: a flipped bit must not become another number in a record."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    content = buffer.getvalue()
-    write_atomic(path, hashlib.sha256(content).digest() + content, STORE_REMEDY)
+    write_atomic(path, sealed(buffer.getvalue()), STORE_REMEDY)
 
 
 def restore(path: Path, device: torch.device) -> dict[str, object] | None:
     """Read a state, with its tensors on ``device``; None if there is none, or none that is as it was written."""
     try:
-        content = path.read_bytes()
+        content = unsealed(path.read_bytes())
     except FileNotFoundError:
         return None
-    if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
+    if content is None:
         return reject(path, "it is damaged, or of another version")
     try:
-        state = torch.load(io.BytesIO(content[DIGEST:]), map_location=device, weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # whatever another version of torch finds wrong with it
         return reject(path, f"this version cannot read it ({type(error).__name__})")
     fits = isinstance(state, dict) and PARTS <= set(state) <= PARTS | MORE
